@@ -1,0 +1,61 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Finds config/ and weights/ in a source tree, a pip and a colcon installation alike."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+PACKAGE = 'sync_perception'
+
+
+def package_folder() -> Path:
+    """Return the folder of the Python package."""
+    return Path(__file__).resolve().parent
+
+
+def share_folder() -> Path:
+    """
+    Return the folder that holds config/ and launch/.
+
+    The source tree's root when the package runs from one (an editable or a symlinked
+    installation included), else the share folder that the installation filled.
+
+    :raises FileNotFoundError: if neither exists; the message names what was searched.
+    """
+    candidates = [package_folder().parent]
+    try:
+        from ament_index_python.packages import get_package_share_directory
+        candidates.append(Path(get_package_share_directory(PACKAGE)))
+    except (ImportError, LookupError):
+        pass  # no ROS 2, or not a colcon installation: pip's share folder is next
+    prefixes = [Path(sys.prefix), *package_folder().parents]
+    candidates += [prefix / 'share' / PACKAGE for prefix in prefixes]
+    for candidate in candidates:
+        if (candidate / 'config' / 'labels').is_dir():
+            return candidate
+    raise FileNotFoundError(
+        f'the configuration of {PACKAGE} is in none of: {", ".join(map(str, candidates))}')
+
+
+def config_folder() -> Path:
+    """Return the folder of the shipped configuration files."""
+    return share_folder() / 'config'
+
+
+def default_model_folder() -> Path:
+    """Return the folder of the default model's config.json and model.safetensors."""
+    return package_folder() / 'weights'

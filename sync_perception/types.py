@@ -1,0 +1,99 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The typed packets that travel through the package: Frame, DenseOutput and Prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Frame:
+    """
+    One camera image with what is needed to interpret it.
+
+    :param image: uint8 (H, W, 3), RGB.
+    :param K: float64 (3, 3), pinhole intrinsics in pixels of this image.
+    :param stamp: acquisition time in nanoseconds.
+    :param frame_id: name of the camera's optical frame (z forward, x right, y down).
+    :raises ValueError: if the image or the intrinsics are not as stated.
+    """
+
+    image: np.ndarray
+    K: np.ndarray
+    stamp: int = 0
+    frame_id: str = ''
+
+    def __post_init__(self):
+        """Refuse packets that no later stage could interpret."""
+        image, K = self.image, self.K
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+            raise ValueError(
+                f'a frame needs a non-empty uint8 (H, W, 3) RGB image, got {image.dtype} '
+                f'{image.shape}')
+        if K.shape != (3, 3) or not np.isfinite(K).all() or K[0, 0] <= 0 or K[1, 1] <= 0:
+            raise ValueError(
+                'a frame needs finite (3, 3) intrinsics with positive focal lengths, got '
+                f'{K.tolist()}')
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.image.shape[0], self.image.shape[1]
+
+
+@dataclass(frozen=True)
+class DenseOutput:
+    """
+    What a network says about a batch of images, at the size of the network's input.
+
+    :param depth: (B, 1, h, w), metres along z *in the canonical camera*: multiply by
+        f / f_canonical (f: focal length at the network's input size) for metres. None for a
+        network without depth.
+    :param logits: (B, C, h, w), unnormalised log-probabilities of the label space's classes.
+        None for a network without semantics.
+    :param normals: (B, 3, h, w), unit surface normals in the optical frame, or None.
+    :param log_variance: (B, 1, h, w), log of the variance of ln(depth), or None.
+    """
+
+    depth: Tensor | None = None
+    logits: Tensor | None = None
+    normals: Tensor | None = None
+    log_variance: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """
+    What the package says about one frame, at the camera's size. Absent maps are None.
+
+    :param depth: float32 (H, W), metres along z, NaN where invalid (sky, beyond range).
+    :param labels: uint8 (H, W), ids of the model's label space, 255 void.
+    :param confidence: float32 (H, W) in [0, 1], probability of the label.
+    :param uncertainty: float32 (H, W), standard deviation of the depth in metres.
+    :param normals: float32 (H, W, 3), unit normals in the optical frame.
+    """
+
+    depth: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    confidence: np.ndarray | None = None
+    uncertainty: np.ndarray | None = None
+    normals: np.ndarray | None = None
