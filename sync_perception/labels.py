@@ -1,0 +1,195 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Label spaces: names, colours, ids, void, and how the classes of two spaces correspond."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from sync_perception.resources import config_folder
+
+VOID = 255
+PIVOT = 'driving'
+CLASS_KEYS = {'name', 'color', 'dynamic', 'infinite', PIVOT}
+
+
+@dataclass(frozen=True, eq=False)
+class LabelSpace:
+    """
+    A fixed list of classes; a class's id is its position, 255 is void.
+
+    :param name: the space's name.
+    :param names: class names, unique.
+    :param colors: uint8 (C, 3), RGB.
+    :param dynamic: bool (C,), classes that move by themselves.
+    :param infinite: bool (C,), classes without a depth (sky).
+    :param pivot: for each class the classes of the `driving` space that it comprises, or None
+        where the space has nothing in common with street scenes.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    colors: np.ndarray
+    dynamic: np.ndarray
+    infinite: np.ndarray
+    pivot: tuple[tuple[str, ...], ...] | None = None
+    void: int = VOID
+
+    def __len__(self) -> int:
+        """Count the classes."""
+        return len(self.names)
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> LabelSpace:
+        """
+        Read a space by the name of a shipped one, or from a YAML file.
+
+        :raises ValueError: if there is no such space, or the file is not one.
+        """
+        path = Path(name_or_path)
+        if path.suffix not in ('.yaml', '.yml'):
+            folder = config_folder() / 'labels'
+            path = folder / f'{name_or_path}.yaml'
+            if not path.is_file():
+                known = ', '.join(sorted(p.stem for p in folder.glob('*.yaml')))
+                raise ValueError(f'no label space {str(name_or_path)!r}, there are: {known}')
+        return cls.from_dict(yaml.safe_load(path.read_text()))
+
+    @classmethod
+    def from_dict(cls, description: dict[str, Any]) -> LabelSpace:
+        """
+        Build a space from the dictionary that `to_dict` gives and the YAML files hold.
+
+        :raises ValueError: naming the key or the class that is not as expected.
+        """
+        if not isinstance(description, dict) or set(description) != {'name', 'classes'}:
+            raise ValueError(f'a label space has the keys name and classes, got {description!r}')
+        classes = description['classes']
+        if not 0 < len(classes) < VOID:
+            raise ValueError(f'a label space has 1 to {VOID - 1} classes, got {len(classes)}')
+        for entry in classes:
+            unknown = set(entry) - CLASS_KEYS
+            if unknown or not {'name', 'color'} <= set(entry):
+                raise ValueError(
+                    f'class {entry!r}: expected name and color, optionally '
+                    f'{sorted(CLASS_KEYS - {"name", "color"})}')
+        names = tuple(str(entry['name']) for entry in classes)
+        if len(set(names)) != len(names):
+            raise ValueError(f'class names must be unique, got {names}')
+        pivot = None
+        if description['name'] == PIVOT:
+            pivot = tuple((name,) for name in names)
+        elif all(PIVOT in entry for entry in classes):
+            pivot = tuple(tuple(entry[PIVOT]) for entry in classes)
+        return cls(
+            name=description['name'],
+            names=names,
+            colors=np.array([entry['color'] for entry in classes], np.uint8).reshape(-1, 3),
+            dynamic=np.array([entry.get('dynamic', False) for entry in classes]),
+            infinite=np.array([entry.get('infinite', False) for entry in classes]),
+            pivot=pivot)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Describe the space in plain types, for config.json and the label_space topic."""
+        classes = []
+        for index, name in enumerate(self.names):
+            entry: dict[str, Any] = {'name': name, 'color': self.colors[index].tolist()}
+            if self.dynamic[index]:
+                entry['dynamic'] = True
+            if self.infinite[index]:
+                entry['infinite'] = True
+            if self.pivot is not None and self.name != PIVOT:
+                entry[PIVOT] = list(self.pivot[index])
+            classes.append(entry)
+        return {'name': self.name, 'classes': classes}
+
+    def index(self, name: str) -> int:
+        """
+        Return a class's id.
+
+        :raises ValueError: if the space has no such class.
+        """
+        if name not in self.names:
+            raise ValueError(f'{self.name} has no class {name!r}, only {", ".join(self.names)}')
+        return self.names.index(name)
+
+    @property
+    def palette(self) -> np.ndarray:
+        """Colours of all 256 ids: uint8 (256, 3), RGB, black where there is no class."""
+        palette = np.zeros((256, 3), np.uint8)
+        palette[:len(self)] = self.colors
+        return palette
+
+    def colorize(self, labels: np.ndarray) -> np.ndarray:
+        """Paint uint8 (H, W) ids as uint8 (H, W, 3) RGB; void is black."""
+        return np.take(self.palette, labels, axis=0)
+
+    def decode_colors(self, image: np.ndarray) -> np.ndarray:
+        """
+        Read ids out of a colour-coded uint8 (H, W, 3) RGB image.
+
+        :return: uint8 (H, W); colours that no class has become void.
+        """
+        labels = np.full(image.shape[:2], VOID, np.uint8)
+        codes = _color_codes(image)
+        for index, code in enumerate(_color_codes(self.colors)):
+            labels[codes == code] = index
+        return labels
+
+
+def correspondence(source: LabelSpace, target: LabelSpace) -> np.ndarray:
+    """
+    Say which classes of two spaces can mean the same thing, through the pivot space.
+
+    :return: bool (C_source, C_target).
+    :raises ValueError: if one of the spaces has no relation to the pivot.
+    """
+    if source.names == target.names:
+        return np.eye(len(source), dtype=bool)
+    return _pivot_matrix(source) @ _pivot_matrix(target).T
+
+
+def remap_table(source: LabelSpace, target: LabelSpace) -> np.ndarray:
+    """
+    Make the look-up table from a space's ids to another's: `table[labels]`.
+
+    :return: uint8 (256,); 255 where a class has no counterpart or more than one.
+    :raises ValueError: if one of the spaces has no relation to the pivot.
+    """
+    table = np.full(256, VOID, np.uint8)
+    matches = correspondence(source, target)
+    unique = matches.sum(axis=1) == 1
+    table[:len(source)][unique] = matches[unique].argmax(axis=1)
+    return table
+
+
+def _pivot_matrix(space: LabelSpace) -> np.ndarray:
+    if space.pivot is None:
+        raise ValueError(f'label space {space.name!r} has no classes in common with {PIVOT!r}')
+    pivot = space if space.name == PIVOT else LabelSpace.load(PIVOT)
+    matrix = np.zeros((len(space), len(pivot)), bool)
+    for index, members in enumerate(space.pivot):
+        matrix[index, [pivot.index(name) for name in members]] = True
+    return matrix
+
+
+def _color_codes(colors: np.ndarray) -> np.ndarray:
+    wide = colors.astype(np.uint32)
+    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
