@@ -37,12 +37,7 @@ def share_folder() -> Path:
     :raises FileNotFoundError: if neither exists; the message names what was searched.
     """
     candidates = [package_folder().parent]
-    try:
-        from ament_index_python.packages import get_package_share_directory
-        candidates.append(Path(get_package_share_directory(PACKAGE)))
-    except (ImportError, LookupError):
-        pass  # no ROS 2, or not a colcon installation: pip's share folder is next
-    prefixes = [Path(sys.prefix), *package_folder().parents]
+    prefixes = [*package_folder().parents, Path(sys.prefix)]
     candidates += [prefix / 'share' / PACKAGE for prefix in prefixes]
     for candidate in candidates:
         if (candidate / 'config' / 'labels').is_dir():
