@@ -1,0 +1,158 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Camera geometry: intrinsics under resize, crop and flip; backprojection, projection, warps, normals.
+
+Optical frame: z forward, x right, y down. A pixel's centre has integer coordinates, as in OpenCV,
+so the image of width W spans [-0.5, W - 0.5].
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = TypeVar('Array', np.ndarray, 'Tensor')
+
+
+def resize_intrinsics(
+        K: np.ndarray, old_size: tuple[int, int], new_size: tuple[int, int]) -> np.ndarray:
+    """
+    Return the intrinsics of an image after a resize.
+
+    :param K: float64 (3, 3), pixels of the old image.
+    :param old_size: height and width before.
+    :param new_size: height and width after.
+    """
+    scale_y, scale_x = new_size[0] / old_size[0], new_size[1] / old_size[1]
+    resized = np.array(K, np.float64)
+    resized[0] *= scale_x
+    resized[1] *= scale_y
+    resized[0, 2] = (K[0, 2] + 0.5) * scale_x - 0.5
+    resized[1, 2] = (K[1, 2] + 0.5) * scale_y - 0.5
+    return resized
+
+
+def crop_intrinsics(K: np.ndarray, top: float, left: float) -> np.ndarray:
+    """Return the intrinsics of the part of an image that starts at row top, column left."""
+    cropped = np.array(K, np.float64)
+    cropped[0, 2] -= left
+    cropped[1, 2] -= top
+    return cropped
+
+
+def flip_intrinsics(K: np.ndarray, width: int) -> np.ndarray:
+    """Return the intrinsics of a horizontally mirrored image of this width."""
+    flipped = np.array(K, np.float64)
+    flipped[0, 2] = width - 1 - K[0, 2]
+    flipped[0, 1] = -K[0, 1]
+    return flipped
+
+
+def pixel_rays(K: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """
+    Return every pixel's viewing ray, scaled to z = 1.
+
+    :param K: float64 (3, 3), upper triangular.
+    :param size: height and width.
+    :return: float32 (H, W, 3).
+    """
+    height, width = size
+    u, v = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
+    pixels = np.stack([u, v, np.ones_like(u)], axis=-1)
+    return (pixels @ np.linalg.inv(K).T).astype(np.float32)
+
+
+def backproject(depth: Array, rays: Array) -> Array:
+    """
+    Turn depth along z into points.
+
+    :param depth: (..., H, W), metres.
+    :param rays: (..., H, W, 3) of `pixel_rays`.
+    :return: (..., H, W, 3), metres in the optical frame.
+    """
+    return depth[..., None] * rays
+
+
+def transform(points: Array, target_T_source: Array) -> Array:
+    """Move (..., 3) points by a 4x4 rigid transform."""
+    return points @ target_T_source[:3, :3].T + target_T_source[:3, 3]
+
+
+def project(points: Array, K: Array) -> Array:
+    """
+    Project (..., 3) points of the optical frame to (..., 2) pixels (u, v).
+
+    Points on or behind the camera's plane give meaningless pixels: mask them by their z.
+    """
+    homogeneous = points @ K.T
+    return homogeneous[..., :2] / homogeneous[..., 2:]
+
+
+def warp(source_bchw: Tensor, depth_b1hw: Tensor, K: Tensor, source_T_target: Tensor
+         ) -> tuple[Tensor, Tensor]:
+    """
+    Sample a source image where the target's pixels see it (Zhou et al., 2017, eq. 2).
+
+    :param source_bchw: float (B, C, H, W).
+    :param depth_b1hw: float (B, 1, H, W), metres along z in the target camera.
+    :param K: float (B, 3, 3), intrinsics of both images.
+    :param source_T_target: float (B, 4, 4).
+    :return: the warped image (B, C, H, W), and bool (B, 1, H, W), true where the point lies in
+        front of the source camera and inside its image.
+    """
+    import torch
+    from torch.nn.functional import grid_sample
+    height, width = depth_b1hw.shape[-2:]
+    v, u = torch.meshgrid(
+        torch.arange(height, dtype=K.dtype, device=K.device),
+        torch.arange(width, dtype=K.dtype, device=K.device), indexing='ij')
+    pixels = torch.stack([u, v, torch.ones_like(u)], dim=-1).reshape(1, -1, 3)
+    rays = pixels @ torch.linalg.inv(K).mT
+    points = depth_b1hw.flatten(1)[..., None] * rays
+    points = points @ source_T_target[:, :3, :3].mT + source_T_target[:, None, :3, 3]
+    z = points[..., 2:]
+    uv = (points @ K.mT)[..., :2] / z.clamp(min=1e-6)
+    size = torch.tensor([width, height], dtype=K.dtype, device=K.device)
+    grid = (2 * uv + 1) / size - 1
+    inside = (z[..., 0] > 1e-6) & (grid.abs() <= 1).all(dim=-1)
+    warped = grid_sample(
+        source_bchw, grid.reshape(-1, height, width, 2), mode='bilinear',
+        padding_mode='border', align_corners=False)
+    return warped, inside.reshape(-1, 1, height, width)
+
+
+def normals_from_points(points: np.ndarray) -> np.ndarray:
+    """
+    Estimate surface normals of an organized cloud by central differences.
+
+    :param points: float (H, W, 3), optical frame.
+    :return: float32 (H, W, 3), unit length, towards the camera; NaN at the border and where a
+        neighbour is invalid.
+    """
+    normals = np.full(points.shape, np.nan, np.float32)
+    along_u = points[1:-1, 2:] - points[1:-1, :-2]
+    along_v = points[2:, 1:-1] - points[:-2, 1:-1]
+    cross = np.cross(along_v, along_u)
+    with np.errstate(invalid='ignore', divide='ignore'):
+        cross /= np.linalg.norm(cross, axis=-1, keepdims=True)
+        away = (cross * points[1:-1, 1:-1]).sum(axis=-1) > 0
+    cross[away] *= -1
+    normals[1:-1, 1:-1] = cross
+    return normals

@@ -1,0 +1,71 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""From an image to a network's input; training and inference share every line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import math
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def network_size(
+        size: tuple[int, int], input_pixels: int, multiple: int = 32) -> tuple[int, int]:
+    """
+    Choose the size at which a network sees an image: its own shape, about so many pixels.
+
+    A small image is not enlarged beyond twice its size.
+
+    :param size: height and width of the image.
+    :param input_pixels: the area that the network was trained at.
+    :param multiple: both sides are multiples of this.
+    """
+    height, width = size
+    scale = min(math.sqrt(input_pixels / (height * width)), 2.0)
+    rounded = [max(multiple, round(side * scale / multiple) * multiple) for side in size]
+    return rounded[0], rounded[1]
+
+
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """
+    Resize a uint8 (H, W, 3) image to (height, width), without aliasing when it shrinks.
+    """
+    height, width = size
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = height < image.shape[0] or width < image.shape[1]
+    return cv2.resize(
+        image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def normalise(
+        images_bhw3: Tensor, mean: Sequence[float], std: Sequence[float],
+        dtype: torch.dtype = torch.float32) -> Tensor:
+    """
+    Turn uint8 RGB images into a network's input.
+
+    :param images_bhw3: uint8 (B, H, W, 3), RGB.
+    :param mean: per channel, in [0, 1].
+    :param std: per channel, in [0, 1].
+    :return: (B, 3, H, W) in channels-last memory, (image / 255 - mean) / std.
+    """
+    scale = torch.tensor([1 / (255 * s) for s in std], dtype=dtype, device=images_bhw3.device)
+    shift = torch.tensor(
+        [-m / s for m, s in zip(mean, std)], dtype=dtype, device=images_bhw3.device)
+    return torch.addcmul(shift, images_bhw3.to(dtype), scale).permute(0, 3, 1, 2)
