@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import calendar
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 import re
 import time
@@ -176,12 +177,13 @@ class KittiDrive:
     """
     One drive of KITTI raw, `{date}/{date}_drive_{nnnn}_sync`, seen by one camera.
 
-    The constructor lists the files and reads calibration and time stamps; images and scans are
-    read when they are asked for.
+    The constructor lists the files and reads the calibration; time stamps, images and scans are
+    read when they are asked for. Attributes: folder, name, camera, calibration, image_paths, and
+    velodyne_paths (for each image its laser scan, or None).
 
     :param folder: the drive's folder, or a folder that holds exactly one drive.
     :param camera: 0 and 1 grey, 2 and 3 colour, left and right.
-    :raises FileNotFoundError: if there is no drive, no image, no calibration or no time stamp.
+    :raises FileNotFoundError: if there is no drive, no image or no calibration.
     :raises ValueError: if the folder holds several drives, or a file is malformed.
     """
 
@@ -201,7 +203,6 @@ class KittiDrive:
         self.name = self.folder.name
         self.camera = camera
         self.image_paths = self.list_images()
-        self.stamps = self.read_stamps()
         self.calibration = KittiCalibration.read(self.find_calibration(), camera)
         scans = self.folder / 'velodyne_points' / 'data'
         self.velodyne_paths = [
@@ -227,12 +228,12 @@ class KittiDrive:
         """Return the camera's folder, which holds data/ and timestamps.txt."""
         return self.folder / f'image_{self.camera:02}'
 
-    def frame(self, index: int, frame_id: str = 'camera') -> Frame:
+    def image(self, index: int) -> np.ndarray:
         """
-        Read one image with its intrinsics and time stamp.
+        Read one image.
 
         :param index: position in the drive, from 0.
-        :param frame_id: name for the camera's optical frame.
+        :return: uint8 (H, W, 3), RGB, rectified.
         :raises ValueError: if the image is broken or not of the calibration's size.
         """
         path = self.image_paths[index]
@@ -241,7 +242,19 @@ class KittiDrive:
             raise ValueError(
                 f'{path} is {image.shape[1]}x{image.shape[0]}, expected '
                 f'{self.size[1]}x{self.size[0]} as S_rect_{self.camera:02} says')
-        return Frame(image=image, K=self.K, stamp=self.stamps[index], frame_id=frame_id)
+        return image
+
+    def frame(self, index: int, frame_id: str = 'camera') -> Frame:
+        """
+        Read one image with its intrinsics and time stamp.
+
+        :param index: position in the drive, from 0.
+        :param frame_id: name for the camera's optical frame.
+        :raises FileNotFoundError: if timestamps.txt is missing.
+        :raises ValueError: if the image or the time stamps are malformed.
+        """
+        return Frame(image=self.image(index), K=self.K, stamp=self.stamps[index],
+                     frame_id=frame_id)
 
     def list_images(self) -> list[Path]:
         """Return the images by number; each name is a number, png or jpg."""
@@ -252,9 +265,10 @@ class KittiDrive:
             raise FileNotFoundError(f'no image in {folder}, expected {{:010d}}.png or .jpg')
         return images
 
-    def read_stamps(self) -> list[int]:
+    @cached_property
+    def stamps(self) -> list[int]:
         """
-        Return the images' acquisition times in nanoseconds.
+        Return the images' acquisition times in nanoseconds, from timestamps.txt.
 
         A line belongs to the image whose number is the line's (from 0); a drive of which only a
         part is kept has instead one line for each kept image.
