@@ -63,7 +63,10 @@ class Frame:
 @dataclass(frozen=True)
 class DenseOutput:
     """
-    What a network says about a batch of images, at the size of the network's input.
+    What a network says about a batch of images.
+
+    (h, w) is the network's input size, or a whole fraction of it: whoever needs another size
+    resizes once, from here.
 
     :param depth: (B, 1, h, w), metres along z *in the canonical camera*: multiply by
         f / f_canonical (f: focal length at the network's input size) for metres. None for a

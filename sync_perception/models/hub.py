@@ -1,0 +1,203 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A model is a folder: config.json says what it is, model.safetensors holds its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields
+import json
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import hf_hub_download, PyTorchModelHubMixin
+import torch
+from torch import nn, Tensor
+from torch.nn import functional
+
+from sync_perception.labels import LabelSpace
+from sync_perception.types import DenseOutput
+
+CONFIG_NAME = 'config.json'
+WEIGHTS_NAME = 'model.safetensors'
+
+
+@dataclass
+class ModelConfig:
+    """
+    Everything that a model's user must know, beside the weights.
+
+    :param architecture: a key of `sync_perception.models.MODELS`.
+    :param arguments: the architecture's own arguments.
+    :param label_space: a label space's description, as `LabelSpace.to_dict` gives it.
+    :param input_pixels: area at which the network sees an image.
+    :param mean: of the input's normalisation, per channel, in [0, 1].
+    :param std: of the input's normalisation, per channel, in [0, 1].
+    :param depth_range: least and greatest depth of the canonical camera, metres.
+    :param canonical_focal: focal length of the canonical camera, pixels.
+    :param focal_range: least and greatest focal length seen in training, pixels at the
+        network's input size; empty if unknown.
+    :param record: how the model was trained, for people.
+    """
+
+    architecture: str
+    arguments: dict[str, Any]
+    label_space: dict[str, Any]
+    input_pixels: int = 640 * 192
+    mean: list[float] = field(default_factory=lambda: [0.5, 0.5, 0.5])
+    std: list[float] = field(default_factory=lambda: [0.5, 0.5, 0.5])
+    depth_range: list[float] = field(default_factory=lambda: [0.5, 200.0])
+    canonical_focal: float = 375.0
+    focal_range: list[float] = field(default_factory=list)
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, description: dict[str, Any], source: str = 'model config') -> ModelConfig:
+        """
+        Check and take a config.json's content.
+
+        :raises ValueError: naming an unknown or missing key.
+        """
+        known = {entry.name for entry in fields(cls)}
+        unknown = sorted(set(description) - known)
+        missing = sorted({'architecture', 'arguments', 'label_space'} - set(description))
+        if unknown or missing:
+            raise ValueError(
+                f'{source}: unknown keys {unknown}, missing keys {missing}; '
+                f'known are {sorted(known)}')
+        return cls(**description)
+
+
+class PerceptionModel(nn.Module, PyTorchModelHubMixin):
+    """
+    A network under its contract: a normalised image batch in, a DenseOutput out.
+
+    Inputs may have any size: they are padded inside, and the padding is cut off again.
+
+    :param config: what to build.
+    :raises ValueError: if the architecture or one of its arguments is unknown.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        if isinstance(config, dict):
+            config = ModelConfig.from_dict(config)
+        self.config = config
+        self.labels = LabelSpace.from_dict(config.label_space)
+        self.network = build_network(config, num_classes=len(self.labels))
+        log_range = torch.tensor(config.depth_range, dtype=torch.float32).log()
+        self.log_near, self.log_far = log_range.tolist()
+
+    def forward(self, image_b3hw: Tensor) -> DenseOutput:
+        """
+        Run the network.
+
+        :param image_b3hw: float (B, 3, H, W), normalised by the config's mean and std.
+        :return: depth of the canonical camera and logits, at H / k, W / k, k a whole number.
+        """
+        raw_depth, logits = self.run_padded(image_b3hw)
+        return DenseOutput(depth=self.canonical_depth(raw_depth), logits=logits)
+
+    def run_padded(self, image_b3hw: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the network's raw maps without the part that padding added."""
+        height, width = image_b3hw.shape[-2:]
+        down, right = -height % self.network.multiple, -width % self.network.multiple
+        if not down and not right:
+            return self.network(image_b3hw)
+        padded = functional.pad(image_b3hw, (0, right, 0, down), mode='replicate')
+        maps = self.network(padded)
+        factors = [padded.shape[-1] // raw.shape[-1] for raw in maps]
+        return tuple(
+            raw[..., :-(-height // k), :-(-width // k)] for raw, k in zip(maps, factors))
+
+    def canonical_depth(self, raw_depth: Tensor) -> Tensor:
+        """Map a raw map to metres in the canonical camera: log-uniform over the depth range."""
+        share = torch.sigmoid(raw_depth.float())
+        return torch.exp(self.log_near + share * (self.log_far - self.log_near))
+
+
+def build_network(config: ModelConfig, num_classes: int) -> nn.Module:
+    """
+    Build the architecture that a config names.
+
+    :raises ValueError: if it is unknown; the message lists the known ones.
+    """
+    from sync_perception.models import MODELS
+    builder: Callable[..., nn.Module] | None = MODELS.get(config.architecture)
+    if builder is None:
+        raise ValueError(
+            f'no architecture {config.architecture!r}, there are: {", ".join(sorted(MODELS))}')
+    try:
+        return builder(num_classes=num_classes, **config.arguments)
+    except TypeError as error:
+        raise ValueError(
+            f'architecture {config.architecture!r} does not take {config.arguments}: {error}'
+        ) from error
+
+
+def read_config(model: str | Path) -> ModelConfig:
+    """
+    Read the config of a model folder, or of a model on the Hugging Face hub.
+
+    :raises FileNotFoundError: if a local folder has no config.json.
+    :raises ValueError: if it is not a config; an unknown key is named.
+    """
+    path = Path(model) / CONFIG_NAME
+    if not path.is_file():
+        if Path(model).exists() or str(model).startswith(('/', '.', '~')):
+            raise FileNotFoundError(
+                f'{model} is no model folder: expected {CONFIG_NAME} and {WEIGHTS_NAME} in it')
+        path = Path(hf_hub_download(str(model), CONFIG_NAME))
+    try:
+        description = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f'{path} is not JSON: {error}') from error
+    return ModelConfig.from_dict(description, source=str(path))
+
+
+def load(model: str | Path, device: str | torch.device = 'cpu') -> PerceptionModel:
+    """
+    Load a model folder, or a model on the Hugging Face hub, for inference.
+
+    Only config.json and model.safetensors are read; nothing is ever unpickled.
+
+    :raises FileNotFoundError: if the folder is not there or lacks a file.
+    :raises ValueError: if the config is not understood or the weights do not fit it.
+    """
+    read_config(model)
+    if Path(model).is_dir() and not (Path(model) / WEIGHTS_NAME).is_file():
+        raise FileNotFoundError(f'{model}: expected {WEIGHTS_NAME} beside {CONFIG_NAME}')
+    try:
+        loaded = PerceptionModel.from_pretrained(
+            str(model), map_location=str(device), strict=True)
+    except RuntimeError as error:
+        raise ValueError(f'{model}: the weights do not fit {CONFIG_NAME}: {error}') from error
+    return loaded.eval().to(device)
+
+
+def save(model: PerceptionModel, folder: str | Path, card: str = '') -> None:
+    """
+    Write a model as a folder.
+
+    :param card: text of the folder's README.md; without it the folder's present one stays.
+    """
+    from safetensors.torch import save_file
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    save_file(tensors, folder / WEIGHTS_NAME, metadata={'format': 'pt'})
+    (folder / CONFIG_NAME).write_text(json.dumps(asdict(model.config), indent=2) + '\n')
+    if card:
+        (folder / 'README.md').write_text(card)

@@ -1,0 +1,142 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Synchronised networks: two branches whose encoders feed each other's decoders."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import nn, Tensor
+from torch.nn import functional
+
+
+class Branch(nn.Module, ABC):
+    """
+    What a network must offer to be synchronised.
+
+    :ivar channels: channels of the features, fine to coarse.
+    :ivar strides: their strides, fine to coarse.
+    :ivar multiple: both sides of an input must be divisible by this.
+    """
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    multiple: int
+
+    @abstractmethod
+    def encode(self, image_b3hw: Tensor) -> list[Tensor]:
+        """Return the features that the decoder uses, fine to coarse."""
+
+    @abstractmethod
+    def decode(self, features: list[Tensor]) -> Tensor:
+        """Return the raw map (B, out_channels, h / k, w / k), k a whole number."""
+
+    def forward(self, image_b3hw: Tensor) -> Tensor:
+        """Return the raw map of an image."""
+        return self.decode(self.encode(image_b3hw))
+
+
+class ZeroConv(nn.Conv2d):
+    """1x1 convolution whose weight and bias start at zero (Zhang et al., 2023, eq. 2)."""
+
+    def reset_parameters(self) -> None:
+        """Start at zero, so that the coupled network starts as if there were no coupling."""
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+
+class Coupling(nn.Module):
+    """
+    One direction of the synchronisation: a donor's features added to a receiver's, level by level.
+
+    The receiver's level i takes the donor's level of the nearest stride; a donor feature of
+    another size is resized. Switched off, the convolutions stay in the module (and in its
+    checkpoints), take no part in the forward pass and are not trained.
+
+    :param donor: the branch whose encoder gives.
+    :param receiver: the branch whose decoder takes.
+    :param enabled: whether this direction is on.
+    """
+
+    def __init__(self, donor: Branch, receiver: Branch, enabled: bool = True):
+        super().__init__()
+        self.enabled = enabled
+        self.levels = [
+            min(range(len(donor.strides)), key=lambda i: abs(donor.strides[i] - stride))
+            for stride in receiver.strides]
+        self.convolutions = nn.ModuleList(
+            ZeroConv(donor.channels[level], channels, kernel_size=1)
+            for level, channels in zip(self.levels, receiver.channels))
+        self.requires_grad_(enabled)
+
+    def forward(self, features: list[Tensor], donated: list[Tensor]) -> list[Tensor]:
+        """Return the receiver's features with the donor's added: skip + W donated + b."""
+        if not self.enabled:
+            return features
+        coupled = []
+        for feature, level, convolution in zip(features, self.levels, self.convolutions):
+            addition = convolution(donated[level])
+            if addition.shape[-2:] != feature.shape[-2:]:
+                addition = functional.interpolate(
+                    addition, size=feature.shape[-2:], mode='bilinear', align_corners=False)
+            coupled.append(feature + addition)
+        return coupled
+
+    def norms(self) -> list[float]:
+        """Return each level's weight norm, fine to coarse: zero until the coupling wakes up."""
+        return [convolution.weight.norm().item() for convolution in self.convolutions]
+
+
+class SyncNet(nn.Module):
+    """
+    A depth and a semantic branch, learning together.
+
+    At initialisation it equals the two branches alone, to the bit.
+
+    :param depth: branch with one output channel.
+    :param semantics: branch with one output channel a class.
+    :param depth_to_semantics: whether the depth encoder feeds the semantic decoder.
+    :param semantics_to_depth: whether the semantic encoder feeds the depth decoder.
+    """
+
+    def __init__(
+            self, depth: Branch, semantics: Branch, *,
+            depth_to_semantics: bool = True, semantics_to_depth: bool = True):
+        super().__init__()
+        self.depth = depth
+        self.semantics = semantics
+        self.depth_to_semantics = Coupling(depth, semantics, depth_to_semantics)
+        self.semantics_to_depth = Coupling(semantics, depth, semantics_to_depth)
+
+    @property
+    def multiple(self) -> int:
+        """Both sides of an input must be divisible by this."""
+        return max(self.depth.multiple, self.semantics.multiple)
+
+    def forward(self, image_b3hw: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the raw depth map (B, 1, ., .) and the logits (B, C, ., .)."""
+        depth_features = self.depth.encode(image_b3hw)
+        semantic_features = self.semantics.encode(image_b3hw)
+        raw_depth = self.depth.decode(
+            self.semantics_to_depth(depth_features, semantic_features))
+        logits = self.semantics.decode(
+            self.depth_to_semantics(semantic_features, depth_features))
+        return raw_depth, logits
+
+    def coupling_norms(self) -> dict[str, list[float]]:
+        """Return the weight norms of both directions' couplings, fine to coarse."""
+        return {
+            'depth_to_semantics': self.depth_to_semantics.norms(),
+            'semantics_to_depth': self.semantics_to_depth.norms()}
