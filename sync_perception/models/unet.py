@@ -18,11 +18,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sync_perception.models.blocks import (
+    BLOCKS,
+    FullAttention,
+    LinearAttention,
+    ResidualPreNorm,
+    VitBlock,
+)
+from sync_perception.models.sync import Branch
 import torch
 from torch import nn, Tensor
-
-from sync_perception.models.blocks import (
-    BLOCKS, FullAttention, LinearAttention, ResidualPreNorm, VitBlock)
 
 # size -> dim, and multipliers of dim at each level; base is the paper's
 SIZES = {
@@ -34,7 +39,7 @@ WINDOW = 8
 FULL_ATTENTION_STRIDE = 8
 
 
-class UNet(nn.Module):
+class UNet(Branch):
     """
     A UNet of two blocks and a linear attention a level, with full attention in the middle.
 
@@ -126,15 +131,6 @@ class UNet(nn.Module):
         for stage, up in zip(self.up_stages, self.ups):
             x = up(stage(torch.cat([x, skips.pop()], dim=1)))
         return self.head(torch.cat([x, skips.pop()], dim=1))
-
-    def forward(self, image_b3hw: Tensor) -> Tensor:
-        """
-        Return the raw map of an image.
-
-        :param image_b3hw: (B, in_channels, h, w), normalised; h and w multiples of `multiple`.
-        :return: (B, out_channels, h, w).
-        """
-        return self.decode(self.encode(image_b3hw))
 
 
 def make_blocks(kind: str, in_channels: int, out_channels: int,

@@ -20,8 +20,15 @@ import math
 
 import pytest
 from sync_perception.models.blocks import (
-    BLOCKS, ConvNextBlock, FullAttention, LinearAttention, ResidualPreNorm, ResNetBlock, VitBlock,
-    WindowAttention)
+    BLOCKS,
+    ConvNextBlock,
+    FullAttention,
+    LinearAttention,
+    ResidualPreNorm,
+    ResNetBlock,
+    VitBlock,
+    WindowAttention,
+)
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -70,7 +77,7 @@ def test_gradient_reaches_every_weight_and_the_input(make):
 @pytest.mark.parametrize('attention', [LinearAttention(8), FullAttention(8)],
                          ids=['linear', 'full'])
 def test_attention_gradients_agree_with_finite_differences(attention):
-    """The care for half precision must not cut the gradient."""
+    """Queries, keys and values all pass the gradient on, in the right amount."""
     x = torch.randn(1, 8, 2, 3, dtype=torch.double, requires_grad=True)
     assert torch.autograd.gradcheck(attention.double(), x)
 
@@ -112,7 +119,7 @@ def test_linear_attention_equals_explicit_loops():
 
 @pytest.mark.parametrize('automatic', [False, True], ids=['half', 'autocast'])
 def test_linear_attention_survives_half_precision(automatic):
-    """The keys' weights of 160000 pixels, each about 6e-6, must not be lost in float16."""
+    """The keys' weights of 160000 pixels are about 6e-6 each, near the end of float16."""
     attention = LinearAttention(8)
     attention.out = nn.Identity()
     x = torch.randn(1, 8, 400, 400)
