@@ -12,4 +12,26 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
+
 """One file a data set, one sample contract."""
+
+from __future__ import annotations
+
+from sync_perception.training.data.camvid import CamVid
+from sync_perception.training.data.cityscapes import Cityscapes
+from sync_perception.training.data.idd_lite import IddLite
+from sync_perception.training.data.kitti import KittiRaw
+from sync_perception.training.data.kitti_depth import KittiDepthSelection
+from sync_perception.training.data.kitti_semantics import KittiSemantics
+from sync_perception.training.data.sample import DenseDataset
+from sync_perception.training.data.vkitti2 import VirtualKitti2
+
+DATASETS: dict[str, type[DenseDataset]] = {
+    'camvid': CamVid,
+    'idd_lite': IddLite,
+    'kitti': KittiRaw,
+    'kitti_depth': KittiDepthSelection,
+    'kitti_semantics': KittiSemantics,
+    'vkitti2': VirtualKitti2,
+    'cityscapes': Cityscapes,
+}

@@ -1,0 +1,131 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""
+Cityscapes: streets of 50 cities, 2048x1024, with fine labels and stereo disparity.
+
+Source: Cordts et al., "The Cityscapes Dataset for Semantic Urban Scene Understanding", CVPR
+2016, and the label table of its scripts.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from sync_perception.images import read_image
+from sync_perception.training.data.files import (
+    identity_table, images_by_stem, read_gray, read_labels)
+from sync_perception.training.data.sample import DenseDataset, Sample
+
+EVALUATED_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+LAST_ID = 33
+DISPARITY_UNITS = 256
+
+
+def train_id_table() -> np.ndarray:
+    """Make the table from label ids to train ids: int16 (256,), -1 where there is no label."""
+    table = identity_table(0, void=range(LAST_ID + 1))
+    table[list(EVALUATED_IDS)] = np.arange(len(EVALUATED_IDS))
+    return table
+
+
+TRAIN_IDS = train_id_table()
+
+
+def read_camera(path: Path) -> tuple[np.ndarray, float]:
+    """
+    Read a camera file.
+
+    :param path: a file of `camera/`.
+    :return: intrinsics float64 (3, 3) in pixels, and the stereo baseline in metres.
+    :raises ValueError: if it is not JSON or an entry is missing.
+    """
+    try:
+        camera = json.loads(path.read_text())
+        fx, fy, u0, v0 = (float(camera['intrinsic'][name]) for name in ('fx', 'fy', 'u0', 'v0'))
+        baseline = float(camera['extrinsic']['baseline'])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f'{path}: {error!r}, expected JSON with intrinsic fx, fy, u0, v0 and extrinsic '
+            'baseline') from error
+    return np.array([[fx, 0, u0], [0, fy, v0], [0, 0, 1]]), baseline
+
+
+def disparity_to_depth(stored: np.ndarray, focal: float, baseline: float) -> np.ndarray:
+    """
+    Turn stored disparity into depth: d = (p - 1) / 256 pixels for p > 0, depth = b f / d.
+
+    :param stored: uint16 (H, W), 0 invalid.
+    :param focal: focal length fx in pixels.
+    :param baseline: metres.
+    :return: float32 (H, W), metres, NaN where there is no disparity or it is zero.
+    """
+    disparity = (stored.astype(np.float32) - 1) / DISPARITY_UNITS
+    disparity[stored <= 1] = np.nan
+    return np.float32(focal * baseline) / disparity
+
+
+class Cityscapes(DenseDataset):
+    """
+    Images with fine labels; intrinsics and depth where `camera` and `disparity` are unpacked.
+
+    What is unpacked of a split (`gtFine`, `camera`, `disparity`) must be there for each of its
+    images. Ids: `split/city/{city}_{seq}_{frame}`.
+    """
+
+    splits = ('train', 'val', 'test')
+    label_space = 'cityscapes19'
+    layout = (
+        'leftImg8bit/{split}/{city}/{city}_{seq}_{frame}_leftImg8bit.(png|jpg) and '
+        'gtFine/{split}/{city}/{city}_{seq}_{frame}_gtFine_labelIds.png')
+
+    def list_ids(self) -> list[str]:
+        """Return the ids in the order of the splits, then by city and name."""
+        self.images = {}
+        for split in self.splits if self.split == 'all' else (self.split,):
+            for folder in sorted(self.root.glob(f'leftImg8bit/{split}/*')):
+                for stem, path in images_by_stem(folder, '_leftImg8bit').items():
+                    self.images[f'{split}/{folder.name}/{stem}'] = path
+        return list(self.images)
+
+    def read(self, sample_id: str) -> Sample:
+        """Read an image with what is known about it."""
+        image = read_image(self.images[sample_id])
+        size = image.shape[:2]
+        labels = self.annotation('gtFine', sample_id, 'gtFine_labelIds.png')
+        disparity = self.annotation('disparity', sample_id, 'disparity.png')
+        camera = self.annotation('camera', sample_id, 'camera.json')
+        K = depth = None
+        if camera is not None:
+            K, baseline = read_camera(camera)
+            if disparity is not None:
+                stored = read_gray(disparity, np.uint16, size, 'disparity x 256 + 1')
+                depth = disparity_to_depth(stored, K[0, 0], baseline)
+        return Sample(
+            id=sample_id, image=image, K=K, depth=depth,
+            labels=None if labels is None else read_labels(labels, size, TRAIN_IDS))
+
+    def annotation(self, kind: str, sample_id: str, ending: str) -> Path | None:
+        """Return an annotation's file, or None where its kind is not unpacked for the split."""
+        folder = self.root / kind / sample_id.split('/')[0]
+        if not folder.is_dir():
+            return None
+        path = self.root / kind / f'{sample_id}_{ending}'
+        if not path.is_file():
+            raise FileNotFoundError(f'no file {path}, although {folder} is there')
+        return path
