@@ -1,0 +1,52 @@
+# On a fresh Debian or Ubuntu machine, `make demo` and `make test` set up what they need, then run.
+# A second run finds the set-up done: its stamp carries the hash of all that it depends on.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.SILENT:
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint clean
+.DELETE_ON_ERROR:
+
+comma := ,
+VENV ?= .venv
+PYTHON ?= python3
+KITTI ?=
+ARGS ?=
+RUN := $(VENV)/bin/python
+
+# A sourced ROS 2 is used as it is; elsewhere its Python wheels are installed.
+ROS := $(if $(AMENT_PREFIX_PATH),$(or $(ROS_DISTRO),sourced))
+HASH := $(shell { cat setup.py constraints.txt setup.sh; $(PYTHON) --version; pwd; \
+	echo '$(ROS)'; } 2>&1 | sha256sum | cut -c 1-12)
+READY_demo := $(VENV)/ready-demo-$(HASH)
+READY_test := $(VENV)/ready-test-$(HASH)
+EXTRAS_demo := synth$(if $(ROS),,$(comma)ros)
+EXTRAS_test := $(EXTRAS_demo),train,test
+
+help:  ## list the commands
+	grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+demo: $(READY_demo)  ## drive through a synthetic street, or a KITTI drive: make demo KITTI=FOLDER
+	exec $(RUN) -m sync_perception.ros.demo $(if $(KITTI),--kitti '$(KITTI)') $(ARGS)
+
+test: $(READY_test)  ## lint, and every test
+	$(VENV)/bin/ruff check .
+	$(RUN) -m pytest $(ARGS)
+
+lint: $(READY_test)  ## ruff and ament's linters only
+	$(VENV)/bin/ruff check .
+	$(RUN) -m pytest -q test/test_copyright.py test/test_flake8.py test/test_pep257.py \
+		test/test_xmllint.py test/test_structure.py $(ARGS)
+
+setup: $(READY_test)  ## only set up, for demo and test alike
+
+clean:  ## remove the environment and everything that was built or written
+	rm -rf $(VENV) build install log demo_output *.egg-info .pytest_cache .ruff_cache
+
+$(READY_demo) $(READY_test): EXTRAS = $(if $(findstring ready-test,$@),$(EXTRAS_test),$(EXTRAS_demo))
+$(READY_demo) $(READY_test):
+	./setup.sh '$(PYTHON)' '$(VENV)' '$(EXTRAS)' '$(ROS)'
+	rm -f $(VENV)/ready-*
+	touch $@ $(READY_demo)
