@@ -1,0 +1,180 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Ways to run a network on a device: the eager reference, and faster ones that agree with it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import fields
+import warnings
+
+from sync_perception.models.hub import PerceptionModel
+from sync_perception.types import DenseOutput
+import torch
+from torch import nn, Tensor
+
+MAX_PROGRAMS = 4
+PROFILING_RUNS = 2
+
+
+def choose_device(name: str) -> torch.device:
+    """
+    Turn `auto`, `cpu`, `cuda` or `cuda:N` into a device that is there.
+
+    :raises ValueError: if the name is another, or the machine has no such device.
+    """
+    if name == 'auto':
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    kind, _, index = name.partition(':')
+    if kind not in ('cpu', 'cuda') or (index and not index.isdecimal()):
+        raise ValueError(f'device must be auto, cpu, cuda or cuda:N, got {name!r}')
+    count = torch.cuda.device_count()
+    if kind == 'cuda' and int(index or 0) >= count:
+        raise ValueError(f'device {name!r} asked for, but this machine has {count} CUDA devices')
+    return torch.device(name)
+
+
+class Backend(ABC):
+    """
+    A network, ready to run on one device in one precision.
+
+    :ivar name: of the way it runs, for people.
+    :ivar precision: of the network's arithmetic: float32, bfloat16 or float16.
+    :ivar device: where it runs.
+    """
+
+    name: str
+    precision: str
+    device: torch.device
+
+    @abstractmethod
+    def __call__(self, image_b3hw: Tensor) -> DenseOutput:
+        """
+        Run the network.
+
+        :param image_b3hw: float32 (B, 3, h, w), normalised, channels-last, on the device.
+        :return: float32 maps on the device; valid until the next call.
+        """
+
+
+class EagerBackend(Backend):
+    """
+    The model as it was written, float32 or under autocast: the reference for all others.
+
+    :param model: on its device, in evaluation mode.
+    :param half: run in the device's 16-bit format instead of float32.
+    """
+
+    name = 'eager'
+
+    def __init__(self, model: PerceptionModel, half: bool = False):
+        self.model = model.to(memory_format=torch.channels_last)
+        self.device = next(model.parameters()).device
+        self.dtype = reduced_precision(self.device) if half else torch.float32
+        self.precision = str(self.dtype).removeprefix('torch.')
+
+    def __call__(self, image_b3hw: Tensor) -> DenseOutput:
+        """Run the network."""
+        with torch.inference_mode(), torch.autocast(
+                self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
+            return in_float32(self.model(image_b3hw))
+
+
+class FrozenModule(nn.Module):
+    """A model whose output is a tuple, as TorchScript wants it; absent maps are left out."""
+
+    def __init__(self, model: PerceptionModel, present: tuple[str, ...]):
+        super().__init__()
+        self.model = model
+        self.present = present
+
+    def forward(self, image_b3hw: Tensor) -> tuple[Tensor, ...]:
+        """Return the maps named in `present`."""
+        output = self.model(image_b3hw)
+        return tuple(getattr(output, name) for name in self.present)
+
+
+class FrozenBackend(Backend):
+    """
+    The traced and frozen model on a CPU: constants folded, Python gone from the hot path.
+
+    Tracing fixes the shapes, so each input size is traced once; the last few are kept.
+
+    :param model: on the CPU, in evaluation mode.
+    :param half: run in bfloat16 instead of float32.
+    """
+
+    name = 'frozen'
+
+    def __init__(self, model: PerceptionModel, half: bool = False):
+        self.model = model.to(memory_format=torch.channels_last)
+        self.device = torch.device('cpu')
+        self.dtype = reduced_precision(self.device) if half else torch.float32
+        self.precision = str(self.dtype).removeprefix('torch.')
+        self.programs: dict[tuple[int, ...], tuple[torch.jit.ScriptModule, tuple[str, ...]]] = {}
+
+    def __call__(self, image_b3hw: Tensor) -> DenseOutput:
+        """Run the network."""
+        size = tuple(image_b3hw.shape)
+        if size not in self.programs:
+            while len(self.programs) >= MAX_PROGRAMS:
+                self.programs.pop(next(iter(self.programs)))
+            self.programs[size] = self.freeze(image_b3hw)
+        program, present = self.programs[size]
+        with torch.no_grad():
+            maps = program(image_b3hw)
+        return in_float32(DenseOutput(**dict(zip(present, maps))))
+
+    def freeze(self, image_b3hw: Tensor) -> tuple[torch.jit.ScriptModule, tuple[str, ...]]:
+        """Trace the model at an input's size; return the program and the maps it gives."""
+        with warnings.catch_warnings(), torch.no_grad(), torch.autocast(
+                'cpu', self.dtype, enabled=self.dtype is not torch.float32, cache_enabled=False):
+            # Padding and interpolation sizes become constants: that is meant.
+            warnings.simplefilter('ignore')
+            output = self.model(image_b3hw)
+            present = tuple(
+                field.name for field in fields(output) if getattr(output, field.name) is not None)
+            traced = torch.jit.trace(
+                FrozenModule(self.model, present), image_b3hw, check_trace=False)
+            program = torch.jit.freeze(traced.eval())
+            for _ in range(PROFILING_RUNS):
+                program(image_b3hw)
+        return program, present
+
+
+def reduced_precision(device: torch.device) -> torch.dtype:
+    """
+    Return the device's fast 16-bit format, float32 where it has none.
+
+    A CPU without bfloat16 instructions emulates the format, slower than float32.
+    """
+    if device.type == 'cuda':
+        return torch.float16
+    capable = torch.cpu.get_capabilities()
+    fast = any(capable.get(name, False) for name in ('avx512_bf16', 'amx_bf16', 'bf16'))
+    return torch.bfloat16 if fast else torch.float32
+
+
+def choose_backend(model: PerceptionModel, half: bool = False) -> Backend:
+    """Choose the fastest way to run a model on the device where it is."""
+    device = next(model.parameters()).device
+    return FrozenBackend(model, half) if device.type == 'cpu' else EagerBackend(model, half)
+
+
+def in_float32(output: DenseOutput) -> DenseOutput:
+    """Return the same maps in float32."""
+    return DenseOutput(**{
+        field.name: None if getattr(output, field.name) is None
+        else getattr(output, field.name).float() for field in fields(output)})

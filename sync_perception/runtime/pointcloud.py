@@ -1,0 +1,142 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The organized semantic point cloud, byte for byte as it is published."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from sync_perception.geometry import pixel_rays
+from sync_perception.labels import LabelSpace, VOID
+from sync_perception.types import Frame, Prediction
+
+COLORS = ('camera', 'label')
+POINT = np.dtype({
+    'names': ['x', 'y', 'z', 'rgb', 'label', 'confidence'],
+    'formats': ['<f4', '<f4', '<f4', '<u4', '<u4', '<f4'],
+    'offsets': [0, 4, 8, 16, 20, 24],
+    'itemsize': 32})
+"""
+One point: x, y, z in metres in the optical frame; rgb packed as PCL does (0x00RRGGBB, to be read
+as float32 by consumers); label id; probability of the label. Bytes 12-15 and 28-31 are zero.
+"""
+ROWS = 16
+"""Rows written at once: few enough that a point's fields meet in the cache."""
+
+
+def point_cloud(
+        frame: Frame, prediction: Prediction, space: LabelSpace, color: str = 'camera',
+        stride: int = 1, organized: bool = True, out: np.ndarray | None = None) -> np.ndarray:
+    """
+    Turn a prediction into a cloud in the camera's optical frame.
+
+    A pixel without depth keeps its place, with x = y = z = NaN; colour, label and confidence
+    stay, so that the organized cloud is also an image. Without labels the label is 255, without
+    confidence the confidence is NaN.
+
+    :param frame: for its intrinsics and colours.
+    :param prediction: with a depth map of the frame's size.
+    :param space: colours of the labels.
+    :param color: 'camera' or 'label'.
+    :param stride: take every stride-th row and column, from the first.
+    :param organized: keep the image's rows and columns; otherwise leave out the holes.
+    :param out: where to write an organized cloud: writable bytes, as many as it needs, zeroed or
+        written before by this function.
+    :return: `POINT` (H', W'), or (N,) if not organized; H' = ceil(H / stride).
+    :raises ValueError: if an argument is not as stated.
+    """
+    check(frame, prediction, color, stride)
+    size = cloud_size(frame.size, stride)
+    points = _allocate(size, out)
+    step = (slice(None, None, stride), slice(None, None, stride))
+    rays_x, rays_y = _rays(np.asarray(frame.K, np.float64).tobytes(), frame.size)
+    rays_x, rays_y = rays_x[::stride], rays_y[::stride, None]
+    depth, image = prediction.depth[step], frame.image[step]
+    labels = _or_constant(prediction.labels, np.uint8(VOID), frame.size)[step]
+    confidence = _or_constant(prediction.confidence, np.float32('nan'), frame.size)[step]
+    palette = _pack(space.palette[None])[0]
+    for start in range(0, size[0], ROWS):
+        rows = slice(start, start + ROWS)
+        block, z = points[rows], depth[rows]
+        np.multiply(z, rays_x, out=block['x'])
+        np.multiply(z, rays_y[rows], out=block['y'])
+        block['z'] = z
+        block['rgb'] = _pack(image[rows]) if color == 'camera' else palette[labels[rows]]
+        block['label'] = labels[rows]
+        block['confidence'] = confidence[rows]
+    if organized:
+        return points
+    # As whole words: NumPy copies a structure's fields, and leaves its padding to chance.
+    words = points.view('<u4').reshape(*size, POINT.itemsize // 4)
+    return words[~np.isnan(depth)].view(POINT)[:, 0]
+
+
+def cloud_size(size: tuple[int, int], stride: int) -> tuple[int, int]:
+    """Return height and width of the organized cloud of an image of this size."""
+    return -(-size[0] // stride), -(-size[1] // stride)
+
+
+def check(frame: Frame, prediction: Prediction, color: str, stride: int) -> None:
+    """
+    Refuse what no cloud can be made of.
+
+    :raises ValueError: saying what was got and what was expected.
+    """
+    if color not in COLORS:
+        raise ValueError(f'color must be one of {COLORS}, got {color!r}')
+    if stride < 1:
+        raise ValueError(f'stride must be at least 1, got {stride}')
+    if frame.K[0, 1] != 0 or frame.K[1, 0] != 0:
+        raise ValueError(f'a cloud needs intrinsics without skew, got {frame.K.tolist()}')
+    if prediction.depth is None:
+        raise ValueError('a cloud needs a prediction with depth')
+    if color == 'label' and prediction.labels is None:
+        raise ValueError("color 'label' needs a prediction with labels")
+    for name in ('depth', 'labels', 'confidence'):
+        values = getattr(prediction, name)
+        if values is not None and values.shape != frame.size:
+            raise ValueError(
+                f'{name} is {values.shape}, but the frame is {frame.size} (height, width)')
+
+
+def _allocate(size: tuple[int, int], out: np.ndarray | None) -> np.ndarray:
+    if out is None:
+        return np.zeros(size, POINT)
+    needed = size[0] * size[1] * POINT.itemsize
+    if out.nbytes != needed or not out.flags.c_contiguous or not out.flags.writeable:
+        raise ValueError(
+            f'out must be {needed} writable, contiguous bytes for a cloud of {size}, got '
+            f'{out.nbytes}')
+    return out.reshape(-1).view(np.uint8).view(POINT).reshape(size)
+
+
+def _or_constant(
+        values: np.ndarray | None, constant: np.generic, size: tuple[int, int]) -> np.ndarray:
+    return np.broadcast_to(constant, size) if values is None else values
+
+
+@lru_cache(maxsize=8)
+def _rays(K: bytes, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return x / z of every column and y / z of every row; without skew they do not mix."""
+    rays = pixel_rays(np.frombuffer(K).reshape(3, 3), size)
+    return rays[0, :, 0].copy(), rays[:, 0, 1].copy()
+
+
+def _pack(image: np.ndarray) -> np.ndarray:
+    """Pack uint8 (h, w, 3) RGB to uint32 (h, w), 0x00RRGGBB."""
+    bgra = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2BGRA)
+    return bgra.view('<u4')[..., 0] & 0x00FFFFFF
