@@ -92,6 +92,7 @@ def test_stamp_keeps_every_nanosecond():
     moment = datetime(2011, 9, 26, 13, 2, 25, tzinfo=timezone.utc)
     expected = int(moment.timestamp()) * 10 ** 9 + 964389445
     assert parse_stamp('2011-09-26 13:02:25.964389445\n') == expected
+    assert parse_stamp('2011-09-26 13:02:25.5') % 10 ** 9 == 500_000_000
     assert parse_stamp('2011-09-26 13:02:25') == int(moment.timestamp()) * 10 ** 9
 
 
