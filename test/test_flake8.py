@@ -1,0 +1,35 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Runs ament_flake8 over the package, where it is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PATHS = ('setup.py', 'sync_perception', 'test', 'launch', 'benchmarks')
+
+
+@pytest.mark.linter
+@pytest.mark.flake8
+def test_flake8():
+    """The style that ROS 2 packages share, without a configuration of our own."""
+    linter = pytest.importorskip('ament_flake8.main', reason='ament_flake8 is not installed')
+    status, errors = linter.main_with_errors(
+        argv=[str(ROOT / path) for path in PATHS if (ROOT / path).exists()])
+    assert status == 0, '\n'.join(errors)

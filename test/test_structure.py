@@ -1,0 +1,129 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Which room may import which: the directions of the house, read from the source."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = 'sync_perception'
+ROOT = Path(__file__).resolve().parents[1]
+BASE = ('types', 'labels', 'geometry', 'resources', 'images', 'kitti')
+ALLOWED = {
+    **dict.fromkeys(BASE, BASE),
+    'models': ('models', *BASE),
+    'runtime': ('runtime', 'models', *BASE),
+    'training': ('training', 'models', 'runtime.preprocess', *BASE),
+    'ros': ('ros', 'runtime', 'models', *BASE),
+}
+LAZY_EXCEPTIONS = {('ros.sources', 'training.data.synthetic')}
+ROS_MODULES = ('rclpy', 'cv_bridge', 'launch', 'launch_ros', 'tf2_ros', 'message_filters')
+MODULES = sorted((ROOT / PACKAGE).rglob('*.py'))
+
+
+def imported_names(source: str) -> Iterator[tuple[str, bool, int]]:
+    """Yield what a module imports: dotted name, whether inside a function, line."""
+    def visit(node: ast.AST, lazy: bool) -> Iterator[tuple[str, bool, int]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                yield from ((alias.name, lazy, child.lineno) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                stem = '.' * child.level + (child.module or '')
+                yield from ((f'{stem}.{alias.name}', lazy, child.lineno) for alias in child.names)
+            inside = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+            yield from visit(child, lazy or inside)
+    yield from visit(ast.parse(source), False)
+
+
+def within(name: str, folders: tuple[str, ...]) -> bool:
+    """Tell whether a dotted name is one of the folders or lies in one."""
+    return any(name == folder or name.startswith(f'{folder}.') for folder in folders)
+
+
+def violations(source: str, module: str) -> list[str]:
+    """
+    List the imports that go against the directions.
+
+    :param source: a module's text.
+    :param module: its name within the package, such as `runtime.predictor`.
+    """
+    room = module.partition('.')[0]
+    found: list[str] = []
+    for name, lazy, line in imported_names(source):
+        top, _, target = name.partition('.')
+        if name.startswith('.'):
+            found.append(f'line {line}: {name} is relative')
+        elif top == PACKAGE:
+            if room in ALLOWED:
+                exception = lazy and any(
+                    module == who and within(target, (what,)) for who, what in LAZY_EXCEPTIONS)
+                if not within(target, ALLOWED[room]) and not exception:
+                    found.append(f'line {line}: {room} must not import {target}')
+            elif not lazy and within(target, ('ros',)):
+                found.append(f'line {line}: {module} may import {target} in functions only')
+        elif room != 'ros' and (top in ROS_MODULES or top.endswith('_msgs')):
+            found.append(f'line {line}: only {PACKAGE}.ros may import {top}')
+    return found
+
+
+@pytest.mark.parametrize('path', MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_follow_the_directions(path):
+    """No module reaches into a room that it must not know."""
+    module = '.'.join(path.relative_to(ROOT / PACKAGE).with_suffix('').parts)
+    assert violations(path.read_text(encoding='utf-8'), module) == []
+
+
+def test_every_room_is_known():
+    """A new module at the top must be given its place in the rules."""
+    top = {path.stem for path in (ROOT / PACKAGE).glob('*.py')}
+    rooms = {path.parent.name for path in (ROOT / PACKAGE).glob('*/__init__.py')}
+    assert top - {'__init__', 'cli'} <= set(BASE)
+    assert rooms <= set(ALLOWED)
+
+
+@pytest.mark.parametrize(('module', 'source'), [
+    ('models.unet', 'from sync_perception.runtime import preprocess'),
+    ('runtime.predictor', 'from sync_perception.training.losses import depth'),
+    ('runtime.predictor', 'def f():\n    import sync_perception.ros.node'),
+    ('training.module', 'from sync_perception.runtime.predictor import Predictor'),
+    ('types', 'from sync_perception import models'),
+    ('cli', 'from sync_perception.ros import bench'),
+    ('ros.sources', 'from sync_perception.training.data.synthetic import StreetWorld'),
+    ('ros.node', 'def f():\n    from sync_perception.training.data.synthetic import Street'),
+    ('runtime.pointcloud', 'if True:\n    import rclpy.node'),
+    ('labels', 'from std_msgs.msg import String'),
+    ('models.unet', 'from .blocks import BLOCKS'),
+])
+def test_breaches_are_seen(module, source):
+    """Each of these breaks the house's rules."""
+    assert len(violations(source, module)) == 1
+
+
+@pytest.mark.parametrize(('module', 'source'), [
+    ('training.module', 'from sync_perception.runtime.preprocess import normalise'),
+    ('training.module', 'from sync_perception.runtime import preprocess'),
+    ('ros.sources', 'def f():\n    from sync_perception.training.data.synthetic import Street'),
+    ('cli', 'def bench():\n    from sync_perception.ros.bench import bench'),
+    ('ros.node', 'from sensor_msgs.msg import Image'),
+    ('runtime.predictor', 'import torch'),
+])
+def test_permitted_imports_pass(module, source):
+    """Each of these is what the rules are for."""
+    assert violations(source, module) == []
