@@ -1,0 +1,51 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""What the node has done so far, in numbers."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Counters:
+    """
+    Counts since the node was activated; every received image ends in exactly one of them.
+
+    :param received: images that arrived.
+    :param published: frames of which at least one output was published.
+    :param dropped: images replaced by a newer one before their turn came.
+    :param unwanted: images that were not processed because nobody subscribes to an output.
+    :param failed: frames whose processing failed.
+    :param refused: malformed images and camera_infos, by reason.
+    :param durations: seconds from arrival to publication of the latest frames.
+    """
+
+    received: int = 0
+    published: int = 0
+    dropped: int = 0
+    unwanted: int = 0
+    failed: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    durations: deque[float] = field(default_factory=lambda: deque(maxlen=256))
+
+    def summary(self) -> str:
+        """Say the counts in one line, for the log."""
+        refused = ', '.join(f'{count} {reason}' for reason, count in self.refused.items())
+        return (f'{self.received} images received, {self.published} frames published, '
+                f'{self.dropped} dropped, {self.unwanted} unwanted, {self.failed} failed, '
+                f'{sum(self.refused.values())} refused' + (f' ({refused})' if refused else ''))

@@ -1,0 +1,157 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""What the node publishes of a frame: topics, what they need of the model, how they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import copy
+from dataclasses import dataclass, field
+from functools import partial
+import json
+from typing import Any
+
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Header
+from sync_perception.labels import LabelSpace
+from sync_perception.ros import qos
+from sync_perception.ros.conversions import (
+    cloud_message,
+    depth_message,
+    image_message,
+    labels_message,
+    writable_cloud,
+)
+from sync_perception.ros.parameters import PerceptionParameters
+from sync_perception.runtime import visualize
+from sync_perception.runtime.pointcloud import cloud_size, point_cloud
+from sync_perception.types import Frame, Prediction
+
+
+@dataclass(frozen=True)
+class Result:
+    """
+    All there is to know about one frame.
+
+    :param header: the image's header, for every output.
+    :param camera_info: the calibration that came with the image.
+    :param labels: the label space of the prediction.
+    :param parameters: the node's parameters at this frame.
+    """
+
+    header: Header
+    camera_info: CameraInfo
+    frame: Frame
+    prediction: Prediction
+    labels: LabelSpace
+    parameters: PerceptionParameters
+
+
+@dataclass(frozen=True)
+class Output:
+    """
+    One topic.
+
+    :param topic: its name in the node's namespace.
+    :param message_type: what is published there.
+    :param needs: the maps of the Prediction that the message is made of.
+    :param build: makes the message.
+    :param profile: makes the topic's quality of service.
+    """
+
+    topic: str
+    message_type: type
+    needs: frozenset[str]
+    build: Callable[[Result], Any]
+    profile: Callable[[], QoSProfile] = field(default=qos.output)
+
+
+def depth_output(result: Result) -> Image:
+    """Metres or millimetres along z."""
+    return depth_message(
+        result.prediction.depth, result.header, result.parameters.depth_encoding)
+
+
+def semantics_output(result: Result) -> Image:
+    """Label ids."""
+    return labels_message(
+        result.prediction.labels, result.header, result.parameters.semantics_encoding)
+
+
+def confidence_output(result: Result) -> Image:
+    """Probability of the label, 0 to 1."""
+    return image_message(result.prediction.confidence, result.header, '32FC1')
+
+
+def color_output(result: Result) -> Image:
+    """Paint the labels in their colours."""
+    return image_message(
+        result.labels.colorize(result.prediction.labels), result.header, 'rgb8')
+
+
+def overlay_output(result: Result) -> Image:
+    """Lay the labels' colours over the camera image."""
+    picture = visualize.overlay(result.frame.image, result.prediction.labels, result.labels)
+    return image_message(picture, result.header, 'rgb8')
+
+
+def points_output(result: Result) -> PointCloud2:
+    """Backproject depth to points with colour, label and confidence."""
+    frame, stride = result.frame, result.parameters.points_stride
+    make = partial(point_cloud, frame, result.prediction, result.labels,
+                   color=result.parameters.points_color, stride=stride)
+    if not result.parameters.points_organized:
+        return cloud_message(make(organized=False), result.header)
+    message, data = writable_cloud(cloud_size(frame.size, stride), result.header)
+    make(out=data)
+    return message
+
+
+def camera_info_output(result: Result) -> CameraInfo:
+    """Repeat the calibration under the image's header; outputs have the image's size."""
+    camera_info = copy.copy(result.camera_info)
+    camera_info.header = result.header
+    return camera_info
+
+
+# camera_info is published last: it tells whoever waits for a frame that the frame is done
+OUTPUTS = (
+    Output('sync/depth', Image, frozenset({'depth'}), depth_output),
+    Output('sync/semantics', Image, frozenset({'labels'}), semantics_output),
+    Output('sync/semantics/confidence', Image, frozenset({'confidence'}), confidence_output),
+    Output('sync/semantics/color', Image, frozenset({'labels'}), color_output),
+    Output('sync/overlay', Image, frozenset({'labels'}), overlay_output),
+    Output('sync/points', PointCloud2, frozenset({'depth', 'labels', 'confidence'}),
+           points_output),
+    Output('sync/camera_info', CameraInfo, frozenset(), camera_info_output, qos.latched),
+)
+
+
+def label_space_json(space: LabelSpace, parameters: PerceptionParameters) -> str:
+    """
+    Describe the ids of the label image as JSON.
+
+    :return: `name`; `void`, the id of pixels without a label; and `classes`, a list of `id`,
+        `name`, `color` (red, green, blue, 0 to 255), `dynamic` (moves by itself), `infinite` (has
+        no depth).
+    """
+    void = -1 if parameters.semantics_encoding == '16SC1' else space.void
+    classes = [
+        {'id': index, 'name': name, 'color': space.colors[index].tolist(),
+         'dynamic': bool(space.dynamic[index]), 'infinite': bool(space.infinite[index])}
+        for index, name in enumerate(space.names)]
+    return json.dumps({'name': space.name, 'void': void, 'classes': classes})

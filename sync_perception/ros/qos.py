@@ -1,0 +1,52 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""
+Quality of service of every topic; users override it by `qos_overrides.*` parameters.
+
+Each call gives a new profile, because rclpy writes the overrides into the profile it is given.
+"""
+
+from __future__ import annotations
+
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+
+def image_input() -> QoSProfile:
+    """Best effort, as it matches reliable and best effort cameras alike; only the newest image."""
+    return QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+def camera_info_input() -> QoSProfile:
+    """Best effort, and some more of them than images: each image is to find its own."""
+    return QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+def output() -> QoSProfile:
+    """Reliable; a subscriber that cannot keep up loses the older ones."""
+    return QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+
+
+def latched() -> QoSProfile:
+    """Reliable, and kept for those who subscribe later."""
+    return QoSProfile(
+        depth=1, reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def overridable() -> QoSOverridingOptions:
+    """Let users set history, depth and reliability of a topic by parameters."""
+    return QoSOverridingOptions.with_default_policies()

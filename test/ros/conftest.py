@@ -1,0 +1,63 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""ROS for tests: a domain and a context of their own; without ROS they skip, saying so."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+try:
+    import rclpy
+except ImportError as error:
+    MISSING = f'rclpy cannot be imported: {error}'
+else:
+    MISSING = ''
+
+# Domains 1 to 101 have ports that no operating system gives away; runs beside each other differ
+DOMAIN = 1 + os.getpid() % 101
+
+
+class ModuleWithoutRos(pytest.Module):
+    """Stands in for a test module that cannot even be imported."""
+
+    def collect(self):
+        """Skip the module, with the reason."""
+        pytest.skip(MISSING)
+
+
+def pytest_pycollect_makemodule(module_path, parent):
+    """Skip every module of this folder where there is no ROS."""
+    if MISSING:
+        return ModuleWithoutRos.from_parent(parent, path=module_path)
+
+
+@pytest.fixture(scope='session', autouse=True)
+def ros_environment():
+    """Keep this process and those it starts to themselves: a domain of their own, this host."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv('ROS_DOMAIN_ID', str(DOMAIN))
+        environment.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+        yield
+
+
+@pytest.fixture
+def ros(ros_environment):
+    """Bring ROS up for one test."""
+    rclpy.init()
+    yield rclpy
+    rclpy.try_shutdown()
