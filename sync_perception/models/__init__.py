@@ -19,12 +19,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import nn
-
 from sync_perception.models.hub import ModelConfig, PerceptionModel
 from sync_perception.models.mobilenet import MobileUNet
 from sync_perception.models.sync import Branch, SyncNet
 from sync_perception.models.unet import UNet
+from torch import nn
 
 BRANCHES: dict[str, Callable[..., Branch]] = {
     'unet': UNet,

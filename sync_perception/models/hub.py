@@ -23,12 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import hf_hub_download, PyTorchModelHubMixin
+from huggingface_hub.errors import EntryNotFoundError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from sync_perception.labels import LabelSpace
+from sync_perception.types import DenseOutput
 import torch
 from torch import nn, Tensor
 from torch.nn import functional
-
-from sync_perception.labels import LabelSpace
-from sync_perception.types import DenseOutput
 
 CONFIG_NAME = 'config.json'
 WEIGHTS_NAME = 'model.safetensors'
@@ -99,6 +101,22 @@ class PerceptionModel(nn.Module, PyTorchModelHubMixin):
         self.network = build_network(config, num_classes=len(self.labels))
         log_range = torch.tensor(config.depth_range, dtype=torch.float32).log()
         self.log_near, self.log_far = log_range.tolist()
+
+    @classmethod
+    def _from_pretrained(
+            cls, *, model_id: str, map_location: str = 'cpu', config: ModelConfig,
+            **download: Any) -> PerceptionModel:
+        # the mixin's own would fall back to a pickle where there is no model.safetensors
+        path = Path(model_id) / WEIGHTS_NAME
+        if not Path(model_id).is_dir():
+            try:
+                path = Path(hf_hub_download(model_id, WEIGHTS_NAME, **download))
+            except EntryNotFoundError as error:
+                raise FileNotFoundError(
+                    f'{model_id}: expected {WEIGHTS_NAME} beside {CONFIG_NAME}') from error
+        model = cls(config)
+        model.load_state_dict(load_file(path, device=map_location), strict=True)
+        return model.eval()
 
     def forward(self, image_b3hw: Tensor) -> DenseOutput:
         """
@@ -181,8 +199,8 @@ def load(model: str | Path, device: str | torch.device = 'cpu') -> PerceptionMod
         raise FileNotFoundError(f'{model}: expected {WEIGHTS_NAME} beside {CONFIG_NAME}')
     try:
         loaded = PerceptionModel.from_pretrained(
-            str(model), map_location=str(device), strict=True)
-    except RuntimeError as error:
+            str(model), map_location=str(device))
+    except (RuntimeError, SafetensorError) as error:
         raise ValueError(f'{model}: the weights do not fit {CONFIG_NAME}: {error}') from error
     return loaded.eval().to(device)
 
@@ -193,7 +211,6 @@ def save(model: PerceptionModel, folder: str | Path, card: str = '') -> None:
 
     :param card: text of the folder's README.md; without it the folder's present one stays.
     """
-    from safetensors.torch import save_file
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}

@@ -19,11 +19,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from sync_perception.models.sync import Branch
 import torch
 from torch import nn, Tensor
 from torch.nn import functional
-
-from sync_perception.models.sync import Branch
 
 # Table 2 of the paper: expansion, channels, repeats, stride.
 STAGES = (

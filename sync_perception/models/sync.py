@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+import math
 
 from torch import nn, Tensor
 from torch.nn import functional
@@ -61,9 +62,10 @@ class Coupling(nn.Module):
     """
     One direction of the synchronisation: a donor's features added to a receiver's, level by level.
 
-    The receiver's level i takes the donor's level of the nearest stride; a donor feature of
-    another size is resized. Switched off, the convolutions stay in the module (and in its
-    checkpoints), take no part in the forward pass and are not trained.
+    A receiver's level takes the donor's level of the nearest stride, and of several with that
+    stride (the coarsest skip and the bottleneck) the one in the same place from the coarse end;
+    a donor feature of another size is resized. Switched off, the convolutions stay in the module
+    (and in its checkpoints), take no part in the forward pass and are not trained.
 
     :param donor: the branch whose encoder gives.
     :param receiver: the branch whose decoder takes.
@@ -73,9 +75,7 @@ class Coupling(nn.Module):
     def __init__(self, donor: Branch, receiver: Branch, enabled: bool = True):
         super().__init__()
         self.enabled = enabled
-        self.levels = [
-            min(range(len(donor.strides)), key=lambda i: abs(donor.strides[i] - stride))
-            for stride in receiver.strides]
+        self.levels = match_levels(donor.strides, receiver.strides)
         self.convolutions = nn.ModuleList(
             ZeroConv(donor.channels[level], channels, kernel_size=1)
             for level, channels in zip(self.levels, receiver.channels))
@@ -123,7 +123,7 @@ class SyncNet(nn.Module):
     @property
     def multiple(self) -> int:
         """Both sides of an input must be divisible by this."""
-        return max(self.depth.multiple, self.semantics.multiple)
+        return math.lcm(self.depth.multiple, self.semantics.multiple)
 
     def forward(self, image_b3hw: Tensor) -> tuple[Tensor, Tensor]:
         """Return the raw depth map (B, 1, ., .) and the logits (B, C, ., .)."""
@@ -140,3 +140,20 @@ class SyncNet(nn.Module):
         return {
             'depth_to_semantics': self.depth_to_semantics.norms(),
             'semantics_to_depth': self.semantics_to_depth.norms()}
+
+
+def match_levels(donor: tuple[int, ...], receiver: tuple[int, ...]) -> list[int]:
+    """
+    Choose the donor's level for each of the receiver's.
+
+    :param donor: strides of the donor's features, fine to coarse.
+    :param receiver: strides of the receiver's features, fine to coarse.
+    :return: for each of the receiver's levels, the index of the donor's level of the nearest
+        stride in octaves; of several, the one in the same place counted from the coarse end.
+    """
+    def distance(level: int, own: int) -> tuple[float, int]:
+        octaves = abs(math.log2(donor[level] / receiver[own]))
+        return octaves, abs((len(donor) - level) - (len(receiver) - own))
+
+    return [min(range(len(donor)), key=lambda level, own=own: distance(level, own))
+            for own in range(len(receiver))]

@@ -1,0 +1,167 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Synchronisation: nothing changes at step 0, couplings learn, donors stay out of it."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import pytest
+from sync_perception.models.mobilenet import MobileUNet
+from sync_perception.models.sync import Coupling, match_levels, SyncNet
+from sync_perception.models.unet import UNet
+import torch
+
+DIRECTIONS = ('depth_to_semantics', 'semantics_to_depth')
+PAIRS = {
+    'resnet': lambda: (UNet(1, 'resnet', 'tiny'), UNet(5, 'resnet', 'tiny')),
+    'convnext and vit': lambda: (UNet(1, 'convnext', 'tiny'), UNet(5, 'vit', 'tiny')),
+    'other strides': lambda: (UNet(1, dim=8, multipliers=(1, 2)), UNet(5, size='tiny')),
+    'mobile': lambda: (MobileUNet(1), MobileUNet(5)),
+    'mobile and unet': lambda: (MobileUNet(1), UNet(5, size='tiny')),
+}
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Make weights and inputs the same in every run."""
+    torch.manual_seed(0)
+
+
+def losses(network: SyncNet, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a loss on the depth map alone, and one on the logits alone."""
+    depth, logits = network(image)
+    return depth.square().mean(), logits.square().mean()
+
+
+def train(network: SyncNet, steps: int = 3) -> None:
+    """Take steps of AdamW, whose weight decay would also move what gets no gradient."""
+    optimiser = torch.optim.AdamW(network.parameters(), 1e-2)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        sum(losses(network, torch.randn(2, 3, 32, 32))).backward()
+        optimiser.step()
+
+
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('pair', PAIRS)
+def test_at_initialisation_it_equals_its_branches_to_the_bit(pair, training, layout):
+    """The joint maps are those of the two branches alone, in every bit."""
+    depth, semantics = PAIRS[pair]()
+    alone = deepcopy(depth).train(training), deepcopy(semantics).train(training)
+    network = SyncNet(depth, semantics).train(training)
+    image = torch.randn(2, 3, 32, 32).contiguous(memory_format=layout)
+    with torch.no_grad():
+        joint = network(image)
+        for ours, branch in zip(joint, alone):
+            assert torch.equal(ours, branch(image))
+
+
+@pytest.mark.parametrize('pair', PAIRS)
+def test_couplings_get_gradient_at_step_0_and_donors_none_through_them(pair):
+    """With y = Wx + b and W = b = 0: dy/dW = x moves W, dy/dx = W leaves the donor alone."""
+    network = SyncNet(*PAIRS[pair]())
+    depth_loss, _ = losses(network, torch.randn(2, 3, 32, 32))
+    depth_loss.backward()
+    for convolution in network.semantics_to_depth.convolutions:
+        assert convolution.weight.grad.abs().max() > 0
+        assert convolution.bias.grad.abs().max() > 0
+    donors = [p for p in network.semantics.parameters() if p.grad is not None]
+    assert all((p.grad == 0).all() for p in donors)
+    assert all(p.grad is None for p in network.depth_to_semantics.parameters())
+
+    network.zero_grad()
+    _, semantic_loss = losses(network, torch.randn(2, 3, 32, 32))
+    semantic_loss.backward()
+    for convolution in network.depth_to_semantics.convolutions:
+        assert convolution.weight.grad.abs().max() > 0
+    donors = [p for p in network.depth.parameters() if p.grad is not None]
+    assert all((p.grad == 0).all() for p in donors)
+
+
+def test_once_awake_a_coupling_passes_gradient_to_its_donor():
+    """After training steps the depth loss teaches the semantic encoder, and norms have grown."""
+    network = SyncNet(*PAIRS['resnet']())
+    assert all(norm == 0 for norms in network.coupling_norms().values() for norm in norms)
+    train(network)
+    network.zero_grad()
+    losses(network, torch.randn(2, 3, 32, 32))[0].backward()
+    assert network.semantics.stem.weight.grad.abs().max() > 0
+    for direction in DIRECTIONS:
+        norms = network.coupling_norms()[direction]
+        assert len(norms) == 4
+        assert min(norms) > 0
+
+
+@pytest.mark.parametrize('off', DIRECTIONS)
+def test_a_direction_switched_off_stays_zero(off):
+    """Training moves the other direction alone, and the receiver stays its branch alone."""
+    network = SyncNet(*PAIRS['resnet'](), **{off: False})
+    train(network)
+    on, = set(DIRECTIONS) - {off}
+    assert all((p == 0).all() for p in getattr(network, off).parameters())
+    assert min(network.coupling_norms()[on]) > 0
+    image = torch.randn(1, 3, 32, 32)
+    network.eval()
+    with torch.no_grad():
+        depth, logits = network(image)
+        receiver_is_alone = (torch.equal(depth, network.depth(image)),
+                             torch.equal(logits, network.semantics(image)))
+    assert receiver_is_alone == (off == 'semantics_to_depth', off == 'depth_to_semantics')
+
+
+def test_both_directions_off_are_two_networks():
+    """The ablation without the framework: no coupling has any effect or gradient."""
+    network = SyncNet(*PAIRS['resnet'](), depth_to_semantics=False, semantics_to_depth=False)
+    sum(losses(network, torch.randn(1, 3, 32, 32))).backward()
+    for direction in DIRECTIONS:
+        assert all(p.grad is None for p in getattr(network, direction).parameters())
+
+
+def test_a_coupling_adds_a_linear_map_of_the_same_level():
+    """Weight and bias set by hand; the sum of products is taken by einsum."""
+    donor, receiver = UNet(5, size='tiny'), UNet(1, size='tiny')
+    coupling = Coupling(donor, receiver)
+    image = torch.randn(1, 3, 16, 24)
+    with torch.no_grad():
+        for convolution in coupling.convolutions:
+            convolution.weight.normal_()
+            convolution.bias.normal_()
+        own, other = receiver.encode(image), donor.encode(image)
+        for level, added in enumerate(coupling(own, other)):
+            weight = coupling.convolutions[level].weight[:, :, 0, 0]
+            bias = coupling.convolutions[level].bias[:, None, None]
+            expected = own[level] + torch.einsum('oi,bihw->bohw', weight, other[level]) + bias
+            torch.testing.assert_close(added, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize('donor, receiver, levels', [
+    ((1, 2, 4, 8, 8), (1, 2, 4, 8, 8), [0, 1, 2, 3, 4]),  # the bottleneck to the bottleneck
+    ((2, 4, 8, 16, 32), (1, 2, 4, 8, 8), [0, 0, 1, 2, 2]),
+    ((1, 2, 4, 8, 8), (2, 4, 8, 16, 32), [1, 2, 3, 3, 4]),
+    ((4, 8, 16, 32), (14, 14, 14, 14), [2, 2, 2, 2]),
+    ((14, 14, 14, 14), (4, 8, 16, 32), [0, 1, 2, 3]),
+])
+def test_levels_meet_their_like(donor, receiver, levels):
+    """Nearest stride in octaves first, then the place from the coarse end."""
+    assert match_levels(donor, receiver) == levels
+
+
+def test_multiple_suits_both_branches():
+    """Sides divisible by the joint multiple are divisible by either branch's."""
+    depth, semantics = UNet(1, size='tiny'), MobileUNet(2)
+    depth.multiple = 14
+    assert SyncNet(depth, semantics).multiple == 224
