@@ -103,6 +103,11 @@ class MobileNetV2(nn.Module):
             x = block(x)
         return [*features, x]
 
+    def freeze(self, blocks: int) -> None:
+        """Stop learning in the stem and the first so many blocks."""
+        for module in (self.stem, *self.blocks[:blocks]):
+            module.requires_grad_(False)
+
     def convolutions(self) -> list[Convolution]:
         """Return the 51 convolutions in the order of computation."""
         return [module for module in self.modules() if isinstance(module, Convolution)]
@@ -148,13 +153,17 @@ class MobileUNet(Branch):
 
     :param out_channels: channels of the raw map.
     :param widths: the decoder's channels at strides 2, 4, 8, 16 and 32.
+    :param frozen_blocks: the encoder's stem and so many of its 17 blocks do not learn: the first
+        ones hold generic features, and most of the cost of a training step.
     """
 
     def __init__(
-            self, out_channels: int, widths: tuple[int, int, int, int, int] = (24, 48, 64, 96, 128)
-            ):
+            self, out_channels: int, widths: tuple[int, int, int, int, int] = (24, 48, 64, 96, 128),
+            frozen_blocks: int = 0):
         super().__init__()
         self.encoder = MobileNetV2()
+        if frozen_blocks:
+            self.encoder.freeze(frozen_blocks)
         self.channels = MobileNetV2.channels
         self.strides = MobileNetV2.strides
         self.multiple = self.strides[-1]

@@ -1,0 +1,67 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Losses between a predicted and a true depth map, in any unit that both share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def silog(
+        predicted_b1hw: Tensor, true_b1hw: Tensor, valid_b1hw: Tensor,
+        variance_focus: float = 0.85) -> Tensor:
+    """
+    Scale-invariant logarithmic error (Eigen et al., 2014, eq. 4, as a root).
+
+    With e = ln p - ln g over all valid pixels: sqrt(mean(e^2) - variance_focus mean(e)^2).
+
+    :param predicted_b1hw: positive (B, 1, h, w).
+    :param true_b1hw: (B, 1, h, w), positive where valid.
+    :param valid_b1hw: bool (B, 1, h, w).
+    :param variance_focus: 0 weighs the common scale like every other error, 1 ignores it.
+    :return: scalar, 0 if nothing is valid.
+    """
+    error = log_error(predicted_b1hw, true_b1hw, valid_b1hw)
+    if error.numel() == 0:
+        return predicted_b1hw.sum() * 0
+    variance = error.square().mean() - variance_focus * error.mean().square()
+    return variance.clamp(min=1e-8).sqrt()
+
+
+def log_l1(predicted_b1hw: Tensor, true_b1hw: Tensor, valid_b1hw: Tensor) -> Tensor:
+    """
+    Mean absolute error of the logarithms: to first order the mean relative error.
+
+    :return: scalar, 0 if nothing is valid.
+    """
+    error = log_error(predicted_b1hw, true_b1hw, valid_b1hw)
+    return error.abs().mean() if error.numel() else predicted_b1hw.sum() * 0
+
+
+def log_error(predicted: Tensor, true: Tensor, valid: Tensor) -> Tensor:
+    """
+    Return ln p - ln g of the valid pixels, (N,).
+
+    :raises ValueError: if the shapes differ or a valid true depth is not positive.
+    """
+    if not predicted.shape == true.shape == valid.shape:
+        raise ValueError(
+            'expected depth maps and mask of one shape, got '
+            f'{tuple(predicted.shape)}, {tuple(true.shape)}, {tuple(valid.shape)}')
+    target = true[valid]
+    if (target <= 0).any():
+        raise ValueError(f'valid true depth must be positive, got {target.min().item()}')
+    return torch.log(predicted[valid]) - torch.log(target)

@@ -1,0 +1,80 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Losses between class scores and label maps, also where the labels are coarser."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+VOID = 255
+
+
+def grouped_cross_entropy(
+        logits_bchw: Tensor, labels_bhw: Tensor, groups_gc: Tensor,
+        weights_g: Tensor | None = None, confidence_bhw: Tensor | None = None) -> Tensor:
+    """
+    Cross-entropy on the summed probability of a label's classes: -ln sum_{c in group} p_c.
+
+    A label of a coarse space (say IDD-lite's "vehicles") is right for any of its classes. With
+    one class a group it is the ordinary cross-entropy.
+
+    :param logits_bchw: (B, C, h, w).
+    :param labels_bhw: integer (B, h, w), ids of the coarse space, 255 void.
+    :param groups_gc: bool (G, C), the classes of each coarse label. Pixels whose label has no
+        class at all are left out.
+    :param weights_g: (G,), weight of each label; default 1.
+    :param confidence_bhw: (B, h, w), weight of each pixel; default 1.
+    :return: scalar, the weighted mean (by label weight, as torch does), scaled by confidence;
+        0 if no pixel is labelled.
+    :raises ValueError: if a label is neither a row of groups_gc nor void.
+    """
+    labels = labels_bhw.long()
+    labelled = labels != VOID
+    groups = len(groups_gc)
+    if labelled.any() and int(labels[labelled].max()) >= groups:
+        raise ValueError(
+            f'labels must be below {groups} or {VOID}, got {int(labels[labelled].max())}')
+    known = functional.pad(groups_gc.any(dim=1), (0, 1))
+    labels = labels.masked_fill(~labelled, groups)
+    mask = known[labels]
+    if not mask.any():
+        return logits_bchw.sum() * 0
+    safe = labels.masked_fill(~mask, int(groups_gc.any(dim=1).int().argmax()))
+    losses = -group_log_probability(logits_bchw, safe, groups_gc)
+    weight = mask.to(losses.dtype)
+    if weights_g is not None:
+        weight = weight * weights_g.to(losses.dtype)[safe]
+    normaliser = weight.sum()
+    if confidence_bhw is not None:
+        weight = weight * confidence_bhw
+    return (losses * weight).sum() / normaliser
+
+
+def group_log_probability(logits_bchw: Tensor, labels_bhw: Tensor, groups_gc: Tensor) -> Tensor:
+    """
+    Return the log of the summed probability of each pixel's label's classes, (B, h, w).
+
+    :param labels_bhw: int64, rows of groups_gc.
+    """
+    log_total = torch.logsumexp(logits_bchw, dim=1)
+    sizes = groups_gc.sum(dim=1)
+    if bool((sizes <= 1).all()):
+        member = groups_gc.int().argmax(dim=1)[labels_bhw]
+        return logits_bchw.gather(1, member[:, None])[:, 0] - log_total
+    member_bchw = groups_gc[labels_bhw].permute(0, 3, 1, 2)
+    inside = torch.logsumexp(logits_bchw.masked_fill(~member_bchw, float('-inf')), dim=1)
+    return inside - log_total
