@@ -1,0 +1,56 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The one preprocessing against hand-computed cases."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sync_perception.runtime.preprocess import network_size, normalise, resize_image
+import torch
+
+
+@pytest.mark.parametrize('size, expected', [
+    ((375, 1242), (224, 736)),
+    ((360, 480), (352, 480)),
+    ((1080, 1920), (320, 544)),
+    ((60, 80), (128, 160)),  # not enlarged beyond twice its size
+])
+def test_network_size_keeps_shape_and_area(size, expected):
+    assert network_size(size, 170_000) == expected
+
+
+def test_resize_averages_when_it_shrinks():
+    image = np.zeros((4, 8, 3), np.uint8)
+    image[:, ::2] = 200
+    assert (resize_image(image, (2, 4)) == 100).all()
+
+
+def test_resize_to_the_same_size_is_free():
+    image = np.zeros((4, 8, 3), np.uint8)
+    assert resize_image(image, (4, 8)) is image
+
+
+def test_normalise_by_channel():
+    images = torch.tensor([0, 127, 255], dtype=torch.uint8).reshape(1, 1, 1, 3)
+    result = normalise(images, mean=(0.5, 0.4, 0.3), std=(0.5, 0.25, 0.2))
+    expected = [(0 - 0.5) / 0.5, (127 / 255 - 0.4) / 0.25, (1 - 0.3) / 0.2]
+    assert result.shape == (1, 3, 1, 1)
+    assert result.flatten().tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_normalise_keeps_channels_last():
+    result = normalise(torch.zeros(2, 8, 8, 3, dtype=torch.uint8), (0, 0, 0), (1, 1, 1))
+    assert result.is_contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,114 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Label spaces against hand-written facts and a real recording."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from sync_perception.labels import correspondence, LabelSpace, remap_table
+
+SIZES = {
+    'driving': 20, 'cityscapes19': 19, 'camvid11': 11, 'idd7': 7, 'vkitti2': 14, 'nyud40': 40,
+    'kitti6': 6}
+
+
+@pytest.mark.parametrize('name, size', SIZES.items())
+def test_shipped_space_survives_its_description(name, size):
+    space = LabelSpace.load(name)
+    assert len(space) == size
+    assert len(np.unique(space.colors, axis=0)) == size
+    assert LabelSpace.from_dict(space.to_dict()).to_dict() == space.to_dict()
+
+
+def test_cityscapes_ids_are_the_train_ids():
+    space = LabelSpace.load('cityscapes19')
+    facts = {'road': 0, 'traffic light': 6, 'sky': 10, 'car': 13, 'bicycle': 18}
+    assert {name: space.index(name) for name in facts} == facts
+    assert [space.names[i] for i in np.flatnonzero(space.infinite)] == ['sky']
+    assert space.dynamic.sum() == 8
+
+
+def test_remap_keeps_what_is_certain_and_voids_the_rest():
+    driving, camvid = LabelSpace.load('driving'), LabelSpace.load('camvid11')
+    there = remap_table(driving, camvid)
+    assert there[driving.index('truck')] == camvid.index('car')
+    assert there[driving.index('traffic light')] == camvid.index('sign')
+    assert there[255] == 255
+    back = remap_table(camvid, driving)
+    assert back[camvid.index('road')] == driving.index('road')
+    assert back[camvid.index('car')] == 255  # car, truck, bus or train
+
+
+def test_coarse_classes_correspond_to_all_their_members():
+    idd, driving = LabelSpace.load('idd7'), LabelSpace.load('driving')
+    matches = correspondence(idd, driving)
+    members = {driving.names[i] for i in np.flatnonzero(matches[idd.index('far objects')])}
+    assert members == {'building', 'vegetation'}
+    assert (matches.sum(axis=0) == 1).all()  # the coarse classes split the street completely
+    assert (correspondence(driving, idd) == matches.T).all()
+
+
+def test_two_spaces_meet_through_the_pivot():
+    vkitti, camvid = LabelSpace.load('vkitti2'), LabelSpace.load('camvid11')
+    matches = correspondence(vkitti, camvid)
+    assert matches[vkitti.index('Tree'), camvid.index('tree')]
+    assert matches[vkitti.index('Terrain')].sum() == 2  # tree (grass) and pavement
+    assert not matches[vkitti.index('Misc')].any()
+
+
+def test_indoor_space_has_nothing_in_common_with_streets():
+    with pytest.raises(ValueError, match='nyud40'):
+        remap_table(LabelSpace.load('nyud40'), LabelSpace.load('driving'))
+
+
+def test_colours_and_ids_translate_both_ways():
+    space = LabelSpace.load('vkitti2')
+    labels = np.random.default_rng(0).integers(0, len(space), (20, 30)).astype(np.uint8)
+    labels[0, 0] = 255
+    picture = space.colorize(labels)
+    assert picture[0, 0].tolist() == [0, 0, 0]
+    assert picture[3, 4].tolist() == space.colors[labels[3, 4]].tolist()
+    assert (space.decode_colors(picture) == labels).all()
+
+
+def test_kitti6_colours_are_those_of_a_real_annotation(data_root):
+    path = data_root / 'kitti_semantics' / 'six_classes' / 'segm_gt_000099.png'
+    picture = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    labels = LabelSpace.load('kitti6').decode_colors(picture)
+    black = (picture == 0).all(axis=-1)
+    assert ((labels == 255) == black).all()
+    assert set(np.unique(labels)) == {0, 1, 2, 3, 4, 5, 255}
+
+
+@pytest.mark.parametrize('description, message', [
+    ({'name': 'x'}, 'keys name and classes'),
+    ({'name': 'x', 'classes': []}, '1 to 254 classes'),
+    ({'name': 'x', 'classes': [{'name': 'a', 'color': [0, 0, 1], 'colour': 1}]}, 'colour'),
+    ({'name': 'x', 'classes': [{'name': 'a'}]}, 'expected name and color'),
+    ({'name': 'x', 'classes': [{'name': 'a', 'color': [0, 0, 1]}] * 2}, 'unique'),
+])
+def test_bad_descriptions_are_refused(description, message):
+    with pytest.raises(ValueError, match=message):
+        LabelSpace.from_dict(description)
+
+
+def test_unknown_names_are_answered_with_the_known():
+    with pytest.raises(ValueError, match='camvid11.*driving'):
+        LabelSpace.load('citiscapes')
+    with pytest.raises(ValueError, match="no class 'tram'"):
+        LabelSpace.load('driving').index('tram')
