@@ -1,0 +1,78 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Depth losses: hand-computed values, gradients, bad input."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from sync_perception.training.losses.depth import log_l1, silog
+
+E = math.e
+
+
+def maps(*values):
+    """Return a (1, 1, 1, N) map."""
+    return torch.tensor(values, dtype=torch.float64).reshape(1, 1, 1, -1)
+
+
+def test_silog_by_hand():
+    # e = (1, 3): mean square 5, mean 2.
+    predicted, true = maps(E, E ** 3, 7.0), maps(1.0, 1.0, 1.0)
+    valid = torch.tensor([True, True, False]).reshape(1, 1, 1, 3)
+    assert silog(predicted, true, valid).item() == pytest.approx(math.sqrt(5 - 0.85 * 4))
+    assert silog(predicted, true, valid, variance_focus=1.0).item() == pytest.approx(1.0)
+    assert log_l1(predicted, true, valid).item() == pytest.approx(2.0)
+
+
+def test_silog_with_full_focus_ignores_scale():
+    rng = torch.Generator().manual_seed(0)
+    true = torch.rand(2, 1, 5, 6, generator=rng) * 50 + 1
+    predicted = torch.rand(2, 1, 5, 6, generator=rng) * 50 + 1
+    valid = torch.ones_like(true, dtype=torch.bool)
+    torch.testing.assert_close(
+        silog(predicted, true, valid, 1.0), silog(predicted * 3, true, valid, 1.0))
+
+
+@pytest.mark.parametrize('loss', [silog, log_l1])
+def test_gradients(loss):
+    rng = torch.Generator().manual_seed(1)
+    shape = (2, 1, 3, 4)
+    predicted = (torch.rand(shape, generator=rng, dtype=torch.float64) + 0.5).requires_grad_()
+    true = torch.rand(shape, generator=rng, dtype=torch.float64) + 0.5
+    valid = torch.rand(shape, generator=rng) > 0.3
+    assert torch.autograd.gradcheck(lambda p: loss(p, true, valid), predicted)
+    loss(predicted, true, valid).backward()
+    assert (predicted.grad[~valid] == 0).all()
+
+
+@pytest.mark.parametrize('loss', [silog, log_l1])
+def test_nothing_valid_costs_nothing(loss):
+    predicted = maps(1.0, 2.0).requires_grad_()
+    value = loss(predicted, maps(float('nan'), 1.0), torch.zeros(1, 1, 1, 2, dtype=torch.bool))
+    value.backward()
+    assert value.item() == 0 and (predicted.grad == 0).all()
+
+
+@pytest.mark.parametrize('loss', [silog, log_l1])
+def test_bad_input(loss):
+    valid = torch.ones(1, 1, 1, 2, dtype=torch.bool)
+    with pytest.raises(ValueError, match='one shape'):
+        loss(maps(1.0), maps(1.0, 2.0), valid)
+    with pytest.raises(ValueError, match='positive'):
+        loss(maps(1.0, 1.0), maps(0.0, 2.0), valid)

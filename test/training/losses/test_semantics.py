@@ -1,0 +1,93 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Cross-entropy on groups of classes: against torch, by hand, gradients, bad input."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from sync_perception.training.losses.semantics import grouped_cross_entropy
+
+
+def random_case(groups):
+    """Return logits (2, 5, 4, 6) and labels of so many groups, some void."""
+    rng = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 5, 4, 6, generator=rng, dtype=torch.float64)
+    labels = torch.randint(0, groups, (2, 4, 6), generator=rng)
+    labels[0, :2, :3] = 255
+    return logits, labels
+
+
+def test_with_one_class_a_group_it_is_torchs():
+    logits, labels = random_case(5)
+    weights = torch.tensor([1.0, 2, 0.5, 3, 1], dtype=torch.float64)
+    loss = grouped_cross_entropy(logits, labels, torch.eye(5, dtype=torch.bool), weights)
+    expected = functional.cross_entropy(logits, labels, weights, ignore_index=255)
+    torch.testing.assert_close(loss, expected)
+
+
+def test_coarse_labels_score_the_sum_of_probabilities():
+    logits, labels = random_case(2)
+    groups = torch.tensor([[1, 1, 0, 0, 0], [0, 0, 1, 1, 1]], dtype=torch.bool)
+    probability = logits.softmax(dim=1)
+    coarse = torch.stack([probability[:, :2].sum(1), probability[:, 2:].sum(1)], dim=1)
+    expected = functional.nll_loss(coarse.log(), labels, ignore_index=255)
+    torch.testing.assert_close(grouped_cross_entropy(logits, labels, groups), expected)
+
+
+def test_labels_without_a_class_are_left_out():
+    groups = torch.tensor([[1, 0], [0, 0]], dtype=torch.bool)
+    logits = torch.tensor([[2.0, 0.0], [5.0, 1.0]]).reshape(1, 2, 1, 2)
+    loss = grouped_cross_entropy(logits, torch.tensor([[[0, 1]]]), groups)
+    assert loss.item() == pytest.approx(-math.log(math.exp(2) / (math.exp(2) + math.exp(5))))
+
+
+def test_confidence_scales_a_pixels_part():
+    logits, labels = random_case(5)
+    groups = torch.eye(5, dtype=torch.bool)
+    full = grouped_cross_entropy(logits, labels, groups)
+    confidence = torch.full(labels.shape, 0.25, dtype=torch.float64)
+    half = grouped_cross_entropy(logits, labels, groups, confidence_bhw=confidence)
+    torch.testing.assert_close(half, full * 0.25)
+
+
+@pytest.mark.parametrize('groups', [
+    torch.eye(5, dtype=torch.bool),
+    torch.tensor([[1, 1, 0, 0, 0], [0, 0, 1, 0, 1], [0] * 5], dtype=torch.bool)])
+def test_gradients(groups):
+    logits, labels = random_case(len(groups))
+    logits.requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda x: grouped_cross_entropy(x, labels, groups), logits)
+    assert torch.isfinite(torch.autograd.grad(
+        grouped_cross_entropy(logits, labels, groups), logits)[0]).all()
+
+
+def test_nothing_labelled_costs_nothing():
+    logits = torch.randn(1, 3, 2, 2, requires_grad=True)
+    loss = grouped_cross_entropy(
+        logits, torch.full((1, 2, 2), 255), torch.eye(3, dtype=torch.bool))
+    loss.backward()
+    assert loss.item() == 0 and (logits.grad == 0).all()
+
+
+def test_an_unknown_label_is_refused():
+    with pytest.raises(ValueError, match='below 3 or 255, got 7'):
+        grouped_cross_entropy(
+            torch.zeros(1, 3, 1, 1), torch.full((1, 1, 1), 7), torch.eye(3, dtype=torch.bool))

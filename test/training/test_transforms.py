@@ -1,0 +1,125 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Training crops: what is cut out must stay where the intrinsics say it is."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from sync_perception.geometry import pixel_rays, project
+from sync_perception.training.data.sample import Sample
+from sync_perception.training.transforms import random_view, training_arrays, View
+
+K = np.array([[200.0, 0, 160], [0, 200, 110], [0, 0, 1]])
+SIZE = (240, 320)
+
+
+def plane_sample():
+    """Return a view of the ground 1.5 m below the camera; the image shows u and v."""
+    rays = pixel_rays(K, SIZE)
+    with np.errstate(divide='ignore'):
+        depth = np.where(rays[..., 1] > 0, 1.5 / rays[..., 1], np.inf).astype(np.float32)
+    v, u = np.mgrid[:SIZE[0], :SIZE[1]]
+    image = np.stack([u * 255 / SIZE[1], v * 255 / SIZE[0], 0 * u], axis=-1).astype(np.uint8)
+    labels = (u // 40).astype(np.uint8)
+    return Sample(id='plane', image=image, K=K, depth=depth, labels=labels)
+
+
+@pytest.mark.parametrize('view', [
+    View(0.5, 10, 20, (96, 128)),
+    View(0.7, -8, 30, (160, 128), mirror=True),
+    View(1.5, 250, 200, (96, 128)),
+])
+def test_depth_fits_the_views_intrinsics(view):
+    arrays = training_arrays(plane_sample(), view, stride=2)
+    K_view = view.intrinsics(K, SIZE)
+    assert arrays['focal'] == pytest.approx(K_view[0, 0])
+    v, u = np.mgrid[1:view.size[0]:2, 1:view.size[1]:2]
+    height = arrays['depth'] * (v - K_view[1, 2]) / K_view[1, 1]
+    known = np.isfinite(arrays['depth']) & (arrays['depth'] < 10)
+    assert known.mean() > 0.1
+    np.testing.assert_allclose(height[known], 1.5, atol=0.08)
+
+
+def test_sky_is_no_target():
+    depth = training_arrays(plane_sample(), View(0.5, 0, 0, (96, 128)), 2)['depth']
+    assert np.isnan(depth[:20]).all()
+
+
+def test_image_labels_and_mirror_agree():
+    view = View(0.8, 20, 40, (96, 128))
+    mirrored = View(0.8, 20, 40, (96, 128), mirror=True)
+    straight = training_arrays(plane_sample(), view, 1)
+    flipped = training_arrays(plane_sample(), mirrored, 1)
+    for name in ('image', 'labels', 'depth'):
+        np.testing.assert_array_equal(flipped[name], straight[name][:, ::-1])
+    u = straight['image'][..., 0].astype(float) * SIZE[1] / 255
+    np.testing.assert_allclose(straight['labels'] * 40 + 20, u, atol=22)
+
+
+def test_outside_of_the_recording_nothing_is_known():
+    arrays = training_arrays(plane_sample(), View(0.25, -20, -30, (128, 160)), 2)
+    assert (arrays['labels'][:9] == 255).all() and (arrays['labels'][:, :14] == 255).all()
+    assert np.isnan(arrays['depth'][:, :14]).all()
+    assert (arrays['image'][:19] == 127).all()
+
+
+def test_sparse_depth_moves_point_by_point():
+    rng = np.random.default_rng(0)
+    points = rng.uniform((-4, 0.3, 4), (4, 1.5, 30), (300, 3))
+    depth = np.full(SIZE, np.nan, np.float32)
+    uv = np.round(project(points, K)).astype(int)
+    inside = ((uv >= 0) & (uv < (SIZE[1], SIZE[0]))).all(axis=1)
+    uv, z = uv[inside], points[inside, 2]
+    depth[uv[:, 1], uv[:, 0]] = z
+    view = View(0.5, 5, 10, (112, 144))
+    carried = training_arrays(Sample('s', np.zeros((*SIZE, 3), np.uint8), K, depth), view, 2)
+    expected = np.full((56, 72), np.inf)
+    for (u, v), value in zip(uv, depth[uv[:, 1], uv[:, 0]]):
+        row, column = int((v + 0.5) * 0.5 - 5) // 2, int((u + 0.5) * 0.5 - 10) // 2
+        if (v + 0.5) * 0.5 >= 5 and (u + 0.5) * 0.5 >= 10 and row < 56 and column < 72:
+            expected[row, column] = min(expected[row, column], value)
+    expected[np.isinf(expected)] = np.nan
+    assert np.isfinite(expected).sum() > 100
+    np.testing.assert_array_equal(carried['depth'], expected)
+
+
+def test_missing_annotations_stay_missing():
+    arrays = training_arrays(
+        Sample('bare', np.zeros((*SIZE, 3), np.uint8)), View(1.0, 0, 0, (64, 64)), 2)
+    assert np.isnan(arrays['depth']).all() and np.isnan(arrays['focal'])
+    assert (arrays['labels'] == 255).all() and (arrays['expert_labels'] == 255).all()
+
+
+def test_random_views_are_seeded_and_in_range():
+    draws = [random_view(np.random.default_rng(7), SIZE, (96, 128), (0.5, 1.5)) for _ in '12']
+    assert draws[0] == draws[1]
+    rng = np.random.default_rng(8)
+    views = [random_view(rng, SIZE, (96, 128), (0.5, 1.5)) for _ in range(200)]
+    scales = [view.scale for view in views]
+    assert 0.5 <= min(scales) < 0.55 and 1.4 < max(scales) <= 1.5
+    assert {view.mirror for view in views} == {True, False}
+    for view in views:
+        height, width = view.resized(SIZE)
+        assert 0 <= view.top <= height - 96 and 0 <= view.left <= width - 128
+
+
+def test_image_is_opencvs_resize():
+    image = np.random.default_rng(1).integers(0, 256, (*SIZE, 3)).astype(np.uint8)
+    window = View(0.5, 7, 9, (64, 96)).image(image)
+    resized = cv2.resize(image, (160, 120), interpolation=cv2.INTER_AREA)
+    np.testing.assert_array_equal(window, resized[7:71, 9:105])
