@@ -25,6 +25,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+import re
 
 import cv2
 import numpy as np
@@ -45,6 +46,7 @@ CAMERAS = (0, 1)
 ARCHIVE = 'vkitti_2.0.3_'  # how the folders of the archives begin
 UNITS_PER_METRE = 100
 SKY = 65535
+SCENE = re.compile(r'Scene\d+', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class VirtualKitti2(DenseDataset):
 
     Archives may be unpacked flat or each in its own `vkitti_2.0.3_*` folder; letter case does not
     matter. Depth or labels that are not unpacked are None. Variants of one scene show the same
-    frames under other light or from other angles. Ids: `scene/variant/Camera_n/frame`.
+    frames under other light or from other angles. The split `all` takes every scene that is there,
+    further ones in the same layout included. Ids: `scene/variant/Camera_n/frame`.
 
     :param variants: which variants to use, by default all.
     :param cameras: which cameras to use, 0 left, 1 right.
@@ -97,10 +100,10 @@ class VirtualKitti2(DenseDataset):
 
     def list_ids(self) -> list[str]:
         """Return the ids by scene, variant, camera and frame."""
-        scenes = [scene for split, names in SCENES.items() for scene in names
-                  if self.split in ('all', split)]
         bases = [self.root, *sorted(path for path in self.root.iterdir()
                                     if path.name.lower().startswith(ARCHIVE))]
+        scenes = SCENES.get(self.split) or sorted({
+            path.name for base in bases for path in base.iterdir() if SCENE.fullmatch(path.name)})
         self.streams = {}
         for scene in scenes:
             for variant in self.variants:
