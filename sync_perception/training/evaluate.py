@@ -1,0 +1,293 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""`sync_perception evaluate`: measures a model on a data set, in the data set's own classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from sync_perception.geometry import resize_intrinsics
+from sync_perception.labels import correspondence, LabelSpace
+from sync_perception.models import hub
+from sync_perception.resources import default_model_folder
+from sync_perception.runtime.preprocess import network_size, normalise, resize_image
+from sync_perception.training.data import DATASETS
+from sync_perception.training.data.kitti import KittiRaw
+from sync_perception.training.data.kitti_depth import DDAD, KittiDepthSelection
+from sync_perception.training.data.sample import DenseDataset, Sample
+from sync_perception.training.metrics import (
+    DepthMetrics,
+    garg_crop,
+    MAX_DEPTH,
+    MIN_DEPTH,
+    SegmentationMetrics,
+)
+from sync_perception.types import DenseOutput
+import torch
+from torch import nn, Tensor
+from torch.nn.functional import interpolate
+
+
+@dataclass(frozen=True)
+class SharedClasses:
+    """
+    The classes that a model and a data set can be compared in: groups of each one's classes.
+
+    :param names: of the groups, after the data set's classes.
+    :param members: float32 (groups, model's classes), 1 where a class belongs to a group.
+    :param table: uint8 (256,), from the data set's ids to groups, 255 void.
+    :param not_scored: classes of the data set that the model has nothing for.
+    :param not_asked: classes of the model that the data set has nothing for.
+    """
+
+    names: tuple[str, ...]
+    members: Tensor
+    table: np.ndarray
+    not_scored: tuple[str, ...]
+    not_asked: tuple[str, ...]
+
+
+def share_classes(model: LabelSpace, data: LabelSpace) -> SharedClasses:
+    """
+    Join two label spaces: classes that correspond, directly or through others, form one group.
+
+    A group of several of the data set's classes is named by all of them, joined by `|`.
+
+    :raises ValueError: if the spaces have no class in common.
+    """
+    related = correspondence(model, data)
+    group_of = np.full(len(data), -1)
+    members: list[np.ndarray] = []
+    for start in np.flatnonzero(related.any(axis=0)):
+        if group_of[start] >= 0:
+            continue
+        ours, theirs = related[:, start], np.zeros(len(data), bool)
+        while not np.array_equal(theirs, related[ours].any(axis=0)):
+            theirs = related[ours].any(axis=0)
+            ours = related[:, theirs].any(axis=1)
+        group_of[theirs] = len(members)
+        members.append(ours)
+    if not members:
+        raise ValueError(f'label spaces {model.name!r} and {data.name!r} share no class')
+    table = np.full(256, data.void, np.uint8)
+    table[:len(data)][group_of >= 0] = group_of[group_of >= 0]
+    return SharedClasses(
+        names=tuple('|'.join(data.names[i] for i in np.flatnonzero(group_of == group))
+                    for group in range(len(members))),
+        members=torch.from_numpy(np.stack(members)).float(),
+        table=table,
+        not_scored=tuple(data.names[i] for i in np.flatnonzero(~related.any(axis=0))),
+        not_asked=tuple(model.names[i] for i in np.flatnonzero(~related.any(axis=1))))
+
+
+class Evaluation:
+    """
+    Runs a model over samples and accumulates the metrics that their annotations allow.
+
+    :param model: of a normalised image batch to a DenseOutput, with `config` and `labels`, in
+        evaluation mode and on its device.
+    :param label_space: the data set's, or None without labels.
+    :param depth: how depth is measured.
+    """
+
+    def __init__(
+            self, model: nn.Module, label_space: LabelSpace | None,
+            depth: DepthMetrics | None = None):
+        self.model, self.config = model, model.config
+        self.device = next(model.parameters()).device
+        self.depth = depth or DepthMetrics()
+        self.classes: SharedClasses | None = None
+        if label_space is not None:
+            self.classes = share_classes(model.labels, label_space)
+            self.segmentation = SegmentationMetrics(len(self.classes.names))
+        self.labelled = self.cropped = self.without_intrinsics = 0
+
+    @torch.inference_mode()
+    def add(self, sample: Sample, crop: tuple[slice, slice] | None = None) -> None:
+        """
+        Measure one sample.
+
+        :param sample: depth is measured where it has depth and intrinsics, labels where it has
+            labels; an expert's labels are no ground truth.
+        :param crop: rows and columns outside of which depth is not scored.
+        """
+        size = network_size(sample.image.shape[:2], self.config.input_pixels)
+        image = torch.from_numpy(np.ascontiguousarray(resize_image(sample.image, size)))
+        output = self.model(
+            normalise(image[None].to(self.device), self.config.mean, self.config.std))
+        if sample.depth is not None and output.depth is not None:
+            if sample.K is None:
+                self.without_intrinsics += 1
+            else:
+                self.add_depth(output, sample, size, crop)
+        if sample.labels is not None and output.logits is not None and self.classes is not None:
+            self.add_labels(output, sample)
+
+    def add_depth(
+            self, output: DenseOutput, sample: Sample, size: tuple[int, int],
+            crop: tuple[slice, slice] | None) -> None:
+        """Compare depth in metres, at the ground truth's size."""
+        focal = resize_intrinsics(sample.K, sample.image.shape[:2], size)[0, 0]
+        metres = enlarge(output.depth, sample.depth.shape) * (focal / self.config.canonical_focal)
+        before = self.depth.images
+        self.depth.update(metres[0, 0].cpu().numpy(), sample.depth, crop)
+        self.cropped += crop is not None and self.depth.images > before
+
+    def add_labels(self, output: DenseOutput, sample: Sample) -> None:
+        """Compare labels: the group whose members' probabilities sum to the most."""
+        members = self.classes.members.to(self.device)
+        probabilities = torch.einsum(
+            'gc,bchw->bghw', members, output.logits.float().softmax(dim=1))
+        labels = enlarge(probabilities, sample.labels.shape)[0].argmax(dim=0)
+        self.segmentation.update(labels.cpu().numpy(), self.classes.table[sample.labels])
+        self.labelled += 1
+
+    def scores(self) -> dict[str, Any]:
+        """Return what could be measured, by name; an IoU of a class that never occurs is None."""
+        scores: dict[str, Any] = {}
+        if self.labelled and self.segmentation.confusion.any():
+            scores['miou'] = self.segmentation.mean_iou()
+            scores['pixel_accuracy'] = self.segmentation.pixel_accuracy()
+            scores['iou'] = {
+                name: None if math.isnan(iou) else float(iou)
+                for name, iou in zip(self.classes.names, self.segmentation.iou())}
+        if self.depth.images:
+            scores.update(self.depth.compute())
+        return scores
+
+    def protocol(self) -> dict[str, Any]:
+        """Say how it was measured, and on how many frames."""
+        notes: dict[str, Any] = {
+            'labelled_frames': self.labelled, 'depth_frames': self.depth.images}
+        if self.labelled:
+            notes['semantics'] = (
+                'one confusion matrix over all frames, void excluded, classes in neither truth '
+                'nor prediction left out of the mean; the probability of a class is the sum over '
+                'those classes of the model that it comprises')
+            notes['classes_not_scored'] = list(self.classes.not_scored)
+            notes['model_classes_not_asked'] = list(self.classes.not_asked)
+        if self.depth.images:
+            scaled = 'each frame scaled by its median' if self.depth.median_scaling else 'metric'
+            mean = 'pooled over all pixels' if self.depth.pooled else 'averaged over frames'
+            notes['depth'] = (
+                f'{self.depth.min_depth} m < truth < {self.depth.max_depth} m, prediction resized '
+                f'to the truth and clamped to that range, {scaled}, {mean}, Garg crop on '
+                f'{self.cropped} of {self.depth.images} frames (on those of KITTI only)')
+        if self.without_intrinsics:
+            notes['frames_without_intrinsics'] = self.without_intrinsics
+        return notes
+
+
+def enlarge(map_bchw: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize a map bilinearly to (height, width)."""
+    return interpolate(map_bchw.float(), size=size, mode='bilinear', align_corners=False)
+
+
+def kitti_crop(dataset: DenseDataset, sample: Sample) -> tuple[slice, slice] | None:
+    """Return the Garg crop for a photograph of KITTI's own cameras, else None."""
+    of_kitti = isinstance(dataset, KittiRaw) or (
+        isinstance(dataset, KittiDepthSelection) and not sample.id.startswith(DDAD))
+    return garg_crop(sample.depth.shape) if of_kitti and sample.depth is not None else None
+
+
+def evaluate(
+        model: str | Path | None, dataset: str, root: str | Path, split: str = 'all',
+        device: str = 'auto', pooled: bool = False, median_scaling: bool = False,
+        max_depth: float = MAX_DEPTH, frames: bool = False) -> dict[str, Any]:
+    """
+    Measure a model on a data set.
+
+    :param model: a model folder or hub id; None for the default model.
+    :param dataset: a key of DATASETS.
+    :param root: the data set's folder.
+    :param split: one of the data set's splits, or `all`.
+    :param device: auto, cpu, cuda or cuda:N.
+    :param pooled: whether depth errors are pooled over all pixels instead of averaged over
+        frames.
+    :param median_scaling: whether each depth map is scaled by its frame's median first.
+    :param max_depth: metres; true depth from there on is not scored.
+    :param frames: whether the result lists the frames' ids.
+    :return: model, dataset, split, frames (their number), device, protocol; miou,
+        pixel_accuracy and iou by class name where there are labels; abs_rel, sq_rel, rmse,
+        rmse_log, silog, delta1, delta2 and delta3 where there are depth and intrinsics.
+    :raises ValueError: if the data set, the split or the device is unknown.
+    :raises FileNotFoundError: if there is no model or no recording.
+    """
+    if dataset not in DATASETS:
+        raise ValueError(f'unknown data set {dataset!r}: expected one of {", ".join(DATASETS)}')
+    if max_depth <= MIN_DEPTH:
+        raise ValueError(f'max_depth must be above {MIN_DEPTH} m, got {max_depth}')
+    samples = DATASETS[dataset](root, split)
+    folder = default_model_folder() if model is None else model
+    network = hub.load(folder, choose_device(device))
+    space = None if samples.label_space is None else LabelSpace.load(samples.label_space)
+    depth = DepthMetrics(pooled, median_scaling, max_depth=max_depth)
+    evaluation = Evaluation(network, space, depth)
+    for index in track(range(len(samples)), f'{dataset}, {split}', console=Console(stderr=True)):
+        sample = samples[index]
+        evaluation.add(sample, kitti_crop(samples, sample))
+    return {
+        'model': str(folder), 'dataset': dataset, 'split': split, 'frames': len(samples),
+        'device': str(evaluation.device), 'label_space': samples.label_space,
+        **evaluation.scores(), 'protocol': evaluation.protocol(),
+        **({'ids': list(samples.ids)} if frames else {})}
+
+
+def choose_device(name: str) -> torch.device:
+    """
+    Turn `auto` into the GPU where there is one; other names are torch's.
+
+    :raises ValueError: if there is no such device.
+    """
+    if name == 'auto':
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f'device {name!r} is not there: {error}') from error
+    return device
+
+
+def report(result: dict[str, Any], json_file: str | Path | None = None) -> None:
+    """
+    Print what `evaluate` returned as a table, and write it as JSON where asked for.
+
+    :param json_file: written with its folders.
+    """
+    table = Table(title=f'{result["model"]} on {result["dataset"]}, {result["split"]} '
+                        f'({result["frames"]} frames)')
+    table.add_column('metric')
+    table.add_column('value', justify='right')
+    for name in ('miou', 'pixel_accuracy', *DepthMetrics.NAMES):
+        if name in result:
+            table.add_row(name, f'{result[name]:.4f}')
+    for name, iou in result.get('iou', {}).items():
+        table.add_row(f'IoU {name}', 'absent' if iou is None else f'{iou:.4f}')
+    console = Console()
+    console.print(table)
+    for name, note in result['protocol'].items():
+        console.print(f'{name}: {note}', highlight=False)
+    if json_file is not None:
+        Path(json_file).parent.mkdir(parents=True, exist_ok=True)
+        Path(json_file).write_text(json.dumps(result, indent=2) + '\n')
