@@ -26,6 +26,7 @@ import pytest
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub
 from sync_perception.models.hub import ModelConfig
+from sync_perception.runtime.predictor import Predictor
 from sync_perception.training.data import DATASETS
 from sync_perception.training.data.sample import Sample
 from sync_perception.training.evaluate import (
@@ -35,8 +36,8 @@ from sync_perception.training.evaluate import (
     report,
     share_classes,
 )
-from sync_perception.training.metrics import DepthMetrics, garg_crop
-from sync_perception.types import DenseOutput
+from sync_perception.training.metrics import DepthMetrics, garg_crop, SegmentationMetrics
+from sync_perception.types import DenseOutput, Frame
 import torch
 from torch import nn
 
@@ -287,6 +288,36 @@ def test_garg_crop_is_for_kitti_alone(tmp_path):
     write_selection(tmp_path, {'ddad_a': 16.0, 'kitti_b': 25.0})
     samples = DATASETS['kitti_depth'](tmp_path)
     assert [kitti_crop(samples, sample) for sample in samples] == [None, garg_crop((64, 64))]
+
+
+def test_what_is_measured_is_what_the_predictor_gives(tmp_path):
+    """Scores of the predictor's own maps, taken with the metrics alone, are the same."""
+    torch.manual_seed(0)
+    constant_model(tmp_path, 'road')
+    model = hub.load(tmp_path)
+    with torch.no_grad():
+        for head in (model.network.depth.head[-1], model.network.semantics.head[-1]):
+            head.weight.normal_()
+        model.network.semantics.head[-1].bias.zero_()
+        model.network.semantics.head[-1].bias[model.labels.index('sky')] = -100.0
+    hub.save(model, tmp_path)
+    rng = np.random.default_rng(0)
+    image = cv2.GaussianBlur(rng.integers(0, 256, (90, 150, 3), dtype=np.uint8), (0, 0), 8)
+    depth = rng.uniform(2, 70, (90, 150)).astype(np.float32)
+    labels = rng.integers(0, 20, (90, 150), dtype=np.uint8)
+    evaluation = Evaluation(hub.load(tmp_path), model.labels)
+    evaluation.add(Sample(id='one', image=image, K=K, depth=depth, labels=labels))
+    scores = evaluation.scores()
+
+    prediction = Predictor(tmp_path, device='cpu', max_depth=1e6).predict(
+        Frame(image, K), {'depth', 'labels'})
+    metrics, segmentation = DepthMetrics(), SegmentationMetrics(20)
+    metrics.update(prediction.depth, depth)
+    segmentation.update(prediction.labels, labels)
+    assert len(np.unique(prediction.labels)) > 1
+    assert {name: scores[name] for name in DepthMetrics.NAMES} == pytest.approx(
+        metrics.compute(), rel=1e-3)
+    assert scores['pixel_accuracy'] == pytest.approx(segmentation.pixel_accuracy(), rel=1e-2)
 
 
 @pytest.mark.parametrize('arguments, message', [
