@@ -17,5 +17,6 @@
 
 from sync_perception.training.data.synthetic.dataset import Synthetic
 from sync_perception.training.data.synthetic.world import StreetWorld, SyntheticFrame
+from sync_perception.training.data.synthetic.writer import write_vkitti2
 
-__all__ = ['StreetWorld', 'Synthetic', 'SyntheticFrame']
+__all__ = ['StreetWorld', 'Synthetic', 'SyntheticFrame', 'write_vkitti2']

@@ -18,9 +18,15 @@
 from __future__ import annotations
 
 import numpy as np
-
 from sync_perception.training.data.synthetic.mesh import (
-    box, join, Kind, make, Material, Mesh, sheet)
+    box,
+    join,
+    Kind,
+    make,
+    Material,
+    Mesh,
+    sheet,
+)
 
 FACADES = np.array([
     [0.55, 0.5, 0.4], [0.6, 0.57, 0.5], [0.62, 0.62, 0.6], [0.5, 0.4, 0.25], [0.45, 0.3, 0.18],
@@ -29,6 +35,13 @@ FACADES = np.array([
 ROOFS = np.array([
     [0.2, 0.07, 0.04], [0.14, 0.05, 0.03], [0.06, 0.055, 0.05], [0.1, 0.09, 0.085],
     [0.25, 0.1, 0.05]], np.float32)
+
+
+def wall_color(rng: np.random.Generator) -> np.ndarray:
+    """Draw the colour of a wall: off-whites, creams, greys, some brick and pastel."""
+    color = FACADES[rng.integers(len(FACADES))]
+    grey = color.mean()
+    return (grey + (color - grey) * rng.uniform(0.3, 1.0)) * rng.uniform(0.65, 1.2)
 
 
 def _walls(width: float, depth: float, height: float, bay: float, storey: float, color,
@@ -56,7 +69,7 @@ def _gable(width: float, depth: float, height: float, rise: float, along_x: bool
         return mesh
     drop = rise * eave / (depth / 2)
     slopes = []
-    for y, out in ((-eave, 1), (depth + eave, -1)):
+    for y in (-eave, depth + eave):
         points = [[(-eave, y, height - drop), (width + eave, y, height - drop)],
                   [(-eave, depth / 2, height + rise), (width + eave, depth / 2, height + rise)]]
         run = np.hypot(depth / 2 + eave, rise + drop)
@@ -75,7 +88,7 @@ def house(rng: np.random.Generator, width: float, depth: float) -> Mesh:
     """
     storey = rng.uniform(2.6, 3.1)
     height = storey * rng.integers(1, 4) + 0.4
-    wall = FACADES[rng.integers(len(FACADES))] * rng.uniform(0.75, 1.15)
+    wall = wall_color(rng)
     roof = ROOFS[rng.integers(len(ROOFS))] * rng.uniform(0.7, 1.3)
     along = rng.random() < 0.65
     rise = (depth if along else width) / 2 * rng.uniform(0.55, 1.05)
@@ -101,7 +114,7 @@ def block(rng: np.random.Generator, width: float, depth: float, height: float) -
     storey = rng.uniform(2.8, 3.6)
     floors = max(2, round(height / storey))
     height = floors * storey
-    wall = FACADES[rng.integers(len(FACADES))] * rng.uniform(0.7, 1.15)
+    wall = wall_color(rng)
     bay = rng.uniform(1.9, 3.8)
     parts = [_walls(width, depth, height, bay, storey, wall, Material.FACADE),
              box((width, depth, 0.3), (width / 2, depth / 2, height + 0.15), Kind.BUILDING,
@@ -129,7 +142,7 @@ def block(rng: np.random.Generator, width: float, depth: float, height: float) -
 def hall(rng: np.random.Generator, width: float, depth: float) -> Mesh:
     """Make a shed or a supermarket: low, wide, few windows, of kind `BUILDING`."""
     height = rng.uniform(4, 8)
-    wall = FACADES[rng.integers(len(FACADES))] * rng.uniform(0.6, 1.2)
+    wall = wall_color(rng)
     return join([
         _walls(width, depth, height, 6.0, height, wall, Material.PLASTER),
         box((width + 0.1, depth + 0.1, 0.4), (width / 2, depth / 2, height), Kind.BUILDING,

@@ -21,7 +21,6 @@ from collections import OrderedDict
 from typing import ClassVar
 
 import numpy as np
-
 from sync_perception.training.data.sample import DenseDataset, Sample
 from sync_perception.training.data.synthetic.world import default_intrinsics, StreetWorld
 

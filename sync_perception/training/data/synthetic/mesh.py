@@ -85,8 +85,8 @@ class Mesh:
     :param material: uint8 (T,), values of `Material`.
     :param color: float32 (T, 3), linear RGB albedo in [0, 1].
     :param kind: uint8 (T,), values of `Kind`.
-    :param shading: float32 (T, 3), unit normals that shading uses instead of the triangle's own;
-        NaN where it uses the triangle's own.
+    :param normals: float32 (V, 3), unit normals that shading interpolates over a triangle; NaN
+        where it uses the triangle's own.
     """
 
     vertices: np.ndarray
@@ -95,7 +95,7 @@ class Mesh:
     material: np.ndarray
     color: np.ndarray
     kind: np.ndarray
-    shading: np.ndarray
+    normals: np.ndarray
 
     def __len__(self) -> int:
         """Count the triangles."""
@@ -107,13 +107,18 @@ class Mesh:
         rotation = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]], np.float32)
         vertices = self.vertices * np.float32(scale) @ rotation.T + np.asarray(
             position, np.float32)
-        return replace(self, vertices=vertices.astype(np.float32), shading=self.shading @ rotation.T)
+        return replace(self, vertices=vertices.astype(np.float32),
+                       normals=self.normals @ rotation.T)
 
-    def recolored(self, old: tuple[float, float, float], new) -> Mesh:
-        """Return the mesh with triangles of one colour given another."""
-        color = self.color.copy()
-        color[(color == np.float32(old)).all(axis=1)] = new
-        return replace(self, color=color)
+    def smoothed(self) -> Mesh:
+        """Return the mesh with normals averaged over the triangles around a vertex."""
+        a, b, c = (self.vertices[self.triangles[:, i]] for i in range(3))
+        cross = np.cross(b - a, c - a)
+        total = np.zeros_like(self.vertices)
+        for i in range(3):
+            np.add.at(total, self.triangles[:, i], cross)
+        total /= np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)
+        return replace(self, normals=total)
 
 
 def join(meshes: list[Mesh]) -> Mesh:
@@ -122,12 +127,12 @@ def join(meshes: list[Mesh]) -> Mesh:
     triangles = [m.triangles + int(n) for m, n in zip(meshes, counts)]
     fields = {
         name: np.concatenate([getattr(m, name) for m in meshes])
-        for name in ('vertices', 'uv', 'material', 'color', 'kind', 'shading')}
+        for name in ('vertices', 'uv', 'material', 'color', 'kind', 'normals')}
     return Mesh(triangles=np.concatenate(triangles), **fields)
 
 
 def make(vertices, triangles, kind, material=Material.PLAIN, color=(0.5, 0.5, 0.5), uv=None,
-         shading=None) -> Mesh:
+         normals=None) -> Mesh:
     """
     Build a mesh; `kind`, `material` and `color` may be one for all or one a triangle.
 
@@ -140,14 +145,14 @@ def make(vertices, triangles, kind, material=Material.PLAIN, color=(0.5, 0.5, 0.
     if uv is None:
         uv = np.stack([vertices[:, 0] + 0.61 * vertices[:, 1], vertices[:, 2] + 0.3
                        * vertices[:, 1]], axis=1)
-    if shading is None:
-        shading = np.full((count, 3), np.nan, np.float32)
+    if normals is None:
+        normals = np.full(vertices.shape, np.nan, np.float32)
     return Mesh(
         vertices, triangles, np.ascontiguousarray(uv, np.float32).reshape(-1, 2),
         np.broadcast_to(np.asarray(material, np.uint8), count).copy(),
         np.broadcast_to(np.asarray(color, np.float32), (count, 3)).copy(),
         np.broadcast_to(np.asarray(kind, np.uint8), count).copy(),
-        np.asarray(shading, np.float32))
+        np.asarray(normals, np.float32))
 
 
 def sheet(points, kind, material=Material.PLAIN, color=(0.5, 0.5, 0.5), uv=None) -> Mesh:
@@ -190,14 +195,15 @@ def tube(path, radii, kind, material=Material.PLAIN, color=(0.5, 0.5, 0.5), side
     Sweep a circle along a path.
 
     :param path: (N, 3).
-    :param radii: one, or (N,), metres; a second column gives the other half-axis.
+    :param radii: one, or (N,), metres.
     :param closed: whether the ends are shut.
     """
     path = np.asarray(path, np.float64)
     radii = np.broadcast_to(np.asarray(radii, np.float64), (len(path),))
     along = np.gradient(path, axis=0)
     along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
-    helper = np.array([0.0, 0, 1]) if abs(along[0, 2]) < 0.8 else np.array([1.0, 0, 0])
+    # The axis that the path is never parallel to keeps the frame from flipping.
+    helper = np.eye(3)[np.abs(along).max(axis=0).argmin()]
     first = np.cross(along, helper)
     first /= np.linalg.norm(first, axis=1, keepdims=True)
     second = np.cross(along, first)
@@ -223,7 +229,7 @@ def sphere(rings: int, sides: int) -> tuple[np.ndarray, np.ndarray]:
     nxt = np.roll(index, -1, axis=1)
     lower = np.stack([index[:-1], index[1:], nxt[1:]], -1).reshape(-1, 3)
     upper = np.stack([index[:-1], nxt[1:], nxt[:-1]], -1).reshape(-1, 3)
-    return grid.reshape(-1, 3), np.concatenate([lower[sides * 0:], upper])
+    return grid.reshape(-1, 3), np.concatenate([lower, upper])
 
 
 def disc(center, normal, radius: float, kind, material, color, sides: int = 12) -> Mesh:

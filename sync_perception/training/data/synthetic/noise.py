@@ -17,7 +17,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import cv2
 import numpy as np
@@ -26,7 +26,7 @@ SIZE = 1024
 GRAIN = 1 << 21
 
 
-@lru_cache(maxsize=None)
+@cache
 def table(seed: int, rough: float) -> np.ndarray:
     """
     Make a tileable fractal noise table.
@@ -39,13 +39,11 @@ def table(seed: int, rough: float) -> np.ndarray:
     for octave in range(2, 11):
         cells = 1 << octave
         knots = rng.standard_normal((cells, cells)).astype(np.float32)
-        pad = 4 * cells
         tiled = np.pad(knots, min(4, cells), mode='wrap')
         scale = SIZE // cells
         fine = cv2.resize(tiled, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
         margin = min(4, cells) * scale
         total += fine[margin:margin + SIZE, margin:margin + SIZE] * rough ** octave
-        del pad
     total -= total.mean()
     return np.ascontiguousarray(total / total.std()).reshape(-1)
 
@@ -66,5 +64,5 @@ def grain() -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def hashes() -> np.ndarray:
-    """Return float32 (65536,) uniform numbers in [0, 1): what a part or a window has for itself."""
+    """Return float32 (65536,) uniform numbers: what a part or a window has for itself."""
     return np.random.default_rng(19).random(65536, dtype=np.float32)

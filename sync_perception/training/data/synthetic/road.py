@@ -20,7 +20,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-
 from sync_perception.training.data.synthetic.mesh import Kind, Material, Mesh, sheet
 
 BEHIND = 40.0

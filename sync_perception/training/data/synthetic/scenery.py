@@ -18,9 +18,18 @@
 from __future__ import annotations
 
 import numpy as np
-
 from sync_perception.training.data.synthetic.mesh import (
-    box, disc, join, Kind, make, Material, Mesh, panel, sphere, tube)
+    box,
+    disc,
+    join,
+    Kind,
+    make,
+    Material,
+    Mesh,
+    panel,
+    sphere,
+    tube,
+)
 
 BARK = (0.09, 0.07, 0.05)
 GALVANISED = (0.28, 0.29, 0.3)
@@ -33,10 +42,8 @@ def blob(rng: np.random.Generator, center, radii, kind: Kind, color, rings: int 
     waves = rng.normal(size=(6, 3)) * 3.0
     bumps = np.sin(unit @ waves.T + rng.uniform(0, 6.28, 6)).sum(axis=1) / 6 ** 0.5
     vertices = unit * (1 + lumps * bumps[:, None]) * radii + np.asarray(center)
-    shading = unit[triangles].mean(axis=1)
-    shading /= np.maximum(np.linalg.norm(shading, axis=1, keepdims=True), 1e-6)
     tint = color * rng.uniform(0.85, 1.15, (len(triangles), 1))
-    return make(vertices, triangles, kind, Material.LEAVES, tint, shading=shading)
+    return make(vertices, triangles, kind, Material.LEAVES, tint, normals=unit)
 
 
 def leaves(rng: np.random.Generator, center, radii, count: int, size: float, kind: Kind,
@@ -44,7 +51,7 @@ def leaves(rng: np.random.Generator, center, radii, count: int, size: float, kin
     """Scatter leaf clusters, small triangles, in the outer shell of an ellipsoid."""
     outward = rng.normal(size=(count, 3))
     outward /= np.linalg.norm(outward, axis=1, keepdims=True)
-    middle = outward * radii * rng.uniform(0.82, 1.16, (count, 1)) + np.asarray(center)
+    middle = outward * radii * rng.uniform(0.84, 1.12, (count, 1)) + np.asarray(center)
     spread = rng.normal(size=(count, 3, 3))
     spread /= np.linalg.norm(spread, axis=2, keepdims=True)
     spread *= size * rng.uniform(0.5, 1.2, (count, 1, 1))
@@ -53,67 +60,81 @@ def leaves(rng: np.random.Generator, center, radii, count: int, size: float, kin
     shading /= np.linalg.norm(shading, axis=1, keepdims=True)
     tint = color * rng.uniform(0.6, 1.35, (count, 1))
     return make(vertices, np.arange(3 * count).reshape(-1, 3), kind, Material.LEAVES, tint,
-                shading=shading)
+                normals=np.repeat(shading, 3, axis=0))
 
 
 def foliage_color(rng: np.random.Generator) -> np.ndarray:
     """Draw a plant's colour: mostly greens, some autumn browns and reds."""
-    green = np.array([0.055, 0.085, 0.022]) * rng.uniform(0.5, 1.5)
+    green = np.array([0.085, 0.125, 0.03]) * rng.uniform(0.5, 1.5)
     green[0] *= rng.uniform(0.6, 1.6)
     if rng.random() < 0.08:
-        return np.array([0.14, 0.075, 0.025]) * rng.uniform(0.6, 1.3)
+        return np.array([0.19, 0.095, 0.03]) * rng.uniform(0.6, 1.3)
     return green
 
 
-def broadleaf(rng: np.random.Generator) -> Mesh:
-    """Make a broadleaved tree with a bare trunk, its foot at the origin, of kind `TREE`."""
-    height, clear = rng.uniform(5.5, 13.0), rng.uniform(1.9, 3.2)
-    spread = rng.uniform(0.25, 0.4) * height
+def tree(rng: np.random.Generator) -> tuple[Mesh, Mesh]:
+    """
+    Make a tree and a coarse copy for the distance, their feet at the origin, of kind `TREE`.
+
+    Most are broadleaved with a bare trunk; some are conifers or poplars.
+    """
+    draw = broadleaf if rng.random() < 0.74 else conifer
+    seed = rng.integers(1 << 32)
+    return draw(np.random.default_rng(seed)), draw(np.random.default_rng(seed), coarse=True)
+
+
+def broadleaf(rng: np.random.Generator, coarse: bool = False) -> Mesh:
+    """Make a broadleaved tree with a bare trunk; `coarse` ones have fewer triangles."""
+    height, clear = rng.uniform(5.5, 13.0), rng.uniform(1.8, 3.0)
+    spread = rng.uniform(0.26, 0.42) * height
     thick = 0.016 * height * rng.uniform(0.8, 1.6)
-    color = foliage_color(rng)
+    color, size = foliage_color(rng), rng.uniform(0.13, 0.2)
     lean = rng.normal(scale=0.25, size=2)
     fork = np.array([lean[0], lean[1], clear])
-    parts = [tube([(0, 0, -0.3), (0, 0, 0.15), fork * [0.5, 0.5, 0.6], fork,
-                   fork * [1.5, 1.5, 0] + [0, 0, height * 0.7]],
+    top = fork * [1.5, 1.5, 0] + [0, 0, height * 0.75]
+    parts = [tube([(0, 0, -0.3), (0, 0, 0.15), fork * [0.5, 0.5, 0.6], fork, top],
                   [thick * 1.5, thick * 1.15, thick, thick * 0.85, thick * 0.2], Kind.TREE,
-                  Material.BARK, BARK, 8)]
-    middle = np.array([lean[0] * 1.3, lean[1] * 1.3, (height + clear) / 2 + 0.3])
+                  Material.BARK, BARK, 5 if coarse else 8)]
+    middle = np.array([lean[0] * 1.3, lean[1] * 1.3, (height + clear) / 2 + 0.2])
     half = (height - clear) / 2
-    lumps = rng.integers(4, 8)
+    lumps = int(rng.integers(8, 14))
     for i in range(lumps):
-        turn = 2 * np.pi * (i / lumps) + rng.uniform(-0.4, 0.4)
-        level = rng.uniform(-0.5, 0.65)
-        reach = spread * 0.6 * (1 - 0.5 * level ** 2)
+        # A golden-angle spiral over the crown leaves no side bare.
+        level = 1.7 * (i + 0.5) / lumps - 0.85
+        turn = 2.4 * i + rng.uniform(-0.5, 0.5)
+        reach = spread * 0.6 * np.sqrt(1 - 0.9 * level ** 2) * rng.uniform(0.7, 1.15)
         at = middle + [reach * np.cos(turn), reach * np.sin(turn), level * half]
-        radii = np.array([1, 1, 0.8]) * spread * rng.uniform(0.42, 0.62)
-        parts.append(tube([fork * 0.95, (fork + at) / 2 + [0, 0, 0.2], at],
-                          [thick * 0.55, thick * 0.4, thick * 0.15], Kind.TREE, Material.BARK,
-                          BARK, 5))
-        parts.append(blob(rng, at, radii * 0.86, Kind.TREE, color * 0.8))
-        parts.append(leaves(rng, at, radii, 130, 0.2, Kind.TREE, color))
-    parts.append(blob(rng, middle, (spread * 0.6, spread * 0.6, half * 0.75), Kind.TREE,
-                      color * 0.7))
-    parts.append(leaves(rng, middle + [0, 0, 0.3 * half], (spread * 0.65, spread * 0.65,
-                        half * 0.75), 150, 0.2, Kind.TREE, color))
+        radii = np.array([1, 1, 0.85]) * spread * rng.uniform(0.38, 0.58)
+        if not coarse and i % 2:
+            parts.append(tube([fork * 0.95, (fork + at) / 2 + [0, 0, 0.2], at],
+                              [thick * 0.5, thick * 0.35, thick * 0.12], Kind.TREE,
+                              Material.BARK, BARK, 4))
+        parts.append(blob(rng, at, radii * 0.88, Kind.TREE, color * 0.75,
+                          rings=4 if coarse else 6, lumps=0.2))
+        count = 30 if coarse else 170
+        parts.append(leaves(rng, at, radii, count, size * (2.2 if coarse else 1), Kind.TREE,
+                            color * rng.uniform(0.85, 1.2)))
     return join(parts)
 
 
-def conifer(rng: np.random.Generator) -> Mesh:
-    """Make a conifer or a poplar, narrow and green nearly down to the ground."""
+def conifer(rng: np.random.Generator, coarse: bool = False) -> Mesh:
+    """Make a conifer or a poplar, green nearly to the ground; `coarse` has fewer triangles."""
     height, foot = rng.uniform(5, 14), rng.uniform(0.2, 1.2)
     width = height * rng.uniform(0.11, 0.2)
     color = foliage_color(rng) * [0.7, 0.8, 1.0]
     parts = [tube([(0, 0, -0.3), (0, 0, height * 0.9)], [0.018 * height, 0.03], Kind.TREE,
                   Material.BARK, BARK, 6)]
-    tiers = 7
+    tiers = 9
     taper = rng.uniform(0.6, 1.1)
     for i in range(tiers):
         level = i / (tiers - 1)
         radius = width * (1 - level) ** taper + 0.15
         at = (0, 0, foot + level * (height - foot - 0.4) + 0.3 * radius)
-        radii = np.array([radius, radius, max(0.75 * (height - foot) / tiers, 0.4)])
-        parts.append(blob(rng, at, radii * 0.85, Kind.TREE, color * 0.75, rings=5))
-        parts.append(leaves(rng, at, radii, 90, 0.2, Kind.TREE, color))
+        radii = np.array([radius, radius, max(0.75 * (height - foot) / tiers, 0.35)])
+        parts.append(blob(rng, at, radii * 0.85, Kind.TREE, color * 0.75, rings=4, lumps=0.2))
+        count = 25 if coarse else 130
+        parts.append(leaves(rng, at, radii * 1.05, count, 0.33 if coarse else 0.15, Kind.TREE,
+                            color))
     return join(parts)
 
 
@@ -126,8 +147,8 @@ def bush(rng: np.random.Generator, width: float = 0.0, height: float = 0.0) -> M
     for _ in range(rng.integers(2, 4)):
         at = np.array([*rng.normal(scale=0.3 * width, size=2), height * rng.uniform(0.25, 0.5)])
         radii = np.array([width * 0.5, width * 0.5, height * 0.55]) * rng.uniform(0.7, 1.1, 3)
-        parts.append(blob(rng, at, radii * 0.9, Kind.VEGETATION, color * 0.8, rings=6))
-        parts.append(leaves(rng, at, radii, 110, 0.12, Kind.VEGETATION, color))
+        parts.append(blob(rng, at, radii * 0.88, Kind.VEGETATION, color * 0.75, rings=5))
+        parts.append(leaves(rng, at, radii, 150, 0.09, Kind.VEGETATION, color))
     return join(parts)
 
 
@@ -149,15 +170,24 @@ def hedge(rng: np.random.Generator, length: float, height: float, thick: float) 
     shading /= np.linalg.norm(shading, axis=1, keepdims=True)
     tint = color * rng.uniform(0.6, 1.35, (count, 1))
     fringe = make((middle[:, None] + spread).reshape(-1, 3), np.arange(3 * count),
-                  Kind.VEGETATION, Material.LEAVES, tint, shading=shading)
+                  Kind.VEGETATION, Material.LEAVES, tint,
+                  normals=np.repeat(shading, 3, axis=0))
     return join([core, fringe])
+
+
+def cloth_color(rng: np.random.Generator, brightest: float) -> np.ndarray:
+    """Draw the colour of clothes: mostly dull, sometimes loud."""
+    grey = brightest * rng.random() ** 2 + 0.01
+    color = grey * rng.uniform(0.3, 1.7, 3)
+    loud = 1.0 if rng.random() < 0.15 else 0.35
+    return np.clip(grey + (color - grey) * loud, 0.005, 0.8)
 
 
 def pedestrian(rng: np.random.Generator) -> Mesh:
     """Make a walking or standing person, facing +x, of kind `PERSON`."""
     kind, size = Kind.PERSON, rng.uniform(0.9, 1.06)
     stride = rng.uniform(0.0, 0.3)
-    top, legs = rng.uniform(0.02, 0.55, 3), rng.uniform(0.01, 0.2, 3)
+    top, legs = cloth_color(rng, 0.4), cloth_color(rng, 0.12)
     if rng.random() < 0.5:
         top = np.full(3, rng.choice([0.02, 0.06, 0.3, 0.6]))
     skin = np.array([0.45, 0.28, 0.2]) * rng.uniform(0.35, 1.2)
@@ -273,7 +303,7 @@ def traffic_light(rng: np.random.Generator) -> Mesh:
     return join(parts)
 
 
-def bollard(rng: np.random.Generator) -> Mesh:
+def bollard() -> Mesh:
     """Make a delineator post with its reflector band, of kind `POLE`."""
     parts = [box((0.1, 0.12, 0.9), (0, 0, 0.45), Kind.POLE, color=(0.65, 0.65, 0.65)),
              box((0.104, 0.124, 0.2), (0, 0, 0.78), Kind.POLE, color=(0.03, 0.03, 0.03))]

@@ -18,10 +18,11 @@
 from __future__ import annotations
 
 import numpy as np
-
 from sync_perception.training.data.synthetic import noise
 from sync_perception.training.data.synthetic.mesh import Material
 from sync_perception.training.data.synthetic.road import CrossSection
+
+SLANTS = {1: np.float32([0.4, 0.9]), 2: np.float32([-0.8, 0.4]), 4: np.float32([0.6, -0.9])}
 
 
 class Hits:
@@ -47,13 +48,18 @@ class Hits:
         """Return how much of a pattern of `size` metres a pixel still resolves, 0 to 1."""
         return 1.0 / (1.0 + (self.footprint * (0.7 / size)) ** 2)
 
+    def stain(self, texels: float, seed: int = 1, rough: float = 0.8) -> np.ndarray:
+        """Return noise of unit variance with `texels` per unit of the texture coordinates."""
+        t = np.float32(texels)
+        return noise.look_up(noise.table(seed, rough), self.uv[:, 0] * t, self.uv[:, 1] * t)
+
     def speckle(self, texels: float, seed: int = 1, rough: float = 0.8) -> np.ndarray:
         """Return noise of unit variance with `texels` a metre on the surface."""
-        p = self.point
-        u = p[:, 0] + np.float32(0.37) * p[:, 2]
-        v = p[:, 1] + np.float32(0.91) * p[:, 2]
-        t = np.float32(texels)
-        return noise.look_up(noise.table(seed, rough), u * t, v * t)
+        # A projection to two dimensions has a direction in which it streaks: every seed its own.
+        slant_u, slant_v = SLANTS[seed]
+        p, t = self.point, np.float32(texels)
+        return noise.look_up(noise.table(seed, rough), (p[:, 0] + slant_u * p[:, 2]) * t,
+                             (p[:, 1] + slant_v * p[:, 2]) * t)
 
 
 def band(x: np.ndarray, half: float, blur: np.ndarray) -> np.ndarray:
@@ -66,7 +72,7 @@ def band(x: np.ndarray, half: float, blur: np.ndarray) -> np.ndarray:
 def asphalt(hits: Hits, color: np.ndarray, section: CrossSection, wear: float) -> np.ndarray:
     """Return the carriageway: grain, stains, wheel tracks, patches, cracks, paint."""
     s, q = hits.uv[:, 0], hits.uv[:, 1]
-    tone = 1 + 0.13 * hits.speckle(90, 1, 0.95) * hits.fade(0.02)
+    tone = 1 + 0.13 * hits.stain(90, 1, 0.95) * hits.fade(0.02)
     coarse = noise.look_up(noise.table(2, 0.7), s * 9, q * 25)
     tone += 0.07 * coarse * hits.fade(0.3)
     patch = noise.look_up(noise.table(4, 0.5), s * 1.7, q * 6)
@@ -111,7 +117,7 @@ def paving(hits: Hits, color: np.ndarray) -> np.ndarray:
         (np.floor(s / size + 0.5 * row).astype(np.int32) * 131 + row.astype(np.int32) * 523)
         & 65535) - 0.5
     tone = 1 + 0.2 * slab * hits.fade(0.5) - 0.4 * joint * hits.fade(0.2)
-    tone += 0.08 * hits.speckle(70) * hits.fade(0.03) + 0.06 * hits.speckle(5, 2, 0.7)
+    tone += 0.08 * hits.stain(70) * hits.fade(0.03) + 0.06 * hits.stain(5, 2, 0.7)
     return color * tone[:, None]
 
 
@@ -124,12 +130,8 @@ def grass(hits: Hits, color: np.ndarray) -> np.ndarray:
     return (color + dry * (straw - color)) * np.maximum(tone, 0.2)[:, None]
 
 
-def facade(hits: Hits, color: np.ndarray, toward: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """
-    Return a wall with windows and its share of mirror reflection, float32 (N,).
-
-    :param toward: float32 (N, 3), the viewing direction, unit.
-    """
+def facade(hits: Hits, color: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a wall with windows and its share of mirror reflection, float32 (N,)."""
     u, v = hits.uv[:, 0], hits.uv[:, 1]
     cell_u, cell_v = np.floor(u), np.floor(v)
     x, y = u - cell_u - 0.5, v - cell_v - 0.5
@@ -147,7 +149,7 @@ def facade(hits: Hits, color: np.ndarray, toward: np.ndarray) -> tuple[np.ndarra
     pane *= cross
     seed = (cell_u.astype(np.int32) * 193 + cell_v.astype(np.int32) * 769 + hits.part * 31)
     window = noise.hashes().take(seed & 65535)
-    tone = 1 + 0.035 * hits.speckle(40) * hits.fade(0.05) + 0.05 * hits.speckle(2.5, 2, 0.75)
+    tone = 1 + 0.035 * hits.stain(130) * hits.fade(0.05) + 0.06 * hits.stain(8, 2, 0.75)
     tone -= 0.12 * np.clip(0.4 - v, 0, 0.4)
     plinth = (v < 0.22) & (hits.own(6) < 0.6)
     tone = np.where(plinth, tone * 0.62, tone)
@@ -178,7 +180,7 @@ def brick(hits: Hits, color: np.ndarray) -> np.ndarray:
     tone = noise.hashes().take((np.floor(along).astype(np.int32) * 37 + row.astype(np.int32) * 911)
                                & 65535)
     tone = 0.75 + 0.5 * tone * hits.fade(0.2) + 0.35 * joint * hits.fade(0.08)
-    return color * (tone + 0.06 * hits.speckle(4, 2))[:, None]
+    return color * (tone + 0.06 * hits.stain(4, 2))[:, None]
 
 
 def tiles(hits: Hits, color: np.ndarray) -> np.ndarray:
@@ -186,7 +188,7 @@ def tiles(hits: Hits, color: np.ndarray) -> np.ndarray:
     v = hits.uv[:, 1] / 0.33
     shade = np.mod(v, 1).astype(np.float32)
     tone = 1 + (0.35 * (shade - 0.5)) * hits.fade(0.2)
-    tone += 0.1 * hits.speckle(14, 1, 0.9) * hits.fade(0.2) + 0.08 * hits.speckle(1.5, 2)
+    tone += 0.1 * hits.stain(14, 1, 0.9) * hits.fade(0.2) + 0.08 * hits.stain(1.5, 2)
     return color * tone[:, None]
 
 
@@ -199,14 +201,17 @@ def bark(hits: Hits, color: np.ndarray) -> np.ndarray:
 
 def foliage(hits: Hits, color: np.ndarray) -> np.ndarray:
     """Return leaves: light and dark between them, down to the size of a leaf."""
-    tone = 0.95 + 0.42 * hits.speckle(34, 1, 1.05) * hits.fade(0.06)
-    tone += 0.25 * hits.speckle(6, 2, 0.8) * hits.fade(0.4)
-    return color * np.clip(tone, 0.12, 2.2)[:, None]
+    # Gaps between clumps and between leaves are dark, what sticks out is bright.
+    clump = hits.speckle(5, 2, 0.8) * hits.fade(0.5)
+    leaf = hits.speckle(42, 1, 0.95) * hits.fade(0.05)
+    twig = hits.speckle(16, 4, 0.9) * hits.fade(0.15)
+    tone = np.exp(0.3 * clump + 0.42 * leaf + 0.38 * twig - 0.1)
+    return color * np.clip(tone, 0.12, 2.6)[:, None]
 
 
 def rough(hits: Hits, color: np.ndarray, amount: float) -> np.ndarray:
     """Return a plain surface with some dirt."""
-    tone = 1 + amount * (hits.speckle(45) * hits.fade(0.04) + hits.speckle(3, 2, 0.75))
+    tone = 1 + amount * (hits.stain(45) * hits.fade(0.04) + hits.stain(3, 2, 0.75))
     return color * np.maximum(tone, 0.1)[:, None]
 
 
@@ -221,13 +226,9 @@ def sign_face(hits: Hits, color: np.ndarray) -> np.ndarray:
     return np.where(ink[:, None], tint[:, None], color)
 
 
-def shade(material: Material, hits: Hits, color: np.ndarray, toward: np.ndarray,
+def shade(material: Material, hits: Hits, color: np.ndarray,
           section: CrossSection, wear: float) -> tuple[np.ndarray, np.ndarray | float]:
-    """
-    Return the albedo (N, 3) and the share of mirror reflection at normal incidence.
-
-    :param toward: float32 (N, 3), the viewing direction, unit.
-    """
+    """Return the albedo (N, 3) and the share of mirror reflection."""
     if material == Material.ASPHALT:
         return asphalt(hits, color, section, wear), 0.0
     if material == Material.PAVING:
@@ -235,7 +236,7 @@ def shade(material: Material, hits: Hits, color: np.ndarray, toward: np.ndarray,
     if material in (Material.GRASS, Material.SOIL):
         return grass(hits, color), 0.0
     if material == Material.FACADE:
-        return facade(hits, color, toward)
+        return facade(hits, color)
     if material == Material.BRICK:
         return brick(hits, color), 0.0
     if material == Material.TILES:
@@ -249,7 +250,7 @@ def shade(material: Material, hits: Hits, color: np.ndarray, toward: np.ndarray,
     if material == Material.PAINT:
         return color, 0.05 + 0.6 * (1 - hits.grazing) ** 4
     if material == Material.GLASS:
-        return color, 0.12 + 0.75 * (1 - hits.grazing) ** 4
+        return color, 0.07 + 0.75 * (1 - hits.grazing) ** 4
     if material == Material.METAL:
         return rough(hits, color, 0.05), 0.1
     return rough(hits, color, 0.09 if material == Material.PLASTER else 0.05), 0.0

@@ -18,9 +18,18 @@
 from __future__ import annotations
 
 import numpy as np
-
 from sync_perception.training.data.synthetic.mesh import (
-    box, disc, join, Kind, Material, Mesh, panel, sheet, tube)
+    box,
+    disc,
+    join,
+    Kind,
+    Material,
+    Mesh,
+    panel,
+    sheet,
+    tube,
+)
+from sync_perception.training.data.synthetic.scenery import cloth_color
 
 PAINTS = np.array([
     [0.02, 0.02, 0.025], [0.02, 0.02, 0.025], [0.05, 0.05, 0.055], [0.35, 0.36, 0.37],
@@ -127,8 +136,8 @@ def _body(length, width, height, bonnet, screen, tail, boot, paint, kind, rear_w
         (cabin_rear, half * 0.98, belt + 0.04, 0), (rear + 0.08, half * 0.95, belt - 0.02, 0),
         (rear, half * 0.88, belt - 0.12, 0)]
     rings = [_ring(x, w, b, full, floor, height, roof_half) for x, w, b, full in stations]
-    material = np.full((len(stations) - 1, 15), Material.PAINT)
-    color = np.broadcast_to(paint, (len(stations) - 1, 15, 3)).copy()
+    material = np.full((len(stations) - 1, 16), Material.PAINT)
+    color = np.broadcast_to(paint, (len(stations) - 1, 16, 3)).copy()
     glass = np.zeros(material.shape, bool)
     glass[2, 5:10] = True
     glass[2, [4, 10]] = True
@@ -136,9 +145,9 @@ def _body(length, width, height, bonnet, screen, tail, boot, paint, kind, rear_w
     glass[5, [4, 10]] = rear_windows
     glass[7, 5:10] = rear_windows or height < 1.8
     material[glass], color[glass] = Material.GLASS, GLASS
-    color[:, [0, 14]] = 0.03
-    material[:, [0, 14]] = Material.PLAIN
-    body = sheet(np.stack(rings), kind, material, color)
+    color[:, [0, 14, 15]] = 0.03
+    material[:, [0, 14, 15]] = Material.PLAIN
+    body = sheet(np.stack(rings), kind, material, color).smoothed()
     caps = [sheet(np.stack([np.full_like(r, 0) + r.mean(axis=0), r]), kind, Material.PAINT, paint)
             for r in (rings[0], rings[-1])]
     axles = (front - 0.19 * length, rear + 0.19 * length)
@@ -149,7 +158,7 @@ def _body(length, width, height, bonnet, screen, tail, boot, paint, kind, rear_w
 
 
 def _ring(x, half, belt, full, floor, height, roof_half) -> np.ndarray:
-    """Return one cross-section of a body, 16 points from the left sill over the roof."""
+    """Return one cross-section of a body, 17 points from the left sill over the roof and back."""
     top = height if full else belt + 0.05
     shoulder = half * 0.95
     upper = roof_half if full else half * 0.86
@@ -159,7 +168,7 @@ def _ring(x, half, belt, full, floor, height, roof_half) -> np.ndarray:
             (half * 0.98, belt), (shoulder, belt + 0.015), (upper, edge), (crown, top),
             (crown * 0.3, top + 0.03)]
     y, z = np.array(side).T
-    y, z = np.concatenate([y, -y[::-1]]), np.concatenate([z, z[::-1]])
+    y, z = np.concatenate([y, -y[::-1], y[:1]]), np.concatenate([z, z[::-1], z[:1]])
     return np.stack([np.full_like(y, x), y, z], axis=-1)
 
 
@@ -245,7 +254,7 @@ def two_wheeler(rng: np.random.Generator, motor: bool, ridden: bool) -> Mesh:
     if motor:
         parts.append(box((0.5, 0.3, 0.4), (0.05, 0, 0.6), kind, Material.PAINT, paint))
     if ridden:
-        cloth, trousers = rng.uniform(0.02, 0.5, 3), rng.uniform(0.02, 0.2, 3)
+        cloth, trousers = cloth_color(rng, 0.4), cloth_color(rng, 0.12)
         person = Kind.RIDER
         hip, neck = np.array([-0.2, 0, 1.0]), np.array([0.12, 0, 1.5])
         parts.append(tube([hip, (hip + neck) / 2, neck], [0.15, 0.19, 0.14], person,

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-
 from sync_perception.training.data.synthetic import noise
 
 WEATHERS = ('clear', 'overcast', 'fog', 'morning', 'sunset', 'rain')
@@ -43,6 +42,11 @@ class Weather:
     :param fog: extinction per metre.
     :param clouds: share of the sky in clouds.
     :param wet: 0 dry to 1 wet roads.
+    :param key: where auto-exposure puts the image's geometric mean, linear.
+    :param contrast: exponent on the stored values.
+    :param grain: standard deviation of the sensor's noise, as a share of full scale.
+    :param tint: float32 (3,), error of the white balance.
+    :param blur: standard deviation of the lens's blur, pixels of a 1242 pixel wide image.
     """
 
     name: str
@@ -94,7 +98,7 @@ class Weather:
             zenith=np.float32(grey if dull else blue),
             horizon=np.float32(grey * 1.15 if dull else np.array(
                 [0.95, 0.98, 1.0]) * (0.5 + 0.5 * np.array(warm)) * rng.uniform(0.8, 1.3)),
-            spread=0.6 if dull else rng.uniform(0.004, 0.015),
+            spread=0.6 if dull else 0.003,
             shadow=0.75 if dull else 1.0,
             fog=haze, clouds=1.0 if dull else rng.choice([0.0, rng.uniform(0, 0.7)]),
             wet=rng.uniform(0.5, 1) if name == 'rain' else 0.0,
@@ -132,9 +136,26 @@ class Weather:
 
     def ambient(self, normal_z: np.ndarray) -> np.ndarray:
         """Return the diffuse light, float32 (N, 3), on surfaces with this z of their normal."""
-        above = 0.75 * self.zenith + 0.25 * self.horizon
+        above = np.float32(0.55) * self.zenith + np.float32(0.3) * self.horizon
         below = 0.16 * (above + self.sun_color * max(float(self.sun[2]), 0.1))
         return below + (above - below) * (0.5 + 0.5 * normal_z)[:, None]
+
+    def reflection(self, view: np.ndarray, normal: np.ndarray, sunlit: np.ndarray) -> np.ndarray:
+        """
+        Return what a mirror shows: the sky, a dark street below it, and the sun's glint.
+
+        :param view: float32 (N, 3), unit, from the camera.
+        :param normal: float32 (N, 3), unit.
+        :param sunlit: float32 (N,), 1 where the sun is in sight.
+        :return: float32 (N, 3), linear RGB.
+        """
+        bounced = view - 2 * np.einsum('ij,ij->i', view, normal)[:, None] * normal
+        up = bounced[:, 2:]
+        sky = self.zenith + (self.horizon - self.zenith) * np.exp(-5 * np.maximum(up, 0))
+        street = np.float32(0.12) * (self.horizon + self.sun_color * np.float32(0.3))
+        blend = np.clip(up * 2.5 - 0.1, 0, 1)
+        glint = np.maximum(bounced @ self.sun, 0) ** 300 * sunlit
+        return street + (sky - street) * blend + (25 * glint)[:, None] * self.sun_color
 
     def expose(self, radiance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """
