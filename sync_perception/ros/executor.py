@@ -17,29 +17,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import rclpy
-from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.task import Future
-
-
-def make_executor() -> Executor:
-    """Return the events executor, which costs the least, where this rclpy has one."""
-    try:
-        from rclpy.experimental.events_executor import EventsExecutor
-    except ImportError:
-        return SingleThreadedExecutor()
-    return EventsExecutor()
 
 
 def spin(node: Node, until: Future | None = None) -> None:
     """
     Serve a node's callbacks until a signal or a shutdown ends the context, or a future is done.
 
+    With the default executor, not rclpy's experimental EventsExecutor: that one is entered from
+    the middleware's threads, and as of rclpy 7.1 it hung for ever when another thread, such as
+    the node's worker, published or shut down at the same moment (each held what the other waited
+    for, the interpreter's lock and the executor's).
+
     :param node: the node.
     :param until: ends the spinning when it is done; its exception is raised.
     """
-    executor = make_executor()
+    executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
         if until is None:
@@ -55,13 +54,14 @@ def spin(node: Node, until: Future | None = None) -> None:
         executor.shutdown()
 
 
-def run(make_node, arguments: list[str] | None) -> None:
+def run(make_node: Callable[[], Node], arguments: list[str] | None) -> int:
     """
     Run a node as a process of its own.
 
-    :param make_node: called without arguments when ROS is up; the node may have a future `done`
-        that ends the process, and a method `close` that is called before it is destroyed.
+    :param make_node: called when ROS is up; the node has a method `close`, which is called before
+        it is destroyed, and may have a future `done` that ends the process.
     :param arguments: command line; None for the process's.
+    :return: the exit status: 1, after a clear line in the log, where the node refuses its input.
     """
     rclpy.init(args=arguments)
     try:
@@ -71,5 +71,9 @@ def run(make_node, arguments: list[str] | None) -> None:
         finally:
             node.close()
             node.destroy_node()
+    except (ValueError, OSError) as error:
+        get_logger('sync_perception').fatal(str(error))
+        return 1
     finally:
         rclpy.try_shutdown()
+    return 0

@@ -179,12 +179,12 @@ class PerceptionNode(LifecycleNode):
                 qos_overriding_options=qos.overridable())]
 
     def _stop_listening(self) -> None:
-        for subscription in self.inputs:
-            self.destroy_subscription(subscription)
-        self.inputs = []
         if self.worker is not None:
             self.worker.stop()
             self.worker = None
+        for subscription in self.inputs:
+            self.destroy_subscription(subscription)
+        self.inputs = []
         self.camera_infos = CameraInfoCache()
 
     def _release(self) -> None:
@@ -213,6 +213,18 @@ class PerceptionNode(LifecycleNode):
 
     def _process(self, arrival: Arrival) -> bool:
         """Handle one image on the worker's thread; False to wait for its camera_info."""
+        try:
+            return self._answer(arrival)
+        except ValueError as error:
+            reason = error.reason if isinstance(error, MalformedInput) else 'model input'
+            self.counters.refused[reason] += 1
+            self._log_seldom(reason, f'refused an image: {error}')
+        except Exception as error:  # noqa: BLE001 - one bad frame must not end the node
+            self.counters.failed += 1
+            self._log_seldom('failure', f'a frame failed: {type(error).__name__}: {error}')
+        return True
+
+    def _answer(self, arrival: Arrival) -> bool:
         image = arrival.image
         wanted = [(output, publisher) for output, publisher in self.outputs
                   if publisher.get_subscription_count()]
@@ -225,18 +237,9 @@ class PerceptionNode(LifecycleNode):
             self._log_seldom('no camera_info', 'got an image, waiting for a camera_info on '
                              f'{self.inputs[0].topic_name}')
             return False
-        try:
-            self._publish(image, camera_info, wanted)
-        except ValueError as error:
-            reason = error.reason if isinstance(error, MalformedInput) else 'model input'
-            self.counters.refused[reason] += 1
-            self._log_seldom(reason, f'refused an image: {error}')
-        except Exception as error:  # noqa: BLE001 - one bad frame must not end the node
-            self.counters.failed += 1
-            self._log_seldom('failure', f'a frame failed: {type(error).__name__}: {error}')
-        else:
-            self.counters.published += 1
-            self.counters.durations.append(time.monotonic() - arrival.time)
+        self._publish(image, camera_info, wanted)
+        self.counters.published += 1
+        self.counters.durations.append(time.monotonic() - arrival.time)
         return True
 
     def _publish(self, image: Image | CompressedImage, camera_info: CameraInfo,
@@ -265,10 +268,10 @@ def make_node() -> PerceptionNode:
     return node
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the perception node as a process."""
-    executor.run(make_node, arguments)
+def main(arguments: list[str] | None = None) -> int:
+    """Run the perception node as a process, and return its exit status."""
+    return executor.run(make_node, arguments)
 
 
 if __name__ == '__main__':
-    main()
+    raise SystemExit(main())

@@ -1,0 +1,205 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""The replay node: publishes a recording as if it were a camera."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+import time
+from typing import Any
+
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
+from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.task import Future
+from rosgraph_msgs.msg import Clock as ClockMessage
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from sync_perception.ros import executor, qos
+from sync_perception.ros.conversions import image_message, stamp_nanoseconds
+from sync_perception.ros.parameters import ParameterServer, ReplayParameters
+from sync_perception.ros.sources import NANOSECONDS, Shot, Source, SOURCES
+
+# Seconds from a match until the first frame: DDS tells when this side knows the other, but not
+# when the other side knows this one, and until then it would lose what is sent
+GRACE = 0.3
+
+
+class ReplayNode(Node):
+    """
+    Publishes `image` and `camera_info` of a recording at a set rate.
+
+    :param sources: makes the source of each kind.
+    :param node_arguments: go to the Node.
+    :ivar done: a future that is complete when everything was published, or with the exception
+        that ended the replay.
+    :raises ValueError: if the parameters do not name a recording.
+    """
+
+    def __init__(self, *, sources: dict[str, Callable[[ReplayParameters], Source]] = SOURCES,
+                 **node_arguments: Any):
+        super().__init__('replay', **node_arguments)
+        server = ParameterServer(self, ReplayParameters)
+        for name in server.unknown:
+            self.get_logger().warning(f'there is no parameter {name}: it has no effect')
+        if server.problems:
+            raise ValueError('; '.join(server.problems.values()))
+        self.parameters = server.values
+        self.done = Future()
+        self.published = 0
+        self.awaited: int | None = None
+        self.awaited_since = 0.0
+        self.timer = None
+        self.source = sources[self.parameters.source](self.parameters)
+        self.shots = iterate(self.source, self.parameters)
+        self.upcoming: Shot | None = next(self.shots)
+        self._create_topics()
+        self.get_logger().info(
+            f'{self.source.title}: {len(self.source)} frames, {self.parameters.rate:g} Hz')
+        self._begin_if_ready()
+
+    def close(self) -> None:
+        """Stop publishing."""
+        if self.timer is not None:
+            self.timer.cancel()
+        self.shots.close()
+
+    def _create_topics(self) -> None:
+        matched = PublisherEventCallbacks(matched=lambda _: self._begin_if_ready())
+        self.image_publisher = self._publisher(Image, 'image', matched)
+        self.camera_info_publisher = self._publisher(CameraInfo, 'camera_info', matched)
+        self.clock_publisher = None
+        if self.parameters.clock:
+            self.clock_publisher = self.create_publisher(ClockMessage, '/clock', qos.output())
+        self.answers_known = not self.parameters.lockstep
+        if self.parameters.lockstep:
+            self.create_subscription(
+                CameraInfo, 'sync/camera_info', self._receive_answer, qos.output(),
+                event_callbacks=SubscriptionEventCallbacks(matched=self._on_answers_matched))
+
+    def _publisher(self, kind: type, topic: str, events: PublisherEventCallbacks) -> Publisher:
+        return self.create_publisher(
+            kind, topic, qos.output(), event_callbacks=events,
+            qos_overriding_options=qos.overridable())
+
+    def _on_answers_matched(self, status) -> None:
+        self.answers_known = status.current_count > 0
+        self._begin_if_ready()
+
+    def _begin_if_ready(self) -> None:
+        publishers = (self.image_publisher, self.camera_info_publisher)
+        listened = all(publisher.get_subscription_count() for publisher in publishers)
+        ready = (listened and self.answers_known) or not self.parameters.wait_for_subscriber
+        if ready and self.timer is None:
+            self.timer = self._timer(GRACE, self._start)
+
+    def _start(self) -> None:
+        self.timer.cancel()
+        self.timer = self._timer(1 / self.parameters.rate, self._tick)
+        self._tick()
+
+    def _timer(self, period: float, callback: Callable[[], None]):
+        # of the steady clock: simulated time may come from this very node
+        return self.create_timer(period, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _tick(self) -> None:
+        if self.awaited is not None:
+            if time.monotonic() - self.awaited_since < self.parameters.lockstep_timeout:
+                return
+            self.get_logger().warning(
+                f'no answer on sync/camera_info to the frame of {self.awaited} ns within '
+                f'{self.parameters.lockstep_timeout:g} s: going on without')
+            self.awaited = None
+        if self.upcoming is None:
+            self._finish()
+            return
+        try:
+            self._publish(self.upcoming)
+            self.upcoming = next(self.shots, None)  # read ahead, so that it is there in time
+        except Exception as error:  # noqa: BLE001 - it ends the process, with its message
+            self.close()
+            self.done.set_exception(error)
+
+    def _publish(self, shot: Shot) -> None:
+        stamp = shot.stamp
+        if self.parameters.stamps == 'now':
+            stamp = self.get_clock().now().nanoseconds
+        header = Header(frame_id=self.parameters.frame_id)
+        header.stamp.sec, header.stamp.nanosec = divmod(stamp, NANOSECONDS)
+        if self.clock_publisher is not None:
+            self.clock_publisher.publish(ClockMessage(clock=header.stamp))
+        camera_info = self.source.camera_info
+        if shot.image.shape[:2] != (camera_info.height, camera_info.width):
+            raise ValueError(
+                f'frame {self.published} of {self.source.title} is {shot.image.shape[1]}x'
+                f'{shot.image.shape[0]}, expected {camera_info.width}x{camera_info.height} as '
+                'its calibration says')
+        camera_info.header = header
+        self.camera_info_publisher.publish(camera_info)
+        self.image_publisher.publish(image_message(shot.image, header, 'rgb8'))
+        self.published += 1
+        if self.parameters.lockstep:
+            self.awaited, self.awaited_since = stamp, time.monotonic()
+
+    def _receive_answer(self, answer: CameraInfo) -> None:
+        if stamp_nanoseconds(answer.header) == self.awaited:
+            self.awaited = None
+            if self.upcoming is None:
+                self._finish()
+
+    def _finish(self) -> None:
+        if not self.done.done():
+            self.close()
+            self.get_logger().info(f'published {self.published} frames')
+            self.done.set_result(self.published)
+
+
+def iterate(source: Source, parameters: ReplayParameters) -> Iterator[Shot]:
+    """
+    Read the frames that the parameters ask for, in every pass.
+
+    In later passes the stamps go on where the pass before ended.
+
+    :raises ValueError: if there is no frame at the start.
+    """
+    period, offset = round(NANOSECONDS / parameters.rate), 0
+    while True:
+        first = last = None
+        for shot in islice(source.shots(parameters.start), parameters.count or None):
+            first, last = shot.stamp if first is None else first, shot.stamp
+            yield Shot(shot.image, shot.stamp + offset)
+        if first is None:
+            raise ValueError(
+                f'start is {parameters.start}, but {source.title} has {len(source)} frames')
+        if not parameters.loop:
+            return
+        offset += last - first + period
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """
+    Run the replay node as a process.
+
+    :return: the process's exit status: 0 when everything was published, 1 on an error.
+    """
+    return executor.run(ReplayNode, arguments)
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

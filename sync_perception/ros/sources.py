@@ -1,0 +1,235 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Where a replay's frames come from: a KITTI drive, images, a video, the synthetic world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from sensor_msgs.msg import CameraInfo
+from sync_perception.images import IMAGE_SUFFIXES, read_image
+from sync_perception.kitti import KittiDrive
+from sync_perception.ros.parameters import ReplayParameters
+import yaml
+
+NANOSECONDS = 10 ** 9
+
+
+@dataclass(frozen=True)
+class Shot:
+    """
+    One recorded image.
+
+    :param image: uint8 (H, W, 3), RGB.
+    :param stamp: acquisition time in nanoseconds.
+    """
+
+    image: np.ndarray
+    stamp: int
+
+
+class Source(Protocol):
+    """
+    A recording.
+
+    :ivar title: what it is, for people.
+    :ivar camera_info: the calibration of all of its images; the header is left empty.
+    """
+
+    title: str
+    camera_info: CameraInfo
+
+    def __len__(self) -> int:
+        """Count the frames."""
+
+    def shots(self, start: int) -> Iterator[Shot]:
+        """Read the frames one by one, from this one on."""
+
+
+class KittiSource:
+    """A KITTI raw drive; its stamps are the recorded ones."""
+
+    def __init__(self, parameters: ReplayParameters):
+        self.drive = KittiDrive(_existing(parameters), parameters.camera)
+        self.title = f'KITTI drive {self.drive.name}'
+        self.camera_info = pinhole(self.drive.K, self.drive.size)
+
+    def __len__(self) -> int:
+        """Count the frames."""
+        return len(self.drive)
+
+    def shots(self, start: int) -> Iterator[Shot]:
+        """Read the frames one by one, from this one on."""
+        for index in range(start, len(self)):
+            yield Shot(self.drive.image(index), self.drive.stamps[index])
+
+
+class ImagesSource:
+    """A folder of images, by name; their stamps are counted from zero at the replay's rate."""
+
+    def __init__(self, parameters: ReplayParameters):
+        folder = _existing(parameters)
+        self.paths = sorted(
+            path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        if not self.paths:
+            raise ValueError(
+                f'{folder} has no image, expected files ending in {", ".join(IMAGE_SUFFIXES)}')
+        self.title = f'images of {folder}'
+        self.period = round(NANOSECONDS / parameters.rate)
+        self.camera_info = read_camera_info(parameters.camera_info)
+
+    def __len__(self) -> int:
+        """Count the frames."""
+        return len(self.paths)
+
+    def shots(self, start: int) -> Iterator[Shot]:
+        """Read the frames one by one, from this one on."""
+        for index in range(start, len(self)):
+            yield Shot(read_image(self.paths[index]), index * self.period)
+
+
+class VideoSource:
+    """A video file; its stamps are counted from zero at the video's own rate."""
+
+    def __init__(self, parameters: ReplayParameters):
+        self.path = _existing(parameters)
+        video = self._open()
+        rate = video.get(cv2.CAP_PROP_FPS)
+        self.count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+        video.release()
+        self.title = f'video {self.path}'
+        self.period = round(NANOSECONDS / (rate if rate > 0 else parameters.rate))
+        self.camera_info = read_camera_info(parameters.camera_info)
+
+    def _open(self) -> cv2.VideoCapture:
+        video = cv2.VideoCapture(str(self.path))
+        if not video.isOpened():
+            raise ValueError(f'{self.path} is not a video that OpenCV can read')
+        return video
+
+    def __len__(self) -> int:
+        """Count the frames, as the file states them."""
+        return self.count
+
+    def shots(self, start: int) -> Iterator[Shot]:
+        """Read the frames one by one, from this one on."""
+        video, index = self._open(), 0
+        try:
+            while video.grab():  # seeking is not exact in many formats, grabbing is
+                if index >= start:
+                    bgr = video.retrieve()[1]
+                    yield Shot(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), index * self.period)
+                index += 1
+        finally:
+            video.release()
+
+
+class SyntheticSource:
+    """A drive through the synthetic street world; its stamps are counted from zero at 10 Hz."""
+
+    def __init__(self, parameters: ReplayParameters):
+        # The one way from ros to training: only who asks for the world pays for Open3D
+        from sync_perception.training.data.synthetic import StreetWorld
+        self.world = StreetWorld(parameters.seed)
+        self.title = f'synthetic street {parameters.seed}'
+        self.camera_info = pinhole(self.world.K, self.world.size)
+
+    def __len__(self) -> int:
+        """Count the frames."""
+        return self.world.frames
+
+    def shots(self, start: int) -> Iterator[Shot]:
+        """Render the frames one by one, from this one on."""
+        for index in range(start, len(self)):
+            frame = self.world.render(index).frame
+            yield Shot(frame.image, frame.stamp)
+
+
+SOURCES: dict[str, Callable[[ReplayParameters], Source]] = {
+    'kitti': KittiSource,
+    'images': ImagesSource,
+    'video': VideoSource,
+    'synthetic': SyntheticSource,
+}
+
+
+def pinhole(K: np.ndarray, size: tuple[int, int]) -> CameraInfo:
+    """
+    Describe a rectified camera without distortion.
+
+    :param K: float64 (3, 3), pixels.
+    :param size: height and width, pixels.
+    """
+    return CameraInfo(
+        height=size[0], width=size[1], distortion_model='plumb_bob', d=[0.0] * 5,
+        k=np.ravel(K).tolist(), r=np.eye(3).ravel().tolist(),
+        p=np.column_stack([K, np.zeros(3)]).ravel().tolist())
+
+
+def read_camera_info(path: str) -> CameraInfo:
+    """
+    Read a calibration as camera_calibration writes it.
+
+    :param path: a YAML file with image_width, image_height, camera_matrix, distortion_model,
+        distortion_coefficients, rectification_matrix and projection_matrix.
+    :raises ValueError: if there is no such file, or an entry is missing or malformed.
+    """
+    if not Path(path).is_file():
+        raise ValueError(
+            f'camera_info: no file {path!r}, expected a YAML calibration of the images')
+    try:
+        entries = yaml.safe_load(Path(path).read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f'{path} is not YAML: {error}') from error
+    if not isinstance(entries, dict):
+        raise ValueError(f'{path} holds {type(entries).__name__}, expected named entries')
+    width, height = (_entry(path, entries, f'image_{side}', int) for side in ('width', 'height'))
+    return CameraInfo(
+        height=height, width=width,
+        distortion_model=_entry(path, entries, 'distortion_model', str),
+        d=_numbers(path, entries, 'distortion_coefficients', None),
+        k=_numbers(path, entries, 'camera_matrix', 9),
+        r=_numbers(path, entries, 'rectification_matrix', 9),
+        p=_numbers(path, entries, 'projection_matrix', 12))
+
+
+def _entry(path: str, entries: dict, name: str, kind: type):
+    value = entries.get(name)
+    if not isinstance(value, kind):
+        raise ValueError(f'{path}: got {value!r} for {name}, expected {kind.__name__}')
+    return value
+
+
+def _numbers(path: str, entries: dict, name: str, count: int | None) -> list[float]:
+    data = _entry(path, entries, name, dict).get('data')
+    numbers = isinstance(data, list) and all(isinstance(each, (int, float)) for each in data)
+    if not numbers or len(data) != (len(data) if count is None else count):
+        expected = 'numbers' if count is None else f'{count} numbers'
+        raise ValueError(f'{path}: got {data!r} for the data of {name}, expected {expected}')
+    return [float(each) for each in data]
+
+
+def _existing(parameters: ReplayParameters) -> Path:
+    path = Path(parameters.path).expanduser()
+    if not parameters.path or not path.exists():
+        raise ValueError(
+            f'path: there is no {parameters.path!r}, expected the {parameters.source} to replay')
+    return path
