@@ -72,7 +72,7 @@ def band(x: np.ndarray, half: float, blur: np.ndarray) -> np.ndarray:
 def asphalt(hits: Hits, color: np.ndarray, section: CrossSection, wear: float) -> np.ndarray:
     """Return the carriageway: grain, stains, wheel tracks, patches, cracks, paint."""
     s, q = hits.uv[:, 0], hits.uv[:, 1]
-    tone = 1 + 0.13 * hits.stain(90, 1, 0.95) * hits.fade(0.02)
+    tone = 1 + 0.13 * hits.stain(90, 1, 1.5) * hits.fade(0.02)
     coarse = noise.look_up(noise.table(2, 0.7), s * 9, q * 25)
     tone += 0.07 * coarse * hits.fade(0.3)
     patch = noise.look_up(noise.table(4, 0.5), s * 1.7, q * 6)
@@ -123,8 +123,8 @@ def paving(hits: Hits, color: np.ndarray) -> np.ndarray:
 
 def grass(hits: Hits, color: np.ndarray) -> np.ndarray:
     """Return meadow: blades, tufts, dry and bare patches."""
-    tone = 1 + 0.32 * hits.speckle(60, 1, 1.0) * hits.fade(0.04)
-    tone += 0.2 * hits.speckle(9, 2, 0.8) * hits.fade(0.4)
+    tone = 1 + 0.32 * hits.speckle(55, 1, 1.5) * hits.fade(0.04)
+    tone += 0.24 * hits.speckle(9, 2, 1.3) * hits.fade(0.3)
     dry = np.clip(0.35 * hits.speckle(1.3, 4, 0.7) + 0.15, 0, 0.8)[:, None]
     straw = np.float32([0.16, 0.125, 0.055])
     return (color + dry * (straw - color)) * np.maximum(tone, 0.2)[:, None]
@@ -202,10 +202,10 @@ def bark(hits: Hits, color: np.ndarray) -> np.ndarray:
 def foliage(hits: Hits, color: np.ndarray) -> np.ndarray:
     """Return leaves: light and dark between them, down to the size of a leaf."""
     # Gaps between clumps and between leaves are dark, what sticks out is bright.
-    clump = hits.speckle(5, 2, 0.8) * hits.fade(0.5)
-    leaf = hits.speckle(42, 1, 0.95) * hits.fade(0.05)
-    twig = hits.speckle(16, 4, 0.9) * hits.fade(0.15)
-    tone = np.exp(0.3 * clump + 0.42 * leaf + 0.38 * twig - 0.1)
+    clump = hits.speckle(4, 2, 1.3) * hits.fade(0.5)
+    leaf = hits.speckle(45, 1, 1.5) * hits.fade(0.04)
+    twig = hits.speckle(13, 4, 1.4) * hits.fade(0.15)
+    tone = np.exp(0.42 * clump + 0.38 * leaf + 0.45 * twig - 0.15)
     return color * np.clip(tone, 0.12, 2.6)[:, None]
 
 
