@@ -1,0 +1,116 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""The command `sync_perception`. Each verb imports its room when it is called, not before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+import sys
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
+    help='Metric depth, semantic labels and a semantic point cloud from each camera frame.')
+
+# what to install when a library is missing that only some verbs need
+EXTRAS = {
+    'open3d': 'synth', 'lightning': 'train', 'jsonargparse': 'train', 'torchmetrics': 'train',
+    'kornia': 'train', 'rclpy': 'ros', 'sensor_msgs': 'ros', 'std_msgs': 'ros'}
+USAGE_ERROR = 2
+
+Model = Annotated[str | None, typer.Option(
+    help='Model folder or hub id; the model of the package by default.')]
+Device = Annotated[str, typer.Option(help='auto, cpu, cuda or cuda:N.')]
+
+
+@app.command()
+def synth(
+        out: Annotated[Path, typer.Option(help='Folder to write into.')],
+        worlds: Annotated[int, typer.Option(help='Streets.')] = 5,
+        frames: Annotated[int, typer.Option(help='Frames of each street, at 10 Hz.')] = 50,
+        height: Annotated[int, typer.Option(help='Of the images, pixels.')] = 375,
+        width: Annotated[int, typer.Option(help='Of the images, pixels.')] = 1242,
+        seed: Annotated[int, typer.Option(help="The first street's seed.")] = 0,
+        variant: Annotated[list[str] | None, typer.Option(
+            help='Weather or viewing angle as in Virtual KITTI 2, such as fog or 15-deg-left; '
+            'repeat it for several.')] = None,
+        stereo: Annotated[bool, typer.Option(help='Also write the right camera.')] = False,
+        ) -> None:
+    """Render synthetic streets in the layout of Virtual KITTI 2."""
+    from sync_perception.training.data.synthetic import write_vkitti2
+    folder = write_vkitti2(
+        out, worlds=worlds, frames=frames, height=height, width=width, seed=seed,
+        variants=variant or ['clone'], stereo=stereo)
+    typer.echo(f'{worlds} streets are in {folder}')
+
+
+@app.command(
+    add_help_option=False,
+    context_settings={'allow_extra_args': True, 'ignore_unknown_options': True})
+def train(context: typer.Context) -> None:
+    """Train by a recipe: train --config config/train/driving_small.yaml; --help lists all."""
+    from sync_perception.training.train import train as fit
+    fit(context.args)
+
+
+@app.command()
+def evaluate(
+        dataset: Annotated[str, typer.Option(
+            help='camvid, idd_lite, kitti, kitti_depth, kitti_semantics, vkitti2 or '
+            'cityscapes.')],
+        root: Annotated[Path, typer.Option(help="The data set's folder.")],
+        split: Annotated[str, typer.Option(help="One of the data set's splits, or all.")] = 'all',
+        model: Model = None,
+        device: Device = 'auto',
+        pooled: Annotated[bool, typer.Option(
+            help='Pool depth errors over all pixels instead of averaging over frames.')] = False,
+        median_scaling: Annotated[bool, typer.Option(
+            help="Scale each depth map by its frame's median first.")] = False,
+        max_depth: Annotated[float, typer.Option(
+            help='Metres; true depth from there on is not scored.')] = 80.0,
+        frames: Annotated[bool, typer.Option(help="List the frames' ids in the JSON.")] = False,
+        json: Annotated[Path | None, typer.Option(help='Write the results here too.')] = None,
+        ) -> None:
+    """Measure a model on a data set by the field's protocols."""
+    from sync_perception.training.evaluate import evaluate as measure, report
+    report(measure(
+        model, dataset, root, split, device=device, pooled=pooled, median_scaling=median_scaling,
+        max_depth=max_depth, frames=frames), json)
+
+
+def main() -> None:
+    """Run the command; what the user can mend becomes one line on stderr and status 2."""
+    try:
+        app()
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or '').partition('.')[0])
+        if extra is None:
+            raise
+        complain(f"{error}: pip install 'sync_perception[{extra}]'")
+    except (ValueError, OSError) as error:
+        complain(str(error))
+
+
+def complain(message: str) -> None:
+    """Print a message in one line and leave with the status of a usage error."""
+    print(f'sync_perception: {" ".join(message.split())}', file=sys.stderr)
+    raise SystemExit(USAGE_ERROR)
+
+
+if __name__ == '__main__':
+    main()
