@@ -17,7 +17,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+import copy
 from dataclasses import fields
+import logging
 import warnings
 
 from sync_perception.models.hub import PerceptionModel
@@ -25,8 +27,11 @@ from sync_perception.types import DenseOutput
 import torch
 from torch import nn, Tensor
 
+LOGGER = logging.getLogger(__name__)
 MAX_PROGRAMS = 4
 PROFILING_RUNS = 2
+PROBE_SIZE = (64, 96)
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
 
 
 def choose_device(name: str) -> torch.device:
@@ -87,23 +92,10 @@ class EagerBackend(Backend):
 
     def __call__(self, image_b3hw: Tensor) -> DenseOutput:
         """Run the network."""
-        with torch.inference_mode(), torch.autocast(
-                self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
+        reduced = self.dtype is not torch.float32
+        with torch.inference_mode(), torch.backends.cudnn.flags(benchmark=True), torch.autocast(
+                self.device.type, self.dtype if reduced else None, enabled=reduced):
             return in_float32(self.model(image_b3hw))
-
-
-class FrozenModule(nn.Module):
-    """A model whose output is a tuple, as TorchScript wants it; absent maps are left out."""
-
-    def __init__(self, model: PerceptionModel, present: tuple[str, ...]):
-        super().__init__()
-        self.model = model
-        self.present = present
-
-    def forward(self, image_b3hw: Tensor) -> tuple[Tensor, ...]:
-        """Return the maps named in `present`."""
-        output = self.model(image_b3hw)
-        return tuple(getattr(output, name) for name in self.present)
 
 
 class FrozenBackend(Backend):
@@ -113,20 +105,23 @@ class FrozenBackend(Backend):
     Tracing fixes the shapes, so each input size is traced once; the last few are kept.
 
     :param model: on the CPU, in evaluation mode.
-    :param half: run in bfloat16 instead of float32.
+    :param half: run in bfloat16 where the CPU computes in it, instead of float32.
     """
 
     name = 'frozen'
 
     def __init__(self, model: PerceptionModel, half: bool = False):
-        self.model = model.to(memory_format=torch.channels_last)
         self.device = torch.device('cpu')
         self.dtype = reduced_precision(self.device) if half else torch.float32
         self.precision = str(self.dtype).removeprefix('torch.')
-        self.programs: dict[tuple[int, ...], tuple[torch.jit.ScriptModule, tuple[str, ...]]] = {}
+        if self.dtype is not torch.float32:
+            model = copy.deepcopy(model).to(self.dtype)
+        self.model = model.to(memory_format=torch.channels_last)
+        self.programs: dict[tuple[int, ...], tuple[torch.jit.ScriptModule, list[str]]] = {}
 
     def __call__(self, image_b3hw: Tensor) -> DenseOutput:
         """Run the network."""
+        image_b3hw = image_b3hw.to(self.dtype)
         size = tuple(image_b3hw.shape)
         if size not in self.programs:
             while len(self.programs) >= MAX_PROGRAMS:
@@ -137,21 +132,57 @@ class FrozenBackend(Backend):
             maps = program(image_b3hw)
         return in_float32(DenseOutput(**dict(zip(present, maps))))
 
-    def freeze(self, image_b3hw: Tensor) -> tuple[torch.jit.ScriptModule, tuple[str, ...]]:
+    def freeze(self, image_b3hw: Tensor) -> tuple[torch.jit.ScriptModule, list[str]]:
         """Trace the model at an input's size; return the program and the maps it gives."""
-        with warnings.catch_warnings(), torch.no_grad(), torch.autocast(
-                'cpu', self.dtype, enabled=self.dtype is not torch.float32, cache_enabled=False):
-            # Padding and interpolation sizes become constants: that is meant.
+        with warnings.catch_warnings(), torch.no_grad():
+            # sizes become constants, and that is meant
             warnings.simplefilter('ignore')
-            output = self.model(image_b3hw)
-            present = tuple(
-                field.name for field in fields(output) if getattr(output, field.name) is not None)
-            traced = torch.jit.trace(
-                FrozenModule(self.model, present), image_b3hw, check_trace=False)
-            program = torch.jit.freeze(traced.eval())
+            present = list(present_maps(self.model(image_b3hw)))
+            wrapped = _TupleOutput(self.model, present).eval()
+            program = torch.jit.freeze(torch.jit.trace(wrapped, image_b3hw, check_trace=False))
             for _ in range(PROFILING_RUNS):
                 program(image_b3hw)
         return program, present
+
+
+class _TupleOutput(nn.Module):
+    """A model with a plain tuple as its output, as TorchScript wants it."""
+
+    def __init__(self, model: PerceptionModel, present: list[str]):
+        super().__init__()
+        self.model = model
+        self.present = present
+
+    def forward(self, image_b3hw: Tensor) -> tuple[Tensor, ...]:
+        output = self.model(image_b3hw)
+        return tuple(getattr(output, name) for name in self.present)
+
+
+def choose_backend(model: PerceptionModel, half: bool = False) -> Backend:
+    """
+    Choose the fastest way to run a model on the device where it is.
+
+    A model that does not survive being frozen (control flow that depends on the data, an operator
+    without a TorchScript form) runs as it was written.
+    """
+    if next(model.parameters()).device.type != 'cpu':
+        return EagerBackend(model, half)
+    reference = EagerBackend(model, half)
+    probe = torch.linspace(-1, 1, 3 * PROBE_SIZE[0] * PROBE_SIZE[1]).reshape(1, 3, *PROBE_SIZE)
+    expected = present_maps(reference(probe))
+    try:
+        frozen = FrozenBackend(model, half)
+        found = present_maps(frozen(probe))
+    except RuntimeError as error:
+        LOGGER.warning('the model cannot be frozen and runs slower: %s', error)
+        return reference
+    tolerance = TOLERANCE[frozen.dtype]
+    if found.keys() != expected.keys() or not all(
+            torch.allclose(found[name], expected[name], rtol=tolerance, atol=tolerance)
+            for name in expected):
+        LOGGER.warning('frozen, the model computes something else; it runs as written')
+        return reference
+    return frozen
 
 
 def reduced_precision(device: torch.device) -> torch.dtype:
@@ -162,19 +193,17 @@ def reduced_precision(device: torch.device) -> torch.dtype:
     """
     if device.type == 'cuda':
         return torch.float16
-    capable = torch.cpu.get_capabilities()
+    capable = getattr(torch.cpu, 'get_capabilities', dict)()
     fast = any(capable.get(name, False) for name in ('avx512_bf16', 'amx_bf16', 'bf16'))
     return torch.bfloat16 if fast else torch.float32
 
 
-def choose_backend(model: PerceptionModel, half: bool = False) -> Backend:
-    """Choose the fastest way to run a model on the device where it is."""
-    device = next(model.parameters()).device
-    return FrozenBackend(model, half) if device.type == 'cpu' else EagerBackend(model, half)
+def present_maps(output: DenseOutput) -> dict[str, Tensor]:
+    """Return the maps that an output has, by name."""
+    maps = {field.name: getattr(output, field.name) for field in fields(output)}
+    return {name: values for name, values in maps.items() if values is not None}
 
 
 def in_float32(output: DenseOutput) -> DenseOutput:
     """Return the same maps in float32."""
-    return DenseOutput(**{
-        field.name: None if getattr(output, field.name) is None
-        else getattr(output, field.name).float() for field in fields(output)})
+    return DenseOutput(**{name: values.float() for name, values in present_maps(output).items()})

@@ -24,7 +24,13 @@ import numpy as np
 from sync_perception.models import hub
 from sync_perception.models.hub import PerceptionModel
 from sync_perception.resources import default_model_folder
-from sync_perception.runtime.backends import Backend, choose_backend, choose_device
+from sync_perception.runtime.backends import (
+    Backend,
+    choose_backend,
+    choose_device,
+    present_maps,
+    PROBE_SIZE,
+)
 from sync_perception.runtime.postprocess import classify, resize_map
 from sync_perception.runtime.preprocess import network_size, normalise, resize_image
 from sync_perception.types import DenseOutput, Frame, Prediction
@@ -36,7 +42,6 @@ DEFAULT_OUTPUTS = frozenset({'depth', 'labels', 'confidence'})
 SOURCES = {
     'depth': ('depth',), 'labels': ('logits',), 'confidence': ('logits',),
     'uncertainty': ('depth', 'log_variance'), 'normals': ('normals',)}
-PROBE_SIZE = (64, 96)
 
 
 class Predictor:
@@ -83,10 +88,9 @@ class Predictor:
         self.device = next(model.parameters()).device
         self.infinite_ids = np.flatnonzero(self.labels.infinite).tolist()
         self.backend: Backend = choose_backend(model, half)
-        probe = self.backend(torch.zeros(1, 3, *PROBE_SIZE, device=self.device))
+        given = present_maps(self.backend(torch.zeros(1, 3, *PROBE_SIZE, device=self.device)))
         self.available = frozenset(
-            output for output, maps in SOURCES.items()
-            if all(getattr(probe, name) is not None for name in maps))
+            output for output, maps in SOURCES.items() if given.keys() >= set(maps))
 
     def describe(self) -> dict[str, Any]:
         """Say what runs where: model, architecture, device, precision, backend."""

@@ -1,0 +1,165 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Prediction of files: what is written is read back with other libraries."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from sync_perception.labels import LabelSpace
+from sync_perception.models import build_model, hub, ModelConfig
+from sync_perception.runtime.pointcloud import POINT
+from sync_perception.runtime.predict import (
+    encode_depth,
+    find_images,
+    intrinsics,
+    predict_files,
+    read_calibration,
+    unique_names,
+    write_ply,
+)
+import torch
+
+CALIBRATION = """
+image_width: 96
+image_height: 64
+camera_name: test
+camera_matrix: {rows: 3, cols: 3, data: [80.0, 0, 47.0, 0, 81.0, 31.0, 0, 0, 1]}
+distortion_model: plumb_bob
+distortion_coefficients: {rows: 1, cols: 5, data: [0, 0, 0, 0, 0]}
+"""
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory):
+    """Save a small model."""
+    torch.manual_seed(0)
+    branch = {'kind': 'mobile_unet', 'widths': [8, 8, 8, 8, 8]}
+    config = ModelConfig(
+        'sync', {'depth': branch, 'semantics': branch}, LabelSpace.load('driving').to_dict(),
+        input_pixels=64 * 96)
+    path = tmp_path_factory.mktemp('model')
+    hub.save(build_model(config), path)
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Write two images of the same name in two folders, and one that is broken."""
+    rng = np.random.default_rng(0)
+    for place in ('a', 'b'):
+        (tmp_path / place).mkdir()
+        image = cv2.resize(rng.integers(0, 256, (8, 12, 3), np.uint8), (96, 64))
+        cv2.imwrite(str(tmp_path / place / 'view.png'), image)
+    (tmp_path / 'b' / 'broken.png').write_bytes(b'not a picture')
+    (tmp_path / 'b' / 'notes.txt').write_text('not a picture either')
+    return tmp_path
+
+
+def test_writes_everything_for_every_image(model, pictures):
+    lines: list[str] = []
+    out = pictures / 'out'
+    summary = predict_files(
+        [pictures / 'a' / 'view.png', pictures / 'b'], out, model, 'cpu', fx=80.0, cloud=True,
+        report=lines.append)
+    assert json.loads((out / 'summary.json').read_text()) == summary
+    assert [entry['image'] for entry in summary['failed']] == [str(pictures / 'b' / 'broken.png')]
+    assert any('broken.png' in line for line in lines)
+    first, second = summary['images']
+    assert second['files'][0] == 'view_2_panel.png'
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        [*first['files'], *second['files'], 'summary.json'])
+    depth = cv2.imread(str(out / 'view_depth.png'), cv2.IMREAD_UNCHANGED)
+    labels = cv2.imread(str(out / 'view_labels.png'), cv2.IMREAD_UNCHANGED)
+    color = cv2.imread(str(out / 'view_color.png'))[..., ::-1]
+    assert depth.dtype == np.uint16 and depth.shape == labels.shape == (64, 96)
+    np.testing.assert_array_equal(color, LabelSpace.load('driving').colorize(labels))
+    assert first['K'][0] == [80.0, 0.0, 47.5]
+    assert abs(sum(first['classes'].values()) - 1) < 0.01
+    assert not summary['intrinsics_assumed'] and not any('guess' in line for line in lines)
+
+
+def test_warns_when_the_camera_is_unknown(model, pictures):
+    lines: list[str] = []
+    summary = predict_files(
+        [pictures / 'a' / 'view.png'], pictures / 'out', model, 'cpu', report=lines.append)
+    assert summary['intrinsics_assumed'] and 'guess' in lines[0]
+
+
+def test_depth_png_is_kitti_s():
+    depth = np.array([[1.0, 80.25, np.nan, np.inf, -1.0, 0.0, 1e-4, 300.0]], np.float32)
+    assert encode_depth(depth).tolist() == [[256, 20544, 0, 0, 0, 0, 1, 65535]]
+
+
+def test_ply_is_read_by_open3d(tmp_path):
+    open3d = pytest.importorskip('open3d')
+    points = np.zeros(3, POINT)
+    points['x'], points['y'], points['z'] = [1, 2, 3], [4, 5, 6], [7, 8, 9]
+    points['rgb'], points['label'] = [0xFF0000, 0x00FF00, 0x0000FF], [3, 255, 0]
+    points['confidence'] = [0.25, 0.5, 1.0]
+    write_ply(points, tmp_path / 'cloud.ply')
+    cloud = open3d.t.io.read_point_cloud(str(tmp_path / 'cloud.ply')).point
+    np.testing.assert_array_equal(
+        cloud['positions'].numpy(), [[1, 4, 7], [2, 5, 8], [3, 6, 9]])
+    np.testing.assert_array_equal(cloud['colors'].numpy(), np.eye(3) * 255)
+    np.testing.assert_array_equal(cloud['label'].numpy().ravel(), [3, 255, 0])
+    np.testing.assert_array_equal(cloud['confidence'].numpy().ravel(), [0.25, 0.5, 1.0])
+
+
+def test_calibration_file(tmp_path):
+    path = tmp_path / 'camera.yaml'
+    path.write_text(CALIBRATION)
+    K, size = read_calibration(path)
+    assert size == (64, 96) and K.tolist() == [[80, 0, 47], [0, 81, 31], [0, 0, 1]]
+    np.testing.assert_array_equal(intrinsics((64, 96), calibration=(K, size)), K)
+    with pytest.raises(ValueError, match='calibration is for'):
+        intrinsics((64, 95), calibration=(K, size))
+
+
+@pytest.mark.parametrize('text', [
+    '', '[1, 2]', 'image_width: 3', CALIBRATION.replace('80.0', 'far'),
+    CALIBRATION.replace('[80.0, 0, ', '['), '{'])
+def test_calibration_that_is_none(tmp_path, text):
+    path = tmp_path / 'camera.yaml'
+    path.write_text(text)
+    with pytest.raises(ValueError, match='camera.yaml: expected'):
+        read_calibration(path)
+
+
+def test_assumed_field_of_view():
+    fx = intrinsics((100, 200))[0, 0]
+    assert abs(2 * np.degrees(np.arctan(100 / fx)) - 70) < 1e-9
+
+
+@pytest.mark.parametrize('arguments, message', [
+    ({'fx': 0.0}, 'fx must be'), ({'fx': float('nan')}, 'fx must be'),
+    ({'fx': 1.0, 'camera_info': 'x.yaml'}, 'not both')])
+def test_refuses_bad_arguments(tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        predict_files([], tmp_path, **arguments)
+
+
+def test_finds_images_in_folders(pictures):
+    found = find_images([pictures / 'b', pictures / 'a' / 'view.png'])
+    assert [path.name for path in found] == ['broken.png', 'view.png', 'view.png']
+    assert unique_names(found) == ['broken', 'view', 'view_2']
+    with pytest.raises(FileNotFoundError, match='gone'):
+        find_images([pictures / 'gone.png'])
+    (pictures / 'empty').mkdir()
+    with pytest.raises(FileNotFoundError, match='empty'):
+        find_images([pictures / 'empty'])

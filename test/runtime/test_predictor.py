@@ -1,0 +1,216 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""From a frame to metres at the camera's size, on a network whose answers are known."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from sync_perception.kitti import KittiDrive
+from sync_perception.labels import LabelSpace
+from sync_perception.models import build_model, hub, ModelConfig
+from sync_perception.runtime.predictor import OUTPUTS, Predictor
+from sync_perception.runtime.preprocess import network_size
+from sync_perception.types import DenseOutput, Frame
+import torch
+from torch import nn
+
+SPACE = LabelSpace.load('driving')
+SKY, ROAD = SPACE.index('sky'), SPACE.index('road')
+SIZE = (90, 200)
+K = np.array([[150.0, 0, 99.5], [0, 150.0, 44.5], [0, 0, 1]])
+
+
+class Oracle(nn.Module):
+    """Knows: bright is sky, dark is road; depth is 10 canonical metres, at half the size."""
+
+    def __init__(self, maps=('depth', 'logits'), depth=10.0, **config):
+        super().__init__()
+        self.config = ModelConfig(
+            'oracle', {}, SPACE.to_dict(), **{'input_pixels': 64 * 160, **config})
+        self.labels = SPACE
+        self.maps = maps
+        self.depth = nn.Parameter(torch.tensor(depth))
+
+    def forward(self, image_b3hw):
+        """Answer at half the input's size."""
+        bright = nn.functional.avg_pool2d(image_b3hw.mean(1, keepdim=True), 2)
+        logits = torch.full((*bright.shape[:1], len(SPACE), *bright.shape[2:]), -20.0)
+        logits = logits.to(bright)
+        logits[:, SKY], logits[:, ROAD] = 4 * bright[:, 0], -4 * bright[:, 0]
+        normals = torch.zeros_like(bright).repeat(1, 3, 1, 1)
+        normals[:, 2] = -1
+        answers = {
+            'depth': torch.ones_like(bright) * self.depth, 'logits': logits, 'normals': normals,
+            'log_variance': torch.full_like(bright, np.log(0.04))}
+        return DenseOutput(**{name: answers[name] for name in self.maps})
+
+
+@pytest.fixture
+def frame() -> Frame:
+    """Make a frame that is bright above and dark below."""
+    image = np.zeros((*SIZE, 3), np.uint8)
+    image[:45] = 255
+    return Frame(image, K, stamp=5, frame_id='camera')
+
+
+def test_sizes_types_and_classes(frame):
+    prediction = Predictor.from_model(Oracle()).predict(frame)
+    assert prediction.depth.shape == prediction.labels.shape == prediction.confidence.shape == SIZE
+    assert prediction.depth.dtype == prediction.confidence.dtype == np.float32
+    assert prediction.labels.dtype == np.uint8
+    assert (prediction.labels[:43] == SKY).all() and (prediction.labels[47:] == ROAD).all()
+    # bright is +1 after normalisation: a logit of 4 against -4
+    np.testing.assert_allclose(prediction.confidence[:40], 1 / (1 + np.exp(-8.0)), rtol=1e-4)
+
+
+def test_depth_is_metric_for_this_camera(frame):
+    model = Oracle(canonical_focal=300.0)
+    prediction = Predictor.from_model(model).predict(frame)
+    width = network_size(SIZE, model.config.input_pixels)[1]
+    metres = 10.0 * (150.0 * width / SIZE[1]) / 300.0
+    np.testing.assert_allclose(prediction.depth[50:], metres, rtol=1e-5)
+    twice = Frame(frame.image, np.diag([2, 2, 1]) @ K)
+    np.testing.assert_allclose(
+        Predictor.from_model(model).predict(twice).depth[50:], 2 * metres, rtol=1e-5)
+
+
+def test_sky_has_no_depth(frame):
+    prediction = Predictor.from_model(Oracle()).predict(frame, {'depth'})
+    assert np.isnan(prediction.depth[:43]).all() and np.isfinite(prediction.depth[47:]).all()
+    assert prediction.labels is None and prediction.confidence is None
+
+
+def test_range_and_broken_answers_are_nan(frame):
+    near = Predictor.from_model(Oracle(('depth',), canonical_focal=100.0), max_depth=11.9)
+    assert np.isnan(near.predict(frame, {'depth'}).depth).all()
+    far = Predictor.from_model(Oracle(('depth',), canonical_focal=100.0), max_depth=12.1)
+    assert np.isfinite(far.predict(frame, {'depth'}).depth).all()
+    broken = Predictor.from_model(Oracle(('depth',), depth=float('nan')))
+    assert np.isnan(broken.predict(frame, {'depth'}).depth).all()
+
+
+def test_only_what_is_asked_for(frame):
+    predictor = Predictor.from_model(Oracle(('depth', 'logits', 'normals', 'log_variance')))
+    assert predictor.available == set(OUTPUTS)
+    for name in OUTPUTS:
+        prediction = predictor.predict(frame, {name})
+        given = {output for output in OUTPUTS if getattr(prediction, output) is not None}
+        assert given == {name}
+    assert predictor.predict(frame, set()).depth is None
+
+
+def test_uncertainty_is_in_metres_and_normals_are_unit(frame):
+    predictor = Predictor.from_model(
+        Oracle(('depth', 'normals', 'log_variance'), canonical_focal=100.0))
+    prediction = predictor.predict(frame, {'depth', 'normals', 'uncertainty'})
+    np.testing.assert_allclose(prediction.uncertainty, 0.2 * prediction.depth, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(prediction.normals, axis=-1), 1, rtol=1e-5)
+    assert prediction.normals.shape == (*SIZE, 3) and (prediction.normals[..., 2] == -1).all()
+
+
+def test_refuses_what_the_model_does_not_give(frame):
+    predictor = Predictor.from_model(Oracle(('depth',)))
+    assert predictor.available == {'depth'}
+    for outputs in ({'labels'}, {'depth', 'colour'}):
+        with pytest.raises(ValueError, match='does not give'):
+            predictor.predict(frame, outputs)
+    with pytest.raises(ValueError, match='max_depth'):
+        Predictor.from_model(Oracle(), max_depth=-1.0)
+
+
+@pytest.mark.parametrize('size', [(1, 1), (7, 300), (300, 7), (375, 1242), (64, 160)])
+def test_any_image_size(size):
+    predictor = Predictor.from_model(Oracle())
+    prediction = predictor.predict(Frame(np.zeros((*size, 3), np.uint8), K))
+    assert prediction.depth.shape == prediction.labels.shape == size
+    assert (prediction.labels == ROAD).all()
+
+
+def test_images_need_not_be_contiguous_or_writable(frame):
+    predictor = Predictor.from_model(Oracle())
+    expected = predictor.predict(frame)
+    mirrored = np.ascontiguousarray(frame.image[:, ::-1])
+    mirrored.flags.writeable = False
+    found = predictor.predict(Frame(mirrored[:, ::-1], K))
+    np.testing.assert_array_equal(found.depth, expected.depth)
+
+
+def test_predictions_do_not_share_memory(frame):
+    predictor = Predictor.from_model(Oracle())
+    first = predictor.predict(frame)
+    kept = first.confidence.copy()
+    dark = Frame(np.full_like(frame.image, 90), K)
+    predictor.predict(dark)
+    np.testing.assert_array_equal(first.confidence, kept)
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """Save a small model of the default architecture."""
+    torch.manual_seed(3)
+    branch = {'kind': 'mobile_unet', 'widths': [8, 8, 8, 8, 8]}
+    config = ModelConfig(
+        'sync', {'depth': branch, 'semantics': branch}, SPACE.to_dict(), input_pixels=64 * 192)
+    path = tmp_path_factory.mktemp('model')
+    hub.save(build_model(config), path)
+    return path
+
+
+def test_a_model_folder_on_a_real_frame(folder, data_root):
+    drive = KittiDrive(next((data_root / 'kitti').glob('**/*_sync')))
+    frame = drive.frame(0)
+    predictor = Predictor(folder, device='cpu')
+    prediction = predictor.predict(frame)
+    assert prediction.depth.shape == frame.size == (375, 1242)
+    near, far = predictor.config.depth_range
+    valid = prediction.depth[np.isfinite(prediction.depth)]
+    scale = predictor.metric_scale(frame)
+    assert valid.size == 0 or (valid.min() >= near * scale and valid.max() <= far)
+    facts = predictor.describe()
+    assert facts['device'] == 'cpu' and facts['precision'] == 'float32'
+    assert facts['model'] == str(folder) and facts['architecture'] == 'sync'
+
+
+def test_agrees_with_opencv_and_the_bare_network(folder):
+    """Do the whole way of a frame again, with OpenCV and NumPy."""
+    rng = np.random.default_rng(2)
+    image = cv2.resize(rng.integers(0, 256, (12, 24, 3), np.uint8), (200, 90))
+    frame = Frame(image, K)
+    model = hub.load(folder)
+    height, width = network_size(SIZE, 64 * 192)
+    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    if height < SIZE[0] or width < SIZE[1]:
+        small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    batch = torch.from_numpy(small).permute(2, 0, 1)[None].float() / 127.5 - 1
+    with torch.no_grad():
+        output = model(batch)
+    scale = 150.0 * width / 200 / model.config.canonical_focal
+    depth = cv2.resize(output.depth[0, 0].numpy(), (200, 90)) * scale
+    softmax = output.logits.softmax(1)[0].numpy()
+    classes = np.stack([cv2.resize(c, (200, 90)) for c in softmax])
+    prediction = Predictor(folder, device='cpu', max_depth=1e6).predict(frame)
+    np.testing.assert_allclose(prediction.confidence, classes.max(axis=0), atol=1e-4)
+    agree = prediction.labels == classes.argmax(axis=0)
+    assert agree.mean() > 0.999
+    finite = np.isfinite(prediction.depth)
+    np.testing.assert_allclose(prediction.depth[finite], depth[finite], rtol=1e-3)
+    np.testing.assert_array_equal(~finite, prediction.labels == SKY)
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match='nowhere'):
+        Predictor(tmp_path / 'nowhere')
