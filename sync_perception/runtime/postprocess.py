@@ -51,27 +51,19 @@ def classify(logits_bchw: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor
     """
     if logits_bchw.shape[0] != 1 or logits_bchw.shape[1] > 255:
         raise ValueError(f'expected logits (1, C <= 255, h, w), got {tuple(logits_bchw.shape)}')
-    probabilities = _softmax(logits_bchw.float())
-    if logits_bchw.device.type != 'cpu' or min(logits_bchw.shape[-2:]) < 2:
-        return _classify_densely(probabilities, size)
+    if logits_bchw.device.type != 'cpu':
+        probabilities = resize_map(logits_bchw.float().softmax(dim=1), size)[0]
+        confidence, labels = probabilities.max(dim=0)
+        return labels.to(torch.uint8), confidence
+    # a pixel's classes side by side in memory: for a channels-last network, that is no copy
+    probabilities = logits_bchw[0].permute(1, 2, 0).float().contiguous().softmax(dim=-1)
     return _classify_at_borders(probabilities, size)
 
 
-def _softmax(logits_bchw: Tensor) -> Tensor:
-    """Softmax over the classes, along the memory layout's fast dimension where there is one."""
-    return logits_bchw.softmax(dim=1)
-
-
-def _classify_densely(
-        probabilities: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    confidence, labels = resize_map(probabilities, size)[0].max(dim=0)
-    return labels.to(torch.uint8), confidence
-
-
 def _classify_at_borders(
-        probabilities: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    height, width = probabilities.shape[-2:]
-    best, label = probabilities[0].max(dim=0)
+        probabilities_hwc: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    height, width, classes = probabilities_hwc.shape
+    best, label = probabilities_hwc.max(dim=-1)
     label = label.to(torch.uint8)
     top, bottom, weight_y = _neighbours(size[0], height)
     left, right, weight_x = _neighbours(size[1], width)
@@ -82,13 +74,14 @@ def _classify_at_borders(
     pixel = border.flatten().nonzero()[:, 0]
     row = torch.div(pixel, size[1], rounding_mode='floor')
     column = pixel - row * size[1]
-    classes = probabilities[0].flatten(1)
+    rows = probabilities_hwc.view(-1, classes)
     top, bottom = top[row] * width, bottom[row] * width
-    left, right = left[column], right[column]
-    weight_x = weight_x[column]
-    upper = torch.lerp(classes[:, top + left], classes[:, top + right], weight_x)
-    lower = torch.lerp(classes[:, bottom + left], classes[:, bottom + right], weight_x)
-    best, label = torch.lerp(upper, lower, weight_y[row]).max(dim=0)
+    left, right, weight_x = left[column], right[column], weight_x[column, None]
+    upper = torch.lerp(
+        rows.index_select(0, top + left), rows.index_select(0, top + right), weight_x)
+    lower = torch.lerp(
+        rows.index_select(0, bottom + left), rows.index_select(0, bottom + right), weight_x)
+    best, label = torch.lerp(upper, lower, weight_y[row, None]).max(dim=-1)
     labels.view(-1)[pixel] = label.to(torch.uint8)
     confidence.view(-1)[pixel] = best
     return labels, confidence
