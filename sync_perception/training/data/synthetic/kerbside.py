@@ -22,6 +22,7 @@ from collections.abc import Iterator
 import numpy as np
 from sync_perception.training.data.synthetic import scenery
 from sync_perception.training.data.synthetic.mesh import Mesh
+from sync_perception.training.data.synthetic.pool import pick
 from sync_perception.training.data.synthetic.road import BEHIND
 from sync_perception.training.data.synthetic.site import Site
 
@@ -43,7 +44,7 @@ def lamps(site: Site, side: int, q: float) -> None:
     rng = site.rng
     if rng.random() > 0.85:
         return
-    post = scenery.street_lamp(rng) if rng.random() < 0.8 else scenery.mast(rng)
+    post = pick(rng, scenery.street_lamp if rng.random() < 0.8 else scenery.mast)
     for s in np.arange(START + rng.uniform(0, 22), site.length - 10, rng.uniform(18, 42)):
         if not site.section.in_junction(s, 1):
             site.put(post, s, side * q, site.facing(side), sink=0.1)
@@ -69,11 +70,11 @@ def signs(site: Site, side: int, q: float, town: bool) -> None:
     rng, end = site.rng, site.length - 10
     facing = np.pi if side > 0 else 0.0
     for _ in range(rng.poisson(end / 28)):
-        site.put(scenery.traffic_sign(rng), rng.uniform(-20, end), side * q,
+        site.put(pick(rng, scenery.traffic_sign), rng.uniform(-20, end), side * q,
                  facing + rng.normal(scale=0.15), sink=0.1)
     if town:
         for _ in range(rng.poisson(end / 40)):
-            site.put(scenery.bin_or_cabinet(rng), rng.uniform(-20, end),
+            site.put(pick(rng, scenery.bin_or_cabinet), rng.uniform(-20, end),
                      side * (site.edges[side] + 0.4), np.pi / 2)
 
 
@@ -82,7 +83,7 @@ def people(site: Site, side: int, q: float, density: float
     """Yield walkers with their s, q and yaw on the pavement of one side."""
     rng, end = site.rng, site.length - 10
     for _ in range(rng.poisson(end * density)):
-        yield (scenery.pedestrian(rng), rng.uniform(-20, end),
+        yield (pick(rng, scenery.pedestrian), rng.uniform(-20, end),
                side * rng.uniform(q + 0.3, max(q + 0.6, site.edges[side])),
                rng.uniform(0, 6.28))
 
@@ -93,10 +94,10 @@ def junctions(site: Site, town: bool) -> None:
     left, right = site.section.carriageway
     for a, b in site.section.junctions:
         if rng.random() < (0.55 if town else 0.1):
-            site.put(scenery.traffic_light(rng), a - 1.5, right + 0.5, np.pi, sink=0.1)
-            site.put(scenery.traffic_light(rng), b + 1.5, left - 0.5, 0.0, sink=0.1)
+            site.put(pick(rng, scenery.traffic_light), a - 1.5, right + 0.5, np.pi, sink=0.1)
+            site.put(pick(rng, scenery.traffic_light), b + 1.5, left - 0.5, 0.0, sink=0.1)
             if rng.random() < 0.5:
-                site.put(scenery.traffic_light(rng), b + 1.5, right + 0.5, np.pi, sink=0.1)
+                site.put(pick(rng, scenery.traffic_light), b + 1.5, right + 0.5, np.pi, sink=0.1)
         for side in (1, -1):
             for far in (12, 19, 27):
                 if rng.random() < 0.35:

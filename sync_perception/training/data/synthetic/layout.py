@@ -20,8 +20,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from sync_perception.training.data.synthetic import buildings, kerbside, plots, vehicles
+from sync_perception.training.data.synthetic import buildings, kerbside, plots, pool, vehicles
 from sync_perception.training.data.synthetic.mesh import Kind, Material, Mesh
+from sync_perception.training.data.synthetic.pool import pick
 from sync_perception.training.data.synthetic.road import (
     BEHIND,
     CentreLine,
@@ -278,21 +279,21 @@ class Layout:
         rng, draw = self.rng, self.rng.random()
         heavy = 0.18 if self.style_name == 'motorway' else 0.07
         if draw < heavy:
-            return vehicles.lorry(rng)
+            return pick(rng, vehicles.lorry)
         if draw < heavy + 0.03:
-            return vehicles.bus(rng)
+            return pick(rng, vehicles.bus)
         if draw < heavy + 0.12:
-            return vehicles.van(rng)
+            return pick(rng, vehicles.van)
         if draw < heavy + 0.18 and self.style_name != 'motorway':
-            return vehicles.two_wheeler(rng, rng.random() < 0.4, True)
-        return vehicles.car(rng)
+            return pick(rng, pool.MOTORCYCLIST if rng.random() < 0.4 else pool.CYCLIST)
+        return pick(rng, vehicles.car)
+
+    def position(self, mover: Mover, seconds: float) -> float:
+        """Return s of something that moves; who leaves the far end comes back at the near end."""
+        loop = self.length + BEHIND + 40.0
+        return (mover.start + mover.speed * seconds + BEHIND) % loop - BEHIND
 
     def movers_at(self, seconds: float) -> list[Mesh]:
         """Return the vehicles and walkers where they are after some seconds."""
-        # Who leaves the street's far end comes back at its near end.
-        reach = self.length + 30
-        placed = []
-        for mover in self.movers:
-            s = (mover.start + mover.speed * seconds + 35) % reach - 35
-            placed.append(self.site.placed(mover.mesh, s, mover.q, mover.turn))
-        return placed
+        return [self.site.placed(m.mesh, self.position(m, seconds), m.q, m.turn)
+                for m in self.movers]

@@ -183,7 +183,8 @@ def fill(site: Site, side: int, start: float, shares: dict[str, float],
                 if a - 2 - s > 8:
                     end = a - 2
                 else:
-                    s, end = b + 2, max(end, b + 20)
+                    s, end = b + 2, min(max(end, b + 20), site.length - 5)
         name = str(rng.choice(list(shares), p=list(shares.values())))
-        PLOTS[name](site, side, s, end, site.edges[side] + rng.uniform(*setback))
+        if end > s + 3:
+            PLOTS[name](site, side, s, end, site.edges[side] + rng.uniform(*setback))
         s = end + rng.uniform(0, 3)

@@ -26,8 +26,9 @@ class Scene:
     Triangles that stand still and triangles that are moved before every frame.
 
     Tables over all triangles T, those that stand still first: `material`, `kind` uint8 (T,),
-    `color` float32 (T, 3), `part` int32 (T,) counting the meshes from 1, `uv` float32 (T, 6) and
-    `normals` float32 (T, 9) at the three corners, NaN without shading normals.
+    `part` int32 (T,) counting the meshes from 1, `looks` float32 (T, 9): the colour, and the
+    texture coordinates of the three corners, `normals` float32 (T, 9): the shading normals of the
+    three corners, and `flat` bool (T,) where there are none.
 
     :param still: meshes that never move.
     :param moving: meshes that `move` will place.
@@ -39,8 +40,8 @@ class Scene:
         self.part = np.repeat(
             np.arange(1, len(parts) + 1, dtype=np.int32), [len(p) for p in parts])
         self.material, self.kind = everything.material, everything.kind
-        self.color = everything.color
-        self.uv = everything.uv[everything.triangles].reshape(-1, 6)
+        corners = everything.uv[everything.triangles].reshape(-1, 6)
+        self.looks = np.concatenate([everything.color, corners], axis=1)
         self.normals = everything.normals[everything.triangles].reshape(-1, 9)
         self.flat = np.isnan(self.normals[:, 0])
         self.materials = [Material(m) for m in np.unique(self.material)]
@@ -78,7 +79,7 @@ class Scene:
                 continue
             nearer = np.flatnonzero(hit[0] < found[0])
             for mine, theirs in zip(found, hit):
-                mine[nearer] = theirs[nearer]
+                mine[nearer] = theirs.take(nearer, axis=0)
         distance, triangle, corner, normal = found
         away = np.einsum('ij,ij->i', normal, rays[:, 3:]) > 0
         normal[away] *= -1

@@ -18,8 +18,9 @@
 from __future__ import annotations
 
 import numpy as np
-from sync_perception.training.data.synthetic import scenery, vehicles
+from sync_perception.training.data.synthetic import pool, scenery, vehicles
 from sync_perception.training.data.synthetic.mesh import box, Kind, Material, Mesh, sheet, tube
+from sync_perception.training.data.synthetic.pool import pick
 from sync_perception.training.data.synthetic.road import CentreLine, CrossSection
 
 
@@ -42,10 +43,10 @@ class Site:
         self.rng, self.line, self.section = rng, line, section
         self.edges, self.length = edges, length
         self.meshes: list[Mesh] = []
-        plants = [scenery.tree(rng) for _ in range(6)]
+        plants = [pick(rng, scenery.tree) for _ in range(6)]
         self.trees = [near for near, _ in plants]
         self.far_trees = [far for _, far in plants]
-        self.bushes = [scenery.bush(rng) for _ in range(5)]
+        self.bushes = [pick(rng, scenery.bush) for _ in range(5)]
 
     def point(self, s, q, up=0.0) -> np.ndarray:
         """Return the world's coordinates (..., 3) of (s, q), `up` metres over the road."""
@@ -92,8 +93,8 @@ class Site:
     def park(self, s: float, q: float, turn: float = 0.0) -> None:
         """Park a car, a van or a two-wheeler."""
         rng, draw = self.rng, self.rng.random()
-        mesh = vehicles.car(rng) if draw < 0.83 else vehicles.van(rng) if draw < 0.93 else (
-            vehicles.two_wheeler(rng, draw < 0.96, False))
+        mesh = pick(rng, vehicles.car if draw < 0.83 else vehicles.van if draw < 0.93 else (
+            pool.MOTORCYCLE if draw < 0.96 else pool.BICYCLE))
         flip = np.pi if rng.random() < 0.2 else 0.0
         self.put(mesh, s, q, (0.0 if q > 0 else np.pi) + turn + flip + rng.normal(scale=0.02))
 

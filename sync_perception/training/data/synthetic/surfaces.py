@@ -62,6 +62,11 @@ class Hits:
                              (p[:, 1] + slant_v * p[:, 2]) * t)
 
 
+def fraction(values: np.ndarray) -> np.ndarray:
+    """Return what is left of values above the integer below; np.mod is four times slower."""
+    return values - np.floor(values)
+
+
 def band(x: np.ndarray, half: float, blur: np.ndarray) -> np.ndarray:
     """Return how much of a pixel of width `blur` at distance x a stripe of `half` width covers."""
     low = np.maximum(-half, x - blur * 0.5)
@@ -89,14 +94,14 @@ def asphalt(hits: Hits, color: np.ndarray, section: CrossSection, wear: float) -
         cover = band(q - np.float32(line.q), line.width / 2, across)
         if line.dash:
             period = line.dash + line.gap
-            phase = np.mod(s, np.float32(period)) - np.float32(period / 2)
+            phase = period * (fraction(s / np.float32(period)) - np.float32(0.5))
             cover *= band(phase, line.dash / 2, np.minimum(along, period))
         np.maximum(paint, cover, out=paint)
     for a, b in section.junctions:
         paint *= ~((s > a) & (s < b))
     for a, b in section.crossings:
         rows = np.flatnonzero((s > a - 1.5) & (s < b + 0.1) & near)
-        stripe = band(np.mod(q[rows], 1.0) - np.float32(0.5), 0.25, across[rows])
+        stripe = band(fraction(q[rows]) - np.float32(0.5), 0.25, across[rows])
         inside = (s[rows] > a) & (s[rows] < b)
         stop = band(s[rows] - np.float32(a - 1), 0.22, along[rows]) * (q[rows] > 0)
         paint[rows] = np.where(inside, stripe, np.maximum(paint[rows] * 0, stop))
@@ -111,7 +116,7 @@ def paving(hits: Hits, color: np.ndarray) -> np.ndarray:
     size = 0.35 + 0.45 * hits.own(1)
     blur = hits.footprint / size + 1e-3
     row = np.floor(q / size)
-    x, y = np.mod(s / size + 0.5 * row, 1) - 0.5, np.mod(q / size, 1) - 0.5
+    x, y = fraction(s / size + 0.5 * row) - 0.5, fraction(q / size) - 0.5
     joint = np.maximum(1 - band(x, 0.475, blur / hits.grazing), 1 - band(y, 0.475, blur))
     slab = noise.hashes().take(
         (np.floor(s / size + 0.5 * row).astype(np.int32) * 131 + row.astype(np.int32) * 523)
@@ -158,9 +163,9 @@ def facade(hits: Hits, color: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     result = color * tone[:, None]
     trim = np.where((hits.own(8) < 0.6)[:, None], np.float32([0.6, 0.6, 0.58]), color * 0.55)
     result += frame[:, None] * (trim - result)
-    curtain = np.clip((window - 0.55) * 2.2, 0, 1) * (y > (window * 7 % 1 - 0.7) * half_y)
+    curtain = np.clip((window - 0.55) * 2.2, 0, 1) * (y > (fraction(window * 7) - 0.7) * half_y)
     inside = np.float32([0.02, 0.022, 0.026]) + (curtain * 0.28)[:, None]
-    shutter = (hits.own(9) < 0.5) & (window * 13 % 1 < 0.25)
+    shutter = (hits.own(9) < 0.5) & (fraction(window * 13) < 0.25)
     inside[shutter] = np.float32([0.35, 0.34, 0.31])
     inside *= np.clip(0.5 + (half_y - y) * 5, 0.5, 1)[:, None]
     result += pane[:, None] * (inside - result)
@@ -176,7 +181,7 @@ def brick(hits: Hits, color: np.ndarray) -> np.ndarray:
     along = (hits.point[:, 0] + hits.point[:, 1]) / length + 0.5 * row
     blur = hits.footprint / height + 1e-3
     joint = np.maximum(1 - band(z / height - row - 0.5, 0.42, blur),
-                       1 - band(np.mod(along, 1) - 0.5, 0.46, blur * 0.3))
+                       1 - band(fraction(along) - 0.5, 0.46, blur * 0.3))
     tone = noise.hashes().take((np.floor(along).astype(np.int32) * 37 + row.astype(np.int32) * 911)
                                & 65535)
     tone = 0.75 + 0.5 * tone * hits.fade(0.2) + 0.35 * joint * hits.fade(0.08)
@@ -186,7 +191,7 @@ def brick(hits: Hits, color: np.ndarray) -> np.ndarray:
 def tiles(hits: Hits, color: np.ndarray) -> np.ndarray:
     """Return a roof's rows of tiles."""
     v = hits.uv[:, 1] / 0.33
-    shade = np.mod(v, 1).astype(np.float32)
+    shade = fraction(v)
     tone = 1 + (0.35 * (shade - 0.5)) * hits.fade(0.2)
     tone += 0.1 * hits.stain(14, 1, 0.9) * hits.fade(0.2) + 0.08 * hits.stain(1.5, 2)
     return color * tone[:, None]

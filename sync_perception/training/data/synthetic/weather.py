@@ -119,7 +119,7 @@ class Weather:
         color = self.zenith + (self.horizon - self.zenith) * blend
         toward = np.maximum(directions @ self.sun, 0.0)
         if self.shadow == 1.0:
-            glow = 0.6 * toward ** 8 + 6.0 * toward ** 400
+            glow = np.float32(0.6) * toward ** 8 + 6 * np.exp(400 * (toward - 1))
             color += (glow * 0.35)[:, None] * self.sun_color
         if self.clouds > 0:
             values = noise.table(3, 0.62)
@@ -154,7 +154,7 @@ class Weather:
         sky = self.zenith + (self.horizon - self.zenith) * np.exp(-5 * np.maximum(up, 0))
         street = np.float32(0.12) * (self.horizon + self.sun_color * np.float32(0.3))
         blend = np.clip(up * 2.5 - 0.1, 0, 1)
-        glint = np.maximum(bounced @ self.sun, 0) ** 300 * sunlit
+        glint = np.exp(300 * (bounced @ self.sun - 1)) * sunlit
         return street + (sky - street) * blend + (25 * glint)[:, None] * self.sun_color
 
     def expose(self, radiance: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -118,6 +118,7 @@ class StreetWorld:
         self.camera_height, self.pitch = camera_height, pitch
         self.sway = rng.uniform(0.2, 1, 4), rng.uniform(0, 6.28, 4), rng.uniform(0.02, 0.09, 4)
         self.rays = pixel_rays(self.K, size).reshape(-1, 3)
+        self.lengths = np.linalg.norm(self.rays, axis=1)
         self.scene = Scene(self.layout.site.meshes, [m.mesh for m in self.layout.movers])
         self.shader = Shader(self.scene, self.weather, self.layout.section, rng.uniform(0, 1),
                              seed)
@@ -176,8 +177,8 @@ class StreetWorld:
         rotation = pose[:3, :3].astype(np.float32)
         self.scene.move(self.layout.movers_at(at / RATE))
         result = self.shader.render(
-            turned(self.rays, rotation), pose[:3, 3].astype(np.float32), self.size,
-            float(self.K[0, 0]), rng)
+            turned(self.rays, rotation), self.lengths, pose[:3, 3].astype(np.float32),
+            self.size, float(self.K[0, 0]), rng)
         sky = np.isinf(result.depth)
         triangle = np.where(sky, 0, result.triangle)
         kinds = np.where(sky, np.uint8(Kind.SKY), self.scene.kind[triangle])

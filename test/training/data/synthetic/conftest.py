@@ -18,7 +18,6 @@
 from __future__ import annotations
 
 import pytest
-
 from sync_perception.training.data.synthetic import StreetWorld
 
 SIZE = (120, 400)
