@@ -71,6 +71,8 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None) -> int:
         finally:
             node.close()
             node.destroy_node()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass  # asked to stop while it was still starting
     except (ValueError, OSError) as error:
         get_logger('sync_perception').fatal(str(error))
         return 1

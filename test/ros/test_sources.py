@@ -1,0 +1,187 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Recordings as sources of frames: what they hold, and what is said where they are broken."""
+
+from __future__ import annotations
+
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from sync_perception.ros.parameters import ReplayParameters
+from sync_perception.ros.sources import (
+    ImagesSource,
+    KittiSource,
+    pinhole,
+    read_camera_info,
+    SOURCES,
+    VideoSource,
+)
+import yaml
+
+CALIBRATION = {
+    'image_width': 64, 'image_height': 48, 'camera_name': 'front',
+    'distortion_model': 'plumb_bob',
+    'distortion_coefficients': {'rows': 1, 'cols': 5, 'data': [0.1, -0.2, 0, 0, 0.05]},
+    'camera_matrix': {'rows': 3, 'cols': 3, 'data': [50, 0, 31.5, 0, 51, 23.5, 0, 0, 1]},
+    'rectification_matrix': {'rows': 3, 'cols': 3, 'data': [1, 0, 0, 0, 1, 0, 0, 0, 1]},
+    'projection_matrix': {
+        'rows': 3, 'cols': 4, 'data': [48, 0, 30, 0, 0, 49, 22, 0, 0, 0, 1, 0]},
+}
+
+
+@pytest.fixture
+def calibration(tmp_path):
+    """Write a calibration and return its path."""
+    path = tmp_path / 'camera.yaml'
+    path.write_text(yaml.safe_dump(CALIBRATION))
+    return str(path)
+
+
+def write_images(folder, count: int) -> list[np.ndarray]:
+    """Write numbered images, and a file that is none."""
+    folder.mkdir()
+    images = []
+    for index in range(count):
+        image = np.full((48, 64, 3), (index, 100, 200), np.uint8)
+        cv2.imwrite(str(folder / f'{index:03d}.png'), image[..., ::-1])
+        images.append(image)
+    (folder / 'notes.txt').write_text('not an image')
+    return images
+
+
+def test_a_calibration_is_read_as_camera_calibration_writes_it(calibration):
+    info = read_camera_info(calibration)
+    assert (info.height, info.width, info.distortion_model) == (48, 64, 'plumb_bob')
+    assert list(info.d) == [0.1, -0.2, 0.0, 0.0, 0.05]
+    np.testing.assert_array_equal(
+        info.k.reshape(3, 3), [[50, 0, 31.5], [0, 51, 23.5], [0, 0, 1]])
+    np.testing.assert_array_equal(info.p.reshape(3, 4)[:, 2], [30, 22, 1])
+    np.testing.assert_array_equal(info.r.reshape(3, 3), np.eye(3))
+
+
+@pytest.mark.parametrize('change, message', [
+    ({'image_width': None}, 'image_width, expected int'),
+    ({'image_height': '48'}, 'image_height, expected int'),
+    ({'camera_matrix': {'data': [1, 2, 3]}}, 'camera_matrix, expected 9 numbers'),
+    ({'projection_matrix': [1.0] * 12}, 'projection_matrix, expected dict'),
+    ({'rectification_matrix': {'data': ['a'] * 9}}, 'rectification_matrix, expected 9 numbers'),
+    ({'distortion_coefficients': {}}, 'distortion_coefficients, expected numbers'),
+])
+def test_a_malformed_calibration_is_refused_by_the_entry(tmp_path, change, message):
+    path = tmp_path / 'bad.yaml'
+    path.write_text(yaml.safe_dump({**CALIBRATION, **change}))
+    with pytest.raises(ValueError, match=message):
+        read_camera_info(str(path))
+
+
+@pytest.mark.parametrize('text, message', [
+    ('[1, 2', 'is not YAML'), ('[1, 2]', 'holds list, expected named entries')])
+def test_what_is_not_a_calibration_is_refused(tmp_path, text, message):
+    path = tmp_path / 'bad.yaml'
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_camera_info(str(path))
+    with pytest.raises(ValueError, match='no file'):
+        read_camera_info(str(tmp_path / 'none.yaml'))
+
+
+def test_pinhole_is_a_rectified_camera():
+    K = np.array([[700.0, 0, 600], [0, 710, 180], [0, 0, 1]])
+    info = pinhole(K, (375, 1242))
+    assert (info.height, info.width, list(info.d)) == (375, 1242, [0.0] * 5)
+    np.testing.assert_array_equal(info.k.reshape(3, 3), K)
+    np.testing.assert_array_equal(info.p.reshape(3, 4), np.column_stack([K, [0, 0, 0]]))
+
+
+def test_a_folder_of_images_is_read_by_name(tmp_path, calibration):
+    images = write_images(tmp_path / 'images', 3)
+    source = ImagesSource(ReplayParameters(
+        source='images', path=str(tmp_path / 'images'), camera_info=calibration, rate=4.0))
+    assert len(source) == 3 and source.camera_info.width == 64
+    shots = list(source.shots(1))
+    assert [shot.stamp for shot in shots] == [250_000_000, 500_000_000]
+    for shot, image in zip(shots, images[1:]):
+        np.testing.assert_array_equal(shot.image, image)
+
+
+def test_a_video_is_read_frame_by_frame(tmp_path, calibration):
+    path = str(tmp_path / 'drive.avi')
+    writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*'MJPG'), 8.0, (64, 48))
+    if not writer.isOpened():
+        pytest.skip('this OpenCV writes no video')
+    for grey in (20, 60, 100, 140):
+        writer.write(np.full((48, 64, 3), grey, np.uint8))
+    writer.release()
+    source = VideoSource(ReplayParameters(source='video', path=path, camera_info=calibration))
+    assert len(source) == 4
+    shots = list(source.shots(1))
+    assert [shot.stamp for shot in shots] == [125_000_000, 250_000_000, 375_000_000]
+    for shot, grey in zip(shots, (60, 100, 140)):
+        assert shot.image.shape == (48, 64, 3)
+        assert abs(shot.image.mean() - grey) < 3
+
+
+def test_a_kitti_drive_is_read_with_its_calibration(data_root):
+    source = KittiSource(ReplayParameters(
+        source='kitti', path=str(data_root / 'kitti' / '2011_09_26')))
+    assert len(source) == 53
+    info = source.camera_info
+    assert (info.height, info.width) == (375, 1242)
+    # P_rect_02 of the file; its last column is about the other cameras
+    np.testing.assert_allclose(
+        info.p.reshape(3, 4),
+        [[721.5377, 0, 609.5593, 0], [0, 721.5377, 172.854, 0], [0, 0, 1, 0]])
+    shot = next(source.shots(50))
+    assert shot.stamp == 1317042152500000000  # 2011-09-26 13:02:32.5 UTC
+    assert shot.image.shape == (375, 1242, 3)
+
+
+def test_the_synthetic_world_is_a_source():
+    pytest.importorskip('open3d', reason='the synthetic world needs Open3D')
+    source = SOURCES['synthetic'](ReplayParameters(seed=3))
+    first = next(source.shots(2))
+    assert first.stamp == 200_000_000
+    assert first.image.shape == (source.camera_info.height, source.camera_info.width, 3)
+    assert first.image.std() > 10
+
+
+def test_ros_imports_the_synthetic_world_only_when_it_is_asked_for():
+    assert 'sync_perception.ros.sources' in sys.modules
+    source = open(sys.modules['sync_perception.ros.sources'].__file__).read()
+    assert '\nfrom sync_perception.training' not in source
+
+
+@pytest.mark.parametrize('kind', ['kitti', 'images', 'video'])
+def test_a_path_that_is_not_there_is_refused(kind, calibration):
+    for path in ('', '/no/such/recording'):
+        with pytest.raises(ValueError, match=f'expected the {kind} to replay'):
+            SOURCES[kind](ReplayParameters(source=kind, path=path, camera_info=calibration))
+
+
+def test_what_is_not_a_recording_is_refused(tmp_path, calibration):
+    folder = tmp_path / 'empty'
+    folder.mkdir()
+    with pytest.raises(ValueError, match='has no image'):
+        ImagesSource(ReplayParameters(
+            source='images', path=str(folder), camera_info=calibration))
+    (tmp_path / 'broken.mp4').write_bytes(b'this is not a video')
+    with pytest.raises(ValueError, match='not a video'):
+        VideoSource(ReplayParameters(
+            source='video', path=str(tmp_path / 'broken.mp4'), camera_info=calibration))
+    with pytest.raises(FileNotFoundError, match='no KITTI raw drive'):
+        KittiSource(ReplayParameters(source='kitti', path=str(folder)))
