@@ -39,6 +39,33 @@ Device = Annotated[str, typer.Option(help='auto, cpu, cuda or cuda:N.')]
 
 
 @app.command()
+def predict(
+        images: Annotated[list[Path], typer.Argument(help='Image files, or folders of them.')],
+        out: Annotated[Path, typer.Option(help='Folder for the results.')],
+        model: Model = None,
+        device: Device = 'auto',
+        half: Annotated[bool, typer.Option(
+            help="Run the network in the device's 16-bit format.")] = False,
+        fx: Annotated[float | None, typer.Option(
+            help='Focal length of the images in pixels; without it or --camera-info, metres '
+            'are a guess.')] = None,
+        camera_info: Annotated[Path | None, typer.Option(
+            help='Calibration YAML, as camera_calibration writes it.')] = None,
+        max_depth: Annotated[float | None, typer.Option(
+            help='Metres beyond which depth is invalid; by default the range of the '
+            'model.')] = None,
+        cloud: Annotated[bool, typer.Option(help='Also write the cloud as PLY.')] = False,
+        ) -> None:
+    """Predict depth and labels of images, and draw them; needs no ROS."""
+    from sync_perception.runtime.predict import predict_files
+    summary = predict_files(
+        images, out, model=model, device=device, half=half, fx=fx, camera_info=camera_info,
+        max_depth=max_depth, cloud=cloud, report=typer.echo)
+    if summary['failed']:
+        raise typer.Exit(1)
+
+
+@app.command()
 def synth(
         out: Annotated[Path, typer.Option(help='Folder to write into.')],
         worlds: Annotated[int, typer.Option(help='Streets.')] = 5,
@@ -87,10 +114,31 @@ def evaluate(
         json: Annotated[Path | None, typer.Option(help='Write the results here too.')] = None,
         ) -> None:
     """Measure a model on a data set by the field's protocols."""
-    from sync_perception.training.evaluate import evaluate as measure, report
+    from sync_perception.training.evaluate import evaluate as measure
+    from sync_perception.training.evaluate import report
     report(measure(
         model, dataset, root, split, device=device, pooled=pooled, median_scaling=median_scaling,
         max_depth=max_depth, frames=frames), json)
+
+
+@app.command()
+def bench(
+        json: Annotated[Path | None, typer.Option(help='Write the results here too.')] = None,
+        model: Model = None,
+        device: Device = 'auto',
+        half: Annotated[bool, typer.Option(
+            help="Run the network in the device's 16-bit format.")] = False,
+        frames: Annotated[int, typer.Option(min=1, help='Frames that are timed.')] = 100,
+        width: Annotated[int, typer.Option(min=1, help='Of the frames, pixels.')] = 1242,
+        height: Annotated[int, typer.Option(min=1, help='Of the frames, pixels.')] = 375,
+        image: Annotated[Path | None, typer.Option(
+            help='A photograph to use, resized; otherwise a drawn street.')] = None,
+        ) -> None:
+    """Time every stage from message to messages on this machine."""
+    from sync_perception.ros.bench import bench as time_stages
+    time_stages(
+        json=json, model=model, device=device, half=half, frames=frames, width=width,
+        height=height, image=image)
 
 
 def main() -> None:

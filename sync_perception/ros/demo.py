@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 import json
 from pathlib import Path
 import time
@@ -105,26 +106,54 @@ def follow(watcher: Watcher, perception: ChildProcess, replay: ChildProcess, tit
                      if arrivals.times]
             quiet = time.monotonic() - max(times, default=begun)
             if replay.exit_code == 0 and (quiet > ANSWER_LIMIT or not progress.pending):
-                return
+                break
             if quiet > START_LIMIT:
                 raise DemoFailed(died(replay, f'sent nothing for {START_LIMIT:.0f} s'))
+    if not console.is_terminal:
+        console.line()
 
 
-def run(kitti: Path | None, out: Path, frames: int, rate: float, pictures: int, model: str,
-        device: str) -> None:
+@dataclass(frozen=True)
+class Drive:
+    """
+    What is driven through.
+
+    :param title: for people.
+    :param parameters: of the replay node, `name:=value`.
+    :param count: frames.
+    """
+
+    title: str
+    parameters: list[str]
+    count: int
+
+
+def choose_drive(kitti: Path | None, frames: int) -> Drive:
+    """
+    Take a KITTI drive where one is given, else a synthetic street.
+
+    :param frames: at most so many; 0 for the whole drive.
+    :raises FileNotFoundError: if there is no such drive.
+    """
+    if kitti is None:
+        return Drive(
+            'Synthetic street world', ['source:=synthetic'], frames or SYNTHETIC_FRAMES)
+    drive = KittiDrive(kitti)
+    return Drive(
+        f'KITTI drive {drive.name}', ['source:=kitti', f'path:={kitti.resolve()}'],
+        min(frames or len(drive), len(drive)))
+
+
+def run(drive: Drive, out: Path, rate: float, pictures: int, model: str, device: str) -> None:
     """
     Drive, watch, and write what was seen.
 
+    A first frame goes through before the drive: it makes the node prepare its network for the
+    camera's image size, which takes seconds once and is not what the table should show.
+
     :raises DemoFailed: if a process fails or no frame comes back.
-    :raises FileNotFoundError: if there is no such drive.
     """
     console = Console()
-    source, available = ['source:=synthetic'], frames or SYNTHETIC_FRAMES
-    if kitti:
-        available = len(KittiDrive(kitti))
-        source = ['source:=kitti', f'path:={kitti.resolve()}']
-    count = min(frames or available, available)
-    title = f'KITTI drive {kitti.name}' if kitti else 'Synthetic street world'
     logs = out / 'logs'
     logs.mkdir(parents=True, exist_ok=True)
     for old in [*out.glob('panel_*.png'), *out.glob('cloud_*.png')]:
@@ -133,24 +162,38 @@ def run(kitti: Path | None, out: Path, frames: int, rate: float, pictures: int, 
     rclpy.init(args=[])
     with ExitStack() as stack:
         stack.callback(rclpy.try_shutdown)
-        watcher = Watcher(count, pictures)
+        watcher = Watcher()
         stack.callback(watcher.close)
-        perception, replay = (
-            stack.enter_context(ChildProcess(
-                name, module, parameter_arguments(parameters), logs / f'{log}.log'))
-            for name, module, parameters, log in (
-                ('The perception node', 'sync_perception.ros.node',
-                 ['autostart:=false', f'model:={model}', f'device:={device}'], 'perception'),
-                ('The replay', 'sync_perception.ros.replay',
-                 [*source, f'rate:={rate}', f'count:={count}'], 'replay')))
-        with console.status('Starting two processes and loading the model ...'):
+
+        def start(name: str, module: str, parameters: list[str], log: str) -> ChildProcess:
+            return stack.enter_context(ChildProcess(
+                name, f'sync_perception.ros.{module}', parameter_arguments(parameters),
+                logs / f'{log}.log'))
+
+        perception = start(
+            'The perception node', 'node',
+            ['autostart:=false', f'model:={model}', f'device:={device}'], 'perception')
+        first = start(
+            'The replay of the first frame', 'replay',
+            [*drive.parameters, 'count:=1', 'lockstep:=true',
+             f'lockstep_timeout:={START_LIMIT}'], 'first_frame')
+        with console.status('Starting the nodes, loading the model, preparing the network ...'):
             bring_up(watcher, perception)
-        follow(watcher, perception, replay, title, console)
+            wait_until(lambda: first.exit_code is not None, watcher, [perception],
+                       'answer the first frame')
+            if first.exit_code:
+                check([first])
+        watcher.begin(drive.count, pictures)
+        replay = start(
+            'The replay', 'replay',
+            [*drive.parameters, f'rate:={rate}', f'count:={drive.count}'], 'replay')
+        follow(watcher, perception, replay, drive.title, console)
         if not watcher.progress.answered:
             raise DemoFailed(died(perception, 'answered no image'))
     with console.status('Drawing ...'):
         names = write_pictures(watcher, out)
-    summary = {'source': title, 'rate_hz': rate, **watcher.progress.summary(), 'pictures': names}
+    summary = {
+        'source': drive.title, 'rate_hz': rate, **watcher.progress.summary(), 'pictures': names}
     (out / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
     console.print(f'{len(names)} pictures and summary.json are in {out.resolve()}')
 
@@ -184,7 +227,7 @@ def main() -> None:
             ) -> None:
         """Replay a drive over DDS and watch the perception node answer."""
         try:
-            run(kitti, out, frames, rate, pictures, model, device)
+            run(choose_drive(kitti, frames), out, rate, pictures, model, device)
         except (DemoFailed, FileNotFoundError, ValueError) as error:
             typer.echo(f'demo: {error}', err=True)
             raise typer.Exit(1) from error

@@ -40,7 +40,48 @@ from sync_perception.runtime.pointcloud import POINT
 from sync_perception.types import Frame, Prediction
 
 IMAGE = 'image'
+IMAGE_DEPTH = 100  # to count every image, even while this process is kept from running
 KEPT_IMAGES = 30  # an answer comes well before its image is this many frames old
+MESSAGE_TYPES = {IMAGE: Image, **{output.topic: output.message_type for output in OUTPUTS}}
+
+
+class Album:
+    """
+    Keeps all messages of some frames, spread evenly over a drive.
+
+    :param expected: images that will come.
+    :param size: frames to keep.
+    """
+
+    def __init__(self, expected: int, size: int):
+        self.expected, self.size = expected, size
+        self.seen = 0
+        self.latest: dict[int, bytes] = {}
+        self.frames: dict[int, dict[str, bytes]] = {}
+
+    def add(self, topic: str, stamp: int, message: bytes) -> None:
+        """
+        Take a message, if it belongs to a frame that is kept.
+
+        :param topic: an image waits until its first answer (on the first of OUTPUTS) comes.
+        :param stamp: nanoseconds.
+        """
+        if topic == IMAGE:
+            self.seen += 1
+            self.latest[stamp] = message
+            if len(self.latest) > KEPT_IMAGES:
+                self.latest.pop(next(iter(self.latest)))
+            return
+        due = len(self.frames) < min(self.size, self.seen * self.size / self.expected)
+        if due and topic == OUTPUTS[0].topic and stamp in self.latest:
+            self.frames[stamp] = {IMAGE: self.latest[stamp]}
+        if stamp in self.frames:
+            self.frames[stamp][topic] = message
+
+    def complete(self) -> list[dict[str, bytes]]:
+        """Return the frames of which every message came, oldest first."""
+        return [messages for _, messages in sorted(self.frames.items())
+                if messages.keys() == MESSAGE_TYPES.keys()]
 
 
 class Watcher:
@@ -49,26 +90,32 @@ class Watcher:
 
     Messages stay serialised until a picture is made of them: turning 20 MB a frame into Python
     objects would take from the node the time that is being measured.
-
-    :param expected: frames that will come; the kept ones are spread evenly over them.
-    :param pictures: frames to keep.
     """
 
-    def __init__(self, expected: int, pictures: int):
-        self.expected, self.pictures = expected, pictures
-        self.progress = Progress(IMAGE, [output.topic for output in OUTPUTS])
-        self.kinds = {IMAGE: Image, **{output.topic: output.message_type for output in OUTPUTS}}
-        self.images: dict[int, bytes] = {}
-        self.kept: dict[int, dict[str, bytes]] = {}
+    def __init__(self):
         self.label_space: LabelSpace | None = None
+        self.begin(expected=1, pictures=0)
         self.node = rclpy.create_node('demo')
         self.executor = SingleThreadedExecutor()
         self.executor.add_node(self.node)
         self.node.create_subscription(
             String, 'sync/label_space', self._receive_label_space, qos.latched())
-        for topic, kind in self.kinds.items():
+        for topic, kind in MESSAGE_TYPES.items():
+            profile = qos.output()
+            if topic == IMAGE:
+                profile.depth = IMAGE_DEPTH
             self.node.create_subscription(
-                kind, topic, self._receiver(topic), qos.output(), raw=True)
+                kind, topic, self._receiver(topic), profile, raw=True)
+
+    def begin(self, expected: int, pictures: int) -> None:
+        """
+        Forget what was seen.
+
+        :param expected: images that will come now.
+        :param pictures: frames to keep.
+        """
+        self.progress = Progress(IMAGE, [output.topic for output in OUTPUTS])
+        self.album = Album(expected, pictures)
 
     def spin(self, seconds: float) -> None:
         """Receive for a while."""
@@ -85,31 +132,11 @@ class Watcher:
         def receive(message: bytes) -> None:
             stamp = stamp_of(message)
             self.progress.record(topic, stamp, time.monotonic())
-            self._keep(topic, stamp, message)
+            self.album.add(topic, stamp, message)
         return receive
-
-    def _keep(self, topic: str, stamp: int, message: bytes) -> None:
-        if topic == IMAGE:
-            self.images[stamp] = message
-            if len(self.images) > KEPT_IMAGES:
-                self.images.pop(next(iter(self.images)))
-            return
-        due = len(self.progress.images) * self.pictures / self.expected
-        if stamp not in self.kept and stamp in self.images and topic == OUTPUTS[0].topic:
-            if len(self.kept) < min(due, self.pictures):
-                self.kept[stamp] = {IMAGE: self.images[stamp]}
-        if stamp in self.kept:
-            self.kept[stamp][topic] = message
 
     def _receive_label_space(self, message: String) -> None:
         self.label_space = read_label_space(message.data)
-
-    def bundles(self) -> list[dict[str, Image | CameraInfo | PointCloud2]]:
-        """Return the complete frames among the kept ones as messages by topic, oldest first."""
-        return [
-            {topic: deserialize_message(message, self.kinds[topic])
-             for topic, message in bundle.items()}
-            for _, bundle in sorted(self.kept.items()) if bundle.keys() == self.kinds.keys()]
 
 
 def stamp_of(message: bytes) -> int:
@@ -132,7 +159,7 @@ def read_label_space(text: str) -> LabelSpace:
     return LabelSpace.from_dict({'name': description['name'], 'classes': classes})
 
 
-def read_bundle(bundle: dict[str, Image | CameraInfo]) -> tuple[Frame, Prediction]:
+def read_bundle(bundle: dict[str, Image | CameraInfo | PointCloud2]) -> tuple[Frame, Prediction]:
     """
     Turn the messages of one frame back into packets.
 
@@ -155,7 +182,9 @@ def draw_cloud(cloud: PointCloud2, frame: Frame, labels: np.ndarray,
 def write_pictures(watcher: Watcher, folder: Path) -> list[str]:
     """Write a panel and a view of the cloud of every kept frame; return the files' names."""
     names: list[str] = []
-    for number, bundle in enumerate(watcher.bundles()):
+    for number, messages in enumerate(watcher.album.complete()):
+        bundle = {topic: deserialize_message(message, MESSAGE_TYPES[topic])
+                  for topic, message in messages.items()}
         frame, prediction = read_bundle(bundle)
         space = watcher.label_space
         for name, picture in (

@@ -1,0 +1,86 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""The demo's choices and what it says when something fails; the drive itself is a launch test."""
+
+from __future__ import annotations
+
+import pytest
+from rclpy.utilities import remove_ros_args
+from sync_perception.ros.demo import (
+    check,
+    choose_drive,
+    DemoFailed,
+    parameter_arguments,
+    SYNTHETIC_FRAMES,
+    wait_until,
+)
+from sync_perception.ros.processes import ChildProcess
+from sync_perception.ros.watcher import Watcher
+
+
+def test_without_a_drive_it_is_synthetic():
+    """Nothing else is needed for a first look."""
+    assert choose_drive(None, 0).count == SYNTHETIC_FRAMES
+    assert choose_drive(None, 7).count == 7
+    assert choose_drive(None, 7).parameters == ['source:=synthetic']
+
+
+def test_a_real_drive(data_root):
+    """The drive's length limits the frames."""
+    folder = data_root / 'kitti' / '2011_09_26' / '2011_09_26_drive_0000_sync'
+    assert choose_drive(folder, 0).count == 53
+    assert choose_drive(folder, 10).count == 10
+    assert choose_drive(folder, 1000).count == 53
+    assert f'path:={folder}' in choose_drive(folder, 0).parameters
+
+
+def test_a_folder_without_a_drive(tmp_path):
+    """The message names the folder."""
+    with pytest.raises(FileNotFoundError, match=str(tmp_path)):
+        choose_drive(tmp_path, 0)
+
+
+def test_parameters_become_ros_arguments():
+    """ROS takes all of them away; what has no value is left to its default."""
+    arguments = parameter_arguments(['model:=', 'rate:=10.0', 'source:=kitti'])
+    assert arguments == ['--ros-args', '-p', 'rate:=10.0', '-p', 'source:=kitti']
+    assert remove_ros_args(['node', *arguments]) == ['node']
+
+
+def test_a_dead_child_is_reported_with_its_last_words(ros, tmp_path):
+    """The user sees why a process ended, not that something timed out."""
+    watcher = Watcher()
+    try:
+        with ChildProcess('The node', 'sync_perception.no_such_module', [],
+                          tmp_path / 'node.log') as child:
+            with pytest.raises(DemoFailed, match='The node ended with status 1') as failure:
+                wait_until(lambda: False, watcher, [child], 'start', limit=60)
+            with pytest.raises(DemoFailed):
+                check([child])
+    finally:
+        watcher.close()
+    assert 'no_such_module' in str(failure.value)
+
+
+def test_waiting_has_an_end(ros, tmp_path):
+    """A process that lives but does nothing is given up."""
+    watcher = Watcher()
+    try:
+        with ChildProcess('The node', 'http.server', ['0'], tmp_path / 'node.log') as child:
+            with pytest.raises(DemoFailed, match='did not start within 0 s'):
+                wait_until(lambda: False, watcher, [child], 'start', limit=0.2)
+    finally:
+        watcher.close()
