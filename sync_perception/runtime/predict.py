@@ -140,6 +140,9 @@ def read_calibration(path: str | Path) -> tuple[np.ndarray, tuple[int, int]]:
     """
     Read the intrinsics of a calibration YAML as ROS's camera_calibration writes it.
 
+    They are those of the rectified image (`projection_matrix`) where the file has them, as in
+    the node; the images are taken to be rectified.
+
     :return: K float64 (3, 3), and the height and width that it belongs to.
     :raises FileNotFoundError: if there is no such file.
     :raises ValueError: if an entry is missing or is not what it should be.
@@ -147,11 +150,14 @@ def read_calibration(path: str | Path) -> tuple[np.ndarray, tuple[int, int]]:
     try:
         entries = yaml.safe_load(Path(path).read_text())
         K = np.array(entries['camera_matrix']['data'], np.float64).reshape(3, 3)
+        if 'projection_matrix' in entries:
+            P = np.array(entries['projection_matrix']['data'], np.float64).reshape(3, 4)
+            K = P[:, :3] if P[0, 0] > 0 else K
         size = int(entries['image_height']), int(entries['image_width'])
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f'{path}: expected image_width, image_height and camera_matrix with 9 data, '
-            f'got {error!r}') from error
+            f'{path}: expected image_width, image_height, camera_matrix with 9 data, '
+            f'optionally projection_matrix with 12; got {error!r}') from error
     return K, size
 
 

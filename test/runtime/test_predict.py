@@ -127,6 +127,10 @@ def test_calibration_file(tmp_path):
     K, size = read_calibration(path)
     assert size == (64, 96) and K.tolist() == [[80, 0, 47], [0, 81, 31], [0, 0, 1]]
     np.testing.assert_array_equal(intrinsics((64, 96), calibration=(K, size)), K)
+    path.write_text(CALIBRATION + (
+        'projection_matrix: {rows: 3, cols: 4, data: [70, 0, 48, 0, 0, 71, 32, 0, 0, 0, 1, 0]}'))
+    rectified, _ = read_calibration(path)
+    assert rectified.tolist() == [[70, 0, 48], [0, 71, 32], [0, 0, 1]]
     with pytest.raises(ValueError, match='calibration is for'):
         intrinsics((64, 95), calibration=(K, size))
 
