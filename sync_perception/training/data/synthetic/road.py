@@ -196,4 +196,10 @@ def hills(rng: np.random.Generator, line: CentreLine, height: float, color) -> M
     rise = np.clip((distance - 110) / 500, 0, 1)
     z = line.z[::8][nearest] - 1.2 + height * rise * (0.45 + 0.55 * relief)
     points = np.concatenate([grid, z[..., None]], axis=-1)
-    return sheet(points, Kind.TERRAIN, Material.GRASS, color, grid)
+    # Hillsides are mostly wooded.
+    climb = height * rise * (0.45 + 0.55 * relief)
+    wooded = (climb[:-1, :-1] > 6) & (rng.random() < 0.75)
+    kind = np.where(wooded, Kind.TREE, Kind.TERRAIN)
+    material = np.where(wooded, Material.LEAVES, Material.GRASS)
+    tint = np.where(wooded[..., None], np.array([0.05, 0.075, 0.025]), color)
+    return sheet(points, kind, material, tint, grid)

@@ -40,8 +40,8 @@ PAINTS = np.array([
 GLASS = (0.02, 0.025, 0.03)
 RUBBER = (0.015, 0.015, 0.015)
 RIM = (0.4, 0.4, 0.41)
-RED = (0.5, 0.02, 0.02)
-CLEAR = (0.75, 0.75, 0.7)
+RED = (0.32, 0.015, 0.015)
+CLEAR = (0.45, 0.46, 0.46)
 
 # length, width, height, bonnet, windscreen run, rear run, boot (metres), share
 CARS = {
@@ -88,7 +88,7 @@ def _lights(length: float, half_width: float, low: float, high: float, kind: Kin
             rear + 0.03, side * (half_width - 0.12), high - (high - low) * 0.3), kind,
             Material.LAMP, RED))
         parts.append(box((0.12, 0.34, 0.15), (front - 0.05, side * (half_width - 0.2), 0.64),
-                         kind, Material.LAMP, CLEAR))
+                         kind, Material.GLASS, CLEAR))
     return parts
 
 

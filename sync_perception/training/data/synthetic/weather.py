@@ -136,7 +136,9 @@ class Weather:
 
     def ambient(self, normal_z: np.ndarray) -> np.ndarray:
         """Return the diffuse light, float32 (N, 3), on surfaces with this z of their normal."""
-        above = np.float32(0.55) * self.zenith + np.float32(0.3) * self.horizon
+        # Street canyons see much bounced light: the sky's blue reaches the ground half as blue.
+        above = np.float32(0.28) * (self.zenith + self.zenith.mean()) + np.float32(
+            0.3) * self.horizon
         below = 0.16 * (above + self.sun_color * max(float(self.sun[2]), 0.1))
         return below + (above - below) * (0.5 + 0.5 * normal_z)[:, None]
 
