@@ -77,12 +77,14 @@ def synth(
             help='Weather or viewing angle as in Virtual KITTI 2, such as fog or 15-deg-left; '
             'repeat it for several.')] = None,
         stereo: Annotated[bool, typer.Option(help='Also write the right camera.')] = False,
+        every: Annotated[int, typer.Option(
+            help='Keep only every n-th moment of the drive.')] = 1,
         ) -> None:
     """Render synthetic streets in the layout of Virtual KITTI 2."""
     from sync_perception.training.data.synthetic import write_vkitti2
     folder = write_vkitti2(
         out, worlds=worlds, frames=frames, height=height, width=width, seed=seed,
-        variants=variant or ['clone'], stereo=stereo)
+        variants=variant or ['clone'], stereo=stereo, every=every)
     typer.echo(f'{worlds} streets are in {folder}')
 
 

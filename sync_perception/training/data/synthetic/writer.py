@@ -70,7 +70,7 @@ VARIANTS = {
 def write_vkitti2(
         out: str | Path, worlds: int = 5, frames: int = 50, height: int = KITTI_SIZE[0],
         width: int = KITTI_SIZE[1], seed: int = 0, variants: Sequence[str] = ('clone',),
-        stereo: bool = False, progress: bool = True) -> Path:
+        stereo: bool = False, every: int = 1, progress: bool = True) -> Path:
     """
     Render streets and write them as Virtual KITTI 2.0.3 is distributed.
 
@@ -85,12 +85,13 @@ def write_vkitti2(
     :param seed: the first street's seed; the others take the following ones.
     :param variants: weathers and viewing angles, keys of `VARIANTS`.
     :param stereo: also write the right camera, Camera_1, `BASELINE` metres to the right.
+    :param every: keep only every n-th moment of the drive: few frames, unlike each other.
     :param progress: show a progress bar.
     :return: the folder.
     :raises ValueError: for a count or size below one, or an unknown variant.
     """
     for name, value in (('worlds', worlds), ('frames', frames), ('height', height),
-                        ('width', width)):
+                        ('width', width), ('every', every)):
         if value < 1:
             raise ValueError(f'{name} must be at least 1, got {value}')
     unknown = [name for name in variants if name not in VARIANTS]
@@ -103,10 +104,11 @@ def write_vkitti2(
             for name in variants:
                 variant = VARIANTS[name]
                 world = StreetWorld(
-                    seed + number, (height, width), weather=variant.weather, frames=frames)
+                    seed + number, (height, width), weather=variant.weather,
+                    frames=frames * every)
                 advance(0, f'{scene}/{name}')
-                _write_variant(out / scene / name, world, variant.yaw, 2 if stereo else 1,
-                               advance)
+                _write_variant(
+                    out / scene / name, world, variant.yaw, 2 if stereo else 1, every, advance)
     return out
 
 
@@ -125,7 +127,8 @@ def _bar(total: int, shown: bool) -> Iterator:
         yield advance
 
 
-def _write_variant(folder: Path, world: StreetWorld, yaw: float, cameras: int, advance) -> None:
+def _write_variant(
+        folder: Path, world: StreetWorld, yaw: float, cameras: int, every: int, advance) -> None:
     """Render one drive and write its frames, poses, intrinsics and colours."""
     space = LabelSpace.load('vkitti2')
     folder.mkdir(parents=True, exist_ok=True)
@@ -135,9 +138,9 @@ def _write_variant(folder: Path, world: StreetWorld, yaw: float, cameras: int, a
     cells = [f'r{i},{j}' if j < 4 else f't{i}' for i in (1, 2, 3) for j in (1, 2, 3, 4)]
     extrinsics = [' '.join(['frame', 'cameraID', *cells, '0', '0', '0', '1'])]
     tracks = world.track_ids()
-    for index in range(world.frames):
+    for index in range(world.frames // every):
         for camera in range(cameras):
-            rendered = world.render(index, yaw=yaw, right=camera * BASELINE)
+            rendered = world.render(index * every, yaw=yaw, right=camera * BASELINE)
             _write_frame(folder / 'frames', rendered, index, camera, space, tracks)
             K = rendered.frame.K
             values = [K[0, 0], K[1, 1], K[0, 2], K[1, 2]]

@@ -100,3 +100,15 @@ def test_what_cannot_be_is_refused(tmp_path):
         write_vkitti2(tmp_path, frames=0)
     with pytest.raises(ValueError, match='variants are clone, .* got hail'):
         write_vkitti2(tmp_path, variants=('hail',))
+
+
+def test_every_keeps_some_moments_of_the_same_drive(tmp_path):
+    size = {'height': 32, 'width': 64, 'worlds': 1, 'seed': 3, 'progress': False}
+    write_vkitti2(tmp_path / 'all', frames=4, **size)
+    write_vkitti2(tmp_path / 'some', frames=2, every=2, **size)
+    poses = [(tmp_path / name / 'Scene01' / 'clone' / 'extrinsic.txt').read_text().splitlines()
+             for name in ('all', 'some')]
+    assert [row.split()[2:] for row in poses[1][1:]] == [
+        poses[0][1 + moment].split()[2:] for moment in (0, 2)]
+    images = sorted((tmp_path / 'some').rglob('rgb_*.jpg'))
+    assert [path.name for path in images] == ['rgb_00000.jpg', 'rgb_00001.jpg']
