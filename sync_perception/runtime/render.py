@@ -21,8 +21,8 @@ import math
 
 import numpy as np
 
-GRAZING = math.radians(1.5)
-"""Surfaces seen at a smaller angle are taken for a jump in depth, not for a surface."""
+GRAZING, GRAZING_GROUND = math.tan(math.radians(2.5)), math.tan(math.radians(1))
+"""Seen at a smaller angle, it is no surface but a jump in depth; ground may be seen at less."""
 DENSITY = 1.25
 """Samples a pixel of the picture, along each side: enough that rounding leaves no gaps."""
 SUBDIVISIONS = (1, 2, 3, 4, 6, 9, 14, 20)
@@ -109,15 +109,22 @@ def surface_quads(points: np.ndarray, max_depth: float) -> np.ndarray:
     """
     Say which 2x2 neighbours of an organized cloud lie on one surface.
 
+    A surface seen at a grazing angle looks like a jump in depth. Ground far away is seen at such
+    angles: what lies in the lower half between the camera and the lowest points may be ground.
+
     :param points: (H, W, 3), NaN holes.
     :return: bool (H - 1, W - 1).
     """
-    z = points[..., 2]
+    y, z = points[..., 1], points[..., 2]
+    if not np.isfinite(z).any():
+        return np.zeros((z.shape[0] - 1, z.shape[1] - 1), bool)
     corners = np.stack([z[:-1, :-1], z[:-1, 1:], z[1:, :-1], z[1:, 1:]])
     near, far = corners.min(axis=0), corners.max(axis=0)
     with np.errstate(invalid='ignore', divide='ignore'):
         spacing = np.nanmedian(np.abs(np.diff(points[..., 0] / z, axis=1)))
-        return (far < max_depth) & (near > 0) & (far - near < near * spacing / math.tan(GRAZING))
+        ground = y[:-1, :-1] > max(0, 0.5 * np.nanpercentile(y, 95))
+        limit = near * spacing / np.where(ground, GRAZING_GROUND, GRAZING)
+        return (far < max_depth) & (near > 0) & (far - near < limit)
 
 
 def _extent(corners: np.ndarray, focal: float) -> np.ndarray:

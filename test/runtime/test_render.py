@@ -83,6 +83,25 @@ def test_jumps_in_depth_are_no_surface_but_a_road_is():
     assert quads[56:].all() and not quads[:55].any()
 
 
+def test_ground_may_be_seen_at_a_smaller_angle_than_what_is_overhead():
+    """The same plane below and above the camera: at 50 m it is seen at 1.8 degrees."""
+    rows = np.arange(SIZE[0])
+    for sign, is_surface in ((1, True), (-1, False)):
+        with np.errstate(divide='ignore'):
+            depth = 1.6 * K[1, 1] / np.where(sign * (rows - K[1, 2]) > 0, rows - K[1, 2], np.nan)
+        depth = np.broadcast_to(np.abs(depth)[:, None], SIZE).astype(np.float32)
+        quads = surface_quads(backproject(depth, pixel_rays(K, SIZE)), 500)
+        far = int(K[1, 2] + sign * 1.6 * K[1, 1] / 50)
+        near = int(K[1, 2] + sign * 1.6 * K[1, 1] / 10)
+        assert quads[near].all() and quads[far].all() == is_surface
+
+
+def test_nothing_to_draw():
+    empty = np.full((*SIZE, 3), np.nan, np.float32)
+    picture = render_cloud(empty, np.zeros((*SIZE, 3), np.uint8), SIZE, background=PAPER)
+    assert (picture == PAPER).all()
+
+
 def test_far_points_and_holes_are_left_out():
     colors = np.full((*SIZE, 3), 200, np.uint8)
     points = wall(8.0)
