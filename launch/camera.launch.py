@@ -24,6 +24,8 @@ The arguments are listed by `--show-args`.
 
 from __future__ import annotations
 
+from typing import Any
+
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.conditions import IfCondition
@@ -64,19 +66,24 @@ SWITCHES = {
 }
 
 
-def perception(context: LaunchContext) -> list[Node]:
-    """Make the perception node; arguments that are set win over the file."""
+def parameters(context: LaunchContext) -> dict[str, Any]:
+    """Turn the arguments that are set into parameters of their types."""
     values = {'use_sim_time': yaml.safe_load(argument(context, 'use_sim_time'))}
     for name, (parameter, kind, _) in PARAMETERS.items():
         text = argument(context, name)
         if text:
             values[parameter] = text if kind is str else kind(yaml.safe_load(text))
+    return values
+
+
+def perception(context: LaunchContext) -> list[Node]:
+    """Make the perception node; arguments that are set win over the file."""
     return [Node(
         package='sync_perception',
         executable='perception_node',
         name='perception',
         namespace=argument(context, 'namespace'),
-        parameters=[argument(context, 'params_file'), values],
+        parameters=[argument(context, 'params_file'), parameters(context)],
         remappings=[('image', argument(context, 'image_topic')),
                     ('camera_info', argument(context, 'camera_info_topic'))],
         arguments=['--ros-args', '--log-level', argument(context, 'log_level')],

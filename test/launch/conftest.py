@@ -1,0 +1,95 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Launch tests run where ROS 2's launch system and the built package are; else they skip."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+import os
+from pathlib import Path
+
+import pytest
+
+PACKAGE = 'sync_perception'
+LAUNCH_FILES = Path(__file__).resolve().parents[2] / 'launch'
+# other domains than those of the tests beside this folder
+DOMAIN = 1 + (os.getpid() + 50) % 101
+
+
+def missing() -> str:
+    """Say what the launch tests lack here, if anything."""
+    lacking = [name for name in ('rclpy', 'launch', 'launch_ros', 'launch_pytest')
+               if find_spec(name) is None or find_spec(name).origin is None]
+    if lacking:
+        return f'{", ".join(lacking)} come with a ROS 2 installation'
+    from ament_index_python.packages import get_package_prefix, PackageNotFoundError
+    try:
+        get_package_prefix(PACKAGE)
+    except PackageNotFoundError:
+        return f'{PACKAGE} is not built and sourced (colcon build; . install/setup.bash)'
+    return ''
+
+
+class ModuleWithoutLaunch(pytest.Module):
+    """Stands in for a test module that cannot run."""
+
+    def collect(self):
+        """Skip the module, with the reason."""
+        pytest.skip(missing())
+
+
+def pytest_pycollect_makemodule(module_path, parent):
+    """Skip every module of this folder where something is missing."""
+    if missing():
+        return ModuleWithoutLaunch.from_parent(parent, path=module_path)
+
+
+@pytest.fixture(scope='session', autouse=True)
+def ros_environment():
+    """Keep this process and those it starts to themselves."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv('ROS_DOMAIN_ID', str(DOMAIN))
+        environment.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+        yield
+
+
+@pytest.fixture(scope='session')
+def model_folder(tmp_path_factory) -> Path:
+    """Save a small model with random weights."""
+    from sync_perception.labels import LabelSpace
+    from sync_perception.models import build_model, hub, ModelConfig
+    branch = {'kind': 'mobile_unet', 'widths': [8, 8, 8, 8, 8]}
+    config = ModelConfig(
+        'sync', {'depth': branch, 'semantics': branch}, LabelSpace.load('driving').to_dict(),
+        input_pixels=64 * 192)
+    folder = tmp_path_factory.mktemp('model')
+    hub.save(build_model(config), folder)
+    return folder
+
+
+def included(name: str, **arguments):
+    """Return the action that includes one of the launch files with these arguments."""
+    from launch.actions import IncludeLaunchDescription
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+    return IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(LAUNCH_FILES / name)),
+        launch_arguments=[(key, str(value)) for key, value in arguments.items()])
+
+
+@pytest.fixture(scope='session')
+def include():
+    """Return the function that includes a launch file."""
+    return included
