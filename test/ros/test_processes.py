@@ -20,6 +20,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import time
 
 import pytest
 from sync_perception.ros import processes
@@ -51,6 +52,7 @@ def child(tmp_path, monkeypatch):
 def wait_for(child: ChildProcess, line: str) -> None:
     """Wait until the child has printed a line."""
     while line not in child.last_lines():
+        time.sleep(0.01)
         assert child.exit_code is None
 
 
