@@ -49,7 +49,7 @@ FILES = {
 PARAMETERS = {
     'model': ('model', str, 'Folder of the model.'),
     'device': ('device', str, 'auto, cpu, cuda or cuda:N.'),
-    'half': ('half', bool, 'Half precision on a GPU: true or false.'),
+    'half': ('half', bool, "The device's 16-bit format: true or false."),
     'max_depth': ('max_depth', float, 'Metres beyond which depth is invalid.'),
     'image_transport': ('image_transport', str, 'raw or compressed.'),
     'depth_encoding': ('depth.encoding', str, '32FC1 (metres) or 16UC1 (millimetres).'),

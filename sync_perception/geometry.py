@@ -13,7 +13,7 @@
 # limitations under the License.
 
 """
-Camera geometry: intrinsics under resize, crop and flip; backprojection, projection, warps, normals.
+Camera geometry: intrinsics under resize, crop and flip; projection both ways, warps, normals.
 
 Optical frame: z forward, x right, y down. A pixel's centre has integer coordinates, as in OpenCV,
 so the image of width W spans [-0.5, W - 0.5].

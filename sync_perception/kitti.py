@@ -30,7 +30,6 @@ import re
 import time
 
 import numpy as np
-
 from sync_perception.images import read_image
 from sync_perception.types import Frame
 

@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
-
 from sync_perception.resources import config_folder
+import yaml
 
 VOID = 255
 PIVOT = 'driving'

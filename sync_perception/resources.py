@@ -16,8 +16,8 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+import sys
 
 PACKAGE = 'sync_perception'
 

@@ -19,9 +19,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-import torch
-
 from sync_perception import geometry
+import torch
 
 K = np.array([[721.5, 0, 609.6], [0, 718.2, 172.9], [0, 0, 1]])
 SIZE = (375, 1242)
@@ -107,7 +106,8 @@ def test_normals_of_a_tilted_plane():
     assert np.isnan(normals[0]).all() and np.isnan(normals[20, 21]).all()
     valid = np.isfinite(normals).all(axis=-1)
     assert valid.sum() == 38 * 48 - 4  # the central differences around the hole
-    np.testing.assert_allclose(normals[valid], np.broadcast_to(normal, (valid.sum(), 3)), atol=1e-2)
+    expected = np.broadcast_to(normal, (valid.sum(), 3))
+    np.testing.assert_allclose(normals[valid], expected, atol=1e-2)
 
 
 def centroid(image):

@@ -20,7 +20,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-
 from sync_perception.images import read_image
 
 

@@ -22,7 +22,6 @@ from datetime import datetime, timezone
 import cv2
 import numpy as np
 import pytest
-
 from sync_perception.kitti import find_drives, KittiCalibration, KittiDrive, parse_stamp, read_scan
 
 DRIVE = '2011_09_26_drive_0001_sync'

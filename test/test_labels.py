@@ -19,7 +19,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-
 from sync_perception.labels import correspondence, LabelSpace, remap_table
 
 SIZES = {

@@ -169,7 +169,7 @@ def read_config(model: str | Path) -> ModelConfig:
     """
     Read the config of a model folder, or of a model on the Hugging Face hub.
 
-    :raises FileNotFoundError: if a local folder has no config.json.
+    :raises FileNotFoundError: if a local folder has no config.json, or the hub no such model.
     :raises ValueError: if it is not a config; an unknown key is named.
     """
     path = Path(model) / CONFIG_NAME
@@ -177,7 +177,12 @@ def read_config(model: str | Path) -> ModelConfig:
         if Path(model).exists() or str(model).startswith(('/', '.', '~')):
             raise FileNotFoundError(
                 f'{model} is no model folder: expected {CONFIG_NAME} and {WEIGHTS_NAME} in it')
-        path = Path(hf_hub_download(str(model), CONFIG_NAME))
+        try:
+            path = Path(hf_hub_download(str(model), CONFIG_NAME))
+        except (OSError, ValueError) as error:
+            raise FileNotFoundError(
+                f'{model} is neither a model folder here nor a model that the hub gives: '
+                f'{error}') from error
     try:
         description = json.loads(path.read_text())
     except json.JSONDecodeError as error:
@@ -215,6 +220,7 @@ def save(model: PerceptionModel, folder: str | Path, card: str = '') -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     save_file(tensors, folder / WEIGHTS_NAME, metadata={'format': 'pt'})
+    (folder / WEIGHTS_NAME).chmod(0o644)  # safetensors leaves it to the owner alone
     (folder / CONFIG_NAME).write_text(json.dumps(asdict(model.config), indent=2) + '\n')
     if card:
         (folder / 'README.md').write_text(card)

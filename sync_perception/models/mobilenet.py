@@ -158,7 +158,8 @@ class MobileUNet(Branch):
     """
 
     def __init__(
-            self, out_channels: int, widths: tuple[int, int, int, int, int] = (24, 48, 64, 96, 128),
+            self, out_channels: int,
+            widths: tuple[int, int, int, int, int] = (24, 48, 64, 96, 128),
             frozen_blocks: int = 0):
         super().__init__()
         self.encoder = MobileNetV2()

@@ -66,7 +66,7 @@ class PerceptionParameters:
         'device', 'auto', 'Where the network runs: auto (a GPU if there is one), cpu, cuda or '
         'cuda:N.')
     half: bool = parameter(
-        'half', False, 'Run the network in half precision; needs a GPU.')
+        'half', False, 'Run the network in the 16-bit format of the device, where it has one.')
     max_depth: float = parameter(
         'max_depth', 0.0, 'Metres beyond which depth is invalid (NaN); 0 for the range that the '
         'model was trained for.', low=0.0, high=1000.0)

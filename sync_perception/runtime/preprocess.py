@@ -44,7 +44,10 @@ def network_size(
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
-    Resize a uint8 (H, W, 3) image to (height, width), without aliasing when it shrinks.
+    Resize an image without aliasing.
+
+    :param image: uint8 (H, W, 3).
+    :param size: height and width.
     """
     height, width = size
     if image.shape[:2] == (height, width):

@@ -23,9 +23,8 @@ from typing import Any
 
 import lightning
 from lightning.pytorch.callbacks import EMAWeightAveraging
-import torch
-
 from sync_perception.models import hub
+import torch
 
 
 class ExportAverage(EMAWeightAveraging):

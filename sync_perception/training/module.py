@@ -22,15 +22,14 @@ from typing import Any
 
 from kornia import augmentation
 import lightning
-import torch
-from torch import Tensor
-
 from sync_perception.labels import correspondence, LabelSpace
 from sync_perception.models import build_model, ModelConfig
 from sync_perception.runtime.preprocess import normalise
 from sync_perception.training.losses.depth import log_l1, silog
 from sync_perception.training.losses.semantics import grouped_cross_entropy
 from sync_perception.types import DenseOutput
+import torch
+from torch import Tensor
 
 EXPERT_SPACE = 'cityscapes19'
 

@@ -20,7 +20,6 @@ from collections.abc import Sequence
 import os
 
 from lightning.pytorch.cli import LightningCLI
-
 from sync_perception.training.data.mixture import MixtureData
 from sync_perception.training.module import SynchronisedLearning
 

@@ -21,7 +21,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-
 from sync_perception.geometry import crop_intrinsics, flip_intrinsics, resize_intrinsics
 from sync_perception.training.data.sample import Sample
 
@@ -108,10 +107,11 @@ class View:
 
     def _centres(self, shape: tuple[int, int], stride: int) -> tuple[np.ndarray, np.ndarray]:
         resized = self.resized(shape)
-        return tuple(
-            np.floor((np.arange(stride // 2, extent, stride) + 0.5 + start) * old / new).astype(int)
-            for extent, start, old, new in zip(
-                self.size, (self.top, self.left), shape, resized))
+        axes = zip(self.size, (self.top, self.left), shape, resized)
+        positions = [
+            (np.arange(stride // 2, extent, stride) + 0.5 + start) * old / new
+            for extent, start, old, new in axes]
+        return tuple(np.floor(position).astype(int) for position in positions)
 
 
 def random_view(

@@ -18,9 +18,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
-
 from sync_perception.models.mobilenet import MobileNetV2, MobileUNet
+import torch
 
 
 @pytest.fixture

@@ -20,13 +20,12 @@ import json
 
 import lightning
 import pytest
-import torch
-from torch.utils.data import DataLoader
-
 from sync_perception.models import hub
 from sync_perception.training.export import ExportAverage
 from sync_perception.training.module import SynchronisedLearning, warm_cosine
 from sync_perception.types import DenseOutput
+import torch
+from torch.utils.data import DataLoader
 
 TINY = {'kind': 'mobile_unet', 'widths': [8, 8, 8, 8, 8]}
 

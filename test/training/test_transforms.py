@@ -19,7 +19,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-
 from sync_perception.geometry import pixel_rays, project
 from sync_perception.training.data.sample import Sample
 from sync_perception.training.transforms import random_view, training_arrays, View

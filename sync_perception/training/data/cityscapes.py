@@ -26,10 +26,13 @@ import json
 from pathlib import Path
 
 import numpy as np
-
 from sync_perception.images import read_image
 from sync_perception.training.data.files import (
-    identity_table, images_by_stem, read_gray, read_labels)
+    identity_table,
+    images_by_stem,
+    read_gray,
+    read_labels,
+)
 from sync_perception.training.data.sample import DenseDataset, Sample
 
 EVALUATED_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)

@@ -22,7 +22,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-
 from sync_perception.images import decode, IMAGE_SUFFIXES
 
 VOID = 255

@@ -24,7 +24,11 @@ from __future__ import annotations
 
 from sync_perception.images import read_image
 from sync_perception.training.data.files import (
-    identity_table, images_by_stem, read_expert_labels, read_labels)
+    identity_table,
+    images_by_stem,
+    read_expert_labels,
+    read_labels,
+)
 from sync_perception.training.data.sample import DenseDataset, Sample
 
 LABELS = identity_table(7)

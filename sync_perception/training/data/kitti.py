@@ -25,7 +25,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-
 from sync_perception.kitti import find_drives, KittiDrive, read_scan
 from sync_perception.training.data.files import read_confidence, read_depth, read_expert_labels
 from sync_perception.training.data.sample import DenseDataset, Sample

@@ -26,7 +26,12 @@ import re
 
 from sync_perception.images import read_image
 from sync_perception.training.data.files import (
-    images_by_stem, read_confidence, read_depth, read_expert_labels, read_intrinsics)
+    images_by_stem,
+    read_confidence,
+    read_depth,
+    read_expert_labels,
+    read_intrinsics,
+)
 from sync_perception.training.data.sample import DenseDataset, Sample
 
 UNITS_PER_METRE = 256

@@ -23,11 +23,10 @@ from typing import Any
 
 import lightning
 import numpy as np
-from torch.utils.data import DataLoader, Dataset
-
 from sync_perception.training.data import DATASETS
 from sync_perception.training.data.sample import DenseDataset, Sample
 from sync_perception.training.transforms import random_view, training_arrays
+from torch.utils.data import DataLoader, Dataset
 
 
 @dataclass

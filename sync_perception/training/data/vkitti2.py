@@ -29,7 +29,6 @@ import re
 
 import cv2
 import numpy as np
-
 from sync_perception.images import decode, read_image
 from sync_perception.labels import LabelSpace
 from sync_perception.training.data.files import images_by_stem, read_depth, VOID

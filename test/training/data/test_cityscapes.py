@@ -21,7 +21,6 @@ import json
 
 import numpy as np
 import pytest
-
 from sync_perception.training.data.cityscapes import Cityscapes, TRAIN_IDS
 
 STEM = 'aachen_000001_000019'

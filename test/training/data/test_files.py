@@ -19,10 +19,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from sync_perception.training.data.files import (
-    identity_table, images_by_stem, read_confidence, read_depth, read_expert_labels, read_gray,
-    read_intrinsics, read_labels)
+    identity_table,
+    images_by_stem,
+    read_confidence,
+    read_depth,
+    read_expert_labels,
+    read_gray,
+    read_intrinsics,
+    read_labels,
+)
 
 SIZE = (3, 4)
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from sync_perception.labels import correspondence, LabelSpace
 from sync_perception.training.data.idd_lite import IddLite
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-
 from sync_perception.kitti import KittiDrive, read_scan
 from sync_perception.training.data.files import read_depth
 from sync_perception.training.data.kitti import KittiRaw, lidar_depth

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from sync_perception.training.data.kitti_depth import KittiDepthSelection
 
 HELD_OUT = ['000031', '000038', '000114', '000134', '007347']

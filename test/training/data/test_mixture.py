@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from sync_perception.training.data.mixture import Mixture, MixtureData, Source
 
 

@@ -19,9 +19,8 @@ from __future__ import annotations
 import math
 
 import pytest
-import torch
-
 from sync_perception.training.losses.depth import log_l1, silog
+import torch
 
 E = math.e
 

@@ -19,10 +19,9 @@ from __future__ import annotations
 import math
 
 import pytest
+from sync_perception.training.losses.semantics import grouped_cross_entropy
 import torch
 from torch.nn import functional
-
-from sync_perception.training.losses.semantics import grouped_cross_entropy
 
 
 def random_case(groups):
