@@ -31,3 +31,19 @@ def data_root() -> Path:
     if not DATA.is_dir():
         pytest.skip(f'no real recordings at {DATA} (set SYNC_PERCEPTION_DATA)')
     return DATA
+
+
+@pytest.fixture(scope='session')
+def small_model(tmp_path_factory) -> Path:
+    """Save a small synchronised model with random weights, and return its folder."""
+    from sync_perception.labels import LabelSpace
+    from sync_perception.models import build_model, hub, ModelConfig
+    import torch
+    torch.manual_seed(0)
+    branch = {'kind': 'mobile_unet', 'widths': [8, 8, 8, 8, 8]}
+    config = ModelConfig(
+        'sync', {'depth': branch, 'semantics': branch}, LabelSpace.load('driving').to_dict(),
+        input_pixels=64 * 96)
+    folder = tmp_path_factory.mktemp('model')
+    hub.save(build_model(config), folder)
+    return folder

@@ -66,20 +66,6 @@ def ros_environment():
         yield
 
 
-@pytest.fixture(scope='session')
-def model_folder(tmp_path_factory) -> Path:
-    """Save a small model with random weights."""
-    from sync_perception.labels import LabelSpace
-    from sync_perception.models import build_model, hub, ModelConfig
-    branch = {'kind': 'mobile_unet', 'widths': [8, 8, 8, 8, 8]}
-    config = ModelConfig(
-        'sync', {'depth': branch, 'semantics': branch}, LabelSpace.load('driving').to_dict(),
-        input_pixels=64 * 192)
-    folder = tmp_path_factory.mktemp('model')
-    hub.save(build_model(config), folder)
-    return folder
-
-
 def included(name: str, **arguments):
     """Return the action that includes one of the launch files with these arguments."""
     from launch.actions import IncludeLaunchDescription

@@ -30,9 +30,9 @@ PATIENCE = 240.0
 
 
 @pytest.fixture(scope='module')
-def camera(include, model_folder):
+def camera(include, small_model):
     """Return the launch file, with its outputs under /left."""
-    return include('camera.launch.py', model=model_folder, device='cpu', namespace='left',
+    return include('camera.launch.py', model=small_model, device='cpu', namespace='left',
                    image_topic='/cam/image_rect', points_stride=4)
 
 

@@ -28,7 +28,7 @@ DRIVE = Path('kitti', '2011_09_26', '2011_09_26_drive_0000_sync')
 
 
 @pytest.mark.timeout(300)
-def test_a_drive_is_played_to_its_end(include, model_folder, data_root):
+def test_a_drive_is_played_to_its_end(include, small_model, data_root):
     output: list[str] = []
     ends: dict[str, int] = {}
 
@@ -42,7 +42,7 @@ def test_a_drive_is_played_to_its_end(include, model_folder, data_root):
             on_stdout=lambda event: output.append(event.text.decode()),
             on_stderr=lambda event: output.append(event.text.decode()))),
         include('kitti_replay.launch.py', drive=data_root / DRIVE, count=3, rate=5.0,
-                lockstep='true', model=model_folder, device='cpu')]))
+                lockstep='true', model=small_model, device='cpu')]))
     assert service.run() == 0
     assert ends == {'replay_node': 0, 'perception_node': 0}
     text = ''.join(output)

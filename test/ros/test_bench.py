@@ -21,29 +21,13 @@ import json
 
 import numpy as np
 import pytest
-from sync_perception.labels import LabelSpace
-from sync_perception.models import build_model, hub, ModelConfig
 from sync_perception.ros import bench
 from sync_perception.runtime.bench import drawn_street, runtime_stages, Work
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.types import Frame
-import torch
 
 
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory):
-    """Save a small model."""
-    torch.manual_seed(0)
-    branch = {'kind': 'mobile_unet', 'widths': [8, 8, 8, 8, 8]}
-    config = ModelConfig(
-        'sync', {'depth': branch, 'semantics': branch}, LabelSpace.load('driving').to_dict(),
-        input_pixels=64 * 96)
-    path = tmp_path_factory.mktemp('model')
-    hub.save(build_model(config), path)
-    return path
-
-
-def test_without_messages_the_rest_is_measured(folder, tmp_path, monkeypatch, capsys):
+def test_without_messages_the_rest_is_measured(small_model, tmp_path, monkeypatch, capsys):
     real = builtins.__import__
 
     def without_ros(name, *arguments, **keywords):
@@ -53,18 +37,18 @@ def test_without_messages_the_rest_is_measured(folder, tmp_path, monkeypatch, ca
 
     monkeypatch.setattr(builtins, '__import__', without_ros)
     report = bench.bench(
-        tmp_path / 'report.json', folder, 'cpu', frames=1, width=90, height=60)
+        tmp_path / 'report.json', small_model, 'cpu', frames=1, width=90, height=60)
     assert json.loads((tmp_path / 'report.json').read_text()) == report
     assert 'network' in report['milliseconds']
     assert 'message -> frame' not in report['milliseconds']
     assert 'left out' in report['messages'] and 'left out' in capsys.readouterr().out
 
 
-def test_message_stages_carry_the_frame_through(folder):
+def test_message_stages_carry_the_frame_through(small_model):
     pytest.importorskip('sensor_msgs')
     K = np.array([[50.0, 0, 45], [0, 50.0, 30], [0, 0, 1]])
     frame = Frame(drawn_street((60, 90)), K, frame_id='camera')
-    predictor = Predictor(folder, 'cpu')
+    predictor = Predictor(small_model, 'cpu')
     stages = [
         *bench.message_in(frame), *runtime_stages(predictor),
         *bench.messages_out(frame, predictor)]

@@ -31,7 +31,6 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from sync_perception.labels import LabelSpace
-from sync_perception.models import build_model, hub, ModelConfig
 from sync_perception.resources import default_model_folder
 from sync_perception.ros.conversions import stamp_nanoseconds
 from sync_perception.ros.processes import ChildProcess
@@ -171,16 +170,9 @@ def has_default_model() -> bool:
 
 
 @pytest.fixture(scope='module')
-def model(tmp_path_factory) -> Path:
+def model(small_model) -> Path:
     """Return the default model's folder, or where there is none an untrained one's."""
-    if has_default_model():
-        return default_model_folder()
-    branch = {'kind': 'mobile_unet', 'widths': [8, 8, 8, 8, 8]}
-    config = ModelConfig(
-        'sync', {'depth': branch, 'semantics': branch}, SPACE.to_dict(), input_pixels=64 * 192)
-    folder = tmp_path_factory.mktemp('untrained')
-    hub.save(build_model(config), folder)
-    return folder
+    return default_model_folder() if has_default_model() else small_model
 
 
 @pytest.fixture(scope='module')

@@ -22,24 +22,9 @@ import time
 import numpy as np
 import pytest
 from rich.console import Console
-from sync_perception.labels import LabelSpace
-from sync_perception.models import build_model, hub, ModelConfig
 from sync_perception.runtime import bench
 from sync_perception.runtime.bench import AROUND, measure, NETWORK, summarize, WHOLE, Work
 import torch
-
-
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory):
-    """Save a small model."""
-    torch.manual_seed(0)
-    branch = {'kind': 'mobile_unet', 'widths': [8, 8, 8, 8, 8]}
-    config = ModelConfig(
-        'sync', {'depth': branch, 'semantics': branch}, LabelSpace.load('driving').to_dict(),
-        input_pixels=64 * 96)
-    path = tmp_path_factory.mktemp('model')
-    hub.save(build_model(config), path)
-    return path
 
 
 def test_the_whole_is_the_sum_and_what_is_beside_it_does_not_count():
@@ -72,8 +57,8 @@ def test_percentiles():
     assert marks['min'] == 1.0 and marks['mean'] == 51.0
 
 
-def test_report(folder, tmp_path):
-    report = bench.bench_runtime(folder, 'cpu', frames=2, size=(60, 90))
+def test_report(small_model, tmp_path):
+    report = bench.bench_runtime(small_model, 'cpu', frames=2, size=(60, 90))
     path = tmp_path / 'deep' / 'report.json'
     bench.write_report(report, path)
     assert json.loads(path.read_text()) == report
@@ -95,6 +80,6 @@ def test_the_drawn_street_is_the_same_each_time():
 
 
 @pytest.mark.parametrize('frames, size', [(0, (5, 5)), (1, (0, 5))])
-def test_refuses_nothing_to_measure(folder, frames, size):
+def test_refuses_nothing_to_measure(small_model, frames, size):
     with pytest.raises(ValueError, match='at least 1'):
-        bench.bench_runtime(folder, frames=frames, size=size)
+        bench.bench_runtime(small_model, frames=frames, size=size)

@@ -22,7 +22,6 @@ import cv2
 import numpy as np
 import pytest
 from sync_perception.labels import LabelSpace
-from sync_perception.models import build_model, hub, ModelConfig
 from sync_perception.runtime.pointcloud import POINT
 from sync_perception.runtime.predict import (
     encode_depth,
@@ -33,7 +32,6 @@ from sync_perception.runtime.predict import (
     unique_names,
     write_ply,
 )
-import torch
 
 CALIBRATION = """
 image_width: 96
@@ -43,19 +41,6 @@ camera_matrix: {rows: 3, cols: 3, data: [80.0, 0, 47.0, 0, 81.0, 31.0, 0, 0, 1]}
 distortion_model: plumb_bob
 distortion_coefficients: {rows: 1, cols: 5, data: [0, 0, 0, 0, 0]}
 """
-
-
-@pytest.fixture(scope='module')
-def model(tmp_path_factory):
-    """Save a small model."""
-    torch.manual_seed(0)
-    branch = {'kind': 'mobile_unet', 'widths': [8, 8, 8, 8, 8]}
-    config = ModelConfig(
-        'sync', {'depth': branch, 'semantics': branch}, LabelSpace.load('driving').to_dict(),
-        input_pixels=64 * 96)
-    path = tmp_path_factory.mktemp('model')
-    hub.save(build_model(config), path)
-    return path
 
 
 @pytest.fixture
@@ -71,12 +56,12 @@ def pictures(tmp_path):
     return tmp_path
 
 
-def test_writes_everything_for_every_image(model, pictures):
+def test_writes_everything_for_every_image(small_model, pictures):
     lines: list[str] = []
     out = pictures / 'out'
     summary = predict_files(
-        [pictures / 'a' / 'view.png', pictures / 'b'], out, model, 'cpu', fx=80.0, cloud=True,
-        report=lines.append)
+        [pictures / 'a' / 'view.png', pictures / 'b'], out, small_model, 'cpu', fx=80.0,
+        cloud=True, report=lines.append)
     assert json.loads((out / 'summary.json').read_text()) == summary
     assert [entry['image'] for entry in summary['failed']] == [str(pictures / 'b' / 'broken.png')]
     assert any('broken.png' in line for line in lines)
@@ -94,10 +79,10 @@ def test_writes_everything_for_every_image(model, pictures):
     assert not summary['intrinsics_assumed'] and not any('guess' in line for line in lines)
 
 
-def test_warns_when_the_camera_is_unknown(model, pictures):
+def test_warns_when_the_camera_is_unknown(small_model, pictures):
     lines: list[str] = []
     summary = predict_files(
-        [pictures / 'a' / 'view.png'], pictures / 'out', model, 'cpu', report=lines.append)
+        [pictures / 'a' / 'view.png'], pictures / 'out', small_model, 'cpu', report=lines.append)
     assert summary['intrinsics_assumed'] and 'guess' in lines[0]
 
 
