@@ -61,6 +61,9 @@ class ExportAverage(EMAWeightAveraging):
         """Write the folder, with the training's record in its config."""
         now = datetime.datetime.now(datetime.timezone.utc)
         data = trainer.datamodule
+        focals = [focal for source in data.sources for focal in source.focal or ()]
+        if focals:
+            model.config.focal_range = [min(focals), max(focals)]
         model.config.record = {
             'steps': trainer.global_step,
             'batch_size': data.batch_size,
