@@ -4,6 +4,7 @@
 #   benchmarks/default_model.sh [MODEL_FOLDER [NAME]]
 set -euo pipefail
 cd "$(dirname "$0")/.."
+PATH=$PWD/.venv/bin:$PATH
 model=${1:-sync_perception/weights}
 results=benchmarks/results/${2:-default_model}
 data=${SYNC_PERCEPTION_DATA:-../shared/data}

@@ -30,7 +30,8 @@ class CameraInfoCache:
     Remembers the latest calibrations of a camera; may be used from several threads.
 
     An image's own calibration has its stamp. Where that one is missing (it was lost, or comes
-    late, or the camera publishes it seldom), the latest one of the same frame stands in for it.
+    late, or the camera publishes it seldom), the latest one of the same frame stands in for it:
+    never another camera's, whose focal length would silently scale every metre.
 
     :param capacity: how many are remembered.
     """
@@ -38,16 +39,16 @@ class CameraInfoCache:
     def __init__(self, capacity: int = 60):
         self.capacity = capacity
         self.lock = Lock()
-        self.by_stamp: OrderedDict[int, CameraInfo] = OrderedDict()
+        self.remembered: OrderedDict[tuple[int, str], CameraInfo] = OrderedDict()
 
     def add(self, camera_info: CameraInfo) -> None:
         """Remember a calibration; the one that came first is forgotten when there is no room."""
-        stamp = stamp_nanoseconds(camera_info.header)
+        key = stamp_nanoseconds(camera_info.header), camera_info.header.frame_id
         with self.lock:
-            self.by_stamp[stamp] = camera_info
-            self.by_stamp.move_to_end(stamp)
-            while len(self.by_stamp) > self.capacity:
-                self.by_stamp.popitem(last=False)
+            self.remembered[key] = camera_info
+            self.remembered.move_to_end(key)
+            while len(self.remembered) > self.capacity:
+                self.remembered.popitem(last=False)
 
     def find(self, header: Header, size: tuple[int, int] | None = None) -> CameraInfo | None:
         """
@@ -55,13 +56,15 @@ class CameraInfoCache:
 
         :param header: the image's header.
         :param size: the image's height and width, where they are known without decoding it.
-        :return: the one of the same stamp; otherwise the latest of the same frame and size;
-            otherwise the latest at all, whose mismatch the conversion then states; None if there
-            is none.
+        :return: the one of the same stamp, preferably of the same frame; otherwise the latest of
+            the same frame, preferably of the same size (the conversion states a size that does
+            not fit); None if there is none.
         """
+        stamp = stamp_nanoseconds(header)
         with self.lock:
-            exact = self.by_stamp.get(stamp_nanoseconds(header))
-            latest = [exact] if exact else list(reversed(self.by_stamp.values()))
-        same_frame = [info for info in latest if info.header.frame_id == header.frame_id]
+            latest = [(key[0], info) for key, info in reversed(self.remembered.items())]
+        same_frame = [info for _, info in latest if info.header.frame_id == header.frame_id]
         same_size = [info for info in same_frame if size in (None, (info.height, info.width))]
-        return next(iter([*same_size, *same_frame, *latest]), None)
+        same_stamp = [info for time, info in latest if time == stamp]
+        own = [info for info in same_stamp if info.header.frame_id == header.frame_id]
+        return next(iter([*own, *same_stamp, *same_size, *same_frame]), None)

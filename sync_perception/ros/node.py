@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import time
 from typing import Any
 
+from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
@@ -77,6 +78,8 @@ class PerceptionNode(LifecycleNode):
     def __init__(self, *, load_predictor: Callable[[PerceptionParameters], Any] = load_predictor,
                  **node_arguments: Any):
         super().__init__('perception', **node_arguments)
+        self._change_state = self._service_change_state.callback
+        self._service_change_state.callback = self._change_state_or_refuse
         self.load_predictor = load_predictor
         self.parameters = ParameterServer(self, PerceptionParameters)
         for name in self.parameters.unknown:
@@ -152,6 +155,19 @@ class PerceptionNode(LifecycleNode):
         """Stop the worker and give back the model and all topics."""
         self._stop_listening()
         self._release()
+
+    def _change_state_or_refuse(
+            self, request: ChangeState.Request, response: ChangeState.Response
+            ) -> ChangeState.Response:
+        """Answer a transition that the present state does not have, which ends rclpy's executor."""
+        try:
+            return self._change_state(request, response)
+        except RuntimeError as error:  # rclpy's RCLError
+            transition = request.transition
+            self.get_logger().error(
+                f'refused the transition {transition.label or transition.id}: {error}')
+            response.success = False
+            return response
 
     def _create_publishers(self) -> None:
         for output in OUTPUTS:
@@ -234,8 +250,9 @@ class PerceptionNode(LifecycleNode):
         size = (image.height, image.width) if isinstance(image, Image) else None
         camera_info = self.camera_infos.find(image.header, size)
         if camera_info is None:
-            self._log_seldom('no camera_info', 'got an image, waiting for a camera_info on '
-                             f'{self.inputs[0].topic_name}')
+            self._log_seldom(
+                'no camera_info', f'got an image of frame {image.header.frame_id!r}, waiting for '
+                f'its camera_info on {self.inputs[0].topic_name}')
             return False
         self._publish(image, camera_info, wanted)
         self.counters.published += 1

@@ -21,7 +21,7 @@ Each call gives a new profile, because rclpy writes the overrides into the profi
 
 from __future__ import annotations
 
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 
@@ -48,5 +48,11 @@ def latched() -> QoSProfile:
 
 
 def overridable() -> QoSOverridingOptions:
-    """Let users set history, depth and reliability of a topic by parameters."""
-    return QoSOverridingOptions.with_default_policies()
+    """
+    Let users set a topic's history, depth, reliability and durability by parameters.
+
+    Durability, for cameras that publish a latched camera_info only once.
+    """
+    return QoSOverridingOptions([
+        QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY,
+        QoSPolicyKind.DURABILITY])

@@ -24,6 +24,7 @@ from kornia import augmentation
 import lightning
 from sync_perception.labels import correspondence, LabelSpace
 from sync_perception.models import build_model, ModelConfig
+from sync_perception.models.mobilenet import MobileUNet
 from sync_perception.runtime.preprocess import normalise
 from sync_perception.training.losses.depth import log_l1, silog
 from sync_perception.training.losses.semantics import grouped_cross_entropy
@@ -89,8 +90,12 @@ class SynchronisedLearning(lightning.LightningModule):
         """Start both encoders from ImageNet, where asked for."""
         if self.hparams.imagenet_weights and self.trainer.ckpt_path is None:
             weights = os.path.expandvars(self.hparams.imagenet_weights)
-            self.model.network.depth.encoder.load_folded(weights)
-            self.model.network.semantics.encoder.load_folded(weights)
+            for branch in (self.model.network.depth, self.model.network.semantics):
+                if not isinstance(branch, MobileUNet):
+                    raise ValueError(
+                        'imagenet_weights are for branches of kind mobile_unet, got '
+                        f'{self.hparams.arguments}')
+                branch.encoder.load_folded(weights)
         self.model.to(memory_format=torch.channels_last)
 
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:

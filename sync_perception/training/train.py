@@ -18,13 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import os
+from pathlib import Path
 
 from lightning.pytorch.cli import LightningCLI
 from sync_perception.training.data.mixture import MixtureData
 from sync_perception.training.module import SynchronisedLearning
 
 DATA_VARIABLE = 'SYNC_PERCEPTION_DATA'
-DEFAULT_DATA = '../shared/data'
 
 
 def train(arguments: Sequence[str]) -> LightningCLI:
@@ -33,8 +33,13 @@ def train(arguments: Sequence[str]) -> LightningCLI:
 
     :param arguments: as for LightningCLI's `fit`: --config FILE, --trainer.max_steps N, ...
     :return: the finished command line, with its trainer and model.
+    :raises ValueError: if the recipe needs the data's folder and the environment does not say it.
     """
-    os.environ.setdefault(DATA_VARIABLE, DEFAULT_DATA)
+    recipes = [Path(argument) for argument in arguments if argument.endswith(('.yaml', '.yml'))]
+    if DATA_VARIABLE not in os.environ and any(
+            DATA_VARIABLE in recipe.read_text() for recipe in recipes if recipe.is_file()):
+        raise ValueError(
+            f'the recipe finds its data in {DATA_VARIABLE}: set it to the folder that holds them')
     return LightningCLI(
         SynchronisedLearning, MixtureData, args=['fit', *arguments],
         seed_everything_default=0, save_config_kwargs={'overwrite': True})

@@ -70,7 +70,10 @@ class View:
 
     def nearest(self, image: np.ndarray, stride: int, void: Any) -> np.ndarray:
         """
-        Cut the window out of an (H, W) map by nearest neighbour, at every stride-th pixel.
+        Cut the window out of an (H, W) map by nearest neighbour, in the middle of each cell.
+
+        A cell is stride x stride pixels of the window: what one pixel of a network's map, resized
+        to the window, stands for.
 
         :return: (h / stride, w / stride); `void` outside of the recording.
         """
@@ -109,7 +112,7 @@ class View:
         resized = self.resized(shape)
         axes = zip(self.size, (self.top, self.left), shape, resized)
         positions = [
-            (np.arange(stride // 2, extent, stride) + 0.5 + start) * old / new
+            (np.arange(0, extent, stride) + stride / 2 + start) * old / new
             for extent, start, old, new in axes]
         return tuple(np.floor(position).astype(int) for position in positions)
 
@@ -133,7 +136,7 @@ def training_arrays(sample: Sample, view: View, stride: int) -> dict[str, Any]:
     """
     Cut a view out of a sample.
 
-    :param stride: targets are given at every stride-th pixel of the window.
+    :param stride: targets are given for cells of stride x stride pixels of the window.
     :return: image uint8 (h, w, 3); focal (pixels of the window, NaN if unknown); depth float32
         (h', w') metres, NaN where unknown or without end; labels, expert_labels uint8 (h', w');
         expert_confidence float32 (h', w'), with h' = h / stride.

@@ -65,15 +65,28 @@ def test_without_a_size_the_latest_of_the_same_frame_stands_in():
 def test_one_that_does_not_fit_is_found_so_that_its_mismatch_can_be_stated():
     wide = info(4, width=128)
     assert cache_of(wide).find(header(9), (32, 64)) is wide
-    right = info(4, 'right')
-    assert cache_of(right).find(header(9), (32, 64)) is right
+
+
+def test_another_cameras_does_not_stand_in():
+    assert cache_of(info(4, 'right')).find(header(9), (32, 64)) is None
+
+
+def test_of_two_cameras_that_share_a_stamp_each_gets_its_own():
+    left, right = info(4, 'left'), info(4, 'right')
+    cache = cache_of(left, right)
+    assert cache.find(header(4, 'left')) is left and cache.find(header(4, 'right')) is right
+
+
+def test_the_same_stamp_is_trusted_where_a_driver_names_the_frames_unalike():
+    only = info(4, 'camera_optical')
+    assert cache_of(only).find(header(4, 'camera')) is only
 
 
 def test_the_first_to_come_is_forgotten_when_there_is_no_room():
     cache = cache_of(*(info(stamp, width=stamp) for stamp in range(1, 6)), capacity=3)
-    assert [each.width for each in cache.by_stamp.values()] == [3, 4, 5]
+    assert [each.width for each in cache.remembered.values()] == [3, 4, 5]
 
 
 def test_a_stamp_that_comes_again_is_the_latest():
     cache = cache_of(info(1), info(2), info(1, width=99), capacity=3)
-    assert [each.width for each in cache.by_stamp.values()] == [64, 99]
+    assert [each.width for each in cache.remembered.values()] == [64, 99]

@@ -271,7 +271,7 @@ def test_the_newest_frame_wins_and_every_drop_is_counted(bench):
     bench.start(listen=('depth',))
     bench.predictor.go.clear()
     bench.send_info(1)
-    bench.wait(lambda: bench.node.camera_infos.by_stamp)
+    bench.wait(lambda: bench.node.camera_infos.remembered)
     bench.send_image(1)
     assert bench.predictor.busy.wait(PATIENCE)
     for stamp in (2, 3, 4):
@@ -298,7 +298,7 @@ def test_the_first_image_waits_for_its_camera_info(bench):
 def test_malformed_input_is_refused_counted_and_survived(bench):
     bench.start(listen=('depth',))
     bench.send_info(1)
-    bench.wait(lambda: bench.node.camera_infos.by_stamp)
+    bench.wait(lambda: bench.node.camera_infos.remembered)
     refused = bench.node.counters.refused
     bench.send_image(2, step=1)
     bench.wait(lambda: refused['step'] == 1)
@@ -404,13 +404,20 @@ def test_the_lifecycle_goes_all_the_way_round(bench):
     assert bench.state() == State.PRIMARY_STATE_FINALIZED
 
 
+@pytest.mark.parametrize('number', [Transition.TRANSITION_CONFIGURE, 99])
+def test_a_transition_that_is_not_there_is_refused_and_survived(bench, number):
+    bench.start()
+    assert not bench.transition(number)
+    assert bench.state() == State.PRIMARY_STATE_ACTIVE
+
+
 def test_frames_come_again_after_deactivation(bench):
     bench.start(listen=('depth',))
     for stamp in (1, 2):
         bench.wait(bench.image_publisher.get_subscription_count)
         bench.wait(bench.info_publisher.get_subscription_count)
         bench.send_info(stamp)
-        bench.wait(lambda: bench.node.camera_infos.by_stamp)
+        bench.wait(lambda: bench.node.camera_infos.remembered)
         bench.send_image(stamp)
         bench.wait(lambda stamp=stamp: len(bench.received['depth']) == stamp)
         assert bench.transition(Transition.TRANSITION_DEACTIVATE)
