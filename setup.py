@@ -66,6 +66,7 @@ setup(
         'ros': [
             'ros-rclpy[fastrtps]',
             'ros-lifecycle-msgs',
+            'ros-rcl-interfaces',
             'ros-rosgraph-msgs',
             'ros-sensor-msgs',
             'ros-std-msgs',
@@ -94,7 +95,9 @@ setup(
             'ros-ament-flake8',
             'ros-ament-lint',
             'ros-ament-pep257',
+            'rosbags-image',
             'ruff',
+            'transformers',
         ],
     },
     entry_points={
