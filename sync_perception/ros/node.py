@@ -159,7 +159,7 @@ class PerceptionNode(LifecycleNode):
     def _change_state_or_refuse(
             self, request: ChangeState.Request, response: ChangeState.Response
             ) -> ChangeState.Response:
-        """Answer a transition that the present state does not have, which ends rclpy's executor."""
+        """Refuse a transition that the present state lacks: in rclpy it ends the executor."""
         try:
             return self._change_state(request, response)
         except RuntimeError as error:  # rclpy's RCLError

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 import os
 from pathlib import Path
+import warnings
 
 from lightning.pytorch.cli import LightningCLI
 from sync_perception.training.data.mixture import MixtureData
@@ -40,6 +41,8 @@ def train(arguments: Sequence[str]) -> LightningCLI:
             DATA_VARIABLE in recipe.read_text() for recipe in recipes if recipe.is_file()):
         raise ValueError(
             f'the recipe finds its data in {DATA_VARIABLE}: set it to the folder that holds them')
+    # the arguments come from this package's own command, not around it
+    warnings.filterwarnings('ignore', message="LightningCLI's args parameter")
     return LightningCLI(
         SynchronisedLearning, MixtureData, args=['fit', *arguments],
         seed_everything_default=0, save_config_kwargs={'overwrite': True})

@@ -1,0 +1,45 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The command `train`: the shipped recipe is understood, mistakes are named."""
+
+from __future__ import annotations
+
+import pytest
+from sync_perception.resources import config_folder
+from sync_perception.training.train import DATA_VARIABLE, train
+
+RECIPE = str(config_folder() / 'train' / 'driving_small.yaml')
+
+
+def test_the_shipped_recipe_is_understood(monkeypatch, capsys):
+    monkeypatch.setenv(DATA_VARIABLE, 'somewhere')
+    with pytest.raises(SystemExit) as end:
+        train(['--config', RECIPE, '--print_config'])
+    assert end.value.code == 0
+    assert 'kind: mobile_unet' in capsys.readouterr().out
+
+
+def test_an_unknown_key_is_refused_by_name(monkeypatch, capsys):
+    monkeypatch.setenv(DATA_VARIABLE, 'somewhere')
+    with pytest.raises(SystemExit) as end:
+        train(['--config', RECIPE, '--model.learning_rat', '1'])
+    assert end.value.code == 2
+    assert 'learning_rat' in capsys.readouterr().err
+
+
+def test_without_the_datas_folder_it_says_what_to_set(monkeypatch):
+    monkeypatch.delenv(DATA_VARIABLE, raising=False)
+    with pytest.raises(ValueError, match=DATA_VARIABLE):
+        train(['--config', RECIPE])
