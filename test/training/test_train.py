@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from sync_perception.resources import config_folder
 from sync_perception.training.train import DATA_VARIABLE, train
@@ -31,12 +33,14 @@ def test_the_shipped_recipe_is_understood(monkeypatch, capsys):
     assert 'kind: mobile_unet' in capsys.readouterr().out
 
 
-def test_an_unknown_key_is_refused_by_name(monkeypatch, capsys):
+def test_an_unknown_key_is_refused_by_name(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv(DATA_VARIABLE, 'somewhere')
+    recipe = tmp_path / 'recipe.yaml'
+    recipe.write_text(Path(RECIPE).read_text().replace('learning_rate:', 'learning_speed:'))
     with pytest.raises(SystemExit) as end:
-        train(['--config', RECIPE, '--model.learning_rat', '1'])
+        train(['--config', str(recipe)])
     assert end.value.code == 2
-    assert 'learning_rat' in capsys.readouterr().err
+    assert 'learning_speed' in capsys.readouterr().err
 
 
 def test_without_the_datas_folder_it_says_what_to_set(monkeypatch):
