@@ -175,7 +175,7 @@ class SynchronisedLearning(lightning.LightningModule):
                 self.log(f'coupling/{direction}/{level}', norm)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW with a lower rate for the encoders, warmed up, then annealed by a cosine."""
+        """Return AdamW, slower for the encoders, with warm-up and cosine annealing."""
         encoders, rest = [], []
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:

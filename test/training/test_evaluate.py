@@ -284,7 +284,7 @@ def test_evaluate_a_folder_of_depth(tmp_path):
 
 
 def test_garg_crop_is_for_kitti_alone(tmp_path):
-    """DDAD's frames of the depth selection are scored whole."""
+    """Score the frames of DDAD in the depth selection whole."""
     write_selection(tmp_path, {'ddad_a': 16.0, 'kitti_b': 25.0})
     samples = DATASETS['kitti_depth'](tmp_path)
     assert [kitti_crop(samples, sample) for sample in samples] == [None, garg_crop((64, 64))]

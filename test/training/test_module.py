@@ -105,6 +105,7 @@ def test_training_lowers_the_loss_wakes_the_couplings_and_exports(module, tmp_pa
     losses = []
 
     class Watch(lightning.Callback):
+
         def on_train_batch_end(self, trainer, pl_module, outputs, *_):
             losses.append(outputs['loss'].item())
 

@@ -71,7 +71,7 @@ class Source:
                 f'source {self.dataset}: {sample.id} has no intrinsics, give a scale, not a focal')
         return self.focal[0] / sample.K[0, 0], self.focal[1] / sample.K[0, 0]
 
-    def open(self) -> DenseDataset:
+    def load(self) -> DenseDataset:
         """
         List the data set's files.
 
@@ -101,7 +101,7 @@ class Mixture(Dataset):
             self, sources: list[Source], length: int, crop: tuple[int, int], stride: int,
             seed: int = 0):
         self.sources = sources
-        self.datasets = [source.open() for source in sources]
+        self.datasets = [source.load() for source in sources]
         self.crop, self.stride, self.seed = crop, stride, seed
         shares = np.array([source.share for source in sources], float)
         rng = np.random.default_rng((seed, 0))

@@ -40,7 +40,7 @@ class Sample:
     :param normals: float32 (H, W, 3), unit normals in the optical frame, NaN where unknown.
     """
 
-    id: str
+    id: str  # noqa: A003
     image: np.ndarray
     K: np.ndarray | None = None
     depth: np.ndarray | None = None

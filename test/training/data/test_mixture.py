@@ -66,7 +66,7 @@ def test_bad_sources_are_refused(data_root):
     with pytest.raises(ValueError, match='either scale or focal'):
         Source('camvid', 'x', share=1)
     with pytest.raises(ValueError, match="no data set 'camvit'"):
-        Source('camvit', 'x', share=1, scale=(1, 1)).open()
+        Source('camvit', 'x', share=1, scale=(1, 1)).load()
     mixture = Mixture(
         [Source('camvid', str(data_root / 'camvid'), share=1, focal=(300, 400))], 1, (64, 96), 2)
     with pytest.raises(ValueError, match='no intrinsics'):

@@ -69,7 +69,7 @@ class Synthetic(DenseDataset):
 
     @property
     def ids(self) -> list[str]:
-        """The samples' names, in order."""
+        """Return the samples' names, in order."""
         return self.list_ids()
 
     def __len__(self) -> int:

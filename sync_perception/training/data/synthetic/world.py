@@ -125,7 +125,7 @@ class StreetWorld:
 
     def track_ids(self) -> np.ndarray:
         """
-        Number persons and vehicles consecutively: a table from `instances` to 1 and up.
+        Make the table that numbers persons and vehicles, from `instances` to 1 and up.
 
         :return: uint8, or uint16 in a world of more than 255; 0 for 0 and for what is no thing.
         """
