@@ -13,10 +13,15 @@
 # limitations under the License.
 
 
-"""The demo's choices and what it says when something fails; the drive itself is a launch test."""
+"""The demo's choices, what it says when something fails, and one short drive."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
+import cv2
 import pytest
 from rclpy.utilities import remove_ros_args
 from sync_perception.ros.demo import (
@@ -84,3 +89,23 @@ def test_waiting_has_an_end(ros, tmp_path):
                 wait_until(lambda: False, watcher, [child], 'start', limit=0.2)
     finally:
         watcher.close()
+
+
+@pytest.mark.timeout(300)
+def test_a_short_drive(tmp_path, small_model):
+    """Three processes, a few synthetic frames: counted, drawn, summed up."""
+    pytest.importorskip('open3d')
+    ended = subprocess.run(
+        [sys.executable, '-m', 'sync_perception.ros.demo', '--frames', '4', '--rate', '2',
+         '--pictures', '1', '--model', str(small_model), '--device', 'cpu',
+         '--out', str(tmp_path)], capture_output=True, text=True, timeout=280, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert 'sync/points' in ended.stdout
+    summary = json.loads((tmp_path / 'summary.json').read_text())
+    frames = summary['frames']
+    assert frames['in'] == 4
+    assert frames['out'] + frames['dropped'] + frames['unanswered'] == 4
+    assert frames['out'] >= 2
+    assert summary['pictures'] == ['panel_00.png', 'cloud_00.png']
+    for name in summary['pictures']:
+        assert cv2.imread(str(tmp_path / name)).std() > 10
