@@ -71,9 +71,13 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None) -> int:
         finally:
             node.close()
             node.destroy_node()
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except KeyboardInterrupt:
         pass  # asked to stop while it was still starting
-    except (ValueError, OSError) as error:
+    except Exception as error:
+        if not rclpy.ok():
+            return 0  # likewise: the signal took ROS away from under it
+        if not isinstance(error, (ValueError, OSError)):
+            raise
         get_logger('sync_perception').fatal(str(error))
         return 1
     finally:

@@ -107,7 +107,8 @@ class PerceptionNode(LifecycleNode):
             self.predictor = self.load_predictor(self.parameters.values)
             self._create_publishers()
         except Exception as error:  # noqa: BLE001 - whatever it is, the node must live
-            self.get_logger().error(f'cannot configure: {type(error).__name__}: {error}')
+            if self.context.ok():  # otherwise the node is just being stopped
+                self.get_logger().error(f'cannot configure: {type(error).__name__}: {error}')
             self._release()
             return TransitionCallbackReturn.FAILURE
         self.parameters.locked = True
