@@ -37,6 +37,7 @@ import typer
 
 START_LIMIT = 180.0  # seconds for a process to come up, on a slow machine with a cold disk
 ANSWER_LIMIT = 20.0  # seconds without any message after which nothing more is expected
+LAST_MESSAGES = 1.0  # the same, when every image is answered
 SYNTHETIC_FRAMES = 60
 
 
@@ -105,7 +106,8 @@ def follow(watcher: Watcher, perception: ChildProcess, replay: ChildProcess, tit
             times = [arrivals.times[-1] for arrivals in progress.topics.values()
                      if arrivals.times]
             quiet = time.monotonic() - max(times, default=begun)
-            if replay.exit_code == 0 and (quiet > ANSWER_LIMIT or not progress.pending):
+            patience = ANSWER_LIMIT if progress.pending else LAST_MESSAGES
+            if replay.exit_code == 0 and quiet > patience:
                 break
             if quiet > START_LIMIT:
                 raise DemoFailed(died(replay, f'sent nothing for {START_LIMIT:.0f} s'))

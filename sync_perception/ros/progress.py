@@ -53,17 +53,16 @@ class Progress:
     """
     Follows images in and their answers out, as one subscriber to all topics sees them.
 
-    A frame is answered when something arrives on the last output topic. As answers come in order
-    and the newest frame wins, an unanswered frame older than an answered one was dropped.
+    A frame is answered when something arrives on an output topic. As answers come in order and
+    the newest frame wins, an unanswered frame older than an answered one was dropped.
 
     :param source: the topic of the images.
-    :param outputs: the topics of the answers; a frame's last message comes on the last of them.
+    :param outputs: the topics of the answers.
     """
 
     def __init__(self, source: str, outputs: Iterable[str]):
         self.source = source
         self.topics = {topic: Arrivals() for topic in (source, *outputs)}
-        self.last_topic = list(self.topics)[-1]
         self.images: dict[int, float] = {}
         self.answered: set[int] = set()
 
@@ -78,10 +77,10 @@ class Progress:
         arrivals.times.append(time)
         if topic == self.source:
             self.images[stamp] = time
-        elif stamp in self.images:
+            return
+        self.answered.add(stamp)
+        if stamp in self.images:
             arrivals.latencies.append(time - self.images[stamp])
-        if topic == self.last_topic:
-            self.answered.add(stamp)
 
     @property
     def pending(self) -> int:

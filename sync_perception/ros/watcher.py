@@ -40,6 +40,7 @@ from sync_perception.runtime.pointcloud import POINT
 from sync_perception.types import Frame, Prediction
 
 IMAGE = 'image'
+CAMERA_INFO = 'sync/camera_info'
 IMAGE_DEPTH = 100  # to count every image, even while this process is kept from running
 KEPT_IMAGES = 30  # an answer comes well before its image is this many frames old
 MESSAGE_TYPES = {IMAGE: Image, **{output.topic: output.message_type for output in OUTPUTS}}
@@ -58,6 +59,7 @@ class Album:
         self.seen = 0
         self.latest: dict[int, bytes] = {}
         self.frames: dict[int, dict[str, bytes]] = {}
+        self.camera_info: bytes | None = None
 
     def add(self, topic: str, stamp: int, message: bytes) -> None:
         """
@@ -66,6 +68,9 @@ class Album:
         :param topic: an image waits until its first answer (on the first of OUTPUTS) comes.
         :param stamp: nanoseconds.
         """
+        if topic == CAMERA_INFO:  # one camera: any will do, should a frame's own be late
+            self.camera_info = message
+            return
         if topic == IMAGE:
             self.seen += 1
             self.latest[stamp] = message
@@ -80,8 +85,11 @@ class Album:
 
     def complete(self) -> list[dict[str, bytes]]:
         """Return the frames of which every message came, oldest first."""
-        return [messages for _, messages in sorted(self.frames.items())
-                if messages.keys() == MESSAGE_TYPES.keys()]
+        if self.camera_info is None:
+            return []
+        return [{**messages, CAMERA_INFO: self.camera_info}
+                for _, messages in sorted(self.frames.items())
+                if messages.keys() | {CAMERA_INFO} == MESSAGE_TYPES.keys()]
 
 
 class Watcher:
@@ -165,7 +173,7 @@ def read_bundle(bundle: dict[str, Image | CameraInfo | PointCloud2]) -> tuple[Fr
 
     :param bundle: by topic; depth as 32FC1 and labels as mono8, the node's defaults.
     """
-    frame = to_frame(bundle[IMAGE], bundle['sync/camera_info'])
+    frame = to_frame(bundle[IMAGE], bundle[CAMERA_INFO])
     depth = np.frombuffer(bundle['sync/depth'].data, np.float32).reshape(frame.size)
     labels = np.frombuffer(bundle['sync/semantics'].data, np.uint8).reshape(frame.size)
     return frame, Prediction(depth=depth, labels=labels)

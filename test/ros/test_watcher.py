@@ -124,8 +124,9 @@ def test_album_leaves_out_what_is_incomplete():
     album = Album(expected=1, size=1)
     album.add(OUTPUTS[0].topic, 99, b'answer')
     album.add(IMAGE, 1, b'image')
-    for output in OUTPUTS[:-1]:
-        album.add(output.topic, 1, b'answer')
+    for output in OUTPUTS:
+        if output.topic != 'sync/points':
+            album.add(output.topic, 1, b'answer')
     assert list(album.frames) == [1]
     assert album.complete() == []
 
