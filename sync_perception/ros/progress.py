@@ -89,15 +89,20 @@ class Progress:
         return sum(stamp > newest for stamp in self.images)
 
     @property
+    def received(self) -> int:
+        """Count the images, with those that this subscriber missed but saw answered."""
+        return len(self.images.keys() | self.answered)
+
+    @property
     def dropped(self) -> int:
         """Count the images that were passed over for newer ones."""
-        return len(self.images.keys() - self.answered) - self.pending
+        return self.received - len(self.answered) - self.pending
 
     def table(self, title: str) -> Table:
         """Lay out the counts for a terminal."""
         table = Table(
             title=title, title_justify='left', caption_justify='left',
-            caption=f'{len(self.images)} frames in, {len(self.answered)} out, '
+            caption=f'{self.received} frames in, {len(self.answered)} out, '
                     f'{self.dropped} dropped')
         table.add_column('topic')
         for heading in ('messages', 'rate [Hz]', 'latency p50 [ms]', 'p95 [ms]'):
@@ -112,7 +117,7 @@ class Progress:
     def summary(self) -> dict[str, Any]:
         """Say the same in plain types, for JSON; what nobody could measure is None."""
         return {
-            'frames': {'in': len(self.images), 'out': len(self.answered),
+            'frames': {'in': self.received, 'out': len(self.answered),
                        'dropped': self.dropped, 'unanswered': self.pending},
             'topics': {
                 topic: {'messages': len(arrivals.times), 'rate_hz': arrivals.rate,
