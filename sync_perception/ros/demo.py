@@ -222,7 +222,7 @@ def main() -> None:
             rate: Annotated[float, typer.Option(
                 min=0.1, help='Frames a second that the camera sends.')] = 10.0,
             pictures: Annotated[int, typer.Option(
-                min=1, help='Frames of which pictures are written.')] = 6,
+                min=1, help='Frames of which pictures are written.')] = 4,
             model: Annotated[str, typer.Option(
                 help='Folder of the model; the one of the package by default.')] = '',
             device: Annotated[str, typer.Option(help='auto, cpu, cuda or cuda:N.')] = 'auto',
