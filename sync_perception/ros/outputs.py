@@ -137,7 +137,8 @@ OUTPUTS = (
     Output('sync/overlay', Image, frozenset({'labels'}), overlay_output),
     Output('sync/points', PointCloud2, frozenset({'depth', 'labels', 'confidence'}),
            points_output),
-    Output('sync/camera_info', CameraInfo, frozenset(), camera_info_output, qos.latched),
+    Output('sync/camera_info', CameraInfo, frozenset(), camera_info_output,
+           qos.camera_info_output),
 )
 
 

@@ -40,11 +40,16 @@ def output() -> QoSProfile:
     return QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 
 
-def latched() -> QoSProfile:
-    """Reliable, and kept for those who subscribe later."""
+def latched(depth: int = 1) -> QoSProfile:
+    """Reliable, and the last so many kept for those who subscribe later."""
     return QoSProfile(
-        depth=1, reliability=ReliabilityPolicy.RELIABLE,
+        depth=depth, reliability=ReliabilityPolicy.RELIABLE,
         durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def camera_info_output() -> QoSProfile:
+    """Latched; as deep as the other outputs, so that each frame's calibration arrives with it."""
+    return latched(output().depth)
 
 
 def overridable() -> QoSOverridingOptions:
