@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+import os
 import time
 from typing import Any
 
@@ -288,6 +289,9 @@ def make_node() -> PerceptionNode:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the perception node as a process, and return its exit status."""
+    # By default OpenMP's threads spin while they wait for one another. On cores that others use
+    # as well a frame then takes seconds; torch, not yet imported, reads this when it loads.
+    os.environ.setdefault('GOMP_SPINCOUNT', '1000')
     return executor.run(make_node, arguments)
 
 
