@@ -20,50 +20,67 @@ from collections.abc import Callable
 from typing import Any
 
 from sync_perception.models.hub import ModelConfig, PerceptionModel
+from sync_perception.models.interface import Interface, Network
 from sync_perception.models.mobilenet import MobileUNet
-from sync_perception.models.sync import Branch, SyncNet
+from sync_perception.models.sync import Branch, depth_channels, SyncNet
 from sync_perception.models.unet import UNet
-from torch import nn
 
+# Each is called with the number of output channels, then its own arguments.
 BRANCHES: dict[str, Callable[..., Branch]] = {
     'unet': UNet,
     'mobile_unet': MobileUNet,
 }
 
 
-def build_branch(out_channels: int, kind: str, **arguments: Any) -> Branch:
+def build_branch(
+        out_channels: int, kind: str, freeze_encoder: bool = False, **arguments: Any) -> Branch:
     """
     Build a branch by name.
 
+    :param kind: a key of BRANCHES.
+    :param freeze_encoder: whether its encoder stays as it is in training.
     :raises ValueError: if there is no such kind.
     """
     if kind not in BRANCHES:
         raise ValueError(f'no branch {kind!r}, there are: {", ".join(sorted(BRANCHES))}')
-    return BRANCHES[kind](out_channels, **arguments)
+    branch = BRANCHES[kind](out_channels, **arguments)
+    if freeze_encoder:
+        branch.freeze_encoder()
+    return branch
 
 
 def build_sync(
-        num_classes: int, depth: dict[str, Any], semantics: dict[str, Any],
-        depth_to_semantics: bool = True, semantics_to_depth: bool = True) -> SyncNet:
+        interface: Interface, depth: dict[str, Any] | None, semantics: dict[str, Any] | None,
+        depth_to_semantics: bool = True, semantics_to_depth: bool = True,
+        uncertainty: bool = False, normals: bool = False) -> SyncNet:
     """
-    Build the synchronised network of two branches.
+    Build the synchronised network of two branches, or one of its baselines.
 
-    :param depth: the depth branch's `kind` and arguments.
-    :param semantics: the semantic branch's `kind` and arguments.
+    :param interface: classes, depth range and normalisation.
+    :param depth: the depth branch's `kind` and arguments; None for labels alone.
+    :param semantics: the semantic branch's `kind` and arguments; None for depth alone.
+    :param depth_to_semantics: whether the depth encoder feeds the semantic decoder.
+    :param semantics_to_depth: whether the semantic encoder feeds the depth decoder.
+    :param uncertainty: whether the depth branch also gives the log-variance of ln(depth).
+    :param normals: whether the depth branch also gives surface normals.
     """
+    depth_outputs = sum(depth_channels(uncertainty, normals).values())
     return SyncNet(
-        build_branch(1, **depth), build_branch(num_classes, **semantics),
-        depth_to_semantics=depth_to_semantics, semantics_to_depth=semantics_to_depth)
+        None if depth is None else build_branch(depth_outputs, **depth),
+        None if semantics is None else build_branch(interface.num_classes, **semantics),
+        interface, depth_to_semantics=depth_to_semantics, semantics_to_depth=semantics_to_depth,
+        uncertainty=uncertainty, normals=normals)
 
 
-MODELS: dict[str, Callable[..., nn.Module]] = {
+# Each is called with the interface, then its own arguments.
+MODELS: dict[str, Callable[..., Network]] = {
     'sync': build_sync,
 }
 
 
 def build_model(config: ModelConfig) -> PerceptionModel:
     """
-    Build a model with fresh weights.
+    Build a model with fresh weights, or with those that its arguments name as `pretrained`.
 
     :raises ValueError: if the architecture or one of its arguments is unknown.
     """

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 import json
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from huggingface_hub.errors import EntryNotFoundError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from sync_perception.labels import LabelSpace
+from sync_perception.models.interface import Interface, Network, present_maps
 from sync_perception.types import DenseOutput
 import torch
 from torch import nn, Tensor
@@ -48,7 +49,8 @@ class ModelConfig:
     :param mean: of the input's normalisation, per channel, in [0, 1].
     :param std: of the input's normalisation, per channel, in [0, 1].
     :param depth_range: least and greatest depth of the canonical camera, metres.
-    :param canonical_focal: focal length of the canonical camera, pixels.
+    :param canonical_focal: focal length of the canonical camera, pixels; None for a network that
+        gives metres whatever the camera.
     :param focal_range: least and greatest focal length seen in training, pixels at the
         network's input size; empty if unknown.
     :param record: how the model was trained, for people.
@@ -61,7 +63,7 @@ class ModelConfig:
     mean: list[float] = field(default_factory=lambda: [0.5, 0.5, 0.5])
     std: list[float] = field(default_factory=lambda: [0.5, 0.5, 0.5])
     depth_range: list[float] = field(default_factory=lambda: [0.5, 200.0])
-    canonical_focal: float = 375.0
+    canonical_focal: float | None = 375.0
     focal_range: list[float] = field(default_factory=list)
     record: dict[str, Any] = field(default_factory=dict)
 
@@ -96,11 +98,15 @@ class PerceptionModel(nn.Module, PyTorchModelHubMixin):
         super().__init__()
         if isinstance(config, dict):
             config = ModelConfig.from_dict(config)
-        self.config = config
         self.labels = LabelSpace.from_dict(config.label_space)
         self.network = build_network(config, num_classes=len(self.labels))
-        log_range = torch.tensor(config.depth_range, dtype=torch.float32).log()
-        self.log_near, self.log_far = log_range.tolist()
+        self.config = replace(
+            config, arguments=self.network.resolved_arguments(config.arguments))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
 
     @classmethod
     def _from_pretrained(
@@ -123,42 +129,36 @@ class PerceptionModel(nn.Module, PyTorchModelHubMixin):
         Run the network.
 
         :param image_b3hw: float (B, 3, H, W), normalised by the config's mean and std.
-        :return: depth of the canonical camera and logits, at H / k, W / k, k a whole number.
+        :return: the maps that the network gives, at H / k, W / k, k a whole number.
         """
-        raw_depth, logits = self.run_padded(image_b3hw)
-        return DenseOutput(depth=self.canonical_depth(raw_depth), logits=logits)
-
-    def run_padded(self, image_b3hw: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the network's raw maps without the part that padding added."""
         height, width = image_b3hw.shape[-2:]
         down, right = -height % self.network.multiple, -width % self.network.multiple
         if not down and not right:
             return self.network(image_b3hw)
         padded = functional.pad(image_b3hw, (0, right, 0, down), mode='replicate')
-        maps = self.network(padded)
-        factors = [padded.shape[-1] // raw.shape[-1] for raw in maps]
-        return tuple(
-            raw[..., :-(-height // k), :-(-width // k)] for raw, k in zip(maps, factors))
-
-    def canonical_depth(self, raw_depth: Tensor) -> Tensor:
-        """Map a raw map to metres in the canonical camera: log-uniform over the depth range."""
-        share = torch.sigmoid(raw_depth.float())
-        return torch.exp(self.log_near + share * (self.log_far - self.log_near))
+        output = self.network(padded)
+        maps = {}
+        for name, values in present_maps(output).items():
+            factor = padded.shape[-1] // values.shape[-1]
+            maps[name] = values[..., :-(-height // factor), :-(-width // factor)]
+        return DenseOutput(**maps)
 
 
-def build_network(config: ModelConfig, num_classes: int) -> nn.Module:
+def build_network(config: ModelConfig, num_classes: int) -> Network:
     """
     Build the architecture that a config names.
 
     :raises ValueError: if it is unknown; the message lists the known ones.
     """
     from sync_perception.models import MODELS
-    builder: Callable[..., nn.Module] | None = MODELS.get(config.architecture)
+    builder: Callable[..., Network] | None = MODELS.get(config.architecture)
     if builder is None:
         raise ValueError(
             f'no architecture {config.architecture!r}, there are: {", ".join(sorted(MODELS))}')
+    interface = Interface(
+        num_classes, tuple(config.depth_range), tuple(config.mean), tuple(config.std))
     try:
-        return builder(num_classes=num_classes, **config.arguments)
+        return builder(interface, **config.arguments)
     except TypeError as error:
         raise ValueError(
             f'architecture {config.architecture!r} does not take {config.arguments}: {error}'

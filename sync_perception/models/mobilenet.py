@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -155,14 +156,20 @@ class MobileUNet(Branch):
     :param widths: the decoder's channels at strides 2, 4, 8, 16 and 32.
     :param frozen_blocks: the encoder's stem and so many of its 17 blocks do not learn: the first
         ones hold generic features, and most of the cost of a training step.
+    :param pretrained: folded ImageNet weights (npz) that the encoder starts from; environment
+        variables are expanded.
     """
+
+    normalisation = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
     def __init__(
             self, out_channels: int,
             widths: tuple[int, int, int, int, int] = (24, 48, 64, 96, 128),
-            frozen_blocks: int = 0):
+            frozen_blocks: int = 0, pretrained: str | None = None):
         super().__init__()
         self.encoder = MobileNetV2()
+        if pretrained is not None:
+            self.encoder.load_folded(os.path.expandvars(pretrained))
         if frozen_blocks:
             self.encoder.freeze(frozen_blocks)
         self.channels = MobileNetV2.channels

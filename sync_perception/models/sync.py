@@ -18,7 +18,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 import math
+from typing import Any
 
+from sync_perception.models.interface import (
+    fit,
+    Interface,
+    Network,
+    Renormalise,
+    to_depth,
+    without_pretrained,
+)
+from sync_perception.types import DenseOutput
 from torch import nn, Tensor
 from torch.nn import functional
 
@@ -27,14 +37,23 @@ class Branch(nn.Module, ABC):
     """
     What a network must offer to be synchronised.
 
+    What may come from pretraining lies in submodules named `encoder`: training can freeze them
+    or teach them at a lower rate.
+
     :ivar channels: channels of the features, fine to coarse.
     :ivar strides: their strides, fine to coarse.
     :ivar multiple: both sides of an input must be divisible by this.
+    :ivar normalisation: mean and std per channel, in [0, 1], of the images that the branch knows;
+        None takes them as they come.
+    :ivar depth_form: how a depth branch's raw map becomes metres, a key of DEPTH_FORMS.
     """
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
     multiple: int
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    depth_form: str = 'log'
+    encoder_frozen: bool = False
 
     @abstractmethod
     def encode(self, image_b3hw: Tensor) -> list[Tensor]:
@@ -47,6 +66,32 @@ class Branch(nn.Module, ABC):
     def forward(self, image_b3hw: Tensor) -> Tensor:
         """Return the raw map of an image."""
         return self.decode(self.encode(image_b3hw))
+
+    def freeze_encoder(self) -> None:
+        """
+        Stop learning in the encoder, its normalisation statistics included.
+
+        :raises ValueError: if the branch has no submodule of that name.
+        """
+        if not isinstance(getattr(self, 'encoder', None), nn.Module):
+            raise ValueError(f'{type(self).__name__} has no pretrained encoder to freeze')
+        self.encoder_frozen = True
+        self.encoder.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Branch:
+        """Set the mode of everything but a frozen encoder, which stays in evaluation mode."""
+        super().train(mode)
+        if self.encoder_frozen:
+            self.encoder.eval()
+        return self
+
+    def resolved_arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """
+        Return the arguments that rebuild this branch where its pretrained parts are not at hand.
+
+        :param arguments: those that it was built with.
+        """
+        return without_pretrained(arguments)
 
 
 class ZeroConv(nn.Conv2d):
@@ -99,47 +144,116 @@ class Coupling(nn.Module):
         return [convolution.weight.norm().item() for convolution in self.convolutions]
 
 
-class SyncNet(nn.Module):
+class SyncNet(Network):
     """
     A depth and a semantic branch, learning together.
 
-    At initialisation it equals the two branches alone, to the bit.
+    At initialisation it equals the two branches alone, to the bit. The baselines are the same
+    network: uncoupled with both directions off, single-task with one branch absent.
 
-    :param depth: branch with one output channel.
-    :param semantics: branch with one output channel a class.
+    :param depth: branch whose map holds raw depth, then the other maps asked for; None for a
+        network without depth.
+    :param semantics: branch with one output channel a class; None for a network without labels.
+    :param interface: the range of depth, and the normalisation in which images arrive.
     :param depth_to_semantics: whether the depth encoder feeds the semantic decoder.
     :param semantics_to_depth: whether the semantic encoder feeds the depth decoder.
+    :param uncertainty: whether the depth branch's next channel is the log-variance of ln(depth).
+    :param normals: whether the depth branch's last three channels are surface normals.
+    :raises ValueError: if both branches are absent, or without depth a map of it is asked for.
     """
 
     def __init__(
-            self, depth: Branch, semantics: Branch, *,
-            depth_to_semantics: bool = True, semantics_to_depth: bool = True):
+            self, depth: Branch | None, semantics: Branch | None,
+            interface: Interface | None = None, *,
+            depth_to_semantics: bool = True, semantics_to_depth: bool = True,
+            uncertainty: bool = False, normals: bool = False):
         super().__init__()
-        self.depth = depth
-        self.semantics = semantics
-        self.depth_to_semantics = Coupling(depth, semantics, depth_to_semantics)
-        self.semantics_to_depth = Coupling(semantics, depth, semantics_to_depth)
+        if depth is None and (semantics is None or uncertainty or normals):
+            raise ValueError(
+                'expected a depth or a semantic branch, and uncertainty and normals with a depth '
+                f'branch only, got depth {depth}, semantics {semantics}, '
+                f'uncertainty {uncertainty}, normals {normals}')
+        interface = interface or Interface()
+        self.depth_range = tuple(interface.depth_range)
+        self.channels_of = depth_channels(uncertainty, normals)
+        self.depth, self.semantics = depth, semantics
+        self.depth_input = own_normalisation(depth, interface)
+        self.semantic_input = own_normalisation(semantics, interface)
+        if depth is not None and semantics is not None:
+            self.depth_to_semantics = Coupling(depth, semantics, depth_to_semantics)
+            self.semantics_to_depth = Coupling(semantics, depth, semantics_to_depth)
+
+    @property
+    def coupled(self) -> bool:
+        """Whether there are two branches."""
+        return self.depth is not None and self.semantics is not None
 
     @property
     def multiple(self) -> int:
         """Both sides of an input must be divisible by this."""
-        return math.lcm(self.depth.multiple, self.semantics.multiple)
+        branches = (self.depth, self.semantics)
+        return math.lcm(*(branch.multiple for branch in branches if branch is not None))
 
-    def forward(self, image_b3hw: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the raw depth map (B, 1, ., .) and the logits (B, C, ., .)."""
-        depth_features = self.depth.encode(image_b3hw)
-        semantic_features = self.semantics.encode(image_b3hw)
-        raw_depth = self.depth.decode(
-            self.semantics_to_depth(depth_features, semantic_features))
-        logits = self.semantics.decode(
-            self.depth_to_semantics(semantic_features, depth_features))
-        return raw_depth, logits
+    def forward(self, image_b3hw: Tensor) -> DenseOutput:
+        """Return the maps of the branches that there are."""
+        depth_features = semantic_features = None
+        if self.depth is not None:
+            depth_features = self.depth.encode(self.depth_input(image_b3hw))
+        if self.semantics is not None:
+            semantic_features = self.semantics.encode(self.semantic_input(image_b3hw))
+        if self.coupled:
+            depth_features, semantic_features = (
+                self.semantics_to_depth(depth_features, semantic_features),
+                self.depth_to_semantics(semantic_features, depth_features))
+        maps: dict[str, Tensor] = {}
+        size = image_b3hw.shape[-2:]
+        if self.depth is not None:
+            maps = self.split(fit(self.depth.decode(depth_features), size))
+        if self.semantics is not None:
+            maps['logits'] = fit(self.semantics.decode(semantic_features), size)
+        return DenseOutput(**maps)
+
+    def split(self, raw_bchw: Tensor) -> dict[str, Tensor]:
+        """Take the depth branch's map apart: depth in metres, log-variance, unit normals."""
+        maps = dict(zip(self.channels_of, raw_bchw.split(list(self.channels_of.values()), dim=1)))
+        maps['depth'] = to_depth(maps['depth'], self.depth.depth_form, self.depth_range)
+        if 'normals' in maps:
+            maps['normals'] = functional.normalize(maps['normals'].float(), dim=1)
+        return maps
 
     def coupling_norms(self) -> dict[str, list[float]]:
         """Return the weight norms of both directions' couplings, fine to coarse."""
+        if not self.coupled:
+            return {}
         return {
             'depth_to_semantics': self.depth_to_semantics.norms(),
             'semantics_to_depth': self.semantics_to_depth.norms()}
+
+    def resolved_arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments with what the branches were pretrained from resolved."""
+        resolved = dict(arguments)
+        for name in ('depth', 'semantics'):
+            branch = getattr(self, name)
+            if branch is not None:
+                resolved[name] = branch.resolved_arguments(arguments[name])
+        return resolved
+
+
+def depth_channels(uncertainty: bool, normals: bool) -> dict[str, int]:
+    """Return the maps of a depth branch in their order, and the channels of each."""
+    channels = {'depth': 1}
+    if uncertainty:
+        channels['log_variance'] = 1
+    if normals:
+        channels['normals'] = 3
+    return channels
+
+
+def own_normalisation(branch: Branch | None, interface: Interface) -> nn.Module:
+    """Make what turns images as they arrive into images as the branch knows them."""
+    if branch is None or branch.normalisation is None:
+        return nn.Identity()
+    return Renormalise(interface.mean, interface.std, *branch.normalisation)
 
 
 def match_levels(donor: tuple[int, ...], receiver: tuple[int, ...]) -> list[int]:

@@ -18,11 +18,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 import copy
-from dataclasses import fields
 import logging
 import warnings
 
 from sync_perception.models.hub import PerceptionModel
+from sync_perception.models.interface import present_maps
 from sync_perception.types import DenseOutput
 import torch
 from torch import nn, Tensor
@@ -86,7 +86,7 @@ class EagerBackend(Backend):
 
     def __init__(self, model: PerceptionModel, half: bool = False):
         self.model = model.to(memory_format=torch.channels_last)
-        self.device = next(model.parameters()).device
+        self.device = model.device
         self.dtype = reduced_precision(self.device) if half else torch.float32
         self.precision = str(self.dtype).removeprefix('torch.')
 
@@ -165,7 +165,7 @@ def choose_backend(model: PerceptionModel, half: bool = False) -> Backend:
     A model that does not survive being frozen (control flow that depends on the data, an operator
     without a TorchScript form) runs as it was written.
     """
-    if next(model.parameters()).device.type != 'cpu':
+    if model.device.type != 'cpu':
         return EagerBackend(model, half)
     reference = EagerBackend(model, half)
     probe = torch.linspace(-1, 1, 3 * PROBE_SIZE[0] * PROBE_SIZE[1]).reshape(1, 3, *PROBE_SIZE)
@@ -196,12 +196,6 @@ def reduced_precision(device: torch.device) -> torch.dtype:
     capable = getattr(torch.cpu, 'get_capabilities', dict)()
     fast = any(capable.get(name, False) for name in ('avx512_bf16', 'amx_bf16', 'bf16'))
     return torch.bfloat16 if fast else torch.float32
-
-
-def present_maps(output: DenseOutput) -> dict[str, Tensor]:
-    """Return the maps that an output has, by name."""
-    maps = {field.name: getattr(output, field.name) for field in fields(output)}
-    return {name: values for name, values in maps.items() if values is not None}
 
 
 def in_float32(output: DenseOutput) -> DenseOutput:

@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 from sync_perception.models import hub
 from sync_perception.models.hub import PerceptionModel
+from sync_perception.models.interface import present_maps
 from sync_perception.resources import default_model_folder
 from sync_perception.runtime.backends import (
     Backend,
     choose_backend,
     choose_device,
-    present_maps,
     PROBE_SIZE,
 )
 from sync_perception.runtime.postprocess import classify, resize_map
@@ -85,7 +85,7 @@ class Predictor:
             raise ValueError(f'max_depth must be positive metres, got {max_depth}')
         self.model_name = name
         self.labels = model.labels
-        self.device = next(model.parameters()).device
+        self.device = model.device
         self.infinite_ids = np.flatnonzero(self.labels.infinite).tolist()
         self.backend: Backend = choose_backend(model, half)
         given = present_maps(self.backend(torch.zeros(1, 3, *PROBE_SIZE, device=self.device)))
@@ -154,13 +154,19 @@ class Predictor:
         return Prediction(**{name: _to_numpy(maps[name]) for name in outputs})
 
     def metric_scale(self, frame: Frame) -> float:
-        """Return metres per canonical metre: f / f_canonical at the network's input size."""
+        """
+        Return metres per canonical metre: f / f_canonical at the network's input size.
+
+        It is 1 for a network that gives metres whatever the camera.
+        """
+        if self.config.canonical_focal is None:
+            return 1.0
         width = network_size(frame.size, self.config.input_pixels)[1]
         return float(frame.K[0, 0]) * width / frame.size[1] / self.config.canonical_focal
 
     def _mask(self, depth: Tensor, labels: Tensor | None) -> Tensor:
         """Write NaN where there is no surface within range; in place."""
-        invalid = ~(depth <= self.max_depth)
+        invalid = ~((depth > 0) & (depth <= self.max_depth))
         if labels is not None:
             for index in self.infinite_ids:
                 invalid |= labels == index

@@ -114,7 +114,7 @@ class Evaluation:
             self, model: nn.Module, label_space: LabelSpace | None,
             depth: DepthMetrics | None = None):
         self.model, self.config = model, model.config
-        self.device = next(model.parameters()).device
+        self.device = model.device
         self.depth = depth or DepthMetrics()
         self.classes: SharedClasses | None = None
         if label_space is not None:
@@ -147,8 +147,10 @@ class Evaluation:
             self, output: DenseOutput, sample: Sample, size: tuple[int, int],
             crop: tuple[slice, slice] | None) -> None:
         """Compare depth in metres, at the ground truth's size."""
-        focal = resize_intrinsics(sample.K, sample.image.shape[:2], size)[0, 0]
-        metres = enlarge(output.depth, sample.depth.shape) * (focal / self.config.canonical_focal)
+        metres = enlarge(output.depth, sample.depth.shape)
+        if self.config.canonical_focal is not None:
+            focal = resize_intrinsics(sample.K, sample.image.shape[:2], size)[0, 0]
+            metres = metres * (focal / self.config.canonical_focal)
         before = self.depth.images
         self.depth.update(metres[0, 0].cpu().numpy(), sample.depth, crop)
         self.cropped += crop is not None and self.depth.images > before

@@ -17,20 +17,20 @@
 from __future__ import annotations
 
 import math
-import os
 from typing import Any
 
 from kornia import augmentation
 import lightning
 from sync_perception.labels import correspondence, LabelSpace
 from sync_perception.models import build_model, ModelConfig
-from sync_perception.models.mobilenet import MobileUNet
+from sync_perception.models.interface import present_maps
 from sync_perception.runtime.preprocess import normalise
 from sync_perception.training.losses.depth import log_l1, silog
 from sync_perception.training.losses.semantics import grouped_cross_entropy
 from sync_perception.types import DenseOutput
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 EXPERT_SPACE = 'cityscapes19'
 
@@ -44,12 +44,12 @@ class SynchronisedLearning(lightning.LightningModule):
     :param label_space: what the network speaks; other spaces' labels are matched to it.
     :param input_pixels: area at which the trained network will see images.
     :param depth_range: least and greatest depth of the canonical camera, metres.
-    :param canonical_focal: focal length of the canonical camera, pixels.
+    :param canonical_focal: focal length of the canonical camera, pixels; None to learn metres
+        whatever the camera.
     :param max_depth: greatest true depth that is learned from, metres.
-    :param imagenet_weights: folded MobileNetV2 (npz) that both encoders start from;
-        environment variables are expanded.
     :param learning_rate: peak rate of decoders, heads and couplings.
-    :param encoder_learning_rate: peak rate of the encoders.
+    :param encoder_learning_rate: peak rate of submodules named `encoder`, which may come from
+        pretraining.
     :param weight_decay: decoupled, of AdamW.
     :param warmup: share of the training in which the rate rises.
     :param depth_weight: weight of the depth loss (SILog + log L1).
@@ -62,10 +62,10 @@ class SynchronisedLearning(lightning.LightningModule):
     def __init__(
             self, architecture: str, arguments: dict[str, Any], label_space: str = 'driving',
             input_pixels: int = 170_000, depth_range: tuple[float, float] = (0.5, 200.0),
-            canonical_focal: float = 400.0, max_depth: float = 120.0,
-            imagenet_weights: str | None = None, learning_rate: float = 1e-3,
-            encoder_learning_rate: float = 2e-4, weight_decay: float = 1e-2,
-            warmup: float = 0.05, depth_weight: float = 1.0, semantics_weight: float = 1.0,
+            canonical_focal: float | None = 400.0, max_depth: float = 120.0,
+            learning_rate: float = 1e-3, encoder_learning_rate: float = 2e-4,
+            weight_decay: float = 1e-2, warmup: float = 0.05,
+            depth_weight: float = 1.0, semantics_weight: float = 1.0,
             expert_weight: float = 0.5, expert_confidence: float = 0.6,
             class_weights: dict[str, float] | None = None):
         super().__init__()
@@ -87,28 +87,20 @@ class SynchronisedLearning(lightning.LightningModule):
             data_keys=['input'])
 
     def setup(self, stage: str) -> None:
-        """Start both encoders from ImageNet, where asked for."""
-        if self.hparams.imagenet_weights and self.trainer.ckpt_path is None:
-            weights = os.path.expandvars(self.hparams.imagenet_weights)
-            for branch in (self.model.network.depth, self.model.network.semantics):
-                if not isinstance(branch, MobileUNet):
-                    raise ValueError(
-                        'imagenet_weights are for branches of kind mobile_unet, got '
-                        f'{self.hparams.arguments}')
-                branch.encoder.load_folded(weights)
+        """Lay the weights out as the fast convolutions want them."""
         self.model.to(memory_format=torch.channels_last)
 
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
         """Return the weighted sum of the losses that the batch's annotations allow."""
         output = self.model(self.augmented_input(batch['image']))
-        losses = {
-            'depth': self.depth_loss(output, batch),
-            'semantics': self.semantic_loss(output, batch),
-            'expert': self.expert_loss(output, batch)}
-        total = (
-            self.hparams.depth_weight * losses['depth']
-            + self.hparams.semantics_weight * losses['semantics']
-            + self.hparams.expert_weight * losses['expert'])
+        output = resized(output, batch['labels'].shape[-2:])
+        losses = {}
+        if output.depth is not None:
+            losses['depth'] = self.depth_loss(output, batch)
+        if output.logits is not None:
+            losses['semantics'] = self.semantic_loss(output, batch)
+            losses['expert'] = self.expert_loss(output, batch)
+        total = sum(self.hparams[f'{name}_weight'] * loss for name, loss in losses.items())
         self.log_dict({f'train/{name}': loss for name, loss in losses.items()})
         self.log('train/total', total, prog_bar=True)
         if self.global_step % self.trainer.log_every_n_steps == 0:
@@ -126,7 +118,9 @@ class SynchronisedLearning(lightning.LightningModule):
         """Average SILog + log L1 over the samples that have depth, in the canonical camera."""
         near, far = self.hparams.depth_range
         metres = batch['depth'][:, None]
-        true = metres * (self.hparams.canonical_focal / batch['focal'])[:, None, None, None]
+        true = metres
+        if self.hparams.canonical_focal is not None:
+            true = metres * (self.hparams.canonical_focal / batch['focal'])[:, None, None, None]
         valid = (true > near) & (true < far) & (metres < self.hparams.max_depth)
         losses = [
             loss(output.depth[i:i + 1], true[i:i + 1], valid[i:i + 1])
@@ -189,6 +183,14 @@ class SynchronisedLearning(lightning.LightningModule):
         return {
             'optimizer': optimizer,
             'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'}}
+
+
+def resized(output: DenseOutput, size: tuple[int, int]) -> DenseOutput:
+    """Bring all maps to one size, bilinearly; what has it already stays as it is."""
+    return DenseOutput(**{
+        name: values if values.shape[-2:] == size else functional.interpolate(
+            values, size=size, mode='bilinear', align_corners=False)
+        for name, values in present_maps(output).items()})
 
 
 def warm_cosine(progress: float, warmup: float) -> float:

@@ -27,7 +27,7 @@ import pytest
 from safetensors import safe_open
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub
-from sync_perception.models.hub import ModelConfig, PerceptionModel
+from sync_perception.models.hub import ModelConfig
 import torch
 
 
@@ -242,12 +242,3 @@ def test_padding_repeats_the_border():
         output, whole = model(image), model(image[:, :, rows][:, :, :, columns])
     torch.testing.assert_close(output.depth, whole.depth[..., :30, :41])
     torch.testing.assert_close(output.logits, whole.logits[..., :30, :41])
-
-
-def test_depth_fills_the_range_in_logarithm():
-    """A raw 0 is the geometric mean, and the ends are the least and the greatest depth."""
-    model = PerceptionModel(make_config(depth_range=[2.0, 72.0]))
-    depth = model.canonical_depth(torch.tensor([-100.0, 0.0, 100.0]))
-    torch.testing.assert_close(depth, torch.tensor([2.0, 12.0, 72.0]))
-    half = model.canonical_depth(torch.tensor([-9.0, 9.0], dtype=torch.float16))
-    assert half.dtype == torch.float32

@@ -19,6 +19,7 @@ from __future__ import annotations
 from copy import deepcopy
 
 import pytest
+from sync_perception.models.interface import Interface, to_depth
 from sync_perception.models.mobilenet import MobileUNet
 from sync_perception.models.sync import Coupling, match_levels, SyncNet
 from sync_perception.models.unet import UNet
@@ -42,8 +43,8 @@ def seeded():
 
 def losses(network: SyncNet, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return a loss on the depth map alone, and one on the logits alone."""
-    depth, logits = network(image)
-    return depth.square().mean(), logits.square().mean()
+    output = network(image)
+    return output.depth.log().square().mean(), output.logits.square().mean()
 
 
 def train(network: SyncNet, steps: int = 3) -> None:
@@ -66,8 +67,9 @@ def test_at_initialisation_it_equals_its_branches_to_the_bit(pair, training, lay
     image = torch.randn(2, 3, 32, 32).contiguous(memory_format=layout)
     with torch.no_grad():
         joint = network(image)
-        for ours, branch in zip(joint, alone):
-            assert torch.equal(ours, branch(image))
+        raw_depth, logits = (branch(image) for branch in alone)
+        assert torch.equal(joint.depth, to_depth(raw_depth, 'log', (0.5, 200.0)))
+        assert torch.equal(joint.logits, logits)
 
 
 @pytest.mark.parametrize('pair', PAIRS)
@@ -117,9 +119,10 @@ def test_a_direction_switched_off_stays_zero(off):
     image = torch.randn(1, 3, 32, 32)
     network.eval()
     with torch.no_grad():
-        depth, logits = network(image)
-        receiver_is_alone = (torch.equal(depth, network.depth(image)),
-                             torch.equal(logits, network.semantics(image)))
+        output = network(image)
+        depth = to_depth(network.depth(image), 'log', (0.5, 200.0))
+        receiver_is_alone = (torch.equal(output.depth, depth),
+                             torch.equal(output.logits, network.semantics(image)))
     assert receiver_is_alone == (off == 'semantics_to_depth', off == 'depth_to_semantics')
 
 
@@ -165,3 +168,68 @@ def test_multiple_suits_both_branches():
     depth, semantics = UNet(1, size='tiny'), MobileUNet(2)
     depth.multiple = 14
     assert SyncNet(depth, semantics).multiple == 224
+
+
+@pytest.mark.parametrize('present, absent', [('depth', 'logits'), ('logits', 'depth')])
+def test_a_single_task_network_is_its_branch_alone(present, absent):
+    """The baseline shares every line with the coupled network; the other map is absent."""
+    depth, semantics = PAIRS['resnet']()
+    network = SyncNet(depth if present == 'depth' else None,
+                      semantics if present == 'logits' else None).eval()
+    image = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        output = network(image)
+        alone = {'depth': to_depth(depth.eval()(image), 'log', (0.5, 200.0)),
+                 'logits': semantics.eval()(image)}
+    assert torch.equal(getattr(output, present), alone[present])
+    assert getattr(output, absent) is None
+    assert network.coupling_norms() == {}
+
+
+def test_a_network_without_branches_is_refused():
+    """So is uncertainty of a depth that nothing predicts."""
+    with pytest.raises(ValueError, match='depth None, semantics None'):
+        SyncNet(None, None)
+    with pytest.raises(ValueError, match='uncertainty True'):
+        SyncNet(None, UNet(3, size='tiny'), uncertainty=True)
+
+
+def test_more_maps_of_the_depth_branch():
+    """Its channels are raw depth, log-variance, then normals of unit length."""
+    network = SyncNet(UNet(5, size='tiny'), UNet(4, size='tiny'), uncertainty=True, normals=True)
+    image = torch.randn(2, 3, 16, 24)
+    with torch.no_grad():
+        output, raw = network(image), network.depth(image)
+    assert torch.equal(output.depth, to_depth(raw[:, :1], 'log', (0.5, 200.0)))
+    assert torch.equal(output.log_variance, raw[:, 1:2])
+    torch.testing.assert_close(output.normals.norm(dim=1), torch.ones(2, 16, 24))
+    torch.testing.assert_close(
+        torch.cross(output.normals, raw[:, 2:], dim=1), torch.zeros(2, 3, 16, 24))
+
+
+def test_a_branch_gets_images_in_its_own_normalisation():
+    """Images in [0, 1] reach a branch that knows -1 to 1 as 2x - 1, and the other as they are."""
+    depth, semantics = UNet(1, size='tiny').eval(), UNet(4, size='tiny').eval()
+    depth.normalisation = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    network = SyncNet(depth, semantics, Interface(mean=(0, 0, 0), std=(1, 1, 1))).eval()
+    image = torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        output = network(image)
+        expected = to_depth(depth(2 * image - 1), 'log', (0.5, 200.0))
+        torch.testing.assert_close(output.depth, expected)
+        assert torch.equal(output.logits, semantics(image))
+
+
+def test_a_frozen_encoder_neither_learns_nor_drifts():
+    """Training moves the decoder alone; batch norm statistics of the encoder stay."""
+    branch = MobileUNet(2)
+    branch.encoder.add_module('norm', torch.nn.BatchNorm2d(3))
+    branch.freeze_encoder()
+    branch.train()
+    assert not branch.encoder.norm.training
+    assert branch.bottleneck.training
+    branch(torch.randn(2, 3, 64, 64)).square().mean().backward()
+    assert all(p.grad is None for p in branch.encoder.parameters())
+    assert all(p.grad is not None for p in branch.bottleneck.parameters())
+    with pytest.raises(ValueError, match='UNet has no pretrained encoder'):
+        UNet(2, size='tiny').freeze_encoder()

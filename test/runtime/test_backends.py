@@ -81,6 +81,8 @@ def test_half_leaves_the_model_alone(model):
 class Tiny(nn.Module):
     """Computes depth with one convolution."""
 
+    device = torch.device('cpu')
+
     def __init__(self):
         super().__init__()
         self.convolution = nn.Conv2d(3, 1, 3, padding=1)
@@ -113,6 +115,8 @@ def test_chooses_the_frozen_network_on_a_cpu():
 
 class Unfreezable(nn.Module):
     """Raises when it is traced."""
+
+    device = torch.device('cpu')
 
     def __init__(self):
         super().__init__()

@@ -37,6 +37,8 @@ K = np.array([[150.0, 0, 99.5], [0, 150.0, 44.5], [0, 0, 1]])
 class Oracle(nn.Module):
     """Knows: bright is sky, dark is road; depth is 10 canonical metres, at half the size."""
 
+    device = torch.device('cpu')
+
     def __init__(self, maps=('depth', 'logits'), depth=10.0, **config):
         super().__init__()
         self.config = ModelConfig(

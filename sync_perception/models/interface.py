@@ -1,0 +1,163 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What every network keeps, whatever it is inside: an image batch in, a DenseOutput out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+import math
+from typing import Any
+
+from sync_perception.types import DenseOutput
+import torch
+from torch import nn, Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class Interface:
+    """
+    What a network is built for, beside its own arguments.
+
+    :param num_classes: classes of the label space.
+    :param depth_range: least and greatest depth of the canonical camera, metres.
+    :param mean: of the normalisation of the images that arrive, per channel, in [0, 1].
+    :param std: of the normalisation of the images that arrive, per channel, in [0, 1].
+    """
+
+    num_classes: int = 1
+    depth_range: tuple[float, float] = (0.5, 200.0)
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+
+class Network(nn.Module, ABC):
+    """
+    A network from a normalised image batch to dense maps.
+
+    What may come from pretraining lies in submodules named `encoder`: training can freeze them
+    or teach them at a lower rate.
+
+    :ivar multiple: both sides of an input must be divisible by this.
+    """
+
+    multiple: int
+
+    @abstractmethod
+    def forward(self, image_b3hw: Tensor) -> DenseOutput:
+        """Return the maps that the network gives, at h / k, w / k, k a whole number."""
+
+    def coupling_norms(self) -> dict[str, list[float]]:
+        """Return the weight norms of what couples the tasks, by direction, fine to coarse."""
+        return {}
+
+    def resolved_arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """
+        Return the arguments that rebuild this network where its pretrained parts are not at hand.
+
+        :param arguments: those that it was built with.
+        """
+        return without_pretrained(arguments)
+
+
+class Renormalise(nn.Module):
+    """
+    From the normalisation in which images arrive to the one that a pretrained network knows.
+
+    :param mean: of the images that arrive, per channel, in [0, 1].
+    :param std: of the images that arrive, per channel, in [0, 1].
+    :param own_mean: of the network.
+    :param own_std: of the network.
+    """
+
+    def __init__(
+            self, mean: Sequence[float], std: Sequence[float],
+            own_mean: Sequence[float], own_std: Sequence[float]):
+        super().__init__()
+        self.unchanged = tuple(mean) == tuple(own_mean) and tuple(std) == tuple(own_std)
+        scale = torch.tensor([s / own for s, own in zip(std, own_std)])
+        shift = torch.tensor([
+            (m - own) / own_s for m, own, own_s in zip(mean, own_mean, own_std)])
+        self.register_buffer('scale', scale[:, None, None], persistent=False)
+        self.register_buffer('shift', shift[:, None, None], persistent=False)
+
+    def forward(self, image_b3hw: Tensor) -> Tensor:
+        """Return the same images (B, 3, h, w) in the network's normalisation."""
+        if self.unchanged:
+            return image_b3hw
+        return torch.addcmul(self.shift, image_b3hw, self.scale)
+
+
+def log_depth(raw: Tensor, near: float, far: float) -> Tensor:
+    """Spread sigmoid(raw) evenly over the logarithm of the range: near to far."""
+    share = torch.sigmoid(raw.float())
+    return torch.exp(math.log(near) + share * (math.log(far) - math.log(near)))
+
+
+def disparity_depth(raw: Tensor, near: float, far: float) -> Tensor:
+    """Spread sigmoid(raw) evenly over the inverse of the range: far to near (Monodepth2)."""
+    return 1 / (1 / far + torch.sigmoid(raw.float()) * (1 / near - 1 / far))
+
+
+def metres(raw: Tensor, near: float, far: float) -> Tensor:
+    """Take the raw map as metres; the range plays no part."""
+    return raw.float()
+
+
+DEPTH_FORMS: dict[str, Callable[[Tensor, float, float], Tensor]] = {
+    'log': log_depth,
+    'disparity': disparity_depth,
+    'metres': metres,
+}
+
+
+def to_depth(raw_b1hw: Tensor, form: str, depth_range: tuple[float, float]) -> Tensor:
+    """
+    Turn a network's raw map into metres of the canonical camera.
+
+    :param raw_b1hw: (B, 1, h, w), any real numbers.
+    :param form: a key of DEPTH_FORMS.
+    :param depth_range: least and greatest depth, metres.
+    :return: float32 (B, 1, h, w).
+    :raises ValueError: for an unknown form.
+    """
+    if form not in DEPTH_FORMS:
+        raise ValueError(f'unknown depth form {form!r}: expected one of {", ".join(DEPTH_FORMS)}')
+    return DEPTH_FORMS[form](raw_b1hw, *depth_range)
+
+
+def fit(map_bchw: Tensor, size: tuple[int, int]) -> Tensor:
+    """
+    Return a map as it is if the image is a whole multiple of it, else resized to the image.
+
+    :param size: height and width of the image.
+    """
+    height, width = map_bchw.shape[-2:]
+    if size[0] % height == 0 and size[1] % width == 0 and size[0] // height == size[1] // width:
+        return map_bchw
+    return functional.interpolate(map_bchw, size=size, mode='bilinear', align_corners=False)
+
+
+def present_maps(output: DenseOutput) -> dict[str, Tensor]:
+    """Return the maps that an output has, by name."""
+    maps = {field.name: getattr(output, field.name) for field in fields(output)}
+    return {name: values for name, values in maps.items() if values is not None}
+
+
+def without_pretrained(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the key `pretrained`: the weights that it names are in the network by now."""
+    return {key: value for key, value in arguments.items() if key != 'pretrained'}
