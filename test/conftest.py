@@ -18,11 +18,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+import sys
 
 import pytest
 
 DATA = Path(os.environ.get('SYNC_PERCEPTION_DATA')
             or Path(__file__).resolve().parents[1] / '..' / 'shared' / 'data').resolve()
+
+# models/zoo.py serves tests of several rooms
+sys.path.insert(0, str(Path(__file__).parent / 'models'))
 
 
 @pytest.fixture(scope='session')

@@ -1,0 +1,65 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""One small network of every kind, for the tests that all of them must pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sync_perception.labels import LabelSpace
+from sync_perception.models import build_model, ModelConfig
+from sync_perception.models.hub import PerceptionModel
+import torch
+
+# Branches as `build_branch` takes them; a callable, so that a library is imported when needed.
+BRANCH_ZOO: dict[str, Callable[[], dict[str, Any]]] = {
+    'unet_resnet': lambda: {'kind': 'unet', 'block': 'resnet', 'size': 'tiny'},
+    'unet_convnext': lambda: {'kind': 'unet', 'block': 'convnext', 'size': 'tiny'},
+    'unet_vit': lambda: {'kind': 'unet', 'block': 'vit', 'size': 'tiny'},
+    'mobile_unet': lambda: {'kind': 'mobile_unet', 'widths': [8, 16, 16, 24, 32]},
+}
+
+
+def pair(depth: str, semantics: str | None = None, **arguments: Any) -> Callable[[], tuple]:
+    """Describe the synchronised network of two branches of the zoo, by default two of a kind."""
+    return lambda: ('sync', {
+        'depth': BRANCH_ZOO[depth](), 'semantics': BRANCH_ZOO[semantics or depth](), **arguments})
+
+
+# Architecture and arguments, as a config holds them.
+MODEL_ZOO: dict[str, Callable[[], tuple[str, dict[str, Any]]]] = {
+    'unet_resnet': pair('unet_resnet'),
+    'unet_convnext': pair('unet_convnext'),
+    'unet_vit': pair('unet_vit'),
+    'mobile_unet': pair('mobile_unet', uncertainty=True, normals=True),
+    'uncoupled': pair('mobile_unet', depth_to_semantics=False, semantics_to_depth=False),
+    'depth_alone': lambda: ('sync', {'depth': BRANCH_ZOO['mobile_unet'](), 'semantics': None}),
+    'semantics_alone': lambda: ('sync', {'depth': None, 'semantics': BRANCH_ZOO['mobile_unet']()}),
+}
+
+
+def build(name: str, label_space: str = 'driving', seed: int = 0, **settings: Any
+          ) -> PerceptionModel:
+    """
+    Build a model of the zoo with the same weights each time.
+
+    :param settings: of its ModelConfig.
+    """
+    torch.manual_seed(seed)
+    architecture, arguments = MODEL_ZOO[name]()
+    space = LabelSpace.load(label_space).to_dict()
+    return build_model(ModelConfig(architecture, arguments, space, **settings)).eval()
