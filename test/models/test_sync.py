@@ -17,14 +17,27 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from functools import cache
+from itertools import product
+import math
 
 import pytest
-from sync_perception.models.interface import Interface, to_depth
+from sync_perception.models import build_branch
+from sync_perception.models.interface import fit, Interface, to_depth
 from sync_perception.models.mobilenet import MobileUNet
-from sync_perception.models.sync import Coupling, match_levels, SyncNet
+from sync_perception.models.sync import (
+    Branch,
+    Coupling,
+    match_levels,
+    own_normalisation,
+    SyncNet,
+)
 from sync_perception.models.unet import UNet
 import torch
+from zoo import BRANCH_ZOO
 
+# no branch's own normalisation
+STREETS = Interface(5, (1.0, 80.0), mean=(0.4, 0.45, 0.5), std=(0.2, 0.25, 0.3))
 DIRECTIONS = ('depth_to_semantics', 'semantics_to_depth')
 PAIRS = {
     'resnet': lambda: (UNet(1, 'resnet', 'tiny'), UNet(5, 'resnet', 'tiny')),
@@ -70,6 +83,41 @@ def test_at_initialisation_it_equals_its_branches_to_the_bit(pair, training, lay
         raw_depth, logits = (branch(image) for branch in alone)
         assert torch.equal(joint.depth, to_depth(raw_depth, 'log', (0.5, 200.0)))
         assert torch.equal(joint.logits, logits)
+
+
+@cache
+def zoo_branch(name: str, out_channels: int) -> Branch:
+    """Build a branch of the zoo once for all pairs: only couplings are added to it."""
+    torch.manual_seed(out_channels)
+    return build_branch(out_channels, **BRANCH_ZOO[name]()).eval()
+
+
+@cache
+def alone(name: str, out_channels: int, side: int) -> torch.Tensor:
+    """Return what a branch of the zoo gives for the image of this size without any other."""
+    branch = zoo_branch(name, out_channels)
+    with torch.no_grad():
+        own = own_normalisation(branch, STREETS)(square(side))
+        return fit(branch.decode(branch.encode(own)), (side, side))
+
+
+@cache
+def square(side: int) -> torch.Tensor:
+    """Return two images of this size."""
+    return torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(side))
+
+
+@pytest.mark.parametrize('depth, semantics', list(product(sorted(BRANCH_ZOO), repeat=2)))
+def test_any_two_branches_are_joined_without_a_change(depth, semantics):
+    """Whatever their kinds, strides and normalisations: the joint maps are theirs in every bit."""
+    branches = zoo_branch(depth, 1), zoo_branch(semantics, 5)
+    network = SyncNet(*branches, STREETS).eval()
+    side = network.multiple * math.ceil(64 / network.multiple)
+    with torch.no_grad():
+        joint = network(square(side))
+    raw = alone(depth, 1, side)
+    assert torch.equal(joint.depth, to_depth(raw, branches[0].depth_form, STREETS.depth_range))
+    assert torch.equal(joint.logits, alone(semantics, 5, side))
 
 
 @pytest.mark.parametrize('pair', PAIRS)
