@@ -226,7 +226,7 @@ class FullAttention(nn.Module):
         """
         q, k, v = split_heads(self.qkv(x)).transpose(-1, -2)
         gathered = F.scaled_dot_product_attention(q, k, v)
-        return self.out(gathered.transpose(-1, -2).reshape(len(x), -1, *x.shape[2:]))
+        return self.out(gathered.transpose(-1, -2).reshape(x.shape[0], -1, *x.shape[2:]))
 
 
 class LinearAttention(nn.Module):
@@ -257,7 +257,7 @@ class LinearAttention(nn.Module):
         q, k, v = split_heads(self.qkv(x))
         context = torch.matmul(v, k.softmax(dim=-1).transpose(-1, -2))
         gathered = torch.matmul(context, q.softmax(dim=-2) * HEAD_CHANNELS ** -0.5)
-        return self.out(gathered.reshape(len(x), -1, *x.shape[2:]))
+        return self.out(gathered.reshape(x.shape[0], -1, *x.shape[2:]))
 
 
 class ResidualPreNorm(nn.Module):
