@@ -17,28 +17,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, replace
-import json
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download, PyTorchModelHubMixin
-from huggingface_hub.errors import EntryNotFoundError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from sync_perception.labels import LabelSpace
+from sync_perception.models import folder as folders
+from sync_perception.models.folder import FolderConfig, FolderModel
 from sync_perception.models.interface import Interface, Network, present_maps
 from sync_perception.types import DenseOutput
 import torch
-from torch import nn, Tensor
+from torch import Tensor
 from torch.nn import functional
-
-CONFIG_NAME = 'config.json'
-WEIGHTS_NAME = 'model.safetensors'
 
 
 @dataclass
-class ModelConfig:
+class ModelConfig(FolderConfig):
     """
     Everything that a model's user must know, beside the weights.
 
@@ -67,24 +61,8 @@ class ModelConfig:
     focal_range: list[float] = field(default_factory=list)
     record: dict[str, Any] = field(default_factory=dict)
 
-    @classmethod
-    def from_dict(cls, description: dict[str, Any], source: str = 'model config') -> ModelConfig:
-        """
-        Check and take a config.json's content.
 
-        :raises ValueError: naming an unknown or missing key.
-        """
-        known = {entry.name for entry in fields(cls)}
-        unknown = sorted(set(description) - known)
-        missing = sorted({'architecture', 'arguments', 'label_space'} - set(description))
-        if unknown or missing:
-            raise ValueError(
-                f'{source}: unknown keys {unknown}, missing keys {missing}; '
-                f'known are {sorted(known)}')
-        return cls(**description)
-
-
-class PerceptionModel(nn.Module, PyTorchModelHubMixin):
+class PerceptionModel(FolderModel):
     """
     A network under its contract: a normalised image batch in, a DenseOutput out.
 
@@ -94,6 +72,8 @@ class PerceptionModel(nn.Module, PyTorchModelHubMixin):
     :raises ValueError: if the architecture or one of its arguments is unknown.
     """
 
+    config_type = ModelConfig
+
     def __init__(self, config: ModelConfig):
         super().__init__()
         if isinstance(config, dict):
@@ -102,27 +82,6 @@ class PerceptionModel(nn.Module, PyTorchModelHubMixin):
         self.network = build_network(config, num_classes=len(self.labels))
         self.config = replace(
             config, arguments=self.network.resolved_arguments(config.arguments))
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
-
-    @classmethod
-    def _from_pretrained(
-            cls, *, model_id: str, map_location: str = 'cpu', config: ModelConfig,
-            **download: Any) -> PerceptionModel:
-        # the mixin's own would fall back to a pickle where there is no model.safetensors
-        path = Path(model_id) / WEIGHTS_NAME
-        if not Path(model_id).is_dir():
-            try:
-                path = Path(hf_hub_download(model_id, WEIGHTS_NAME, **download))
-            except EntryNotFoundError as error:
-                raise FileNotFoundError(
-                    f'{model_id}: expected {WEIGHTS_NAME} beside {CONFIG_NAME}') from error
-        model = cls(config)
-        model.load_state_dict(load_file(path, device=map_location), strict=True)
-        return model.eval()
 
     def forward(self, image_b3hw: Tensor) -> DenseOutput:
         """
@@ -172,22 +131,7 @@ def read_config(model: str | Path) -> ModelConfig:
     :raises FileNotFoundError: if a local folder has no config.json, or the hub no such model.
     :raises ValueError: if it is not a config; an unknown key is named.
     """
-    path = Path(model) / CONFIG_NAME
-    if not path.is_file():
-        if Path(model).exists() or str(model).startswith(('/', '.', '~')):
-            raise FileNotFoundError(
-                f'{model} is no model folder: expected {CONFIG_NAME} and {WEIGHTS_NAME} in it')
-        try:
-            path = Path(hf_hub_download(str(model), CONFIG_NAME))
-        except (OSError, ValueError) as error:
-            raise FileNotFoundError(
-                f'{model} is neither a model folder here nor a model that the hub gives: '
-                f'{error}') from error
-    try:
-        description = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f'{path} is not JSON: {error}') from error
-    return ModelConfig.from_dict(description, source=str(path))
+    return folders.read_config(model, ModelConfig)
 
 
 def load(model: str | Path, device: str | torch.device = 'cpu') -> PerceptionModel:
@@ -199,28 +143,13 @@ def load(model: str | Path, device: str | torch.device = 'cpu') -> PerceptionMod
     :raises FileNotFoundError: if the folder is not there or lacks a file.
     :raises ValueError: if the config is not understood or the weights do not fit it.
     """
-    read_config(model)
-    if Path(model).is_dir() and not (Path(model) / WEIGHTS_NAME).is_file():
-        raise FileNotFoundError(f'{model}: expected {WEIGHTS_NAME} beside {CONFIG_NAME}')
-    try:
-        loaded = PerceptionModel.from_pretrained(
-            str(model), map_location=str(device))
-    except (RuntimeError, SafetensorError) as error:
-        raise ValueError(f'{model}: the weights do not fit {CONFIG_NAME}: {error}') from error
-    return loaded.eval().to(device)
+    return folders.load(PerceptionModel, model, device)
 
 
-def save(model: PerceptionModel, folder: str | Path, card: str = '') -> None:
+def save(model: FolderModel, folder: str | Path, card: str = '') -> None:
     """
     Write a model as a folder.
 
     :param card: text of the folder's README.md; without it the folder's present one stays.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    save_file(tensors, folder / WEIGHTS_NAME, metadata={'format': 'pt'})
-    (folder / WEIGHTS_NAME).chmod(0o644)  # safetensors leaves it to the owner alone
-    (folder / CONFIG_NAME).write_text(json.dumps(asdict(model.config), indent=2) + '\n')
-    if card:
-        (folder / 'README.md').write_text(card)
+    folders.save(model, folder, card)

@@ -200,7 +200,7 @@ def test_pickles_are_never_loaded_from_the_hub(folder, no_pickle, monkeypatch):
             raise EntryNotFoundError(f'{repo_id} has no {filename}')
         return str(folder / filename)
 
-    for module in (hub, huggingface_hub.hub_mixin):
+    for module in (hub.folders, huggingface_hub.hub_mixin):
         monkeypatch.setattr(module, 'hf_hub_download', download)
     with pytest.raises(FileNotFoundError, match='someone/model.*model.safetensors'):
         hub.load('someone/model')
@@ -212,7 +212,7 @@ def test_a_hub_id_loads_like_a_folder(folder, monkeypatch):
     def download(repo_id, filename, **options):
         return str(folder / filename)
 
-    for module in (hub, huggingface_hub.hub_mixin):
+    for module in (hub.folders, huggingface_hub.hub_mixin):
         monkeypatch.setattr(module, 'hf_hub_download', download)
     ours, theirs = hub.load(folder).state_dict(), hub.load('someone/model').state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
