@@ -1,0 +1,287 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""What the branches around models of the transformers library share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    StrictDataclassError,
+)
+from sync_perception.models.interface import without_pretrained
+from sync_perception.models.sync import Branch
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import CONFIG_MAPPING, PretrainedConfig, PreTrainedModel
+
+LOGGER = logging.getLogger(__name__)
+
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
+IMAGENET: Normalisation = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+HALF: Normalisation = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+UNCHANGED: Normalisation = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+# what the library's image processor does for a kind of model whose folder does not say
+NORMALISATIONS = {'glpn': UNCHANGED, 'dpt': HALF, 'zoedepth': HALF}
+
+# the end of the names of a task's classes in `architectures`
+TASKS = {
+    'depth': ('ForDepthEstimation',),
+    'segmentation': ('ForSemanticSegmentation', 'ForUniversalSegmentation'),
+    'joint': ('ForDensePrediction',),
+}
+
+# what a config says of its file and of its use elsewhere, not of the network
+IRRELEVANT = {
+    '_name_or_path', 'architectures', 'dtype', 'id2label', 'label2id', 'torch_dtype',
+    'transformers_version'}
+
+
+class TransformersBranch(Branch):
+    """
+    A branch whose network comes from the transformers library.
+
+    A subclass calls `load_transformer`, keeps the pretrained feature extractor as `encoder`, all
+    else under other names (`decoder`), and sets `config` and `normalisation`.
+
+    :ivar config: the library's description of the network, in plain types.
+    """
+
+    config: dict[str, Any]
+    normalisation: Normalisation
+
+    def resolved_arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments with the config and normalisation instead of where they lie."""
+        mean, std = self.normalisation
+        return {
+            **without_pretrained(arguments),
+            'config': self.config, 'mean': list(mean), 'std': list(std)}
+
+
+def load_transformer(
+        auto_model: type, task: str, config: dict[str, Any] | None, pretrained: str | None,
+        fresh: Sequence[str] = (), **changes: Any) -> PreTrainedModel:
+    """
+    Build a model of the library, with fresh weights or with those of a folder or hub id.
+
+    :param auto_model: the library's class for the task, such as AutoModelForDepthEstimation.
+    :param task: a key of TASKS, what the weights must have been trained for.
+    :param config: the library's description, with its model_type; not together with pretrained.
+    :param pretrained: folder or hub id with config.json and safetensors weights; environment
+        variables are filled in.
+    :param fresh: beginnings of the names of weights that may be new where they do not fit.
+    :param changes: what shall differ from the description, such as num_labels.
+    :return: the model in float32.
+    :raises ValueError: if not exactly one source is given, it is for another task, or the weights
+        do not fit.
+    :raises FileNotFoundError: if there is no such model or it has no safetensors weights.
+    :raises ConnectionError: if it is to come from the hub, which cannot be reached.
+    """
+    if (config is None) == (pretrained is None):
+        raise ValueError(
+            f'expected either config or pretrained, got config {config}, pretrained {pretrained}')
+    if pretrained is None:
+        return auto_model.from_config(to_config(config, **changes), dtype=torch.float32)
+    source = expand(pretrained)
+    description = read_description(source)
+    check_task(description, task, source)
+    try:
+        model, report = auto_model.from_pretrained(
+            source, config=to_config(description, **changes), dtype=torch.float32,
+            use_safetensors=True, ignore_mismatched_sizes=True, output_loading_info=True)
+    except OSError as error:
+        raise FileNotFoundError(
+            f'{source}: no safetensors weights (pickles are never read): {error}') from error
+    absent = sorted({*report['missing_keys'], *(name for name, *_ in report['mismatched_keys'])})
+    foreign = [name for name in absent if not name.startswith(tuple(fresh))]
+    if foreign:
+        raise ValueError(
+            f"{source}: the weights do not fit its config.json, {len(foreign)} of the model's "
+            f'are absent or of another shape, first {foreign[0]}')
+    if absent:
+        LOGGER.warning('%s: fresh weights for %s', source, ', '.join(absent))
+    return model
+
+
+def to_config(description: dict[str, Any], **changes: Any) -> PretrainedConfig:
+    """
+    Make the library's config of its description.
+
+    :raises ValueError: if the model_type is unknown or an entry is not as the library expects.
+    """
+    kind = description.get('model_type')
+    if kind not in CONFIG_MAPPING:
+        raise ValueError(f'the transformers library knows no model_type {kind!r}')
+    try:
+        return CONFIG_MAPPING[kind].from_dict({**description, **changes})
+    except (StrictDataclassError, TypeError, KeyError) as error:
+        raise ValueError(f'no config of a {kind!r} model: {error}') from error
+
+
+def describe(config: PretrainedConfig) -> dict[str, Any]:
+    """Return a config in plain types, without what says nothing of the network."""
+    def strip(values: Any) -> Any:
+        if isinstance(values, dict):
+            return {key: strip(entry) for key, entry in values.items() if key not in IRRELEVANT}
+        return values
+
+    return strip(json.loads(config.to_json_string(use_diff=False)))
+
+
+def expand(source: str) -> str:
+    """Fill in the environment variables and the home folder of a path."""
+    return os.path.expanduser(os.path.expandvars(str(source)))
+
+
+def read_description(source: str) -> dict[str, Any]:
+    """
+    Read the library's config.json of a folder or hub id.
+
+    :raises FileNotFoundError: if there is none.
+    :raises ConnectionError: if it is to come from the hub, which cannot be reached.
+    :raises ValueError: if it is not a model of the transformers library.
+    """
+    description = read_json(source, 'config.json')
+    if description is None:
+        raise FileNotFoundError(f'{source}: no config.json')
+    if 'model_type' not in description:
+        raise ValueError(f'{source}: its config.json has no model_type, so it is no model of the '
+                         'transformers library')
+    return description
+
+
+def read_normalisation(source: str | None, model_type: str) -> Normalisation:
+    """
+    Read how a model's images are normalised, for images in [0, 1].
+
+    :param source: folder or hub id; its preprocessor_config.json decides. Without one the
+        library's own default for such models holds.
+    :param model_type: the library's name of the kind of model.
+    :return: mean and std per channel.
+    """
+    processor = None if source is None else read_json(source, 'preprocessor_config.json')
+    processor = processor or {}
+    mean, std = NORMALISATIONS.get(model_type, IMAGENET)
+    normalises = (mean, std) != UNCHANGED or 'image_mean' in processor
+    if processor.get('do_normalize', normalises):
+        mean = per_channel(processor.get('image_mean', mean))
+        std = per_channel(processor.get('image_std', std))
+    else:
+        mean, std = UNCHANGED
+    # what a value of 1 is to the processor
+    white = 255 * processor.get('rescale_factor', 1 / 255) \
+        if processor.get('do_rescale', True) else 255
+    if abs(white - 1) < 1e-6:
+        return mean, std
+    return tuple(m / white for m in mean), tuple(s / white for s in std)
+
+
+def per_channel(values: float | Sequence[float]) -> tuple[float, ...]:
+    """Return three numbers for one, and three as they are."""
+    return (values,) * 3 if isinstance(values, (int, float)) else tuple(values)
+
+
+def choose_normalisation(
+        mean: Sequence[float] | None, std: Sequence[float] | None, pretrained: str | None,
+        model_type: str) -> Normalisation:
+    """
+    Return the normalisation that the arguments give, else that of the pretrained model.
+
+    :raises ValueError: if only one of mean and std is given.
+    """
+    if (mean is None) != (std is None):
+        raise ValueError(f'expected mean and std or neither, got mean {mean}, std {std}')
+    if mean is not None and std is not None:
+        return tuple(mean), tuple(std)
+    return read_normalisation(None if pretrained is None else expand(pretrained), model_type)
+
+
+def check_task(description: dict[str, Any], expected: str, source: str) -> None:
+    """
+    Refuse a model that was trained for another task.
+
+    :param description: the library's config.json.
+    :param expected: a key of TASKS.
+    :param source: where it is from, for the message.
+    :raises ValueError: saying what it is.
+    """
+    names = description.get('architectures') or []
+    if not names or any(name.endswith(TASKS[expected]) for name in names):
+        return
+    found = next(
+        (f'a {task} model' for task, endings in TASKS.items() if names[0].endswith(endings)),
+        f'a {names[0]}')
+    raise ValueError(f'{source} is {found} ({names[0]}), expected a {expected} model')
+
+
+def read_json(source: str, name: str) -> dict[str, Any] | None:
+    """
+    Read a JSON file of a folder or hub id.
+
+    :return: its content; None where the model has no such file.
+    :raises FileNotFoundError: if there is no such folder or model.
+    :raises ConnectionError: if the hub cannot be reached.
+    :raises ValueError: if the source can be neither, or the file is not JSON.
+    """
+    path = Path(source) / name
+    if not Path(source).is_dir():
+        if source.startswith(('/', '.', '~', '$')):
+            raise FileNotFoundError(f'{source}: no such folder')
+        try:
+            path = Path(hf_hub_download(source, name))
+        except LocalEntryNotFoundError as error:
+            raise ConnectionError(
+                f'the Hugging Face hub could not be reached, asked for {name} of {source}; '
+                f'where it can be, download the model and give its folder') from error
+        except EntryNotFoundError:
+            return None
+        except RepositoryNotFoundError as error:
+            raise FileNotFoundError(f'the Hugging Face hub gives no model {source!r}') from error
+        except HFValidationError as error:
+            raise ValueError(
+                f'{source!r} is neither a folder here nor a hub id (owner/name)') from error
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f'{path} is not JSON: {error}') from error
+
+
+def to_multiple(image_b3hw: Tensor, multiple: int) -> Tensor:
+    """
+    Resize images to the nearest multiple of a model's patch, so that no patch is left out.
+
+    :param image_b3hw: (B, 3, h, w).
+    :param multiple: what both sides become multiples of, at least one.
+    :return: the same field of view, bilinearly.
+    """
+    size = [max(1, round(int(side) / multiple)) * multiple for side in image_b3hw.shape[-2:]]
+    if size == list(image_b3hw.shape[-2:]):
+        return image_b3hw
+    return functional.interpolate(image_b3hw, size=size, mode='bilinear', align_corners=False)
