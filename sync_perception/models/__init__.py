@@ -22,6 +22,7 @@ from typing import Any
 from sync_perception.models.hub import ModelConfig, PerceptionModel
 from sync_perception.models.interface import Interface, Network
 from sync_perception.models.mobilenet import MobileUNet
+from sync_perception.models.padnet import PadNet
 from sync_perception.models.sync import Branch, depth_channels, SyncNet
 from sync_perception.models.unet import UNet
 
@@ -74,6 +75,7 @@ def build_sync(
 
 # Each is called with the interface, then its own arguments.
 MODELS: dict[str, Callable[..., Network]] = {
+    'padnet': PadNet,
     'sync': build_sync,
 }
 

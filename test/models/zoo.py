@@ -42,6 +42,9 @@ def pair(depth: str, semantics: str | None = None, **arguments: Any) -> Callable
 
 # Architecture and arguments, as a config holds them.
 MODEL_ZOO: dict[str, Callable[[], tuple[str, dict[str, Any]]]] = {
+    'padnet': lambda: ('padnet', {
+        'backbone': 'resnet18', 'channels': [8, 8, 16, 16, 16], 'scales': 1,
+        'uncertainty': True, 'normals': True}),
     'unet_resnet': pair('unet_resnet'),
     'unet_convnext': pair('unet_convnext'),
     'unet_vit': pair('unet_vit'),

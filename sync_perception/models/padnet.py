@@ -1,0 +1,313 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""One encoder and two decoders that teach each other: PAD-Net for self-supervised depth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sync_perception.models.interface import Interface, Network, Renormalise, to_depth
+from sync_perception.models.resnet import IMAGENET_NORMALISATION, ResNet
+from sync_perception.models.sync import depth_channels
+from sync_perception.types import DenseOutput
+import torch
+from torch import nn, Tensor
+from torch.nn import functional
+
+ASPP_RATES = (6, 12, 18)
+SCALES = 4
+
+
+class Aspp(nn.Module):
+    """
+    Atrous spatial pyramid pooling (Chen et al., 2017): one feature of several fields of view.
+
+    1x1, three dilated 3x3 and the image's mean, concatenated and projected by a 1x1. The mean's
+    branch has a bias in place of batch norm: its statistics would be those of as many values as
+    there are images, none at all for one.
+
+    :param inputs: channels of the input.
+    :param outputs: channels of each branch and of the output.
+    :param rates: dilations.
+    :param dropout: share of the output that training sets to zero.
+    """
+
+    def __init__(self, inputs: int, outputs: int, rates: Sequence[int] = ASPP_RATES,
+                 dropout: float = 0.5):
+        super().__init__()
+        self.branches = nn.ModuleList([normed(nn.Conv2d(inputs, outputs, 1, bias=False))])
+        self.branches.extend(
+            normed(nn.Conv2d(inputs, outputs, 3, padding=rate, dilation=rate, bias=False))
+            for rate in rates)
+        self.mean = nn.Sequential(nn.Conv2d(inputs, outputs, 1), nn.ReLU())
+        self.project = nn.Sequential(
+            normed(nn.Conv2d((len(rates) + 2) * outputs, outputs, 1, bias=False)),
+            nn.Dropout(dropout))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, h, w) to (B, outputs, h, w)."""
+        maps = [branch(x) for branch in self.branches]
+        mean = self.mean(x.mean((2, 3), keepdim=True)).expand_as(maps[0])
+        return self.project(torch.cat([*maps, mean], dim=1))
+
+
+class UpBlock(nn.Module):
+    """
+    Narrow, enlarge to the skip feature's size, concatenate it, convolve.
+
+    3x3 convolutions over reflected borders and ELU, enlarged to the nearest pixel, as in
+    Monodepth2 (Godard et al., 2019).
+
+    :param narrow: maps the coarser feature to `outputs` channels.
+    :param skip: channels of the skip feature; None for an input twice as fine without one.
+    :param outputs: channels of the output.
+    """
+
+    def __init__(self, narrow: nn.Module, skip: int | None, outputs: int):
+        super().__init__()
+        self.narrow = narrow
+        self.join = elu_convolution(outputs + (skip or 0), outputs)
+
+    def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
+        """Map (B, inputs, h, w) and (B, skip, H, W) to (B, outputs, H, W)."""
+        x = self.narrow(x)
+        if skip is None:
+            return self.join(functional.interpolate(x, scale_factor=2.0, mode='nearest'))
+        if x.shape[-2:] != skip.shape[-2:]:
+            x = functional.interpolate(x, size=skip.shape[-2:], mode='nearest')
+        return self.join(torch.cat([x, skip], dim=1))
+
+
+class Decoder(nn.Module):
+    """
+    ASPP at stride 16, then four times up by two; tasks may meet at stride 4.
+
+    :param encoder_channels: of the encoder's five features, fine to coarse.
+    :param channels: of the decoder's five features, fine to coarse.
+    :param dropout: behind the ASPP.
+    """
+
+    def __init__(self, encoder_channels: Sequence[int], channels: Sequence[int], dropout: float):
+        super().__init__()
+        *skips, coarsest = encoder_channels
+        blocks = [UpBlock(Aspp(coarsest, channels[4], dropout=dropout), skips[3], channels[4])]
+        for level in (3, 2, 1, 0):
+            narrow = elu_convolution(channels[level + 1], channels[level])
+            blocks.append(UpBlock(narrow, skips[level - 1] if level else None, channels[level]))
+        self.first, self.second = nn.ModuleList(blocks[:3]), nn.ModuleList(blocks[3:])
+
+    def to_stride_4(self, features: list[Tensor]) -> list[Tensor]:
+        """Return the features at strides 4 and 8, from the encoder's five."""
+        x = self.first[0](features[4], features[3])
+        eighth = self.first[1](x, features[2])
+        return [self.first[2](eighth, features[1]), eighth]
+
+    def to_stride_1(self, x: Tensor, features: list[Tensor]) -> list[Tensor]:
+        """Return the features at strides 1 and 2, from that at 4 and the encoder's."""
+        half = self.second[0](x, features[0])
+        return [self.second[1](half), half]
+
+
+class Distillation(nn.Module):
+    """
+    What one task tells the other: conv3x3(F) * sigmoid(conv3x3(F)) (PAD-Net, Xu et al., 2018).
+
+    Both convolutions start at zero. The gate's alone would not do: sigmoid(0) = 1/2 halves the
+    message, it does not silence it. With message y = v g, v = Wx, g = sigmoid(Gx), W = G = 0: y
+    is zero, dy/dW = x / 2 is not, so W learns at step 0, and from then on, by dy/dG = v g (1 - g)
+    x, so does the gate. The giver's features get no gradient through y until W has moved.
+
+    :param channels: of either task's feature.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.message = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.gate = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        nn.init.zeros_(self.message.weight)
+        nn.init.zeros_(self.gate.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, channels, h, w) of the giver as (B, channels, h, w) for the taker."""
+        return self.message(x) * torch.sigmoid(self.gate(x))
+
+
+class PadNet(Network):
+    """
+    Depth and labels from one ResNet by two decoders, with distillation in both directions.
+
+    After "Three Ways to Improve Semantic Segmentation with Self-Supervised Depth Estimation"
+    (Hoyer et al., 2021). As there: the encoder's last stage dilated; either decoder an ASPP of
+    rates 6, 12 and 18 and four blocks up with skip connections (Monodepth2's, without batch
+    norm); disparity at four scales, those at strides 4 and 8 from before the exchange; attention
+    after the third block, at stride 4, F_seg += conv3x3(F_depth) * sigmoid(conv3x3(F_depth)) and
+    the other way round; labels by a 1x1 convolution. Depth and logits have the input's size.
+
+    Not as there: not the gate alone but the whole message starts at zero, so that at first the
+    network equals, to the bit, the one without distillation; the ASPP's mean has no batch norm;
+    labels have no head of their own before the exchange.
+
+    A self-supervised encoder starts from ImageNet; the distance to ImageNet's features is taken
+    between `encode` of this network and of a second one that was never trained.
+
+    :param interface: classes, depth range (0.1 to 100 m in the paper) and normalisation.
+    :param backbone: 'resnet18', 'resnet50' or 'resnet101'.
+    :param pretrained: weights of the encoder: a file under torchvision's names, or a ResNet of
+        `transformers`, as a folder or on the hub (`sync_perception.models.resnet.read_weights`).
+    :param channels: of a decoder's features at strides 1, 2, 4, 8 and 16.
+    :param distillation: whether the decoders exchange features.
+    :param scales: disparities that `disparities` gives, 1 to 4. `forward` uses the finest alone:
+        without self-supervision 1 leaves no weight untaught.
+    :param dilated: whether the encoder stays at stride 16 in its last stage.
+    :param dropout: behind the ASPP, in training.
+    :param freeze_encoder: whether the encoder stays as it is in training.
+    :param uncertainty: whether to give the log-variance of ln(depth), too.
+    :param normals: whether to give surface normals, too.
+    :raises ValueError: for arguments that no such network can have.
+    """
+
+    multiple = 32
+
+    def __init__(
+            self, interface: Interface, backbone: str = 'resnet50', pretrained: str | None = None,
+            channels: Sequence[int] = (64, 128, 128, 256, 256), distillation: bool = True,
+            scales: int = SCALES, dilated: bool = True, dropout: float = 0.5,
+            freeze_encoder: bool = False, uncertainty: bool = False, normals: bool = False):
+        super().__init__()
+        check_arguments(channels, scales, dropout)
+        self.depth_range = tuple(interface.depth_range)
+        self.input = Renormalise(interface.mean, interface.std, *IMAGENET_NORMALISATION)
+        self.encoder = ResNet(backbone, dilated=dilated, pretrained=pretrained)
+        self.encoder_frozen = freeze_encoder
+        self.depth = Decoder(self.encoder.channels, channels, dropout)
+        self.semantics = Decoder(self.encoder.channels, channels, dropout)
+        self.channels_of = depth_channels(uncertainty, normals)
+        self.depth_heads = nn.ModuleList(
+            reflected(channels[scale], sum(self.channels_of.values()) if scale == 0 else 1)
+            for scale in range(scales))
+        self.semantic_head = nn.Conv2d(channels[0], interface.num_classes, 1)
+        self.distillation = distillation
+        if distillation:
+            self.depth_to_semantics = Distillation(channels[2])
+            self.semantics_to_depth = Distillation(channels[2])
+        if freeze_encoder:
+            self.encoder.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> PadNet:
+        """Set the mode of everything but a frozen encoder, which stays in evaluation mode."""
+        super().train(mode)
+        if self.encoder_frozen:
+            self.encoder.eval()
+        return self
+
+    def encode(self, image_b3hw: Tensor) -> list[Tensor]:
+        """
+        Return the encoder's features at strides 2, 4, 8, 16 and 16 (32 if not dilated).
+
+        :param image_b3hw: (B, 3, h, w) in the interface's normalisation; h and w multiples of 32.
+        """
+        return self.encoder(self.input(image_b3hw))
+
+    def forward(self, image_b3hw: Tensor) -> DenseOutput:
+        """Return depth, logits and the other maps asked for, all (B, ..., h, w)."""
+        return self.forward_scales(image_b3hw)[0]
+
+    def forward_scales(self, image_b3hw: Tensor) -> tuple[DenseOutput, list[Tensor]]:
+        """Return what `forward` and `disparities` return, from one pass."""
+        features = self.encode(image_b3hw)
+        depth = self.depth.to_stride_4(features)
+        semantics = self.semantics.to_stride_4(features)[0]
+        for_depth, for_semantics = self.exchange(depth[0], semantics)
+        maps, disparities = self.depth_maps(self.depth.to_stride_1(for_depth, features) + depth)
+        semantics = self.semantics.to_stride_1(for_semantics, features)[0]
+        return DenseOutput(logits=self.semantic_head(semantics), **maps), disparities
+
+    def disparities(self, image_b3hw: Tensor) -> list[Tensor]:
+        """
+        Return Monodepth2's disparities, finest first, and leave out what serves labels alone.
+
+        :return: `scales` maps of float32 (B, 1, h / 2^s, w / 2^s) in (0, 1), the share of the way
+            from the farthest inverse depth to the nearest; `depth_of` turns them into metres.
+        """
+        features = self.encode(image_b3hw)
+        depth = self.depth.to_stride_4(features)
+        for_depth = depth[0]
+        if self.distillation:
+            semantics = self.semantics.to_stride_4(features)[0]
+            for_depth = for_depth + self.semantics_to_depth(semantics)
+        return self.depth_maps(self.depth.to_stride_1(for_depth, features) + depth)[1]
+
+    def depth_of(self, disparity: Tensor) -> Tensor:
+        """Turn disparities in [0, 1], of any shape, into metres of the canonical camera."""
+        near, far = self.depth_range
+        return 1 / (1 / far + disparity * (1 / near - 1 / far))
+
+    def exchange(self, depth: Tensor, semantics: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both tasks' features at stride 4 with the other's message added."""
+        if not self.distillation:
+            return depth, semantics
+        return (depth + self.semantics_to_depth(semantics),
+                semantics + self.depth_to_semantics(depth))
+
+    def depth_maps(self, features: list[Tensor]) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """
+        Return the maps of the depth decoder in final units by name, and the disparities.
+
+        :param features: of the depth decoder at strides 1, 2, 4 and 8.
+        """
+        raw = [head(feature) for head, feature in zip(self.depth_heads, features)]
+        maps = dict(zip(self.channels_of, raw[0].split(list(self.channels_of.values()), dim=1)))
+        raw[0] = maps['depth']
+        maps['depth'] = to_depth(raw[0], 'disparity', self.depth_range)
+        if 'normals' in maps:
+            maps['normals'] = functional.normalize(maps['normals'].float(), dim=1)
+        return maps, [torch.sigmoid(disparity.float()) for disparity in raw]
+
+    def coupling_norms(self) -> dict[str, list[float]]:
+        """Return the weight norm of either direction's message: zero until it wakes up."""
+        if not self.distillation:
+            return {}
+        return {name: [getattr(self, name).message.weight.norm().item()]
+                for name in ('depth_to_semantics', 'semantics_to_depth')}
+
+
+def normed(convolution: nn.Conv2d) -> nn.Sequential:
+    """Return the convolution with batch norm and ReLU behind it."""
+    return nn.Sequential(convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU())
+
+
+def reflected(inputs: int, outputs: int) -> nn.Conv2d:
+    """Make a 3x3 convolution that reflects the border: a zero there would look like an edge."""
+    return nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode='reflect')
+
+
+def elu_convolution(inputs: int, outputs: int) -> nn.Sequential:
+    """Return Monodepth2's 3x3 convolution over reflected borders, and ELU."""
+    return nn.Sequential(reflected(inputs, outputs), nn.ELU())
+
+
+def check_arguments(channels: Sequence[int], scales: int, dropout: float) -> None:
+    """
+    Refuse what no such network can have.
+
+    :raises ValueError: naming what was got and what was expected.
+    """
+    if len(channels) != 5 or min(channels) < 1:
+        raise ValueError(
+            f'expected the channels at strides 1, 2, 4, 8 and 16, got {list(channels)}')
+    if not 1 <= scales <= SCALES:
+        raise ValueError(f'expected 1 to {SCALES} scales of disparity, got {scales}')
+    if not 0 <= dropout < 1:
+        raise ValueError(f'expected a dropout of at least 0 and below 1, got {dropout}')
