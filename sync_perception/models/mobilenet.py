@@ -16,11 +16,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import os
 from pathlib import Path
 
 import numpy as np
-from sync_perception.models.sync import Branch
+from sync_perception.models.decoder import LightUNet
 import torch
 from torch import nn, Tensor
 from torch.nn import functional
@@ -30,6 +31,7 @@ STAGES = (
     (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2),
     (6, 320, 1, 1))
 STEM_CHANNELS = 32
+LAST_OF_STRIDE = (0, 1, 2, 4, 6)
 
 
 class Convolution(nn.Conv2d):
@@ -50,17 +52,42 @@ class Convolution(nn.Conv2d):
         return super().forward(x)
 
 
-class InvertedResidual(nn.Module):
-    """Expand, convolve depthwise, project; a residual where the shapes agree."""
+def convolution(
+        inputs: int, outputs: int, size: int, stride: int = 1, groups: int = 1,
+        normalised: bool = False) -> list[nn.Module]:
+    """
+    Make the unit that the network is built of, without its ReLU6.
 
-    def __init__(self, inputs: int, outputs: int, expansion: int, stride: int):
+    :param normalised: padded on all sides and followed by a batch norm, as PyTorch's
+        implementations are; otherwise folded, with TensorFlow's padding.
+    """
+    if not normalised:
+        return [Convolution(inputs, outputs, size, stride, groups)]
+    return [
+        nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(outputs)]
+
+
+class InvertedResidual(nn.Module):
+    """
+    Expand, convolve depthwise, project; a residual where the shapes agree.
+
+    :param normalised: with batch norms; such a block expands by 1 as by any other factor, a
+        folded one leaves that convolution out.
+    """
+
+    def __init__(
+            self, inputs: int, outputs: int, expansion: int, stride: int,
+            normalised: bool = False):
         super().__init__()
         hidden = inputs * expansion
         layers: list[nn.Module] = []
-        if expansion > 1:
-            layers += [Convolution(inputs, hidden, 1), nn.ReLU6(inplace=True)]
-        layers += [Convolution(hidden, hidden, 3, stride, groups=hidden), nn.ReLU6(inplace=True)]
-        layers += [Convolution(hidden, outputs, 1)]
+        if expansion > 1 or normalised:
+            layers += convolution(inputs, hidden, 1, normalised=normalised)
+            layers += [nn.ReLU6(inplace=True)]
+        layers += convolution(hidden, hidden, 3, stride, hidden, normalised)
+        layers += [nn.ReLU6(inplace=True)]
+        layers += convolution(hidden, outputs, 1, normalised=normalised)
         self.layers = nn.Sequential(*layers)
         self.stride = stride
         self.residual = stride == 1 and inputs == outputs
@@ -72,83 +99,93 @@ class InvertedResidual(nn.Module):
 
 class MobileNetV2(nn.Module):
     """
-    The feature extractor with its batch norms folded into the convolutions.
+    The feature extractor, with its batch norms folded into the convolutions or with them.
 
     Folded, it costs no normalisation on a CPU, is the same function in training and inference,
     and starts from ImageNet weights as a frozen-norm network would.
 
-    :ivar channels: channels of the last feature at strides 2, 4, 8, 16 and 32.
+    :param taps: the stages, rows of STAGES, whose last features are given; by default the last
+        ones at strides 2, 4, 8, 16 and 32.
+    :param normalised: with batch norms, padded on all sides.
+    :ivar channels: of the features, fine to coarse.
+    :ivar strides: of the features, fine to coarse.
     """
 
-    channels = (16, 24, 32, 96, 320)
-    strides = (2, 4, 8, 16, 32)
-
-    def __init__(self):
+    def __init__(self, taps: Sequence[int] = LAST_OF_STRIDE, normalised: bool = False):
         super().__init__()
-        self.stem = nn.Sequential(Convolution(3, STEM_CHANNELS, 3, 2), nn.ReLU6(inplace=True))
-        blocks, inputs = [], STEM_CHANNELS
+        self.stem = nn.Sequential(
+            *convolution(3, STEM_CHANNELS, 3, 2, normalised=normalised), nn.ReLU6(inplace=True))
+        self.channels = tuple(STAGES[stage][1] for stage in taps)
+        blocks, inputs, last_blocks, strides = [], STEM_CHANNELS, [], [2]
         for expansion, channels, repeats, stride in STAGES:
             for repeat in range(repeats):
-                blocks.append(
-                    InvertedResidual(inputs, channels, expansion, stride if repeat == 0 else 1))
+                blocks.append(InvertedResidual(
+                    inputs, channels, expansion, stride if repeat == 0 else 1, normalised))
                 inputs = channels
+            last_blocks.append(len(blocks) - 1)
+            strides.append(strides[-1] * stride)
         self.blocks = nn.ModuleList(blocks)
+        self.strides = tuple(strides[stage + 1] for stage in taps)
+        self.tapped = frozenset(last_blocks[stage] for stage in taps)
 
     def forward(self, image_b3hw: Tensor) -> list[Tensor]:
-        """Return the last feature of each stride, fine to coarse."""
+        """Return the tapped features, fine to coarse; a side of s pixels becomes ceil(s / 2)."""
         features: list[Tensor] = []
         x = self.stem(image_b3hw)
-        for block in self.blocks:
-            if block.stride == 2:
-                features.append(x)
+        for index, block in enumerate(self.blocks):
             x = block(x)
-        return [*features, x]
+            if index in self.tapped:
+                features.append(x)
+        return features
 
     def freeze(self, blocks: int) -> None:
         """Stop learning in the stem and the first so many blocks."""
         for module in (self.stem, *self.blocks[:blocks]):
             module.requires_grad_(False)
 
-    def convolutions(self) -> list[Convolution]:
-        """Return the 51 convolutions in the order of computation."""
-        return [module for module in self.modules() if isinstance(module, Convolution)]
+    def convolutions(self) -> list[nn.Conv2d]:
+        """Return the convolutions in the order of computation: 51, or 52 with batch norms."""
+        return [module for module in self.modules() if isinstance(module, nn.Conv2d)]
 
     def load_folded(self, path: str | Path) -> None:
         """
         Take the weights of a folded ImageNet network.
 
+        Batch norms become additions of the bias: they must stay in evaluation mode. The
+        convolution that expands by 1, which a folded network does not have, does nothing.
+
         :param path: npz with float32 arrays `NNN.weight` and `NNN.bias`, one pair a convolution
             in the order of computation; later ones (the classifier's) are left.
         :raises ValueError: if an array is missing or has another shape; the message names it.
         """
-        with np.load(path, allow_pickle=False) as arrays:
-            for index, convolution in enumerate(self.convolutions()):
-                for name, parameter in convolution.named_parameters():
+        convolutions = self.convolutions()
+        norms = [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]
+        if norms:
+            nn.init.dirac_(convolutions.pop(1).weight)
+            shift_only(norms.pop(1))
+        biased = norms or convolutions
+        with np.load(path, allow_pickle=False) as arrays, torch.no_grad():
+            for index, (convolution, owner) in enumerate(zip(convolutions, biased)):
+                for name, parameter in (('weight', convolution.weight), ('bias', owner.bias)):
                     key = f'{index:03}.{name}'
                     found = arrays[key].shape if key in arrays.files else 'nothing'
                     if found != tuple(parameter.shape):
                         raise ValueError(
                             f'{path}: expected {key} of shape {tuple(parameter.shape)}, '
                             f'got {found}')
-                    with torch.no_grad():
-                        parameter.copy_(torch.from_numpy(arrays[key]))
+                    parameter.copy_(torch.from_numpy(arrays[key]))
+        for norm in norms:
+            shift_only(norm)
 
 
-class UpBlock(nn.Module):
-    """Enlarge twice, concatenate the skip feature, 3x3 convolution, batch norm, ReLU."""
-
-    def __init__(self, inputs: int, skip: int, outputs: int):
-        super().__init__()
-        self.convolution = nn.Conv2d(inputs + skip, outputs, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(outputs)
-
-    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        """Map (B, inputs, h, w) and (B, skip, 2h, 2w) to (B, outputs, 2h, 2w)."""
-        x = functional.interpolate(x, size=skip.shape[-2:], mode='bilinear', align_corners=False)
-        return functional.relu(self.norm(self.convolution(torch.cat([x, skip], dim=1))))
+def shift_only(norm: nn.BatchNorm2d) -> None:
+    """Let a batch norm add its bias and nothing else, as long as it is in evaluation mode."""
+    nn.init.ones_(norm.weight)
+    norm.running_mean.zero_()
+    norm.running_var.fill_(1 - norm.eps)
 
 
-class MobileUNet(Branch):
+class MobileUNet(LightUNet):
     """
     A branch for robots: MobileNetV2 encoder, light UNet decoder, output at half the input's size.
 
@@ -166,31 +203,9 @@ class MobileUNet(Branch):
             self, out_channels: int,
             widths: tuple[int, int, int, int, int] = (24, 48, 64, 96, 128),
             frozen_blocks: int = 0, pretrained: str | None = None):
-        super().__init__()
-        self.encoder = MobileNetV2()
+        encoder = MobileNetV2()
+        super().__init__(out_channels, encoder, encoder.channels, encoder.strides, widths)
         if pretrained is not None:
             self.encoder.load_folded(os.path.expandvars(pretrained))
         if frozen_blocks:
             self.encoder.freeze(frozen_blocks)
-        self.channels = MobileNetV2.channels
-        self.strides = MobileNetV2.strides
-        self.multiple = self.strides[-1]
-        self.bottleneck = nn.Sequential(
-            nn.Conv2d(self.channels[-1], widths[-1], 1, bias=False),
-            nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True))
-        self.up = nn.ModuleList(
-            UpBlock(widths[level + 1], self.channels[level], widths[level])
-            for level in reversed(range(len(widths) - 1)))
-        self.head = nn.Conv2d(widths[0], out_channels, 3, padding=1)
-
-    def encode(self, image_b3hw: Tensor) -> list[Tensor]:
-        """Return the encoder's features at strides 2 to 32."""
-        return self.encoder(image_b3hw)
-
-    def decode(self, features: list[Tensor]) -> Tensor:
-        """Return the raw map (B, out_channels, h / 2, w / 2)."""
-        *skips, x = features
-        x = self.bottleneck(x)
-        for up, skip in zip(self.up, reversed(skips)):
-            x = up(x, skip)
-        return self.head(x)

@@ -51,6 +51,50 @@ def test_features_equal_transformers(encoder):
         torch.testing.assert_close(feature, expected[block - 1], atol=1e-4, rtol=1e-4)
 
 
+def test_with_batch_norms_it_equals_transformers_too():
+    """Padded on all sides, expanding also by 1, at an odd size; every stage is tapped."""
+    transformers = pytest.importorskip('transformers')
+    torch.manual_seed(0)
+    encoder = MobileNetV2(taps=range(7), normalised=True).eval()
+    config = transformers.MobileNetV2Config(
+        tf_padding=False, first_layer_is_expansion=False, finegrained_output=True,
+        layer_norm_eps=1e-5)
+    reference = transformers.MobileNetV2Model(config, add_pooling_layer=False).eval()
+    units = [module for module in reference.modules()
+             if type(module).__name__ == 'MobileNetV2ConvLayer'][:52]
+    norms = [module for module in encoder.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    with torch.no_grad():
+        for convolution, norm, unit in zip(encoder.convolutions(), norms, units, strict=True):
+            norm.weight.uniform_(0.5, 1.5)
+            norm.bias.normal_()
+            norm.running_mean.normal_()
+            norm.running_var.uniform_(0.5, 1.5)
+            unit.convolution.load_state_dict(convolution.state_dict())
+            unit.normalization.load_state_dict(norm.state_dict())
+        image = torch.randn(1, 3, 75, 97)
+        expected = reference(image, output_hidden_states=True).hidden_states
+        features = encoder(image)
+    assert encoder.strides == (2, 4, 8, 16, 16, 32, 32)
+    for feature, block in zip(features[1:], (2, 5, 9, 12, 15, 16), strict=True):
+        torch.testing.assert_close(feature, expected[block - 1], atol=1e-4, rtol=1e-4)
+
+
+def test_folded_weights_mean_the_same_with_batch_norms(encoder, tmp_path):
+    """The paddings differ by one pixel a stride: by 1 + 2 in the image at stride 4."""
+    arrays = {f'{index:03}.{name}': values.detach().numpy()
+              for index, convolution in enumerate(encoder.convolutions())
+              for name, values in convolution.named_parameters()}
+    np.savez(tmp_path / 'folded.npz', **arrays)
+    normalised = MobileNetV2(normalised=True).eval()
+    normalised.load_folded(tmp_path / 'folded.npz')
+    image = torch.randn(1, 3, 96, 96)
+    with torch.no_grad():
+        found = normalised(image)[1]
+        expected = encoder(torch.nn.functional.pad(image, (3, 0, 3, 0)))[1]
+    inner = slice(6, -6)
+    torch.testing.assert_close(found[..., inner, inner], expected[..., inner, inner])
+
+
 def test_published_weights_fit_and_see(encoder, data_root):
     path = data_root / 'pretrained' / 'mobilenet_v2_1.0_imagenet_folded.npz'
     encoder.load_folded(path)
