@@ -70,16 +70,18 @@ class View:
 
     def nearest(self, image: np.ndarray, stride: int, void: Any) -> np.ndarray:
         """
-        Cut the window out of an (H, W) map by nearest neighbour, in the middle of each cell.
+        Cut the window out of a map by nearest neighbour, in the middle of each cell.
 
         A cell is stride x stride pixels of the window: what one pixel of a network's map, resized
         to the window, stands for.
 
-        :return: (h / stride, w / stride); `void` outside of the recording.
+        :param image: (H, W) or (H, W, C).
+        :return: (h / stride, w / stride), with C likewise; `void` outside of the recording.
         """
         rows, columns = self._centres(image.shape, stride)
         inside = ((rows >= 0) & (rows < image.shape[0]))[:, None] & (
             (columns >= 0) & (columns < image.shape[1]))
+        inside = inside.reshape(*inside.shape, *[1] * (image.ndim - 2))
         picked = image[rows.clip(0, image.shape[0] - 1)][:, columns.clip(0, image.shape[1] - 1)]
         window = np.where(inside, picked, np.asarray(void, image.dtype))
         return window[:, ::-1] if self.mirror else window
@@ -107,6 +109,16 @@ class View:
         if np.isnan(depth).mean() > SPARSE_SHARE:
             return self.scatter(depth, stride)
         return self.nearest(depth, stride, np.nan)
+
+    def normals(self, normals: np.ndarray, stride: int) -> np.ndarray:
+        """
+        Carry unit normals of the optical frame over; mirrored ones point the other way along x.
+
+        :param normals: float (H, W, 3), NaN where unknown.
+        :return: (h / stride, w / stride, 3), NaN where unknown and outside of the recording.
+        """
+        window = self.nearest(normals, stride, np.nan)
+        return window * np.array([-1, 1, 1], window.dtype) if self.mirror else window
 
     def _centres(self, shape: tuple[int, int], stride: int) -> tuple[np.ndarray, np.ndarray]:
         resized = self.resized(shape)
@@ -139,7 +151,8 @@ def training_arrays(sample: Sample, view: View, stride: int) -> dict[str, Any]:
     :param stride: targets are given for cells of stride x stride pixels of the window.
     :return: image uint8 (h, w, 3); focal (pixels of the window, NaN if unknown); depth float32
         (h', w') metres, NaN where unknown or without end; labels, expert_labels uint8 (h', w');
-        expert_confidence float32 (h', w'), with h' = h / stride.
+        expert_confidence float32 (h', w'); normals float32 (3, h', w'), NaN where unknown; with
+        h' = h / stride.
     """
     shape = view.size[0] // stride, view.size[1] // stride
     void = np.full(shape, VOID, np.uint8)
@@ -147,6 +160,9 @@ def training_arrays(sample: Sample, view: View, stride: int) -> dict[str, Any]:
     if sample.depth is not None and sample.K is not None:
         depth = view.depth(sample.depth, stride)
         depth[np.isinf(depth)] = np.nan
+    normals = np.full((*shape, 3), np.nan, np.float32)
+    if sample.normals is not None:
+        normals = view.normals(sample.normals, stride)
     expert = sample.expert_labels
     confidence = np.ones(shape, np.float32)
     if sample.expert_confidence is not None:
@@ -159,7 +175,8 @@ def training_arrays(sample: Sample, view: View, stride: int) -> dict[str, Any]:
         'depth': depth,
         'labels': void if sample.labels is None else view.nearest(sample.labels, stride, VOID),
         'expert_labels': void if expert is None else view.nearest(expert, stride, VOID),
-        'expert_confidence': confidence}
+        'expert_confidence': confidence,
+        'normals': normals.transpose(2, 0, 1)}
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     return {**arrays, 'focal': np.float32(focal)}
 

@@ -16,10 +16,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
-from sync_perception.geometry import pixel_rays, project
+from sync_perception.geometry import (
+    normals_from_points,
+    pixel_rays,
+    project,
+    resize_intrinsics,
+)
 from sync_perception.training.data.sample import Sample
 from sync_perception.training.transforms import random_view, training_arrays, View
 
@@ -96,6 +103,39 @@ def test_sparse_depth_moves_point_by_point():
     expected[np.isinf(expected)] = np.nan
     assert np.isfinite(expected).sum() > 100
     np.testing.assert_array_equal(carried['depth'], expected)
+
+
+@pytest.mark.parametrize('mirror', [False, True])
+def test_normals_stay_normal_to_the_surface_that_the_view_shows(mirror):
+    # A wall across the view, turned by 30 degrees: its depth, carried over as depth is, spans
+    # the surface in the view's camera; its normals, carried over, are normal to that surface.
+    normal = np.array([np.sin(np.pi / 6), 0.1, -np.cos(np.pi / 6)])
+    normal /= np.linalg.norm(normal)
+    rays = pixel_rays(K, SIZE)
+    depth = (normal @ [0, 0, 8] / (rays @ normal)).astype(np.float32)
+    normals = np.broadcast_to(normal, (*SIZE, 3)).astype(np.float32)
+    sample = Sample('wall', np.zeros((*SIZE, 3), np.uint8), K, depth, normals=normals)
+    view = View(2.0, 20, 40, (320, 384), mirror)
+    arrays = training_arrays(sample, view, 2)
+    assert arrays['normals'].shape == (3, 160, 192) and arrays['normals'].dtype == np.float32
+    K_cells = resize_intrinsics(view.intrinsics(K, SIZE), (320, 384), (160, 192))
+    points = pixel_rays(K_cells, (160, 192)) * arrays['depth'][..., None]
+    found = normals_from_points(points)[1:-1, 1:-1]
+    np.testing.assert_allclose(
+        found, arrays['normals'].transpose(1, 2, 0)[1:-1, 1:-1], atol=1e-3)
+
+
+def test_normals_are_unknown_outside_of_the_recording_and_where_there_are_none():
+    sample = plane_sample()
+    view = View(0.25, -20, -30, (128, 160))
+    assert np.isnan(training_arrays(sample, view, 2)['normals']).all()
+    normals = np.full((*SIZE, 3), np.nan, np.float32)
+    normals[120:] = (0, -1, 0)
+    carried = training_arrays(replace(sample, normals=normals), view, 2)['normals']
+    known = np.isfinite(carried).all(axis=0)
+    assert known[25:40, 15:55].all()
+    assert known.sum() == 15 * 40
+    np.testing.assert_array_equal(carried[:, known][1], -1)
 
 
 def test_missing_annotations_stay_missing():

@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -49,6 +51,32 @@ def log_l1(predicted_b1hw: Tensor, true_b1hw: Tensor, valid_b1hw: Tensor) -> Ten
     """
     error = log_error(predicted_b1hw, true_b1hw, valid_b1hw)
     return error.abs().mean() if error.numel() else predicted_b1hw.sum() * 0
+
+
+def log_gaussian_nll(
+        predicted_b1hw: Tensor, true_b1hw: Tensor, valid_b1hw: Tensor,
+        log_variance_b1hw: Tensor) -> Tensor:
+    """
+    Negative log-likelihood of ln g under a Gaussian of mean ln p and the predicted variance.
+
+    With s the log-variance and e = ln p - ln g: mean((e^2 exp(-s) + s + ln 2 pi) / 2), which is
+    least where exp(s) is the expected e^2 (Kendall and Gal, 2017, eq. 8, for the logarithm of
+    depth, where an error relative to the distance has the same size near and far).
+
+    :param log_variance_b1hw: (B, 1, h, w), any real numbers.
+    :return: scalar, 0 if nothing is valid.
+    :raises ValueError: if the shapes differ or a valid true depth is not positive.
+    """
+    if log_variance_b1hw.shape != predicted_b1hw.shape:
+        raise ValueError(
+            f'expected a log-variance of the shape of the depth {tuple(predicted_b1hw.shape)}, '
+            f'got {tuple(log_variance_b1hw.shape)}')
+    error = log_error(predicted_b1hw, true_b1hw, valid_b1hw)
+    log_variance = log_variance_b1hw[valid_b1hw]
+    if error.numel() == 0:
+        return (predicted_b1hw.sum() + log_variance_b1hw.sum()) * 0
+    exponent = error.square() * torch.exp(-log_variance) + log_variance
+    return 0.5 * (exponent.mean() + math.log(2 * math.pi))
 
 
 def log_error(predicted: Tensor, true: Tensor, valid: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from sync_perception.training.losses.depth import log_l1, silog
+from sync_perception.training.losses.depth import log_gaussian_nll, log_l1, silog
 import torch
 
 E = math.e
@@ -75,3 +75,51 @@ def test_bad_input(loss):
         loss(maps(1.0), maps(1.0, 2.0), valid)
     with pytest.raises(ValueError, match='positive'):
         loss(maps(1.0, 1.0), maps(0.0, 2.0), valid)
+
+
+def random_case():
+    """Return depth, true depth, their mask and a log-variance, (2, 1, 3, 4), float64."""
+    rng = torch.Generator().manual_seed(2)
+    shape = (2, 1, 3, 4)
+    predicted, true = (torch.rand(2, *shape, generator=rng, dtype=torch.float64) + 0.5).unbind()
+    valid = torch.rand(shape, generator=rng) > 0.3
+    return predicted, true, valid, torch.randn(shape, generator=rng, dtype=torch.float64)
+
+
+def test_likelihood_is_torchs():
+    predicted, true, valid, log_variance = random_case()
+    normal = torch.distributions.Normal(predicted.log(), (log_variance / 2).exp())
+    expected = -normal.log_prob(true.log())[valid].mean()
+    torch.testing.assert_close(
+        log_gaussian_nll(predicted, true, valid, log_variance), expected)
+
+
+def test_likelihood_is_greatest_at_the_errors_variance():
+    predicted, true, valid, _ = random_case()
+    variance = (predicted.log() - true.log())[valid].square().mean()
+    log_variance = torch.full_like(true, variance.log().item()).requires_grad_()
+    log_gaussian_nll(predicted, true, valid, log_variance).backward()
+    assert log_variance.grad.sum().item() == pytest.approx(0, abs=1e-12)
+
+
+def test_likelihood_gradients():
+    predicted, true, valid, log_variance = random_case()
+    predicted.requires_grad_()
+    log_variance.requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda p, s: log_gaussian_nll(p, true, valid, s), (predicted, log_variance))
+    log_gaussian_nll(predicted, true, valid, log_variance).backward()
+    assert (log_variance.grad[~valid] == 0).all() and (log_variance.grad[valid] != 0).all()
+
+
+def test_likelihood_of_nothing_and_of_bad_input():
+    predicted, true, valid, log_variance = random_case()
+    log_variance.requires_grad_()
+    nothing = log_gaussian_nll(
+        predicted, true * float('nan'), torch.zeros_like(valid), log_variance)
+    nothing.backward()
+    assert nothing.item() == 0 and (log_variance.grad == 0).all()
+    with pytest.raises(ValueError, match=r'log-variance.*\(2, 1, 3, 4\), got \(2, 1, 3, 3\)'):
+        log_gaussian_nll(predicted, true, valid, log_variance[..., :3])
+    with pytest.raises(ValueError, match='positive'):
+        log_gaussian_nll(predicted, true * 0, valid, log_variance)
