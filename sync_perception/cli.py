@@ -100,8 +100,8 @@ def train(context: typer.Context) -> None:
 @app.command()
 def evaluate(
         dataset: Annotated[str, typer.Option(
-            help='camvid, idd_lite, kitti, kitti_depth, kitti_semantics, vkitti2 or '
-            'cityscapes.')],
+            help='camvid, idd_lite, kitti, kitti_depth, kitti_semantics, vkitti2, cityscapes, '
+            'nyuv2 or sevenscenes.')],
         root: Annotated[Path, typer.Option(help="The data set's folder.")],
         split: Annotated[str, typer.Option(help="One of the data set's splits, or all.")] = 'all',
         model: Model = None,

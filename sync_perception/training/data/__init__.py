@@ -23,7 +23,9 @@ from sync_perception.training.data.idd_lite import IddLite
 from sync_perception.training.data.kitti import KittiRaw
 from sync_perception.training.data.kitti_depth import KittiDepthSelection
 from sync_perception.training.data.kitti_semantics import KittiSemantics
+from sync_perception.training.data.nyuv2 import NyuDepthV2
 from sync_perception.training.data.sample import DenseDataset
+from sync_perception.training.data.sevenscenes import SevenScenes
 from sync_perception.training.data.vkitti2 import VirtualKitti2
 
 DATASETS: dict[str, type[DenseDataset]] = {
@@ -34,4 +36,6 @@ DATASETS: dict[str, type[DenseDataset]] = {
     'kitti_semantics': KittiSemantics,
     'vkitti2': VirtualKitti2,
     'cityscapes': Cityscapes,
+    'nyuv2': NyuDepthV2,
+    'sevenscenes': SevenScenes,
 }

@@ -25,7 +25,7 @@ from sync_perception.training.data import DATASETS
 FOLDERS = {
     'camvid': 'camvid', 'idd_lite': 'idd_lite', 'kitti': 'kitti',
     'kitti_depth': 'depth_selection', 'kitti_semantics': 'kitti_semantics',
-    'cityscapes': 'cityscapes'}
+    'cityscapes': 'cityscapes', 'nyuv2': 'nyuv2', 'sevenscenes': 'sevenscenes'}
 
 
 @pytest.mark.parametrize('name', DATASETS)
