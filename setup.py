@@ -79,6 +79,7 @@ setup(
             'tensorboard',
             'torchmetrics',
         ],
+        'transformers': ['transformers>=5.20'],
         'test': [
             'ament-xmllint',
             'catkin-pkg',

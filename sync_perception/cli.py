@@ -30,7 +30,8 @@ app = typer.Typer(
 # what to install when a library is missing that only some verbs need
 EXTRAS = {
     'open3d': 'synth', 'lightning': 'train', 'jsonargparse': 'train', 'torchmetrics': 'train',
-    'kornia': 'train', 'rclpy': 'ros', 'sensor_msgs': 'ros', 'std_msgs': 'ros'}
+    'kornia': 'train', 'rclpy': 'ros', 'sensor_msgs': 'ros', 'std_msgs': 'ros',
+    'transformers': 'transformers'}
 USAGE_ERROR = 2
 
 Model = Annotated[str | None, typer.Option(

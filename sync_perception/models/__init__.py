@@ -26,10 +26,18 @@ from sync_perception.models.padnet import PadNet
 from sync_perception.models.sync import Branch, depth_channels, SyncNet
 from sync_perception.models.unet import UNet
 
+
+def transformers_depth(out_channels: int, **arguments: Any) -> Branch:
+    """Build a pretrained depth model as a branch; only this imports the transformers library."""
+    from sync_perception.models.huggingface.depth import transformers_depth as build
+    return build(out_channels, **arguments)
+
+
 # Each is called with the number of output channels, then its own arguments.
 BRANCHES: dict[str, Callable[..., Branch]] = {
     'unet': UNet,
     'mobile_unet': MobileUNet,
+    'transformers_depth': transformers_depth,
 }
 
 

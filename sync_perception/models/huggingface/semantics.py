@@ -1,0 +1,210 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Branches around the transformers library's models for semantic segmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+import math
+from operator import mul
+from typing import Any
+
+from sync_perception.models.huggingface.base import (
+    choose_normalisation,
+    describe,
+    expand,
+    load_transformer,
+    read_description,
+    TransformersBranch,
+)
+from sync_perception.models.huggingface.masks import EomtEncoder, MaskDecoder, QueryDecoder
+from torch import Tensor
+from transformers import (
+    EomtForUniversalSegmentation,
+    Mask2FormerForUniversalSegmentation,
+    PreTrainedModel,
+    SegformerForSemanticSegmentation,
+)
+
+
+class TransformersSegmentation(TransformersBranch):
+    """
+    A semantic branch whose network comes from the transformers library.
+
+    Its map has one channel a class: logits. Where the pretrained model has another number of
+    classes, its classifier is new and all else keeps its weights; the log says so.
+
+    :param out_channels: number of classes.
+    :param config: the library's description of the network, with its model_type.
+    :param pretrained: instead of config: folder or hub id of the weights.
+    :param mean: of the images that the network knows, per channel, in [0, 1]; by default as its
+        preprocessor_config.json says, without one as the library does for such models.
+    :param std: of the images that the network knows, likewise.
+    :raises ValueError: if it is no such model, or its weights do not fit.
+    """
+
+    model_class: type[PreTrainedModel]
+    classifier: str
+
+    def __init__(
+            self, out_channels: int, config: dict[str, Any] | None = None,
+            pretrained: str | None = None, mean: Sequence[float] | None = None,
+            std: Sequence[float] | None = None):
+        super().__init__()
+        model = load_transformer(
+            self.model_class, 'segmentation', config, pretrained, fresh=(self.classifier,),
+            num_labels=out_channels, **self.changes())
+        self.config = describe(model.config)
+        self.normalisation = choose_normalisation(mean, std, pretrained, model.config.model_type)
+        self.take(model)
+
+    def changes(self) -> dict[str, Any]:
+        """Return what shall differ from the library's description."""
+        return {}
+
+    def take(self, model: PreTrainedModel) -> None:
+        """Keep the model's parts as `encoder` and `decoder`, and say what the features are."""
+        raise NotImplementedError
+
+    def decode(self, features: list[Tensor]) -> Tensor:
+        """Return the logits (B, out_channels, h, w)."""
+        return self.decoder(features)
+
+
+class Segformer(TransformersSegmentation):
+    """
+    SegFormer (Xie et al., 2021): the features of its four stages, and its head of linear layers.
+
+    The map is at a quarter of the image.
+    """
+
+    model_class = SegformerForSemanticSegmentation
+    classifier = 'decode_head.classifier.'
+
+    def changes(self) -> dict[str, Any]:
+        """Ask for the last stage as a map: as tokens, the library takes it for a square."""
+        return {'reshape_last_stage': True}
+
+    def take(self, model: PreTrainedModel) -> None:
+        """Keep the stages and the head."""
+        self.encoder, self.decoder = model.segformer, model.decode_head
+        self.channels = tuple(model.config.hidden_sizes)
+        self.strides = tuple(accumulate(model.config.strides, mul))
+        # keys and values are reduced further before attention
+        reductions = zip(self.strides, model.config.sr_ratios)
+        self.multiple = math.lcm(*(stride * reduction for stride, reduction in reductions))
+
+    def encode(self, image_b3hw: Tensor) -> list[Tensor]:
+        """Return the features of the stages at strides 4, 8, 16 and 32."""
+        features = []
+        for stage in self.encoder.stages:
+            image_b3hw = stage(image_b3hw)
+            features.append(image_b3hw)
+        return features
+
+
+class Mask2Former(TransformersSegmentation):
+    """
+    Mask2Former (Cheng et al., 2022): the features of its backbone, before the pixel decoder.
+
+    The map is the semantic map of its queries (`semantic_logits`), at a quarter of the image.
+    """
+
+    model_class = Mask2FormerForUniversalSegmentation
+    # the loss, which is not kept, counts the classes as well
+    classifier = ('class_predictor.', 'criterion.')
+
+    def take(self, model: PreTrainedModel) -> None:
+        """Keep the backbone, and all else as the decoder."""
+        self.encoder, self.decoder = model.model.pixel_level_module.encoder, MaskDecoder(model)
+        self.channels = tuple(self.encoder.channels)
+        self.strides = tuple(model.config.feature_strides)
+        self.multiple = max(self.strides)
+
+    def encode(self, image_b3hw: Tensor) -> list[Tensor]:
+        """Return the backbone's features at strides 4, 8, 16 and 32."""
+        return list(self.encoder(image_b3hw).feature_maps)
+
+
+class Eomt(TransformersSegmentation):
+    """
+    EoMT (Kerssies et al., 2025): a plain ViT whose last blocks see the queries as well.
+
+    The features are the patches before those blocks and, as a map of a single pixel, the class and
+    register tokens. The map is the semantic map of the queries (`semantic_logits`). Images of
+    another size than the pretrained model's squares are taken whole, with its position embeddings
+    interpolated; the library slides a square window instead.
+
+    :param masked: for each of the last blocks, whether attention is masked; by default where the
+        pretrained model's probability of it is above 0. Training takes the same masks.
+    """
+
+    model_class = EomtForUniversalSegmentation
+    classifier = ('class_predictor.', 'criterion.')
+
+    def __init__(self, out_channels: int, masked: Sequence[bool] | None = None, **arguments: Any):
+        self.masked = masked
+        super().__init__(out_channels, **arguments)
+
+    def take(self, model: PreTrainedModel) -> None:
+        """Keep the ViT without its last blocks, and all else as the decoder."""
+        config = model.config
+        if self.masked is None:
+            self.masked = (model.attn_mask_probs > 0).tolist()
+        self.encoder = EomtEncoder(model)
+        self.decoder = QueryDecoder(model, self.masked)
+        self.multiple = config.patch_size
+        tokens = model.embeddings.num_prefix_tokens
+        self.channels = (config.hidden_size, tokens * config.hidden_size)
+        self.strides = (config.patch_size, config.image_size)
+
+    def encode(self, image_b3hw: Tensor) -> list[Tensor]:
+        """Return the patches (B, c, h / 16, w / 16) and the tokens (B, n c, 1, 1)."""
+        return self.encoder(image_b3hw)
+
+    def resolved_arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments with the config, normalisation and masks."""
+        return {**super().resolved_arguments(arguments), 'masked': self.masked}
+
+
+SEGMENTERS: dict[str, Callable[..., TransformersSegmentation]] = {
+    'segformer': Segformer,
+    'mask2former': Mask2Former,
+    'eomt': Eomt,
+}
+
+
+def build_segmentation(out_channels: int, **arguments: Any) -> TransformersSegmentation:
+    """
+    Build the branch around a segmentation model of the library.
+
+    :param out_channels: number of classes.
+    :param arguments: `config` or `pretrained`, and the others of TransformersSegmentation.
+    :raises ValueError: if the model is of a kind that is not known here; the message lists those
+        that are.
+    """
+    config, pretrained = arguments.get('config'), arguments.get('pretrained')
+    if (config is None) == (pretrained is None):
+        raise ValueError(
+            f'expected either config or pretrained, got config {config}, pretrained {pretrained}')
+    description = read_description(expand(pretrained)) if config is None else config
+    kind = description.get('model_type')
+    if kind not in SEGMENTERS:
+        raise ValueError(
+            f'no segmentation branch around a {kind!r} model, there are: '
+            f'{", ".join(sorted(SEGMENTERS))}')
+    return SEGMENTERS[kind](out_channels, **arguments)
