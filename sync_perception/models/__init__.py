@@ -20,10 +20,11 @@ from collections.abc import Callable
 from typing import Any
 
 from sync_perception.models.hub import ModelConfig, PerceptionModel
-from sync_perception.models.interface import Interface, Network
+from sync_perception.models.interface import depth_channels, Interface, Network
 from sync_perception.models.mobilenet import MobileUNet
 from sync_perception.models.padnet import PadNet
-from sync_perception.models.sync import Branch, depth_channels, SyncNet
+from sync_perception.models.refinenet import RefineBranch, RefineNet
+from sync_perception.models.sync import Branch, SyncNet
 from sync_perception.models.unet import UNet
 
 
@@ -37,6 +38,7 @@ def transformers_depth(out_channels: int, **arguments: Any) -> Branch:
 BRANCHES: dict[str, Callable[..., Branch]] = {
     'unet': UNet,
     'mobile_unet': MobileUNet,
+    'refinenet': RefineBranch,
     'transformers_depth': transformers_depth,
 }
 
@@ -85,6 +87,7 @@ def build_sync(
 MODELS: dict[str, Callable[..., Network]] = {
     'padnet': PadNet,
     'sync': build_sync,
+    'refinenet': RefineNet,
 }
 
 

@@ -25,12 +25,18 @@ from sync_perception.models import build_model, ModelConfig
 from sync_perception.models.hub import PerceptionModel
 import torch
 
+DINOV2 = {
+    'model_type': 'dinov2', 'hidden_size': 16, 'num_hidden_layers': 2, 'num_attention_heads': 2,
+    'mlp_ratio': 2, 'image_size': 56, 'patch_size': 14, 'out_indices': [1, 2],
+    'reshape_hidden_states': False}
+
 # Branches as `build_branch` takes them; a callable, so that a library is imported when needed.
 BRANCH_ZOO: dict[str, Callable[[], dict[str, Any]]] = {
     'unet_resnet': lambda: {'kind': 'unet', 'block': 'resnet', 'size': 'tiny'},
     'unet_convnext': lambda: {'kind': 'unet', 'block': 'convnext', 'size': 'tiny'},
     'unet_vit': lambda: {'kind': 'unet', 'block': 'vit', 'size': 'tiny'},
     'mobile_unet': lambda: {'kind': 'mobile_unet', 'widths': [8, 16, 16, 24, 32]},
+    'refinenet': lambda: {'kind': 'refinenet'},
 }
 
 
@@ -49,7 +55,12 @@ MODEL_ZOO: dict[str, Callable[[], tuple[str, dict[str, Any]]]] = {
     'unet_convnext': pair('unet_convnext'),
     'unet_vit': pair('unet_vit'),
     'mobile_unet': pair('mobile_unet', uncertainty=True, normals=True),
+    'refinenet': lambda: ('refinenet', {}),
+    'refinenet_all': lambda: ('refinenet', {'normals': True, 'uncertainty': True}),
     'uncoupled': pair('mobile_unet', depth_to_semantics=False, semantics_to_depth=False),
+    'depth_anything': pair('depth_anything', 'mobile_unet'),
+    'dpt': pair('dpt', 'mobile_unet'),
+    'glpn': pair('glpn', 'mobile_unet'),
     'depth_alone': lambda: ('sync', {'depth': BRANCH_ZOO['mobile_unet'](), 'semantics': None}),
     'semantics_alone': lambda: ('sync', {'depth': None, 'semantics': BRANCH_ZOO['mobile_unet']()}),
 }
