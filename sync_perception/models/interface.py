@@ -45,12 +45,45 @@ class Interface:
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
 
-class Network(nn.Module, ABC):
+class Pretrainable(nn.Module):
+    """
+    A module of which a part may come from pretraining: its submodule `encoder`.
+
+    Training can teach that part at a lower rate, or leave it as it is.
+    """
+
+    encoder_frozen = False
+
+    def freeze_encoder(self) -> None:
+        """
+        Stop learning in the encoder, its normalisation statistics included.
+
+        :raises ValueError: if there is no submodule of that name.
+        """
+        if not isinstance(getattr(self, 'encoder', None), nn.Module):
+            raise ValueError(f'{type(self).__name__} has no pretrained encoder to freeze')
+        self.encoder_frozen = True
+        self.encoder.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Pretrainable:
+        """Set the mode of everything but a frozen encoder, which stays in evaluation mode."""
+        super().train(mode)
+        if self.encoder_frozen:
+            self.encoder.eval()
+        return self
+
+    def resolved_arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """
+        Return the arguments that rebuild this where its pretrained parts are not at hand.
+
+        :param arguments: those that it was built with.
+        """
+        return without_pretrained(arguments)
+
+
+class Network(Pretrainable, ABC):
     """
     A network from a normalised image batch to dense maps.
-
-    What may come from pretraining lies in submodules named `encoder`: training can freeze them
-    or teach them at a lower rate.
 
     :ivar multiple: both sides of an input must be divisible by this.
     """
@@ -64,14 +97,6 @@ class Network(nn.Module, ABC):
     def coupling_norms(self) -> dict[str, list[float]]:
         """Return the weight norms of what couples the tasks, by direction, fine to coarse."""
         return {}
-
-    def resolved_arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """
-        Return the arguments that rebuild this network where its pretrained parts are not at hand.
-
-        :param arguments: those that it was built with.
-        """
-        return without_pretrained(arguments)
 
 
 class Renormalise(nn.Module):
@@ -138,6 +163,35 @@ def to_depth(raw_b1hw: Tensor, form: str, depth_range: tuple[float, float]) -> T
     if form not in DEPTH_FORMS:
         raise ValueError(f'unknown depth form {form!r}: expected one of {", ".join(DEPTH_FORMS)}')
     return DEPTH_FORMS[form](raw_b1hw, *depth_range)
+
+
+def depth_channels(uncertainty: bool, normals: bool) -> dict[str, int]:
+    """Return the maps that come with depth in the order of their channels, and how many each."""
+    channels = {'depth': 1}
+    if uncertainty:
+        channels['log_variance'] = 1
+    if normals:
+        channels['normals'] = 3
+    return channels
+
+
+def split_depth(
+        raw_bchw: Tensor, channels: dict[str, int], form: str, depth_range: tuple[float, float]
+        ) -> dict[str, Tensor]:
+    """
+    Take the map of a depth decoder apart.
+
+    :param raw_bchw: as many channels as the maps have together.
+    :param channels: of each map, as `depth_channels` gives them.
+    :param form: how raw depth becomes metres, a key of DEPTH_FORMS.
+    :param depth_range: least and greatest depth, metres.
+    :return: depth in metres of the canonical camera, log-variance and unit normals, by name.
+    """
+    maps = dict(zip(channels, raw_bchw.split(list(channels.values()), dim=1)))
+    maps['depth'] = to_depth(maps['depth'], form, depth_range)
+    if 'normals' in maps:
+        maps['normals'] = functional.normalize(maps['normals'].float(), dim=1)
+    return maps
 
 
 def fit(map_bchw: Tensor, size: tuple[int, int]) -> Tensor:

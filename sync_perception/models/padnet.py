@@ -18,9 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sync_perception.models.interface import Interface, Network, Renormalise, to_depth
+from sync_perception.models.interface import (
+    depth_channels,
+    Interface,
+    Network,
+    Renormalise,
+    split_depth,
+)
 from sync_perception.models.resnet import IMAGENET_NORMALISATION, ResNet
-from sync_perception.models.sync import depth_channels
 from sync_perception.types import DenseOutput
 import torch
 from torch import nn, Tensor
@@ -190,7 +195,6 @@ class PadNet(Network):
         self.depth_range = tuple(interface.depth_range)
         self.input = Renormalise(interface.mean, interface.std, *IMAGENET_NORMALISATION)
         self.encoder = ResNet(backbone, dilated=dilated, pretrained=pretrained)
-        self.encoder_frozen = freeze_encoder
         self.depth = Decoder(self.encoder.channels, channels, dropout)
         self.semantics = Decoder(self.encoder.channels, channels, dropout)
         self.channels_of = depth_channels(uncertainty, normals)
@@ -203,14 +207,7 @@ class PadNet(Network):
             self.depth_to_semantics = Distillation(channels[2])
             self.semantics_to_depth = Distillation(channels[2])
         if freeze_encoder:
-            self.encoder.requires_grad_(False).eval()
-
-    def train(self, mode: bool = True) -> PadNet:
-        """Set the mode of everything but a frozen encoder, which stays in evaluation mode."""
-        super().train(mode)
-        if self.encoder_frozen:
-            self.encoder.eval()
-        return self
+            self.freeze_encoder()
 
     def encode(self, image_b3hw: Tensor) -> list[Tensor]:
         """
@@ -268,12 +265,8 @@ class PadNet(Network):
         :param features: of the depth decoder at strides 1, 2, 4 and 8.
         """
         raw = [head(feature) for head, feature in zip(self.depth_heads, features)]
-        maps = dict(zip(self.channels_of, raw[0].split(list(self.channels_of.values()), dim=1)))
-        raw[0] = maps['depth']
-        maps['depth'] = to_depth(raw[0], 'disparity', self.depth_range)
-        if 'normals' in maps:
-            maps['normals'] = functional.normalize(maps['normals'].float(), dim=1)
-        return maps, [torch.sigmoid(disparity.float()) for disparity in raw]
+        maps = split_depth(raw[0], self.channels_of, 'disparity', self.depth_range)
+        return maps, [torch.sigmoid(disparity[:, :1].float()) for disparity in raw]
 
     def coupling_norms(self) -> dict[str, list[float]]:
         """Return the weight norm of either direction's message: zero until it wakes up."""

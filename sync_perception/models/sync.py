@@ -21,24 +21,22 @@ import math
 from typing import Any
 
 from sync_perception.models.interface import (
+    depth_channels,
     fit,
     Interface,
     Network,
+    Pretrainable,
     Renormalise,
-    to_depth,
-    without_pretrained,
+    split_depth,
 )
 from sync_perception.types import DenseOutput
 from torch import nn, Tensor
 from torch.nn import functional
 
 
-class Branch(nn.Module, ABC):
+class Branch(Pretrainable, ABC):
     """
     What a network must offer to be synchronised.
-
-    What may come from pretraining lies in submodules named `encoder`: training can freeze them
-    or teach them at a lower rate.
 
     :ivar channels: channels of the features, fine to coarse.
     :ivar strides: their strides, fine to coarse.
@@ -53,7 +51,6 @@ class Branch(nn.Module, ABC):
     multiple: int
     normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     depth_form: str = 'log'
-    encoder_frozen: bool = False
 
     @abstractmethod
     def encode(self, image_b3hw: Tensor) -> list[Tensor]:
@@ -66,32 +63,6 @@ class Branch(nn.Module, ABC):
     def forward(self, image_b3hw: Tensor) -> Tensor:
         """Return the raw map of an image."""
         return self.decode(self.encode(image_b3hw))
-
-    def freeze_encoder(self) -> None:
-        """
-        Stop learning in the encoder, its normalisation statistics included.
-
-        :raises ValueError: if the branch has no submodule of that name.
-        """
-        if not isinstance(getattr(self, 'encoder', None), nn.Module):
-            raise ValueError(f'{type(self).__name__} has no pretrained encoder to freeze')
-        self.encoder_frozen = True
-        self.encoder.requires_grad_(False).eval()
-
-    def train(self, mode: bool = True) -> Branch:
-        """Set the mode of everything but a frozen encoder, which stays in evaluation mode."""
-        super().train(mode)
-        if self.encoder_frozen:
-            self.encoder.eval()
-        return self
-
-    def resolved_arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """
-        Return the arguments that rebuild this branch where its pretrained parts are not at hand.
-
-        :param arguments: those that it was built with.
-        """
-        return without_pretrained(arguments)
 
 
 class ZeroConv(nn.Conv2d):
@@ -208,18 +179,11 @@ class SyncNet(Network):
         maps: dict[str, Tensor] = {}
         size = image_b3hw.shape[-2:]
         if self.depth is not None:
-            maps = self.split(fit(self.depth.decode(depth_features), size))
+            maps = split_depth(fit(self.depth.decode(depth_features), size), self.channels_of,
+                               self.depth.depth_form, self.depth_range)
         if self.semantics is not None:
             maps['logits'] = fit(self.semantics.decode(semantic_features), size)
         return DenseOutput(**maps)
-
-    def split(self, raw_bchw: Tensor) -> dict[str, Tensor]:
-        """Take the depth branch's map apart: depth in metres, log-variance, unit normals."""
-        maps = dict(zip(self.channels_of, raw_bchw.split(list(self.channels_of.values()), dim=1)))
-        maps['depth'] = to_depth(maps['depth'], self.depth.depth_form, self.depth_range)
-        if 'normals' in maps:
-            maps['normals'] = functional.normalize(maps['normals'].float(), dim=1)
-        return maps
 
     def coupling_norms(self) -> dict[str, list[float]]:
         """Return the weight norms of both directions' couplings, fine to coarse."""
@@ -237,16 +201,6 @@ class SyncNet(Network):
             if branch is not None:
                 resolved[name] = branch.resolved_arguments(arguments[name])
         return resolved
-
-
-def depth_channels(uncertainty: bool, normals: bool) -> dict[str, int]:
-    """Return the maps of a depth branch in their order, and the channels of each."""
-    channels = {'depth': 1}
-    if uncertainty:
-        channels['log_variance'] = 1
-    if normals:
-        channels['normals'] = 3
-    return channels
 
 
 def own_normalisation(branch: Branch | None, interface: Interface) -> nn.Module:
