@@ -36,6 +36,18 @@ BRANCH_ZOO: dict[str, Callable[[], dict[str, Any]]] = {
     'unet_convnext': lambda: {'kind': 'unet', 'block': 'convnext', 'size': 'tiny'},
     'unet_vit': lambda: {'kind': 'unet', 'block': 'vit', 'size': 'tiny'},
     'mobile_unet': lambda: {'kind': 'mobile_unet', 'widths': [8, 16, 16, 24, 32]},
+    'depth_anything': lambda: {'kind': 'transformers_depth', 'config': {
+        'model_type': 'depth_anything', 'backbone_config': DINOV2, 'reassemble_hidden_size': 16,
+        'reassemble_factors': [4, 0.5], 'neck_hidden_sizes': [8, 16], 'fusion_hidden_size': 8,
+        'head_hidden_size': 4, 'depth_estimation_type': 'metric', 'max_depth': 80}},
+    'dpt': lambda: {'kind': 'transformers_depth', 'scale': 10.0, 'shift': 0.1, 'config': {
+        'model_type': 'dpt', 'hidden_size': 16, 'num_hidden_layers': 2, 'num_attention_heads': 2,
+        'intermediate_size': 32, 'image_size': 32, 'patch_size': 16,
+        'backbone_out_indices': [0, 1], 'reassemble_factors': [4, 0.5],
+        'neck_hidden_sizes': [8, 16], 'fusion_hidden_size': 8}},
+    'glpn': lambda: {'kind': 'transformers_depth', 'config': {
+        'model_type': 'glpn', 'depths': [1, 1, 1, 1], 'hidden_sizes': [8, 8, 16, 16],
+        'num_attention_heads': [1, 1, 2, 2], 'decoder_hidden_size': 8, 'max_depth': 80}},
     'refinenet': lambda: {'kind': 'refinenet'},
 }
 
