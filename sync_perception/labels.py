@@ -16,7 +16,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,7 @@ class LabelSpace:
     :param infinite: bool (C,), classes without a depth (sky).
     :param pivot: for each class the classes of the `driving` space that it comprises, or None
         where the space has nothing in common with street scenes.
+    :param parts: of a union, the spaces whose classes it joins, in their order; else empty.
     """
 
     name: str
@@ -50,6 +53,7 @@ class LabelSpace:
     infinite: np.ndarray
     pivot: tuple[tuple[str, ...], ...] | None = None
     void: int = VOID
+    parts: tuple[LabelSpace, ...] = ()
 
     def __len__(self) -> int:
         """Count the classes."""
@@ -60,8 +64,13 @@ class LabelSpace:
         """
         Read a space by the name of a shipped one, or from a YAML file.
 
+        Several of either, joined by `+`, are the union of their classes: `nyud40+kitti6`.
+
         :raises ValueError: if there is no such space, or the file is not one.
         """
+        parts = str(name_or_path).split('+')
+        if len(parts) > 1 and not Path(name_or_path).is_file():
+            return union(*(cls.load(part) for part in parts))
         path = Path(name_or_path)
         if path.suffix not in ('.yaml', '.yml'):
             folder = config_folder() / 'labels'
@@ -76,9 +85,12 @@ class LabelSpace:
         """
         Build a space from the dictionary that `to_dict` gives and the YAML files hold.
 
+        A union also has `parts`, their descriptions in the order of its classes.
+
         :raises ValueError: naming the key or the class that is not as expected.
         """
-        if not isinstance(description, dict) or set(description) != {'name', 'classes'}:
+        keys = set(description) if isinstance(description, dict) else set()
+        if keys - {'parts'} != {'name', 'classes'}:
             raise ValueError(f'a label space has the keys name and classes, got {description!r}')
         classes = description['classes']
         if not 0 < len(classes) < VOID:
@@ -92,6 +104,11 @@ class LabelSpace:
         names = tuple(str(entry['name']) for entry in classes)
         if len(set(names)) != len(names):
             raise ValueError(f'class names must be unique, got {names}')
+        parts = tuple(cls.from_dict(part) for part in description.get('parts', ()))
+        if parts and sum(map(len, parts)) != len(names):
+            raise ValueError(
+                f'a union has the classes of its parts, got {len(names)} and '
+                f'{[len(part) for part in parts]}')
         pivot = None
         if description['name'] == PIVOT:
             pivot = tuple((name,) for name in names)
@@ -103,10 +120,10 @@ class LabelSpace:
             colors=np.array([entry['color'] for entry in classes], np.uint8).reshape(-1, 3),
             dynamic=np.array([entry.get('dynamic', False) for entry in classes]),
             infinite=np.array([entry.get('infinite', False) for entry in classes]),
-            pivot=pivot)
+            pivot=pivot, parts=parts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe the space in plain types, for config.json and the label_space topic."""
+        """Describe the space in plain types, for config.json."""
         classes = []
         for index, name in enumerate(self.names):
             entry: dict[str, Any] = {'name': name, 'color': self.colors[index].tolist()}
@@ -117,7 +134,11 @@ class LabelSpace:
             if self.pivot is not None and self.name != PIVOT:
                 entry[PIVOT] = list(self.pivot[index])
             classes.append(entry)
-        return {'name': self.name, 'classes': classes}
+        if not self.parts:
+            return {'name': self.name, 'classes': classes}
+        return {
+            'name': self.name, 'classes': classes,
+            'parts': [part.to_dict() for part in self.parts]}
 
     def index(self, name: str) -> int:
         """
@@ -153,16 +174,69 @@ class LabelSpace:
         return labels
 
 
+def union(*spaces: LabelSpace) -> LabelSpace:
+    """
+    Join label spaces for one head over several data sets: the classes of one after another's.
+
+    A class keeps its name if no other part has it, else its space's name goes before it:
+    `kitti6/car`. A colour that an earlier class has is changed, little but visibly. Parts that
+    are unions themselves are taken apart.
+
+    :raises ValueError: if a space is given twice, or there are too many classes.
+    """
+    parts = tuple(part for space in spaces for part in space.parts or (space,))
+    if len({part.name for part in parts}) < len(parts):
+        raise ValueError(f'parts of a union must differ, got {[part.name for part in parts]}')
+    taken = Counter(name for part in parts for name in part.names)
+    classes: list[dict[str, Any]] = []
+    colors: set[tuple[int, ...]] = set()
+    for part in parts:
+        for index, entry in enumerate(part.to_dict()['classes']):
+            if taken[entry['name']] > 1:
+                entry['name'] = f'{part.name}/{entry["name"]}'
+            entry['color'] = list(_free_color(tuple(entry['color']), colors))
+            colors.add(tuple(entry['color']))
+            if any(other.pivot for other in parts):
+                entry[PIVOT] = list(part.pivot[index]) if part.pivot else []
+            classes.append(entry)
+    return LabelSpace.from_dict({
+        'name': '+'.join(part.name for part in parts), 'classes': classes,
+        'parts': [part.to_dict() for part in parts]})
+
+
 def correspondence(source: LabelSpace, target: LabelSpace) -> np.ndarray:
     """
     Say which classes of two spaces can mean the same thing, through the pivot space.
+
+    A space that is a part of a union corresponds to that part alone, class by class.
 
     :return: bool (C_source, C_target).
     :raises ValueError: if one of the spaces has no relation to the pivot.
     """
     if source.names == target.names:
         return np.eye(len(source), dtype=bool)
-    return _pivot_matrix(source) @ _pivot_matrix(target).T
+    sources, targets = source.parts or (source,), target.parts or (target,)
+    if not any(a.names == b.names for a in sources for b in targets):
+        return _pivot_matrix(source) @ _pivot_matrix(target).T
+    return np.block([[_part_correspondence(a, b, sources, targets) for b in targets]
+                     for a in sources])
+
+
+def candidates(source: LabelSpace, target: LabelSpace) -> np.ndarray:
+    """
+    Say among which classes of a space a label of another one is decided.
+
+    Of a union these are the classes of the parts that share a class with the source: a network
+    that learned from several data sets is scored on an image in that image's classes only.
+
+    :param source: space of the label.
+    :param target: space of the network.
+    :return: bool (C_target,).
+    :raises ValueError: if one of the spaces has no relation to the pivot.
+    """
+    related = correspondence(source, target).any(axis=0)
+    ends = np.cumsum([len(part) for part in target.parts or (target,)])[:-1]
+    return np.concatenate([np.full(len(own), own.any()) for own in np.split(related, ends)])
 
 
 def remap_table(source: LabelSpace, target: LabelSpace) -> np.ndarray:
@@ -187,6 +261,30 @@ def _pivot_matrix(space: LabelSpace) -> np.ndarray:
     for index, members in enumerate(space.pivot):
         matrix[index, [pivot.index(name) for name in members]] = True
     return matrix
+
+
+def _part_correspondence(
+        source: LabelSpace, target: LabelSpace, sources: tuple[LabelSpace, ...],
+        targets: tuple[LabelSpace, ...]) -> np.ndarray:
+    """Relate two parts of unions: a space that both unions have relates to itself only."""
+    if source.names == target.names:
+        return np.eye(len(source), dtype=bool)
+    settled = (any(source.names == part.names for part in targets)
+               or any(target.names == part.names for part in sources))
+    if settled or source.pivot is None or target.pivot is None:
+        return np.zeros((len(source), len(target)), bool)
+    return _pivot_matrix(source) @ _pivot_matrix(target).T
+
+
+def _free_color(color: tuple[int, ...], taken: set[tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the colour, or where it is taken the nearest free one in steps of 32 a channel."""
+    steps = sorted(
+        itertools.product(range(-7, 8), repeat=3), key=lambda step: (np.square(step).sum(), step))
+    for step in steps:
+        shifted = tuple(value + 32 * offset for value, offset in zip(color, step))
+        if shifted not in taken and 0 <= min(shifted) and max(shifted) <= 255:
+            return shifted
+    return color
 
 
 def _color_codes(colors: np.ndarray) -> np.ndarray:

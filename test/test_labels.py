@@ -16,10 +16,12 @@
 
 from __future__ import annotations
 
+import json
+
 import cv2
 import numpy as np
 import pytest
-from sync_perception.labels import correspondence, LabelSpace, remap_table
+from sync_perception.labels import candidates, correspondence, LabelSpace, remap_table, union
 
 SIZES = {
     'driving': 20, 'cityscapes19': 19, 'camvid11': 11, 'idd7': 7, 'vkitti2': 14, 'nyud40': 40,
@@ -92,6 +94,92 @@ def test_kitti6_colours_are_those_of_a_real_annotation(data_root):
     black = (picture == 0).all(axis=-1)
     assert ((labels == 255) == black).all()
     assert set(np.unique(labels)) == {0, 1, 2, 3, 4, 5, 255}
+
+
+def test_a_union_has_the_classes_of_its_parts_one_after_another():
+    """The 46 classes of a head over NYU Depth v2 and KITTI, back from config.json."""
+    joint = LabelSpace.load('nyud40+kitti6')
+    nyud, kitti = LabelSpace.load('nyud40'), LabelSpace.load('kitti6')
+    assert joint.name == 'nyud40+kitti6'
+    assert joint.names == nyud.names + kitti.names
+    assert len(np.unique(joint.colors, axis=0)) == 46  # wall and building share one at first
+    assert (joint.colors[:40] == nyud.colors).all()
+    assert np.abs(joint.colors[40:].astype(int) - kitti.colors).max() == 32
+    assert np.flatnonzero(joint.infinite).tolist() == [40]
+    assert np.flatnonzero(joint.dynamic).tolist() == [30, 45]
+    again = LabelSpace.from_dict(json.loads(json.dumps(joint.to_dict())))
+    assert again.to_dict() == joint.to_dict()
+    assert [part.name for part in again.parts] == ['nyud40', 'kitti6']
+    assert again.parts[1].colors.tolist() == kitti.colors.tolist()
+
+
+def test_names_that_clash_get_their_space_in_front():
+    joint = LabelSpace.load('cityscapes19+kitti6')
+    assert joint.names[:2] == ('cityscapes19/road', 'cityscapes19/sidewalk')
+    assert 'fence' in joint.names
+    assert joint.names[-1] == 'kitti6/car'
+    assert len(set(joint.names)) == 25
+
+
+def test_a_part_corresponds_to_itself_alone():
+    kitti, joint = LabelSpace.load('kitti6'), LabelSpace.load('cityscapes19+kitti6')
+    matches = correspondence(kitti, joint)
+    assert (matches[:, 19:] == np.eye(6)).all()
+    assert not matches[:, :19].any()  # though cityscapes19 also has roads and cars
+    assert (correspondence(joint, kitti) == matches.T).all()
+    assert remap_table(kitti, joint)[:6].tolist() == list(range(19, 25))
+    assert remap_table(joint, kitti)[:25].tolist() == [255] * 19 + list(range(6))
+
+
+def test_other_spaces_meet_a_union_through_the_pivot():
+    vkitti, joint = LabelSpace.load('vkitti2'), LabelSpace.load('nyud40+kitti6')
+    matches = correspondence(vkitti, joint)
+    assert not matches[:, :40].any()
+    assert (matches[:, 40:] == correspondence(vkitti, LabelSpace.load('kitti6'))).all()
+    wider = correspondence(joint, LabelSpace.load('nyud40+vkitti2'))
+    assert (wider[:40, :40] == np.eye(40)).all()
+    assert not wider[:40, 40:].any() and not wider[40:, :40].any()
+    assert (wider[40:, 40:] == matches[:, 40:].T).all()
+
+
+def test_a_label_is_decided_among_the_classes_of_its_own_part():
+    joint = LabelSpace.load('nyud40+kitti6')
+    street, rooms = [False] * 40 + [True] * 6, [True] * 40 + [False] * 6
+    assert candidates(LabelSpace.load('kitti6'), joint).tolist() == street
+    assert candidates(LabelSpace.load('cityscapes19'), joint).tolist() == street
+    assert candidates(LabelSpace.load('nyud40'), joint).tolist() == rooms
+    assert candidates(joint, joint).all()
+    assert candidates(LabelSpace.load('idd7'), LabelSpace.load('driving')).all()
+
+
+def test_unions_of_files_and_of_unions(tmp_path):
+    path = tmp_path / 'c++.yaml'
+    path.write_text('name: tools\nclasses:\n- {name: hammer, color: [1, 2, 3]}\n')
+    assert LabelSpace.load(path).name == 'tools'
+    path.rename(tmp_path / 'tools.yaml')
+    joint = LabelSpace.load(f'kitti6+{tmp_path}/tools.yaml+nyud40')
+    assert joint.name == 'kitti6+tools+nyud40'
+    assert joint.pivot[5] == ('car', 'truck', 'bus') and joint.pivot[6] == ()
+    assert [part.name for part in union(joint, LabelSpace.load('idd7')).parts] == [
+        'kitti6', 'tools', 'nyud40', 'idd7']
+    assert LabelSpace.load(f'nyud40+{tmp_path}/tools.yaml').pivot is None
+
+
+@pytest.mark.parametrize('name, message', [
+    ('kitti6+kitti6', 'parts of a union must differ'),
+    ('kitti6+kity', "no label space 'kity'.*nyud40"),
+    ('kitti6+', "no label space ''"),
+])
+def test_bad_unions_are_refused(name, message):
+    with pytest.raises(ValueError, match=message):
+        LabelSpace.load(name)
+
+
+def test_a_union_without_some_of_its_classes_is_refused():
+    description = LabelSpace.load('nyud40+kitti6').to_dict()
+    del description['classes'][3]
+    with pytest.raises(ValueError, match=r'got 45 and \[40, 6\]'):
+        LabelSpace.from_dict(description)
 
 
 @pytest.mark.parametrize('description, message', [
