@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import math
 from typing import Any
 
@@ -25,7 +26,8 @@ from sync_perception.labels import correspondence, LabelSpace
 from sync_perception.models import build_model, ModelConfig
 from sync_perception.models.interface import present_maps
 from sync_perception.runtime.preprocess import normalise
-from sync_perception.training.losses.depth import log_l1, silog
+from sync_perception.training.losses.depth import log_gaussian_nll, log_l1, silog
+from sync_perception.training.losses.normals import cosine_distance
 from sync_perception.training.losses.semantics import grouped_cross_entropy
 from sync_perception.types import DenseOutput
 import torch
@@ -53,6 +55,9 @@ class SynchronisedLearning(lightning.LightningModule):
     :param weight_decay: decoupled, of AdamW.
     :param warmup: share of the training in which the rate rises.
     :param depth_weight: weight of the depth loss (SILog + log L1).
+    :param uncertainty_weight: weight of the likelihood of the depth's errors, for a network that
+        gives their variance.
+    :param normals_weight: weight of 1 - cos(angle) of the normals, for a network that gives them.
     :param semantics_weight: weight of the cross-entropy on true labels.
     :param expert_weight: weight of the cross-entropy on an expert's labels.
     :param expert_confidence: expert labels below this probability are ignored.
@@ -65,7 +70,8 @@ class SynchronisedLearning(lightning.LightningModule):
             canonical_focal: float | None = 400.0, max_depth: float = 120.0,
             learning_rate: float = 1e-3, encoder_learning_rate: float = 2e-4,
             weight_decay: float = 1e-2, warmup: float = 0.05,
-            depth_weight: float = 1.0, semantics_weight: float = 1.0,
+            depth_weight: float = 1.0, uncertainty_weight: float = 0.1,
+            normals_weight: float = 1.0, semantics_weight: float = 1.0,
             expert_weight: float = 0.5, expert_confidence: float = 0.6,
             class_weights: dict[str, float] | None = None):
         super().__init__()
@@ -97,6 +103,10 @@ class SynchronisedLearning(lightning.LightningModule):
         losses = {}
         if output.depth is not None:
             losses['depth'] = self.depth_loss(output, batch)
+        if output.log_variance is not None:
+            losses['uncertainty'] = self.uncertainty_loss(output, batch)
+        if output.normals is not None:
+            losses['normals'] = self.normals_loss(output, batch)
         if output.logits is not None:
             losses['semantics'] = self.semantic_loss(output, batch)
             losses['expert'] = self.expert_loss(output, batch)
@@ -116,18 +126,39 @@ class SynchronisedLearning(lightning.LightningModule):
 
     def depth_loss(self, output: DenseOutput, batch: dict[str, Any]) -> Tensor:
         """Average SILog + log L1 over the samples that have depth, in the canonical camera."""
+        true, valid = self.true_depth(batch)
+
+        def loss(*maps: Tensor) -> Tensor:
+            return silog(*maps) + log_l1(*maps)
+
+        return mean_over_samples(loss, output.depth, true, valid)
+
+    def uncertainty_loss(self, output: DenseOutput, batch: dict[str, Any]) -> Tensor:
+        """
+        Average the negative log-likelihood of the depth's errors over the samples that have depth.
+
+        The depth is held still: the variance learns which errors the depth makes, and what the
+        depth learns stays with its own losses. Otherwise this loss would divide the depth's
+        gradient by the variance, and so neglect where it errs.
+        """
+        true, valid = self.true_depth(batch)
+        return mean_over_samples(
+            log_gaussian_nll, output.depth.detach(), true, valid, output.log_variance.float())
+
+    def normals_loss(self, output: DenseOutput, batch: dict[str, Any]) -> Tensor:
+        """Average 1 - cos(angle) over the samples that have normals."""
+        true = batch['normals']
+        valid = torch.isfinite(true).all(dim=1, keepdim=True)
+        return mean_over_samples(cosine_distance, output.normals, true, valid)
+
+    def true_depth(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Return the true depth in the canonical camera, and where it is learned from."""
         near, far = self.hparams.depth_range
         metres = batch['depth'][:, None]
         true = metres
         if self.hparams.canonical_focal is not None:
             true = metres * (self.hparams.canonical_focal / batch['focal'])[:, None, None, None]
-        valid = (true > near) & (true < far) & (metres < self.hparams.max_depth)
-        losses = [
-            loss(output.depth[i:i + 1], true[i:i + 1], valid[i:i + 1])
-            for i in range(len(true)) if valid[i].any() for loss in (silog, log_l1)]
-        if not losses:
-            return output.depth.sum() * 0
-        return torch.stack(losses).sum() / len(true)
+        return true, (true > near) & (true < far) & (metres < self.hparams.max_depth)
 
     def semantic_loss(self, output: DenseOutput, batch: dict[str, Any]) -> Tensor:
         """Average the cross-entropy on true labels, each in its own label space."""
@@ -169,13 +200,19 @@ class SynchronisedLearning(lightning.LightningModule):
                 self.log(f'coupling/{direction}/{level}', norm)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """Return AdamW, slower for the encoders, with warm-up and cosine annealing."""
+        """
+        Return AdamW, slower for the encoders, with warm-up and cosine annealing.
+
+        :raises ValueError: if everything is frozen.
+        """
         encoders, rest = [], []
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
-                (encoders if '.encoder.' in name else rest).append(parameter)
+                (encoders if of_encoder(name) else rest).append(parameter)
         rates = [self.hparams.encoder_learning_rate, self.hparams.learning_rate]
         groups = [{'params': p, 'lr': r} for p, r in zip((encoders, rest), rates) if p]
+        if not groups:
+            raise ValueError('the network has nothing to learn: all of its weights are frozen')
         optimizer = torch.optim.AdamW(groups, weight_decay=self.hparams.weight_decay)
         steps = self.trainer.estimated_stepping_batches
         scheduler = torch.optim.lr_scheduler.LambdaLR(
@@ -183,6 +220,23 @@ class SynchronisedLearning(lightning.LightningModule):
         return {
             'optimizer': optimizer,
             'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'}}
+
+
+def mean_over_samples(loss: Callable[..., Tensor], *maps: Tensor) -> Tensor:
+    """
+    Average a loss over the samples of a batch.
+
+    :param loss: of the maps of one sample; 0 where nothing is valid.
+    :param maps: (B, ., h, w).
+    """
+    samples = zip(*(values.split(1) for values in maps))
+    return torch.stack([loss(*sample) for sample in samples]).mean()
+
+
+def of_encoder(name: str) -> bool:
+    """Say of a parameter's name whether it is below an `encoder` that is no part of a decoder."""
+    path = name.split('.')
+    return 'encoder' in path and 'decoder' not in path[:path.index('encoder')]
 
 
 def resized(output: DenseOutput, size: tuple[int, int]) -> DenseOutput:
