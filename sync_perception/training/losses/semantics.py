@@ -25,12 +25,15 @@ VOID = 255
 
 def grouped_cross_entropy(
         logits_bchw: Tensor, labels_bhw: Tensor, groups_gc: Tensor,
-        weights_g: Tensor | None = None, confidence_bhw: Tensor | None = None) -> Tensor:
+        weights_g: Tensor | None = None, confidence_bhw: Tensor | None = None,
+        candidates_bc: Tensor | None = None) -> Tensor:
     """
     Cross-entropy on the summed probability of a label's classes: -ln sum_{c in group} p_c.
 
     A label of a coarse space (say IDD-lite's "vehicles") is right for any of its classes. With
-    one class a group it is the ordinary cross-entropy.
+    one class a group it is the ordinary cross-entropy. Where one head has the classes of several
+    data sets, `candidates_bc` keeps each sample to those of its own: the probabilities of these
+    sum to 1, and the other classes get no gradient.
 
     :param logits_bchw: (B, C, h, w).
     :param labels_bhw: integer (B, h, w), ids of the coarse space, 255 void.
@@ -38,9 +41,11 @@ def grouped_cross_entropy(
         class at all are left out.
     :param weights_g: (G,), weight of each label; default 1.
     :param confidence_bhw: (B, h, w), weight of each pixel; default 1.
+    :param candidates_bc: bool (B, C), the classes that each sample is decided among; default all.
     :return: scalar, the weighted mean (by label weight, as torch does), scaled by confidence;
         0 if no pixel is labelled.
-    :raises ValueError: if a label is neither a row of groups_gc nor void.
+    :raises ValueError: if a label is neither a row of groups_gc nor void, if candidates_bc has
+        another shape, or if a sample has a label with a class that is none of its candidates.
     """
     labels = labels_bhw.long()
     labelled = labels != VOID
@@ -54,7 +59,9 @@ def grouped_cross_entropy(
     if not mask.any():
         return logits_bchw.sum() * 0
     safe = labels.masked_fill(~mask, int(groups_gc.any(dim=1).int().argmax()))
-    losses = -group_log_probability(logits_bchw, safe, groups_gc)
+    if candidates_bc is not None:
+        check_candidates(candidates_bc, logits_bchw, safe, mask, groups_gc)
+    losses = -group_log_probability(logits_bchw, safe, groups_gc, candidates_bc)
     weight = mask.to(losses.dtype)
     if weights_g is not None:
         weight = weight * weights_g.to(losses.dtype)[safe]
@@ -64,13 +71,37 @@ def grouped_cross_entropy(
     return (losses * weight).sum() / normaliser
 
 
-def group_log_probability(logits_bchw: Tensor, labels_bhw: Tensor, groups_gc: Tensor) -> Tensor:
+def check_candidates(
+        candidates_bc: Tensor, logits_bchw: Tensor, labels_bhw: Tensor, mask_bhw: Tensor,
+        groups_gc: Tensor) -> None:
+    """Refuse candidates that leave out a class of a label in the same sample."""
+    if candidates_bc.shape != logits_bchw.shape[:2]:
+        raise ValueError(
+            f'expected candidates of shape {tuple(logits_bchw.shape[:2])}, one row a sample, got '
+            f'{tuple(candidates_bc.shape)}')
+    outside_bg = (groups_gc & ~candidates_bc[:, None]).any(dim=2)
+    wrong = outside_bg.gather(1, labels_bhw.flatten(1)).view_as(mask_bhw) & mask_bhw
+    if wrong.any():
+        sample = int(wrong.flatten(1).any(dim=1).int().argmax())
+        found = labels_bhw[sample][wrong[sample]].unique().tolist()
+        raise ValueError(f'sample {sample}: labels {found} have classes outside its candidates')
+
+
+def group_log_probability(
+        logits_bchw: Tensor, labels_bhw: Tensor, groups_gc: Tensor,
+        candidates_bc: Tensor | None = None) -> Tensor:
     """
     Return the log of the summed probability of each pixel's label's classes, (B, h, w).
 
     :param labels_bhw: int64, rows of groups_gc.
+    :param candidates_bc: bool (B, C), the classes whose probabilities sum to 1; default all, and
+        also all in a row without any.
     """
-    log_total = torch.logsumexp(logits_bchw, dim=1)
+    rivals_bchw = logits_bchw
+    if candidates_bc is not None:
+        out = ~candidates_bc & candidates_bc.any(dim=1, keepdim=True)
+        rivals_bchw = logits_bchw.masked_fill(out[:, :, None, None], float('-inf'))
+    log_total = torch.logsumexp(rivals_bchw, dim=1)
     sizes = groups_gc.sum(dim=1)
     if bool((sizes <= 1).all()):
         member = groups_gc.int().argmax(dim=1)[labels_bhw]

@@ -78,6 +78,71 @@ def test_gradients(groups):
         grouped_cross_entropy(logits, labels, groups), logits)[0]).all()
 
 
+def union_case():
+    """Return logits of two samples over 2 + 3 classes, labels in each one's part, candidates."""
+    rng = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 5, 4, 6, generator=rng, dtype=torch.float64)
+    labels = torch.stack([
+        torch.randint(0, 2, (4, 6), generator=rng), torch.randint(2, 5, (4, 6), generator=rng)])
+    labels[:, :2, :3] = 255
+    candidates = torch.tensor([[1, 1, 0, 0, 0], [0, 0, 1, 1, 1]], dtype=torch.bool)
+    return logits, labels, candidates
+
+
+def test_each_sample_is_scored_among_its_candidates_alone():
+    """As if each had a head of its own; the other classes get no gradient at all."""
+    logits, labels, candidates = union_case()
+    logits.requires_grad_()
+    loss = grouped_cross_entropy(
+        logits, labels, torch.eye(5, dtype=torch.bool), candidates_bc=candidates)
+    own = [functional.cross_entropy(logits[:1, :2], labels[:1], ignore_index=255),
+           functional.cross_entropy(
+               logits[1:, 2:], (labels[1:] - 2).where(labels[1:] < 255, 255), ignore_index=255)]
+    torch.testing.assert_close(loss, sum(own) / 2)
+    loss.backward()
+    assert (logits.grad[0, 2:] == 0).all() and (logits.grad[1, :2] == 0).all()
+    assert (logits.grad[0, :2, 2:] != 0).all()
+
+
+def test_candidates_that_rival_greatly_do_no_harm():
+    """A score of 1e4 in the other data set's part changes nothing."""
+    logits, labels, candidates = union_case()
+    groups = torch.eye(5, dtype=torch.bool)
+    loss = grouped_cross_entropy(logits, labels, groups, candidates_bc=candidates)
+    shouting = logits.masked_fill(~candidates[:, :, None, None], 1e4)
+    torch.testing.assert_close(
+        grouped_cross_entropy(shouting, labels, groups, candidates_bc=candidates), loss)
+
+
+def test_gradients_among_candidates():
+    """With coarse labels too, and in a sample that has neither labels nor candidates."""
+    logits, labels, candidates = union_case()
+    labels[1], candidates[1] = 255, False
+    groups = torch.tensor([[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 1, 1, 0]], dtype=torch.bool)
+    logits.requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda x: grouped_cross_entropy(x, labels, groups, candidates_bc=candidates), logits)
+
+
+def test_all_candidates_are_the_ordinary_loss():
+    logits, labels = random_case(5)
+    groups = torch.eye(5, dtype=torch.bool)
+    everything = torch.ones(2, 5, dtype=torch.bool)
+    torch.testing.assert_close(
+        grouped_cross_entropy(logits, labels, groups, candidates_bc=everything),
+        grouped_cross_entropy(logits, labels, groups))
+
+
+def test_labels_outside_the_candidates_are_refused():
+    logits, labels, candidates = union_case()
+    groups = torch.eye(5, dtype=torch.bool)
+    labels[1, 3, 3] = 0
+    with pytest.raises(ValueError, match=r'sample 1: labels \[0\] have classes outside'):
+        grouped_cross_entropy(logits, labels, groups, candidates_bc=candidates)
+    with pytest.raises(ValueError, match=r'shape \(2, 5\).*got \(5,\)'):
+        grouped_cross_entropy(logits, labels, groups, candidates_bc=candidates[0])
+
+
 def test_nothing_labelled_costs_nothing():
     logits = torch.randn(1, 3, 2, 2, requires_grad=True)
     loss = grouped_cross_entropy(
