@@ -34,12 +34,19 @@ def transformers_depth(out_channels: int, **arguments: Any) -> Branch:
     return build(out_channels, **arguments)
 
 
+def transformers_segmentation(out_channels: int, **arguments: Any) -> Branch:
+    """Build a pretrained segmentation model as a branch."""
+    from sync_perception.models.huggingface.semantics import transformers_segmentation as build
+    return build(out_channels, **arguments)
+
+
 # Each is called with the number of output channels, then its own arguments.
 BRANCHES: dict[str, Callable[..., Branch]] = {
     'unet': UNet,
     'mobile_unet': MobileUNet,
     'refinenet': RefineBranch,
     'transformers_depth': transformers_depth,
+    'transformers_segmentation': transformers_segmentation,
 }
 
 

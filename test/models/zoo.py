@@ -49,6 +49,20 @@ BRANCH_ZOO: dict[str, Callable[[], dict[str, Any]]] = {
         'model_type': 'glpn', 'depths': [1, 1, 1, 1], 'hidden_sizes': [8, 8, 16, 16],
         'num_attention_heads': [1, 1, 2, 2], 'decoder_hidden_size': 8, 'max_depth': 80}},
     'refinenet': lambda: {'kind': 'refinenet'},
+    'segformer': lambda: {'kind': 'transformers_segmentation', 'config': {
+        'model_type': 'segformer', 'depths': [1, 1, 1, 1], 'hidden_sizes': [8, 8, 16, 16],
+        'num_attention_heads': [1, 1, 2, 2], 'decoder_hidden_size': 8}},
+    'mask2former': lambda: {'kind': 'transformers_segmentation', 'config': {
+        'model_type': 'mask2former', 'backbone_config': {
+            'model_type': 'swin', 'image_size': 64, 'embed_dim': 8, 'depths': [1, 1, 1, 1],
+            'num_heads': [1, 1, 2, 2], 'window_size': 4, 'mlp_ratio': 2.0,
+            'out_features': ['stage1', 'stage2', 'stage3', 'stage4']},
+        'feature_size': 32, 'mask_feature_size': 16, 'hidden_dim': 32, 'num_queries': 5,
+        'encoder_feedforward_dim': 16, 'dim_feedforward': 16, 'encoder_layers': 1,
+        'decoder_layers': 4, 'num_attention_heads': 2}},
+    'eomt': lambda: {'kind': 'transformers_segmentation', 'config': {
+        'model_type': 'eomt', 'hidden_size': 16, 'num_hidden_layers': 3, 'num_blocks': 2,
+        'num_attention_heads': 2, 'image_size': 64, 'num_queries': 5, 'num_register_tokens': 1}},
 }
 
 
@@ -73,6 +87,10 @@ MODEL_ZOO: dict[str, Callable[[], tuple[str, dict[str, Any]]]] = {
     'depth_anything': pair('depth_anything', 'mobile_unet'),
     'dpt': pair('dpt', 'mobile_unet'),
     'glpn': pair('glpn', 'mobile_unet'),
+    'segformer': pair('mobile_unet', 'segformer'),
+    'mask2former': pair('mobile_unet', 'mask2former'),
+    'eomt': pair('mobile_unet', 'eomt'),
+    'depth_anything_segformer': pair('depth_anything', 'segformer'),
     'depth_alone': lambda: ('sync', {'depth': BRANCH_ZOO['mobile_unet'](), 'semantics': None}),
     'semantics_alone': lambda: ('sync', {'depth': None, 'semantics': BRANCH_ZOO['mobile_unet']()}),
 }

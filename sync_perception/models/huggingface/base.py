@@ -47,7 +47,7 @@ HALF: Normalisation = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 UNCHANGED: Normalisation = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 # what the library's image processor does for a kind of model whose folder does not say
-NORMALISATIONS = {'glpn': UNCHANGED, 'dpt': HALF, 'zoedepth': HALF}
+NORMALISATIONS = {'glpn': UNCHANGED, 'dpt': HALF, 'zoedepth': HALF, 'tipsv2_dpt': UNCHANGED}
 
 # the end of the names of a task's classes in `architectures`
 TASKS = {
@@ -89,7 +89,8 @@ def load_transformer(
     """
     Build a model of the library, with fresh weights or with those of a folder or hub id.
 
-    :param auto_model: the library's class for the task, such as AutoModelForDepthEstimation.
+    :param auto_model: the library's class for the task, such as AutoModelForDepthEstimation, or
+        for one kind of model.
     :param task: a key of TASKS, what the weights must have been trained for.
     :param config: the library's description, with its model_type; not together with pretrained.
     :param pretrained: folder or hub id with config.json and safetensors weights; environment
@@ -106,7 +107,10 @@ def load_transformer(
         raise ValueError(
             f'expected either config or pretrained, got config {config}, pretrained {pretrained}')
     if pretrained is None:
-        return auto_model.from_config(to_config(config, **changes), dtype=torch.float32)
+        described = to_config(config, **changes)
+        if issubclass(auto_model, PreTrainedModel):
+            return auto_model(described).float()
+        return auto_model.from_config(described, dtype=torch.float32)
     source = expand(pretrained)
     description = read_description(source)
     check_task(description, task, source)

@@ -17,11 +17,12 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 import math
 from operator import mul
-from typing import Any
+from typing import Any, ClassVar
 
 from sync_perception.models.huggingface.base import (
     choose_normalisation,
@@ -32,12 +33,12 @@ from sync_perception.models.huggingface.base import (
     TransformersBranch,
 )
 from sync_perception.models.huggingface.masks import EomtEncoder, MaskDecoder, QueryDecoder
-from torch import Tensor
+from torch import nn, Tensor
 from transformers import (
-    EomtForUniversalSegmentation,
-    Mask2FormerForUniversalSegmentation,
+    AutoModelForSemanticSegmentation,
+    AutoModelForUniversalSegmentation,
     PreTrainedModel,
-    SegformerForSemanticSegmentation,
+    SwinBackbone,
 )
 
 
@@ -54,31 +55,35 @@ class TransformersSegmentation(TransformersBranch):
     :param mean: of the images that the network knows, per channel, in [0, 1]; by default as its
         preprocessor_config.json says, without one as the library does for such models.
     :param std: of the images that the network knows, likewise.
+    :param options: of the kind of model.
     :raises ValueError: if it is no such model, or its weights do not fit.
+
+    :cvar model_class: class of the library for the task.
+    :cvar classifier: beginnings of the names of what depends on the number of classes.
     """
 
-    model_class: type[PreTrainedModel]
-    classifier: str
+    model_class: ClassVar[type]
+    classifier: ClassVar[tuple[str, ...]]
 
     def __init__(
             self, out_channels: int, config: dict[str, Any] | None = None,
             pretrained: str | None = None, mean: Sequence[float] | None = None,
-            std: Sequence[float] | None = None):
+            std: Sequence[float] | None = None, **options: Any):
         super().__init__()
         model = load_transformer(
-            self.model_class, 'segmentation', config, pretrained, fresh=(self.classifier,),
+            self.model_class, 'segmentation', config, pretrained, fresh=self.classifier,
             num_labels=out_channels, **self.changes())
         self.config = describe(model.config)
         self.normalisation = choose_normalisation(mean, std, pretrained, model.config.model_type)
-        self.take(model)
+        self.take(model, **options)
 
     def changes(self) -> dict[str, Any]:
         """Return what shall differ from the library's description."""
         return {}
 
-    def take(self, model: PreTrainedModel) -> None:
+    @abstractmethod
+    def take(self, model: PreTrainedModel, **options: Any) -> None:
         """Keep the model's parts as `encoder` and `decoder`, and say what the features are."""
-        raise NotImplementedError
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """Return the logits (B, out_channels, h, w)."""
@@ -92,8 +97,8 @@ class Segformer(TransformersSegmentation):
     The map is at a quarter of the image.
     """
 
-    model_class = SegformerForSemanticSegmentation
-    classifier = 'decode_head.classifier.'
+    model_class = AutoModelForSemanticSegmentation
+    classifier = ('decode_head.classifier.',)
 
     def changes(self) -> dict[str, Any]:
         """Ask for the last stage as a map: as tokens, the library takes it for a square."""
@@ -124,13 +129,16 @@ class Mask2Former(TransformersSegmentation):
     The map is the semantic map of its queries (`semantic_logits`), at a quarter of the image.
     """
 
-    model_class = Mask2FormerForUniversalSegmentation
+    model_class = AutoModelForUniversalSegmentation
     # the loss, which is not kept, counts the classes as well
     classifier = ('class_predictor.', 'criterion.')
 
     def take(self, model: PreTrainedModel) -> None:
         """Keep the backbone, and all else as the decoder."""
         self.encoder, self.decoder = model.model.pixel_level_module.encoder, MaskDecoder(model)
+        if isinstance(self.encoder, SwinBackbone):
+            # of use to a classifier alone: each feature has a norm of its own
+            self.encoder.swin.layernorm = nn.Identity()
         self.channels = tuple(self.encoder.channels)
         self.strides = tuple(model.config.feature_strides)
         self.multiple = max(self.strides)
@@ -153,20 +161,15 @@ class Eomt(TransformersSegmentation):
         pretrained model's probability of it is above 0. Training takes the same masks.
     """
 
-    model_class = EomtForUniversalSegmentation
+    model_class = AutoModelForUniversalSegmentation
     classifier = ('class_predictor.', 'criterion.')
 
-    def __init__(self, out_channels: int, masked: Sequence[bool] | None = None, **arguments: Any):
-        self.masked = masked
-        super().__init__(out_channels, **arguments)
-
-    def take(self, model: PreTrainedModel) -> None:
+    def take(self, model: PreTrainedModel, masked: Sequence[bool] | None = None) -> None:
         """Keep the ViT without its last blocks, and all else as the decoder."""
         config = model.config
-        if self.masked is None:
-            self.masked = (model.attn_mask_probs > 0).tolist()
-        self.encoder = EomtEncoder(model)
-        self.decoder = QueryDecoder(model, self.masked)
+        if masked is None:
+            masked = (model.attn_mask_probs > 0).tolist()
+        self.encoder, self.decoder = EomtEncoder(model), QueryDecoder(model, masked)
         self.multiple = config.patch_size
         tokens = model.embeddings.num_prefix_tokens
         self.channels = (config.hidden_size, tokens * config.hidden_size)
@@ -178,7 +181,7 @@ class Eomt(TransformersSegmentation):
 
     def resolved_arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments with the config, normalisation and masks."""
-        return {**super().resolved_arguments(arguments), 'masked': self.masked}
+        return {**super().resolved_arguments(arguments), 'masked': list(self.decoder.masked)}
 
 
 SEGMENTERS: dict[str, Callable[..., TransformersSegmentation]] = {
@@ -188,7 +191,7 @@ SEGMENTERS: dict[str, Callable[..., TransformersSegmentation]] = {
 }
 
 
-def build_segmentation(out_channels: int, **arguments: Any) -> TransformersSegmentation:
+def transformers_segmentation(out_channels: int, **arguments: Any) -> TransformersSegmentation:
     """
     Build the branch around a segmentation model of the library.
 
@@ -205,6 +208,6 @@ def build_segmentation(out_channels: int, **arguments: Any) -> TransformersSegme
     kind = description.get('model_type')
     if kind not in SEGMENTERS:
         raise ValueError(
-            f'no segmentation branch around a {kind!r} model, there are: '
-            f'{", ".join(sorted(SEGMENTERS))}')
+            f"{pretrained or 'config'}: no segmentation branch for a model of type {kind!r}, there "
+            f'are: {", ".join(sorted(SEGMENTERS))}')
     return SEGMENTERS[kind](out_channels, **arguments)
