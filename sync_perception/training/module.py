@@ -22,7 +22,7 @@ from typing import Any
 
 from kornia import augmentation
 import lightning
-from sync_perception.labels import correspondence, LabelSpace
+from sync_perception.labels import candidates, correspondence, LabelSpace
 from sync_perception.models import build_model, ModelConfig
 from sync_perception.models.interface import present_maps
 from sync_perception.runtime.preprocess import normalise
@@ -86,6 +86,7 @@ class SynchronisedLearning(lightning.LightningModule):
         for name, weight in (class_weights or {}).items():
             self.class_weights[space.index(name)] = weight
         self.groups: dict[str, Tensor] = {}
+        self.candidates: dict[str, Tensor] = {}
         self.photometric = augmentation.AugmentationSequential(
             augmentation.ColorJiggle(0.3, 0.3, 0.3, 0.04, p=0.8),
             augmentation.RandomGrayscale(p=0.05),
@@ -184,14 +185,23 @@ class SynchronisedLearning(lightning.LightningModule):
     def cross_entropy(
             self, logits: Tensor, labels: Tensor, space: str, confidence: Tensor | None = None
             ) -> Tensor:
-        """Compare logits with the labels of another space, through the classes they share."""
+        """
+        Compare logits with the labels of another space, through the classes they share.
+
+        A head over several data sets is compared in the classes of that space's part only.
+        """
         if space not in self.groups:
-            matches = correspondence(LabelSpace.load(space), self.space)
-            self.groups[space] = torch.from_numpy(matches)
+            own = LabelSpace.load(space)
+            self.groups[space] = torch.from_numpy(correspondence(own, self.space))
+            self.candidates[space] = torch.from_numpy(candidates(own, self.space))
         groups = self.groups[space].to(logits.device)
+        rivals = None
+        if not self.candidates[space].all():
+            rivals = self.candidates[space].to(logits.device).expand(len(logits), -1)
         weights = self.class_weights.to(logits.device)
         group_weights = (groups * weights).sum(dim=1) / groups.sum(dim=1).clamp(min=1)
-        return grouped_cross_entropy(logits.float(), labels, groups, group_weights, confidence)
+        return grouped_cross_entropy(
+            logits.float(), labels, groups, group_weights, confidence, rivals)
 
     def log_couplings(self) -> None:
         """Log every coupling's norm: a sudden convergence shows when one wakes up."""

@@ -129,6 +129,23 @@ def test_coarse_labels_of_another_space(module):
     torch.testing.assert_close(module.semantic_loss(output(), coarse), expected)
 
 
+def test_one_head_over_two_data_sets_scores_each_image_in_its_own_classes():
+    module = SynchronisedLearning(
+        'sync', {'depth': None, 'semantics': TINY}, label_space='nyud40+kitti6')
+    logits = torch.zeros(2, 46, 32, 48, requires_grad=True)
+    mixed = batch(
+        labels=torch.full((2, 32, 48), 2, dtype=torch.uint8), space=['kitti6', 'nyud40'],
+        expert_labels=torch.zeros(2, 32, 48, dtype=torch.uint8))
+    loss = module.semantic_loss(DenseOutput(logits=logits), mixed)
+    torch.testing.assert_close(loss, torch.tensor([6.0, 40.0]).log().mean())
+    loss.backward()
+    assert (logits.grad != 0).any(dim=3).any(dim=2).tolist() == [
+        [False] * 40 + [True] * 6, [True] * 40 + [False] * 6]
+    # the expert speaks cityscapes19: of the union, it shares classes with kitti6 alone
+    torch.testing.assert_close(
+        module.expert_loss(DenseOutput(logits=logits), mixed), torch.tensor(6.0).log())
+
+
 def test_unsure_experts_are_ignored(module):
     labels = torch.zeros((2, 32, 48), dtype=torch.uint8)
     sure = batch(expert_labels=labels)
