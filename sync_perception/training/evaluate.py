@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from sync_perception.geometry import resize_intrinsics
-from sync_perception.labels import correspondence, LabelSpace
+from sync_perception.labels import candidates, correspondence, LabelSpace
 from sync_perception.models import hub
 from sync_perception.resources import default_model_folder
 from sync_perception.runtime.preprocess import network_size, normalise, resize_image
@@ -55,6 +55,8 @@ class SharedClasses:
 
     :param names: of the groups, after the data set's classes.
     :param members: float32 (groups, model's classes), 1 where a class belongs to a group.
+    :param candidates: bool (model's classes,), those that the model decides among: of a union,
+        the parts that have to do with the data set.
     :param table: uint8 (256,), from the data set's ids to groups, 255 void.
     :param not_scored: classes of the data set that the model has nothing for.
     :param not_asked: classes of the model that the data set has nothing for.
@@ -62,6 +64,7 @@ class SharedClasses:
 
     names: tuple[str, ...]
     members: Tensor
+    candidates: Tensor
     table: np.ndarray
     not_scored: tuple[str, ...]
     not_asked: tuple[str, ...]
@@ -95,6 +98,7 @@ def share_classes(model: LabelSpace, data: LabelSpace) -> SharedClasses:
         names=tuple('|'.join(data.names[i] for i in np.flatnonzero(group_of == group))
                     for group in range(len(members))),
         members=torch.from_numpy(np.stack(members)).float(),
+        candidates=torch.from_numpy(candidates(data, model)),
         table=table,
         not_scored=tuple(data.names[i] for i in np.flatnonzero(~related.any(axis=0))),
         not_asked=tuple(model.names[i] for i in np.flatnonzero(~related.any(axis=1))))
@@ -157,9 +161,12 @@ class Evaluation:
 
     def add_labels(self, output: DenseOutput, sample: Sample) -> None:
         """Compare labels: the group whose members' probabilities sum to the most."""
-        members = self.classes.members.to(self.device)
-        probabilities = torch.einsum(
-            'gc,bchw->bghw', members, output.logits.float().softmax(dim=1))
+        among = self.classes.candidates
+        members = self.classes.members[:, among].to(self.device)
+        logits = output.logits.float()
+        if not among.all():
+            logits = logits[:, among.to(self.device)]
+        probabilities = torch.einsum('gc,bchw->bghw', members, logits.softmax(dim=1))
         labels = enlarge(probabilities, sample.labels.shape)[0].argmax(dim=0)
         self.segmentation.update(labels.cpu().numpy(), self.classes.table[sample.labels])
         self.labelled += 1

@@ -147,6 +147,18 @@ def test_the_summed_probability_decides():
     assert scores['iou'] == {name: 1.0 if name == 'building' else None for name in camvid.names}
 
 
+def test_a_head_over_two_data_sets_is_scored_in_the_classes_of_one():
+    """However loudly the other's classes shout: no gradient ever taught them to be quiet here."""
+    kitti = LabelSpace.load('kitti6')
+    logits = torch.zeros(1, 46, 2, 2)
+    logits[:, :40] = 1000
+    logits[:, 40 + kitti.index('car')] = 1
+    evaluation = Evaluation(KnownModel(DenseOutput(logits=logits), 'nyud40+kitti6'), kitti)
+    evaluation.add(sample_of(labels=kitti.index('car')))
+    assert evaluation.scores()['pixel_accuracy'] == 1.0
+    assert len(evaluation.protocol()['model_classes_not_asked']) == 40
+
+
 def test_scores_over_frames_by_hand():
     """Left half road, right half sky, on four kinds of truth: one matrix over all."""
     camvid = LabelSpace.load('camvid11')
