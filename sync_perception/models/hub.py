@@ -124,25 +124,36 @@ def build_network(config: ModelConfig, num_classes: int) -> Network:
         ) from error
 
 
+def pair_config(model: str | Path) -> ModelConfig | None:
+    """Return the config of two pretrained models that one name joins by a +; else None."""
+    from sync_perception.models.huggingface import pair  # which imports this module
+    return pair.read_pair(str(model)) if pair.names_pair(model) else None
+
+
 def read_config(model: str | Path) -> ModelConfig:
     """
-    Read the config of a model folder, or of a model on the Hugging Face hub.
+    Read the config of a model folder, of a model on the Hugging Face hub, or of a pair `A+B`.
+
+    A pair's names what its branches are pretrained from: see `models.huggingface.pair`.
 
     :raises FileNotFoundError: if a local folder has no config.json, or the hub no such model.
     :raises ValueError: if it is not a config; an unknown key is named.
     """
-    return folders.read_config(model, ModelConfig)
+    return pair_config(model) or folders.read_config(model, ModelConfig)
 
 
 def load(model: str | Path, device: str | torch.device = 'cpu') -> PerceptionModel:
     """
-    Load a model folder, or a model on the Hugging Face hub, for inference.
+    Load a model folder, a model on the Hugging Face hub, or a pair `A+B` of it, for inference.
 
     Only config.json and model.safetensors are read; nothing is ever unpickled.
 
     :raises FileNotFoundError: if the folder is not there or lacks a file.
     :raises ValueError: if the config is not understood or the weights do not fit it.
     """
+    pair = pair_config(model)
+    if pair is not None:
+        return PerceptionModel(pair).eval().to(device)
     return folders.load(PerceptionModel, model, device)
 
 

@@ -58,8 +58,9 @@ TASKS = {
 
 # what a config says of its file and of its use elsewhere, not of the network
 IRRELEVANT = {
-    '_name_or_path', 'architectures', 'dtype', 'id2label', 'label2id', 'torch_dtype',
-    'transformers_version'}
+    '_name_or_path', 'architectures', 'chunk_size_feed_forward', 'dtype', 'id2label',
+    'is_encoder_decoder', 'label2id', 'output_attentions', 'output_hidden_states', 'problem_type',
+    'return_dict', 'torch_dtype', 'transformers_version'}
 
 
 class TransformersBranch(Branch):
@@ -84,14 +85,14 @@ class TransformersBranch(Branch):
 
 
 def load_transformer(
-        auto_model: type, task: str, config: dict[str, Any] | None, pretrained: str | None,
+        auto_model: type, task: str | None, config: dict[str, Any] | None, pretrained: str | None,
         fresh: Sequence[str] = (), **changes: Any) -> PreTrainedModel:
     """
     Build a model of the library, with fresh weights or with those of a folder or hub id.
 
     :param auto_model: the library's class for the task, such as AutoModelForDepthEstimation, or
         for one kind of model.
-    :param task: a key of TASKS, what the weights must have been trained for.
+    :param task: a key of TASKS, what the weights must have been trained for; None for anything.
     :param config: the library's description, with its model_type; not together with pretrained.
     :param pretrained: folder or hub id with config.json and safetensors weights; environment
         variables are filled in.
@@ -103,9 +104,7 @@ def load_transformer(
     :raises FileNotFoundError: if there is no such model or it has no safetensors weights.
     :raises ConnectionError: if it is to come from the hub, which cannot be reached.
     """
-    if (config is None) == (pretrained is None):
-        raise ValueError(
-            f'expected either config or pretrained, got config {config}, pretrained {pretrained}')
+    check_source(config, pretrained)
     if pretrained is None:
         described = to_config(config, **changes)
         if issubclass(auto_model, PreTrainedModel):
@@ -113,7 +112,8 @@ def load_transformer(
         return auto_model.from_config(described, dtype=torch.float32)
     source = expand(pretrained)
     description = read_description(source)
-    check_task(description, task, source)
+    if task is not None:
+        check_task(description, task, source)
     try:
         model, report = auto_model.from_pretrained(
             source, config=to_config(description, **changes), dtype=torch.float32,
@@ -130,6 +130,17 @@ def load_transformer(
     if absent:
         LOGGER.warning('%s: fresh weights for %s', source, ', '.join(absent))
     return model
+
+
+def check_source(config: dict[str, Any] | None, pretrained: str | None) -> None:
+    """
+    Refuse a model of no source, or of two.
+
+    :raises ValueError: unless exactly one is given.
+    """
+    if (config is None) == (pretrained is None):
+        raise ValueError(
+            f'expected either config or pretrained, got config {config}, pretrained {pretrained}')
 
 
 def to_config(description: dict[str, Any], **changes: Any) -> PretrainedConfig:

@@ -201,7 +201,7 @@ class ZoeDepth(DepthAnything):
         return {'relative_head': model.relative_head, 'metric_head': model.metric_head}
 
     def predict(self, features: list[Tensor]) -> Tensor:
-        """Return the metric head's map, at half the size of the image."""
+        """Return the metric head's map."""
         neck = self.decoder['neck']
         bottleneck = neck.convs[-1](features[-1])
         fused = self.fuse(features)
@@ -322,7 +322,7 @@ def check_scale(
             f'{source} gives relative inverse depth, not metres: take a metric model, or give '
             'scale (and shift) for depth = scale / (raw + shift), which hold for one camera and '
             f'scene; in the name of a pair as {source}@SCALE. A model that gives metres although '
-            'its config.json does not say so takes metric: true')
+            'its config.json does not say so takes metric: true, in the name of a pair @metric')
     if metric and scale is not None:
         raise ValueError(f'{source} gives metres by itself: expected no scale, got {scale}')
     if scale is not None and scale <= 0:

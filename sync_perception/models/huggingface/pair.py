@@ -1,0 +1,213 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""
+Two pretrained models as one, named by one string: `depth-anything-v2-small+segformer-b0`.
+
+Before the + stands a depth model, after it a segmentation model; each is a short name of the
+tables below, a hub id (owner/name) or a local folder. Nothing is trained and nothing coupled: the
+pair gives the depth of the one and the labels of the other. A relative depth model takes
+metres x unit of its inverse depth after an @, optionally a shift after a comma
+(`Intel/dpt-large@3000,0.5+segformer-b0`: depth = 3000 / (raw + 0.5)); one that gives metres
+although its description does not say so takes `@metric`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sync_perception.labels import LabelSpace, PIVOT, VOID
+from sync_perception.models.hub import ModelConfig
+
+DEPTH_MODELS = {
+    **{f'depth-anything-v2-{size.lower()}':
+       f'depth-anything/Depth-Anything-V2-Metric-Outdoor-{size}-hf'
+       for size in ('Small', 'Base', 'Large')},
+    **{f'depth-anything-v2-indoor-{size.lower()}':
+       f'depth-anything/Depth-Anything-V2-Metric-Indoor-{size}-hf'
+       for size in ('Small', 'Base', 'Large')},
+    'dpt-large': 'Intel/dpt-large',
+    'glpn-kitti': 'vinvino02/glpn-kitti',
+    'glpn-nyu': 'vinvino02/glpn-nyu',
+    'zoedepth-kitti': 'Intel/zoedepth-kitti',
+    'zoedepth-nyu': 'Intel/zoedepth-nyu',
+}
+SEGMENTATION_MODELS = {
+    **{f'segformer-b{size}': f'nvidia/segformer-b{size}-finetuned-cityscapes-1024-1024'
+       for size in range(6)},
+    'mask2former-swin-small': 'facebook/mask2former-swin-small-cityscapes-semantic',
+    'mask2former-swin-large': 'facebook/mask2former-swin-large-cityscapes-semantic',
+    'eomt-large': 'tue-mps/cityscapes_semantic_eomt_large_1024',
+}
+SHORT_NAMES = {'depth': DEPTH_MODELS, 'segmentation': SEGMENTATION_MODELS}
+
+# The area of a 16:9 camera's image whose shorter side is as long as the depth model's own image
+# processor makes it; GLPN's of KITTI. Segmenters take any size, and lose little things below it.
+INPUT_PIXELS = {
+    'depth_anything': 518 * 924,
+    'dpt': 384 * 683,
+    'zoedepth': 384 * 683,
+    'glpn': 352 * 1216,
+}
+NEAREST = 0.1  # metres
+FARTHEST = 200.0  # metres, for a model that does not say
+
+
+def names_pair(model: str | Path) -> bool:
+    """Return whether a model's name means two models; a folder of that name means itself."""
+    return '+' in str(model) and not Path(model).is_dir()
+
+
+def read_pair(name: str) -> ModelConfig:
+    """
+    Make the config of a pair of pretrained models; nothing but their descriptions is read.
+
+    :param name: two models, as the module's docstring says.
+    :return: a synchronised network's config with both couplings off, whose branches name what
+        they are pretrained from.
+    :raises ValueError: if a name is unknown, a model is for another task, its depth is relative,
+        or it has too many classes.
+    :raises FileNotFoundError: if a model is not there.
+    :raises ConnectionError: if a model is to come from the hub, which cannot be reached.
+    """
+    from sync_perception.models.huggingface import base, depth  # seconds, and an optional library
+    parts = name.split('+')
+    if len(parts) != 2 or not all(parts):
+        raise ValueError(
+            f'{name!r}: expected a depth model, a + and a segmentation model, such as '
+            'depth-anything-v2-small+segformer-b0')
+    depth_name, options = split_options(parts[0])
+    sources = {'depth': find_source(depth_name, 'depth'),
+               'segmentation': find_source(parts[1], 'segmentation')}
+    configs = {}
+    for task, source in sources.items():
+        description = base.read_description(source)
+        base.check_task(description, task, source)
+        configs[task] = base.to_config(description)
+    depth.find_family(configs['depth'].to_dict(), sources['depth'])
+    depth.check_scale(
+        configs['depth'], parts[0].partition('@')[0], options.get('metric'), options.get('scale'))
+    farthest = depth.farthest(configs['depth']) or FARTHEST
+    return ModelConfig(
+        architecture='sync',
+        arguments={
+            'depth': {
+                'kind': 'transformers_depth', 'pretrained': sources['depth'], **options},
+            'semantics': {
+                'kind': 'transformers_segmentation', 'pretrained': sources['segmentation']},
+            'depth_to_semantics': False, 'semantics_to_depth': False},
+        label_space=make_label_space(configs['segmentation'].id2label, parts[1]).to_dict(),
+        input_pixels=INPUT_PIXELS[configs['depth'].model_type],
+        mean=[0.0] * 3, std=[1.0] * 3,  # each branch normalises for itself
+        depth_range=[NEAREST, farthest], canonical_focal=None,
+        record={'pair': name, **sources})
+
+
+def split_options(name: str) -> tuple[str, dict[str, Any]]:
+    """
+    Take what follows the @ off a depth model's name.
+
+    :return: the name, and the depth branch's arguments: scale and shift, or metric.
+    :raises ValueError: if it is neither numbers nor `metric`.
+    """
+    if '@' not in name or Path(name).is_dir():
+        return name, {}
+    name, _, text = name.rpartition('@')
+    if text == 'metric':
+        return name, {'metric': True}
+    try:
+        numbers = [float(number) for number in text.split(',')]
+    except ValueError:
+        numbers = []
+    if not 1 <= len(numbers) <= 2:
+        raise ValueError(
+            f'{name}@{text}: expected @SCALE, @SCALE,SHIFT or @metric after a depth model, for '
+            'depth = SCALE / (raw + SHIFT)')
+    return name, dict(zip(('scale', 'shift'), numbers))
+
+
+def find_source(name: str, task: str) -> str:
+    """
+    Return the folder or hub id that a name means.
+
+    :param task: a key of SHORT_NAMES.
+    :raises ValueError: if it is none; the message lists the short names.
+    """
+    from sync_perception.models.huggingface.base import expand
+    known = SHORT_NAMES[task]
+    source = expand(name)
+    if Path(source).is_dir() or name not in known and '/' in source:
+        return source
+    if name in known:
+        return known[name]
+    other = next((task for task, names in SHORT_NAMES.items() if name in names), None)
+    if other is not None:
+        raise ValueError(
+            f'{name} is a {other} model, expected a {task} model: the depth model stands before '
+            'the +, the segmentation model after it')
+    raise ValueError(
+        f'no {task} model {name!r}: expected a folder, a hub id (owner/name) or one of '
+        f'{", ".join(sorted(known))}')
+
+
+def make_label_space(id2label: Mapping[int, str], name: str) -> LabelSpace:
+    """
+    Make a label space of a segmentation model's class names.
+
+    :param id2label: class names by id, 0 to C - 1.
+    :param name: of the model; the space's, unless its classes are those of Cityscapes.
+    :return: cityscapes19 if the names are its names; else a space with the PASCAL VOC devkit's
+        colours, in which classes named as those of `driving` are related to them.
+    :raises ValueError: if there are more classes than ids.
+    """
+    names = [id2label[index] for index in range(len(id2label))]
+    if len(names) >= VOID:
+        raise ValueError(f'{name} has {len(names)} classes, expected at most {VOID - 1}')
+    cityscapes = LabelSpace.load('cityscapes19')
+    if [plain(entry) for entry in names] == [plain(entry) for entry in cityscapes.names]:
+        return cityscapes
+    pivot = LabelSpace.load(PIVOT)
+    related = [
+        [entry for entry in pivot.names if entry in map(plain, own.split(','))] for own in names]
+    classes = []
+    for index, (own, members) in enumerate(zip(names, related)):
+        entry = {
+            'name': own if names.count(own) == 1 else f'{own} {index}',
+            'color': voc_color(index + 1)}
+        if members:
+            known = pivot.index(members[0])
+            entry.update(
+                dynamic=bool(pivot.dynamic[known]), infinite=bool(pivot.infinite[known]))
+        if any(related):
+            entry[PIVOT] = members
+        classes.append(entry)
+    return LabelSpace.from_dict({'name': name, 'classes': classes})
+
+
+def plain(name: str) -> str:
+    """Return a class name in small letters with single spaces: Traffic_Light is traffic light."""
+    return ' '.join(name.lower().replace('_', ' ').replace('-', ' ').split())
+
+
+def voc_color(index: int) -> list[int]:
+    """
+    Return a colour of the PASCAL VOC devkit's map: distinct for 0 (black) to 255.
+
+    Bit 3 k + c of the index is bit 7 - k of channel c.
+    """
+    return [sum((index >> 3 * k + channel & 1) << 7 - k for k in range(8))
+            for channel in range(3)]
