@@ -131,7 +131,10 @@ def rotations(axis_angle_b3: Tensor) -> Tensor:
     x, y, z = axis_angle_b3.unbind(1)
     zero = torch.zeros_like(x)
     K = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=1).unflatten(1, (3, 3))
-    return torch.eye(3, dtype=K.dtype, device=K.device) + a * K + b * (K @ K)
+    # K K without a matrix product, which autocast would take in half precision
+    v = axis_angle_b3[:, :, None]
+    identity = torch.eye(3, dtype=K.dtype, device=K.device)
+    return identity + a * K + b * (v * v.mT - squared * identity)
 
 
 def transforms(motion_b6: Tensor) -> Tensor:
@@ -141,8 +144,8 @@ def transforms(motion_b6: Tensor) -> Tensor:
 
 def inverse(target_T_source: Tensor) -> Tensor:
     """Return source_T_target, (B, 4, 4), of rigid transforms."""
-    R = target_T_source[:, :3, :3].transpose(1, 2)
-    return homogeneous(R, -R @ target_T_source[:, :3, 3:])
+    R, t = target_T_source[:, :3, :3], target_T_source[:, :3, 3:]
+    return homogeneous(R.mT, -(R * t).sum(1)[:, :, None])
 
 
 def homogeneous(R: Tensor, t: Tensor) -> Tensor:

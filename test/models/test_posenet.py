@@ -75,6 +75,16 @@ def test_transforms_rotate_then_translate():
     torch.testing.assert_close(inverse(T), torch.linalg.inv(T))
 
 
+def test_poses_keep_their_precision_under_autocast():
+    """A drive of metres must not be rounded to half precision on its way to a matrix."""
+    motion = torch.randn(4, 6)
+    with torch.autocast('cpu', torch.bfloat16):
+        T = transforms(motion)
+        back = inverse(T)
+    torch.testing.assert_close(T, transforms(motion), atol=0, rtol=0)
+    torch.testing.assert_close(back, torch.linalg.inv(T), atol=1e-5, rtol=1e-5)
+
+
 def test_parameters_of_monodepth2():
     """A ResNet-18 with twice the image channels, and the decoder's four convolutions."""
     with torch.device('meta'):
