@@ -1,0 +1,109 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""CLIP's vision towers, in the paper's size and smaller ones, fresh or with its weights."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import CLIPVisionModelWithProjection
+
+# What CLIPVisionConfig is told: all that a tower is made of.
+SETTINGS = (
+    'image_size', 'patch_size', 'hidden_size', 'intermediate_size', 'num_hidden_layers',
+    'num_attention_heads', 'projection_dim', 'hidden_act', 'layer_norm_eps', 'attention_dropout')
+
+TOWERS: dict[str, dict[str, Any]] = {
+    # learns on two CPU cores
+    'tiny': {
+        'image_size': 112, 'patch_size': 14, 'hidden_size': 128, 'intermediate_size': 512,
+        'num_hidden_layers': 4, 'num_attention_heads': 4, 'projection_dim': 64},
+    # ViT-S/16
+    'small': {
+        'image_size': 224, 'patch_size': 16, 'hidden_size': 384, 'intermediate_size': 1536,
+        'num_hidden_layers': 12, 'num_attention_heads': 6, 'projection_dim': 256},
+    # ViT-L/14, CLIP's and the paper's
+    'base': {
+        'image_size': 224, 'patch_size': 14, 'hidden_size': 1024, 'intermediate_size': 4096,
+        'num_hidden_layers': 24, 'num_attention_heads': 16, 'projection_dim': 768},
+}
+
+
+def build_tower(
+        tower: str | dict[str, Any] | None = None, pretrained: str | None = None
+        ) -> CLIPVisionModelWithProjection:
+    """
+    Build a vision tower with its projection: images (B, 3, h, w) to `image_embeds` (B, D).
+
+    :param tower: a key of TOWERS, or settings by name; None for `base`.
+    :param pretrained: instead of `tower`, a CLIP model (or its vision half) whose weights are
+        taken: a folder or a hub id.
+    :raises ValueError: if both are given, a name is unknown, or the pretrained model is no CLIP.
+    :raises FileNotFoundError: if the pretrained model is not there.
+    """
+    if pretrained is not None:
+        if tower is not None:
+            raise ValueError(
+                f'expected tower or pretrained, got both: {tower!r} and {pretrained!r}')
+        return load_tower(os.path.expandvars(pretrained))
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+    return CLIPVisionModelWithProjection(CLIPVisionConfig(**tower_settings(tower or 'base')))
+
+
+def tower_settings(tower: str | dict[str, Any]) -> dict[str, Any]:
+    """
+    Return a tower's settings by its name, or check those given.
+
+    :raises ValueError: naming what is unknown.
+    """
+    if isinstance(tower, str):
+        if tower not in TOWERS:
+            raise ValueError(f'no tower {tower!r}, there are: {", ".join(TOWERS)}')
+        return TOWERS[tower]
+    unknown = sorted(set(tower) - set(SETTINGS))
+    if unknown:
+        raise ValueError(f'unknown settings {unknown} of a tower; known are {list(SETTINGS)}')
+    return tower
+
+
+def load_tower(path: str) -> CLIPVisionModelWithProjection:
+    """
+    Load the vision half of a CLIP model; only safetensors are read.
+
+    :raises ValueError: if it is another model.
+    :raises FileNotFoundError: if it is not there.
+    """
+    from transformers import CLIPVisionModelWithProjection
+    try:
+        tower, report = CLIPVisionModelWithProjection.from_pretrained(
+            path, use_safetensors=True, output_loading_info=True)
+    except OSError as error:
+        raise FileNotFoundError(f'no CLIP model with safetensors at {path!r}: {error}') from error
+    if report['missing_keys'] or report['mismatched_keys']:
+        missing = sorted(report['missing_keys'])
+        raise ValueError(
+            f'{path!r} is not a CLIP model with a vision projection: it lacks {len(missing)} '
+            f'tensors, such as {missing[:3]}')
+    if tower.config.num_channels != 3:
+        raise ValueError(
+            f'{path!r} sees {tower.config.num_channels} channels, expected a tower for 3')
+    return tower
+
+
+def describe_tower(tower: CLIPVisionModelWithProjection) -> dict[str, Any]:
+    """Return the settings that rebuild a tower."""
+    return {name: getattr(tower.config, name) for name in SETTINGS}

@@ -1,0 +1,143 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Teaches the contrastive model which depth maps and label maps belong together."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning
+import numpy as np
+from sync_perception.labels import LabelSpace, remap_table
+from sync_perception.models.contrastive import ContrastiveConfig, ContrastiveModel, GREATEST_SCALE
+from sync_perception.training.losses.contrastive import symmetric_info_nce
+from sync_perception.training.module import warm_cosine
+import torch
+from torch import Tensor
+
+
+class ContrastiveLearning(lightning.LightningModule):
+    """
+    Pairs of depth and labels of one view attract each other, all others of the batch repel.
+
+    The defaults are the reference's: CLIP's large tower, Adam at a constant rate. The weight
+    decay is decoupled and spares gains, biases and the temperature, as in CLIP.
+
+    :param label_space: what the model speaks; other spaces' labels are matched to it.
+    :param tower: a key of `sync_perception.models.towers.TOWERS`, or a tower's settings; None for
+        the one that `pretrained` names, or else `base`.
+    :param shared: whether depth and labels go through the same tower.
+    :param encoding: `colors` or `one_hot`.
+    :param depth_form: `log` or `disparity`.
+    :param depth_range: metres; what is nearer or farther looks like the range's ends.
+    :param pretrained: a CLIP model to start from, a folder or a hub id.
+    :param learning_rate: of Adam, its peak if there is a warm-up.
+    :param betas: of Adam.
+    :param epsilon: of Adam.
+    :param weight_decay: decoupled.
+    :param warmup: share of the training in which the rate rises, before it falls as half a
+        cosine; None keeps it constant.
+    """
+
+    def __init__(
+            self, label_space: str = 'driving', tower: str | dict[str, Any] | None = None,
+            shared: bool = True, encoding: str = 'colors', depth_form: str = 'log',
+            depth_range: tuple[float, float] = (1.0, 80.0), pretrained: str | None = None,
+            learning_rate: float = 5e-5, betas: tuple[float, float] = (0.9, 0.98),
+            epsilon: float = 1e-6, weight_decay: float = 0.2, warmup: float | None = None):
+        super().__init__()
+        self.save_hyperparameters()
+        self.model = ContrastiveModel(ContrastiveConfig(
+            label_space=LabelSpace.load(label_space).to_dict(), tower=tower, shared=shared,
+            encoding=encoding, depth_form=depth_form, depth_range=list(depth_range),
+            pretrained=pretrained))
+        self.model.train()  # a pretrained tower comes ready for inference
+        self.tables: dict[str, Tensor] = {}
+
+    def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
+        """Return the loss of one batch."""
+        loss = self.compare(batch, 'train')
+        self.log('train/scale', self.model.scale)
+        return loss
+
+    def validation_step(self, batch: dict[str, Any], index: int) -> None:
+        """Log loss and retrieval of one batch."""
+        self.compare(batch, 'val')
+
+    def compare(self, batch: dict[str, Any], stage: str) -> Tensor:
+        """
+        Compare each depth map with each label map, and log how well partners find each other.
+
+        :param batch: of `sync_perception.training.data.pairs.Pairs`.
+        :param stage: first part of the names in the log.
+        :return: scalar, the symmetric InfoNCE; chance is ln B.
+        """
+        similarity = self.model.similarity(batch['depth'], self.matched_labels(batch)).float()
+        loss = symmetric_info_nce(similarity)
+        labels_found, depth_found = retrieval_accuracy(similarity)
+        size = len(similarity)
+        self.log(f'{stage}/loss', loss, prog_bar=True, batch_size=size)
+        self.log(f'{stage}/labels_found', labels_found, prog_bar=True, batch_size=size)
+        self.log(f'{stage}/depth_found', depth_found, batch_size=size)
+        return loss
+
+    def matched_labels(self, batch: dict[str, Any]) -> Tensor:
+        """Bring labels of several spaces into the model's: uint8 (B, H, W), 255 void."""
+        labels = batch['labels']
+        tables = torch.stack([self.table(space) for space in batch['space']]).to(labels.device)
+        return tables.gather(1, labels.flatten(1).long()).view_as(labels)
+
+    def table(self, space: str) -> Tensor:
+        """Return the look-up table from a label space to the model's: uint8 (256,)."""
+        if space not in self.tables:
+            table = remap_table(LabelSpace.load(space), self.model.labels)
+            self.tables[space] = torch.from_numpy(np.ascontiguousarray(table))
+        return self.tables[space]
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        """Keep the temperature where its gradient still counts."""
+        with torch.no_grad():
+            self.model.log_scale.clamp_(max=math.log(GREATEST_SCALE))
+
+    def configure_optimizers(self) -> Any:
+        """Return Adam with decoupled weight decay, at a constant rate or annealed."""
+        settings = self.hparams
+        trained = [weight for weight in self.model.parameters() if weight.requires_grad]
+        optimizer = torch.optim.AdamW(
+            [{'params': [weight for weight in trained if weight.ndim > 1]},
+             {'params': [weight for weight in trained if weight.ndim <= 1], 'weight_decay': 0.0}],
+            lr=settings.learning_rate, betas=tuple(settings.betas), eps=settings.epsilon,
+            weight_decay=settings.weight_decay)
+        if settings.warmup is None:
+            return optimizer
+        steps = self.trainer.estimated_stepping_batches
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: warm_cosine(step / steps, settings.warmup))
+        return {
+            'optimizer': optimizer,
+            'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'}}
+
+
+def retrieval_accuracy(similarity_bb: Tensor) -> tuple[Tensor, Tensor]:
+    """
+    Return how often a partner is the most similar of the batch.
+
+    :param similarity_bb: (B, B), depth by labels; partners lie on the diagonal.
+    :return: share of depth maps that find their labels, share of labels that find their depth.
+    """
+    partners = torch.arange(len(similarity_bb), device=similarity_bb.device)
+    rows, columns = similarity_bb.argmax(dim=1), similarity_bb.argmax(dim=0)
+    return (rows == partners).float().mean(), (columns == partners).float().mean()
