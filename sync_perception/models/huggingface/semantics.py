@@ -25,6 +25,7 @@ from operator import mul
 from typing import Any, ClassVar
 
 from sync_perception.models.huggingface.base import (
+    check_source,
     choose_normalisation,
     describe,
     expand,
@@ -201,13 +202,11 @@ def transformers_segmentation(out_channels: int, **arguments: Any) -> Transforme
         that are.
     """
     config, pretrained = arguments.get('config'), arguments.get('pretrained')
-    if (config is None) == (pretrained is None):
-        raise ValueError(
-            f'expected either config or pretrained, got config {config}, pretrained {pretrained}')
+    check_source(config, pretrained)
     description = read_description(expand(pretrained)) if config is None else config
     kind = description.get('model_type')
     if kind not in SEGMENTERS:
         raise ValueError(
-            f"{pretrained or 'config'}: no segmentation branch for a model of type {kind!r}, there "
-            f'are: {", ".join(sorted(SEGMENTERS))}')
+            f'{pretrained or "config"}: no segmentation branch for a model of type {kind!r}, '
+            f'there are: {", ".join(sorted(SEGMENTERS))}')
     return SEGMENTERS[kind](out_channels, **arguments)
