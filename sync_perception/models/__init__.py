@@ -40,10 +40,17 @@ def transformers_segmentation(out_channels: int, **arguments: Any) -> Branch:
     return build(out_channels, **arguments)
 
 
+def backbone_unet(out_channels: int, **arguments: Any) -> Branch:
+    """Build a UNet around a backbone of the transformers library, which only this imports."""
+    from sync_perception.models.backbone import BackboneUNet
+    return BackboneUNet(out_channels, **arguments)
+
+
 # Each is called with the number of output channels, then its own arguments.
 BRANCHES: dict[str, Callable[..., Branch]] = {
     'unet': UNet,
     'mobile_unet': MobileUNet,
+    'backbone_unet': backbone_unet,
     'refinenet': RefineBranch,
     'transformers_depth': transformers_depth,
     'transformers_segmentation': transformers_segmentation,
@@ -90,11 +97,18 @@ def build_sync(
         uncertainty=uncertainty, normals=normals)
 
 
+def transformers_joint(interface: Interface, **arguments: Any) -> Network:
+    """Build a pretrained model that gives depth, normals and labels by itself."""
+    from sync_perception.models.huggingface.joint import Joint
+    return Joint(interface, **arguments)
+
+
 # Each is called with the interface, then its own arguments.
 MODELS: dict[str, Callable[..., Network]] = {
     'padnet': PadNet,
     'sync': build_sync,
     'refinenet': RefineNet,
+    'transformers_joint': transformers_joint,
 }
 
 

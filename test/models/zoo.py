@@ -36,6 +36,12 @@ BRANCH_ZOO: dict[str, Callable[[], dict[str, Any]]] = {
     'unet_convnext': lambda: {'kind': 'unet', 'block': 'convnext', 'size': 'tiny'},
     'unet_vit': lambda: {'kind': 'unet', 'block': 'vit', 'size': 'tiny'},
     'mobile_unet': lambda: {'kind': 'mobile_unet', 'widths': [8, 16, 16, 24, 32]},
+    'backbone_swin': lambda: {'kind': 'backbone_unet', 'widths': [8, 8, 12, 16], 'config': {
+        'model_type': 'swin', 'embed_dim': 8, 'depths': [2, 1, 2, 1], 'num_heads': [1, 2, 2, 4],
+        'window_size': 4, 'image_size': 64}},
+    'backbone_dinov2': lambda: {'kind': 'backbone_unet', 'widths': [8, 8, 12, 16], 'config': {
+        'model_type': 'dinov2', 'hidden_size': 16, 'num_hidden_layers': 5, 'image_size': 70,
+        'num_attention_heads': 2}},
     'depth_anything': lambda: {'kind': 'transformers_depth', 'config': {
         'model_type': 'depth_anything', 'backbone_config': DINOV2, 'reassemble_hidden_size': 16,
         'reassemble_factors': [4, 0.5], 'neck_hidden_sizes': [8, 16], 'fusion_hidden_size': 8,
@@ -83,6 +89,7 @@ MODEL_ZOO: dict[str, Callable[[], tuple[str, dict[str, Any]]]] = {
     'mobile_unet': pair('mobile_unet', uncertainty=True, normals=True),
     'refinenet': lambda: ('refinenet', {}),
     'refinenet_all': lambda: ('refinenet', {'normals': True, 'uncertainty': True}),
+    'backbones': pair('backbone_swin', 'backbone_dinov2'),
     'uncoupled': pair('mobile_unet', depth_to_semantics=False, semantics_to_depth=False),
     'depth_anything': pair('depth_anything', 'mobile_unet'),
     'dpt': pair('dpt', 'mobile_unet'),
@@ -91,6 +98,12 @@ MODEL_ZOO: dict[str, Callable[[], tuple[str, dict[str, Any]]]] = {
     'mask2former': pair('mobile_unet', 'mask2former'),
     'eomt': pair('mobile_unet', 'eomt'),
     'depth_anything_segformer': pair('depth_anything', 'segformer'),
+    'tipsv2': lambda: ('transformers_joint', {'config': {
+        'model_type': 'tipsv2_dpt', 'backbone_config': {
+            'model_type': 'tipsv2_vision_model', 'hidden_size': 16, 'num_hidden_layers': 4,
+            'num_attention_heads': 2, 'mlp_ratio': 2, 'image_size': 56, 'patch_size': 14,
+            'out_indices': [1, 2, 3, 4], 'reshape_hidden_states': False},
+        'neck_hidden_sizes': [8, 8, 8, 8], 'fusion_hidden_size': 8, 'num_depth_bins': 16}}),
     'depth_alone': lambda: ('sync', {'depth': BRANCH_ZOO['mobile_unet'](), 'semantics': None}),
     'semantics_alone': lambda: ('sync', {'depth': None, 'semantics': BRANCH_ZOO['mobile_unet']()}),
 }
