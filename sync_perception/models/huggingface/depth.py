@@ -149,8 +149,7 @@ class DPT(DepthAnything):
         self.step = max(self.strides)
         drop_unused(self.encoder, model.neck)
         if not self.has_backbone:
-            self.stages = [index for index in config.backbone_out_indices
-                           ][len(config.neck_ignore_stages):]
+            self.stages = list(config.backbone_out_indices)[len(config.neck_ignore_stages):]
             self.encoder.layernorm = nn.Identity()
             self.encoder.encoder.layer = self.encoder.encoder.layer[:max(self.stages) + 1]
 
