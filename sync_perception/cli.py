@@ -30,9 +30,11 @@ app = typer.Typer(
 # what to install when a library is missing that only some verbs need
 EXTRAS = {
     'open3d': 'synth', 'lightning': 'train', 'jsonargparse': 'train', 'torchmetrics': 'train',
-    'kornia': 'train', 'rclpy': 'ros', 'sensor_msgs': 'ros', 'std_msgs': 'ros',
+    'kornia': 'train', 'onnx': 'export', 'onnx_ir': 'export', 'onnxruntime': 'export',
+    'onnxscript': 'export', 'rclpy': 'ros', 'sensor_msgs': 'ros', 'std_msgs': 'ros',
     'transformers': 'transformers'}
 USAGE_ERROR = 2
+KITTI_SIZE = (375, 1242)
 
 Model = Annotated[str | None, typer.Option(
     help='Model folder or hub id; the model of the package by default.')]
@@ -142,6 +144,34 @@ def bench(
     time_stages(
         json=json, model=model, device=device, half=half, frames=frames, width=width,
         height=height, image=image)
+
+
+@app.command()
+def export(
+        out: Annotated[Path, typer.Option(help='File to write; ends in .onnx or .pt2.')],
+        model: Model = None,
+        format: Annotated[str | None, typer.Option(  # noqa: A002
+            help='onnx or pt2; by default after the ending of the file.')] = None,
+        size: Annotated[str | None, typer.Option(
+            help='HEIGHTxWIDTH at which the network sees images, such as 192x640; by default '
+            "what suits KITTI's 375x1242.")] = None,
+        opset: Annotated[int | None, typer.Option(
+            min=18, help="Version of ONNX's operators; torch's choice by default.")] = None,
+        ) -> None:
+    """Write a model as one file that runs without this package's networks."""
+    from sync_perception.models import export as exporting
+    from sync_perception.models import hub
+    from sync_perception.resources import default_model_folder
+    from sync_perception.runtime.preprocess import network_size
+    loaded = hub.load(model or default_model_folder())
+    seen = exporting.parse_size(size) if size else network_size(
+        KITTI_SIZE, loaded.config.input_pixels)
+    differences = exporting.export_model(loaded, out, seen, format, opset)
+    worst = max(differences, key=differences.get)
+    typer.echo(
+        f'{out}: {out.stat().st_size / 1e6:.1f} MB, images of {seen[0]}x{seen[1]} (height x '
+        f'width), maps {", ".join(differences)}; off by at most {differences[worst]:.1e} of the '
+        f'range, in {worst}')
 
 
 def main() -> None:

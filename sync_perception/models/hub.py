@@ -40,6 +40,8 @@ class ModelConfig(FolderConfig):
     :param arguments: the architecture's own arguments.
     :param label_space: a label space's description, as `LabelSpace.to_dict` gives it.
     :param input_pixels: area at which the network sees an image.
+    :param input_size: height and width at which the network sees every image, whatever its shape,
+        as in an exported file; None for a network that takes any size.
     :param mean: of the input's normalisation, per channel, in [0, 1].
     :param std: of the input's normalisation, per channel, in [0, 1].
     :param depth_range: least and greatest depth of the canonical camera, metres.
@@ -54,6 +56,7 @@ class ModelConfig(FolderConfig):
     arguments: dict[str, Any]
     label_space: dict[str, Any]
     input_pixels: int = 640 * 192
+    input_size: list[int] | None = None
     mean: list[float] = field(default_factory=lambda: [0.5, 0.5, 0.5])
     std: list[float] = field(default_factory=lambda: [0.5, 0.5, 0.5])
     depth_range: list[float] = field(default_factory=lambda: [0.5, 200.0])
@@ -132,25 +135,32 @@ def pair_config(model: str | Path) -> ModelConfig | None:
 
 def read_config(model: str | Path) -> ModelConfig:
     """
-    Read the config of a model folder, of a model on the Hugging Face hub, or of a pair `A+B`.
+    Read the config of a model folder, of a hub model, of a pair `A+B`, or of an exported file.
 
     A pair's names what its branches are pretrained from: see `models.huggingface.pair`.
 
     :raises FileNotFoundError: if a local folder has no config.json, or the hub no such model.
     :raises ValueError: if it is not a config; an unknown key is named.
     """
+    from sync_perception.models import exported  # which imports this module
+    if exported.is_exported(model):
+        return exported.read_exported_config(model)
     return pair_config(model) or folders.read_config(model, ModelConfig)
 
 
 def load(model: str | Path, device: str | torch.device = 'cpu') -> PerceptionModel:
     """
-    Load a model folder, a model on the Hugging Face hub, or a pair `A+B` of it, for inference.
+    Load a model for inference: a folder, one on the Hugging Face hub, a pair `A+B` of it, a file.
 
-    Only config.json and model.safetensors are read; nothing is ever unpickled.
+    Of folders only config.json and model.safetensors are read; nothing is ever unpickled. Exported
+    files give an `ExportedModel`, which keeps the same contract for one size of images.
 
     :raises FileNotFoundError: if the folder is not there or lacks a file.
     :raises ValueError: if the config is not understood or the weights do not fit it.
     """
+    from sync_perception.models import exported  # which imports this module
+    if exported.is_exported(model):
+        return exported.load_exported(model, device)
     pair = pair_config(model)
     if pair is not None:
         return PerceptionModel(pair).eval().to(device)
