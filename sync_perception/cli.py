@@ -147,6 +147,33 @@ def bench(
 
 
 @app.command()
+def import_weights(
+        checkpoint: Annotated[Path, typer.Argument(
+            help='.ckpt, .pth, .pt or .safetensors; no code in it is run.')],
+        architecture: Annotated[str, typer.Option(help='What it is a checkpoint of: refinenet.')],
+        out: Annotated[Path, typer.Option(help='Folder to write; it must be new or empty.')],
+        label_space: Annotated[str | None, typer.Option(
+            help='Names or YAML files, several joined by +; by default known from the number of '
+            'classes: nyud40, kitti6, or nyud40+kitti6.')] = None,
+        label_part: Annotated[str | None, typer.Option(
+            help='Of several joined by +, the one whose classes the model shall give.')] = None,
+        focal: Annotated[float | None, typer.Option(
+            min=1, help='Focal length of the camera whose metres the network learned, pixels at '
+            'its input size; without it, metres are as the network gives them.')] = None,
+        input_pixels: Annotated[int | None, typer.Option(
+            min=1, help='Area at which the network will see images.')] = None,
+        max_depth: Annotated[float | None, typer.Option(
+            min=1, help='Metres up to which its depth is believed.')] = None,
+        ) -> None:
+    """Turn a published checkpoint into a model folder."""
+    from sync_perception.models import import_weights as importing
+    config = importing.import_weights(checkpoint, architecture, out, importing.ImportOptions(
+        label_space, label_part, focal, input_pixels, max_depth))
+    classes = len(config.label_space['classes'])
+    typer.echo(f'{out}: {architecture}, {classes} classes of {config.label_space["name"]}')
+
+
+@app.command()
 def export(
         out: Annotated[Path, typer.Option(help='File to write; ends in .onnx or .pt2.')],
         model: Model = None,

@@ -150,6 +150,22 @@ class LabelSpace:
             raise ValueError(f'{self.name} has no class {name!r}, only {", ".join(self.names)}')
         return self.names.index(name)
 
+    def part(self, name: str | None) -> tuple[LabelSpace, slice]:
+        """
+        Return a part of a union, and where its classes lie; the whole space for None.
+
+        :raises ValueError: if there is no such part.
+        """
+        start = 0
+        for part in self.parts:
+            if part.name == name:
+                return part, slice(start, start + len(part))
+            start += len(part)
+        if name is not None:
+            known = ', '.join(part.name for part in self.parts) or 'none, it is no union'
+            raise ValueError(f'label space {self.name!r} has no part {name!r}; there are: {known}')
+        return self, slice(0, len(self))
+
     @property
     def palette(self) -> np.ndarray:
         """Colours of all 256 ids: uint8 (256, 3), RGB, black where there is no class."""

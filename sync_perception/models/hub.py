@@ -50,6 +50,8 @@ class ModelConfig(FolderConfig):
     :param focal_range: least and greatest focal length seen in training, pixels at the
         network's input size; empty if unknown.
     :param record: how the model was trained, for people.
+    :param label_part: where the label space is a union, the name of the part whose classes the
+        model gives, as if the others were not there; None gives them all.
     """
 
     architecture: str
@@ -63,6 +65,7 @@ class ModelConfig(FolderConfig):
     canonical_focal: float | None = 375.0
     focal_range: list[float] = field(default_factory=list)
     record: dict[str, Any] = field(default_factory=dict)
+    label_part: str | None = None
 
 
 class PerceptionModel(FolderModel):
@@ -72,7 +75,8 @@ class PerceptionModel(FolderModel):
     Inputs may have any size: they are padded inside, and the padding is cut off again.
 
     :param config: what to build.
-    :raises ValueError: if the architecture or one of its arguments is unknown.
+    :raises ValueError: if the architecture, one of its arguments or the part of the label space
+        is unknown.
     """
 
     config_type = ModelConfig
@@ -81,8 +85,9 @@ class PerceptionModel(FolderModel):
         super().__init__()
         if isinstance(config, dict):
             config = ModelConfig.from_dict(config)
-        self.labels = LabelSpace.from_dict(config.label_space)
-        self.network = build_network(config, num_classes=len(self.labels))
+        space = LabelSpace.from_dict(config.label_space)
+        self.labels, self.given_classes = space.part(config.label_part)
+        self.network = build_network(config, num_classes=len(space))
         self.config = replace(
             config, arguments=self.network.resolved_arguments(config.arguments))
 
@@ -95,14 +100,16 @@ class PerceptionModel(FolderModel):
         """
         height, width = image_b3hw.shape[-2:]
         down, right = -height % self.network.multiple, -width % self.network.multiple
-        if not down and not right:
+        part = self.config.label_part
+        if not down and not right and part is None:
             return self.network(image_b3hw)
         padded = functional.pad(image_b3hw, (0, right, 0, down), mode='replicate')
-        output = self.network(padded)
-        maps = {}
-        for name, values in present_maps(output).items():
+        maps = present_maps(self.network(padded))
+        for name, values in maps.items():
             factor = padded.shape[-1] // values.shape[-1]
             maps[name] = values[..., :-(-height // factor), :-(-width // factor)]
+        if part is not None and 'logits' in maps:
+            maps['logits'] = maps['logits'][:, self.given_classes]
         return DenseOutput(**maps)
 
 

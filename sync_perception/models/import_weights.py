@@ -1,0 +1,318 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""`sync_perception import-weights`: published checkpoints become model folders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+import os
+from pathlib import Path
+import pickle
+import re
+import shutil
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from sync_perception.labels import LabelSpace
+from sync_perception.models import build_model, hub, ModelConfig
+from sync_perception.models.mobilenet import STAGES
+from sync_perception.models.refinenet import POOLINGS
+import torch
+from torch import Tensor
+
+PICKLED = ('.ckpt', '.pth', '.pt')
+IMAGENET_MEAN = [0.485, 0.456, 0.406]
+IMAGENET_STD = [0.229, 0.224, 0.225]
+NAMED_AT_MOST = 12
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """
+    What a checkpoint does not say about itself; None takes what is usual for its label space.
+
+    :param label_space: a name, a YAML file or several of them joined by `+`.
+    :param label_part: of several joined, the one whose classes the model shall give; None gives
+        all of them.
+    :param focal: focal length in pixels of the one camera whose metres the network learned, at
+        the network's input size; None takes its metres as they come, whatever the camera.
+    :param input_pixels: area at which the network will see images.
+    :param max_depth: metres up to which its depth is to be believed.
+    """
+
+    label_space: str | None = None
+    label_part: str | None = None
+    focal: float | None = None
+    input_pixels: int | None = None
+    max_depth: float | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """
+    How an architecture's published checkpoints become ours.
+
+    :param configure: makes the config from a checkpoint's weights and the user's options.
+    :param names: from the checkpoint's names to ours, for a config.
+    :param channel_order: by the checkpoint's name, the order in which we take the outputs.
+    """
+
+    configure: Callable[[dict[str, Any], ImportOptions], ModelConfig]
+    names: Callable[[ModelConfig], dict[str, str]]
+    channel_order: dict[str, list[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Usual:
+    """
+    What the published networks of a label space were made for.
+
+    :param label_space: its name.
+    :param input_pixels: area of its data set's images.
+    :param max_depth: greatest depth of its data set, metres.
+    """
+
+    label_space: str
+    input_pixels: int
+    max_depth: float
+
+
+# by the number of classes
+REFINENETS = {
+    40: Usual('nyud40', 640 * 480, 10.0),
+    6: Usual('kitti6', 1242 * 375, 80.0),
+    46: Usual('nyud40+kitti6', 640 * 480, 80.0),
+}
+
+
+def import_weights(
+        checkpoint: str | Path, architecture: str, out: str | Path,
+        options: ImportOptions | None = None) -> ModelConfig:
+    """
+    Write a published checkpoint as a model folder: all of it or nothing.
+
+    :param checkpoint: .ckpt, .pth, .pt (read without running any code in them) or .safetensors:
+        a state dict, also inside `state_dict`, also with `module.` before every name.
+    :param architecture: a key of RECIPES.
+    :param out: the folder; it must not hold anything yet.
+    :return: the config that was written.
+    :raises FileNotFoundError: if there is no such checkpoint.
+    :raises ValueError: if the architecture has no recipe, the checkpoint cannot be read or is not
+        one of this architecture (what is missing, left over or of another shape is named), its
+        label space is unknown, or the folder is not empty.
+    """
+    if architecture not in RECIPES:
+        raise ValueError(
+            f'no checkpoints of {architecture!r} can be imported, only of: '
+            f'{", ".join(sorted(RECIPES))}')
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f'{out} is there already and not empty: expected a new folder')
+    recipe = RECIPES[architecture]
+    state = read_checkpoint(checkpoint)
+    config = recipe.configure(state, options or ImportOptions())
+    model = build_model(replace(config, record={'imported_from': Path(checkpoint).name}))
+    weights = model.network.state_dict()
+    names = recipe.names(config)
+    check_checkpoint(
+        state, {theirs: tuple(weights[ours].shape) for theirs, ours in names.items()},
+        f'{checkpoint} is no checkpoint of {architecture} for the label space '
+        f'{config.label_space["name"]}')
+    for theirs, ours in names.items():
+        order = recipe.channel_order.get(theirs, slice(None))
+        weights[ours].copy_(state[theirs][order])
+    write_folder(model, out, card_of(model, checkpoint))
+    return model.config
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """
+    Read a checkpoint's state dict, bare names to tensors (or whatever else it holds).
+
+    :raises FileNotFoundError: if there is none.
+    :raises ValueError: if it has another suffix, cannot be read, or holds no state dict.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'no checkpoint {path}')
+    try:
+        if path.suffix == '.safetensors':
+            content: Any = load_file(path)
+        elif path.suffix in PICKLED:
+            with torch.serialization.safe_globals(numpy_scalars()):
+                content = torch.load(path, map_location='cpu', weights_only=True)
+        else:
+            raise ValueError(
+                f'{path}: expected a file ending in {", ".join((*PICKLED, ".safetensors"))}')
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = re.search('GLOBAL [^ ]+', str(error))
+        raise ValueError(
+            f'{path} cannot be read without running code that it names'
+            + (f' ({reason.group()})' if reason else '; is it whole, and a checkpoint?')
+        ) from error
+    if isinstance(content, dict) and isinstance(content.get('state_dict'), dict):
+        content = content['state_dict']
+    if not isinstance(content, dict) or not any(isinstance(v, Tensor) for v in content.values()):
+        raise ValueError(f'{path}: expected a dictionary of tensors, got {type(content).__name__}')
+    if all(name.startswith('module.') for name in content):
+        content = {name.removeprefix('module.'): value for name, value in content.items()}
+    # counted by newer versions of PyTorch alone, and used by no network here
+    return {name: value for name, value in content.items()
+            if not name.endswith('.num_batches_tracked')}
+
+
+def numpy_scalars() -> list[Any]:
+    """List what a number of numpy, such as a best score beside the weights, is restored by."""
+    scalar = np.float64(0).__reduce__()[0]
+    types = {type(np.dtype(name)) for name in ('f4', 'f8', 'i4', 'i8', '?')}
+    return [scalar, (scalar, 'numpy.core.multiarray.scalar'), np.dtype, *types]
+
+
+def check_checkpoint(
+        state: dict[str, Any], shapes: dict[str, tuple[int, ...]], complaint: str) -> None:
+    """
+    Refuse a state dict that differs in a name or a shape; one message names all differences.
+
+    :param shapes: what is expected, by name.
+    :param complaint: how the message begins.
+    """
+    differences = {
+        'missing': [name for name in shapes if name not in state],
+        'not expected': [name for name in state if name not in shapes],
+        'of another shape': [
+            f'{name} {shape_of(state[name])} instead of {shape}'
+            for name, shape in shapes.items()
+            if name in state and shape_of(state[name]) != shape]}
+    parts = [f'{what}: {enumerate_some(names)}' for what, names in differences.items() if names]
+    if parts:
+        raise ValueError(f'{complaint}; {"; ".join(parts)}')
+
+
+def shape_of(value: Any) -> tuple[int, ...] | str:
+    """Return a tensor's shape, or the type of what is none."""
+    return tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+
+
+def enumerate_some(names: list[str]) -> str:
+    """Join names; of a great many, the first ones and how many more there are."""
+    shown = ', '.join(names[:NAMED_AT_MOST])
+    more = len(names) - NAMED_AT_MOST
+    return f'{shown} and {more} more' if more > 0 else shown
+
+
+def write_folder(model: hub.PerceptionModel, out: Path, card: str) -> None:
+    """Write beside the folder's place first, then move there: it is whole or absent."""
+    staging = out.with_name(f'.{out.name}.{os.getpid()}')
+    try:
+        hub.save(model, staging, card)
+        os.replace(staging, out)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def card_of(model: hub.PerceptionModel, checkpoint: str | Path) -> str:
+    """Say where the weights come from and what they speak."""
+    config = model.config
+    metres = 'metres as they come, whatever the camera'
+    if config.canonical_focal is not None:
+        metres = f'metres of a camera with a focal length of {config.canonical_focal} pixels'
+    return (
+        f'# {config.architecture}, {model.labels.name}\n\n'
+        f'Imported from `{Path(checkpoint).name}`: {len(model.labels)} classes of '
+        f'`{model.labels.name}`; depth in {metres}. The weights keep the licence under which they '
+        'were published.\n')
+
+
+def configure_refinenet(state: dict[str, Any], options: ImportOptions) -> ModelConfig:
+    """
+    Read classes and tasks off a Light-Weight RefineNet's heads.
+
+    :raises ValueError: if the label space is not known by the number of classes, or does not
+        have as many.
+    """
+    scores = shape_of(state.get('segm.weight'))
+    classes = scores[0] if isinstance(scores, tuple) and scores else None
+    usual = REFINENETS.get(classes)
+    if options.label_space is None and classes is not None and usual is None:
+        raise ValueError(
+            f'the checkpoint has {classes} classes, and only {sorted(REFINENETS)} say which: '
+            'expected --label-space with a label space of as many')
+    space = LabelSpace.load(options.label_space or (usual or REFINENETS[40]).label_space)
+    if classes is not None and len(space) != classes:
+        raise ValueError(
+            f'the checkpoint has {classes} classes, label space {space.name!r} has {len(space)}')
+    usual = usual or Usual(space.name, 640 * 480, 80.0)
+    return ModelConfig(
+        'refinenet', {'depth_form': 'metres', 'normals': 'normal.weight' in state},
+        space.to_dict(), input_pixels=options.input_pixels or usual.input_pixels,
+        mean=IMAGENET_MEAN, std=IMAGENET_STD,
+        depth_range=[0.1, options.max_depth or usual.max_depth], canonical_focal=options.focal,
+        label_part=options.label_part)
+
+
+def refinenet_names(config: ModelConfig) -> dict[str, str]:
+    """
+    Map the names of the published Light-Weight RefineNet to ours.
+
+    The other way round: `layer1` is the stem, `layer2` to `layer8` are the stages, `conv3` to
+    `conv8` the laterals, finest first, as are `crp1` to `crp4` and `conv_adapt2` to `4`.
+    """
+    names = convolution_names('layer1', 'encoder.stem', 0)
+    block = 0
+    for layer, (_, _, repeats, _) in enumerate(STAGES, start=2):
+        for repeat in range(repeats):
+            for unit in range(3):
+                names |= convolution_names(
+                    f'layer{layer}.{repeat}.output.{unit}', f'encoder.blocks.{block}.layers',
+                    3 * unit)
+            block += 1
+    for level in range(6):
+        names[f'conv{level + 3}.weight'] = f'decoder.laterals.{level}.weight'
+    for level in range(4):
+        for index in range(POOLINGS):
+            names[f'crp{level + 1}.0.{index + 1}_outvar_dimred.weight'] = (
+                f'decoder.poolings.{level}.convolutions.{index}.weight')
+    for level in range(3):
+        names[f'conv_adapt{level + 2}.weight'] = f'decoder.adaptations.{level}.weight'
+    heads = {'depth': 'depth', 'segm': 'logits'}
+    if config.arguments.get('normals'):
+        heads['normal'] = 'normals'
+    for theirs, ours in heads.items():
+        names[f'pre_{theirs}.weight'] = f'heads.{ours}.0.weight'
+        names[f'{theirs}.weight'] = f'heads.{ours}.2.weight'
+        names[f'{theirs}.bias'] = f'heads.{ours}.2.bias'
+    return names
+
+
+def convolution_names(theirs: str, ours: str, index: int) -> dict[str, str]:
+    """Map a convolution and its batch norm: theirs at 0 and 1, ours from an index on."""
+    norm = ('weight', 'bias', 'running_mean', 'running_var')
+    return {
+        f'{theirs}.0.weight': f'{ours}.{index}.weight',
+        **{f'{theirs}.1.{name}': f'{ours}.{index + 1}.{name}' for name in norm}}
+
+
+# Normals are published as right, forward, down, and here as right, down, forward.
+NORMAL_AXES = [0, 2, 1]
+
+RECIPES: dict[str, Recipe] = {
+    'refinenet': Recipe(
+        configure_refinenet, refinenet_names,
+        {'normal.weight': NORMAL_AXES, 'normal.bias': NORMAL_AXES}),
+}
