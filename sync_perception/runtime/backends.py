@@ -19,8 +19,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 import copy
 import logging
+import math
 import warnings
 
+from sync_perception.models.exported import ExportedModel, OnnxModel
 from sync_perception.models.hub import PerceptionModel
 from sync_perception.models.interface import present_maps
 from sync_perception.types import DenseOutput
@@ -145,6 +147,24 @@ class FrozenBackend(Backend):
         return program, present
 
 
+class OnnxBackend(Backend):
+    """
+    An ONNX file in onnxruntime, in the precision in which it was exported.
+
+    :param model: the file's.
+    """
+
+    name = 'onnxruntime'
+    precision = 'float32'
+
+    def __init__(self, model: OnnxModel):
+        self.model, self.device = model, model.device
+
+    def __call__(self, image_b3hw: Tensor) -> DenseOutput:
+        """Run the network."""
+        return in_float32(self.model(image_b3hw))
+
+
 class _TupleOutput(nn.Module):
     """A model with a plain tuple as its output, as TorchScript wants it."""
 
@@ -158,21 +178,25 @@ class _TupleOutput(nn.Module):
         return tuple(getattr(output, name) for name in self.present)
 
 
-def choose_backend(model: PerceptionModel, half: bool = False) -> Backend:
+def choose_backend(model: PerceptionModel | ExportedModel, half: bool = False) -> Backend:
     """
     Choose the fastest way to run a model on the device where it is.
 
     A model that does not survive being frozen (control flow that depends on the data, an operator
-    without a TorchScript form) runs as it was written.
+    without a TorchScript form) runs as it was written. An ONNX file keeps its precision.
     """
-    if model.device.type != 'cpu':
-        return EagerBackend(model, half)
+    if isinstance(model, OnnxModel):
+        if half:
+            LOGGER.warning('%s keeps the precision that it was exported in', model.name)
+        return OnnxBackend(model)
     reference = EagerBackend(model, half)
-    probe = torch.linspace(-1, 1, 3 * PROBE_SIZE[0] * PROBE_SIZE[1]).reshape(1, 3, *PROBE_SIZE)
-    expected = present_maps(reference(probe))
+    if model.device.type != 'cpu':
+        return reference
+    image = probe(model)
+    expected = present_maps(reference(image))
     try:
         frozen = FrozenBackend(model, half)
-        found = present_maps(frozen(probe))
+        found = present_maps(frozen(image))
     except RuntimeError as error:
         LOGGER.warning('the model cannot be frozen and runs slower: %s', error)
         return reference
@@ -183,6 +207,12 @@ def choose_backend(model: PerceptionModel, half: bool = False) -> Backend:
         LOGGER.warning('frozen, the model computes something else; it runs as written')
         return reference
     return frozen
+
+
+def probe(model: PerceptionModel | ExportedModel) -> Tensor:
+    """Make an image (1, 3, h, w) to try a model with, on its device, of a size that it takes."""
+    size = model.config.input_size or PROBE_SIZE
+    return torch.linspace(-1, 1, 3 * math.prod(size), device=model.device).reshape(1, 3, *size)
 
 
 def reduced_precision(device: torch.device) -> torch.dtype:

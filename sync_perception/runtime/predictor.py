@@ -29,10 +29,10 @@ from sync_perception.runtime.backends import (
     Backend,
     choose_backend,
     choose_device,
-    PROBE_SIZE,
+    probe,
 )
 from sync_perception.runtime.postprocess import classify, resize_map
-from sync_perception.runtime.preprocess import network_size, normalise, resize_image
+from sync_perception.runtime.preprocess import normalise, resize_image, seen_size
 from sync_perception.types import DenseOutput, Frame, Prediction
 import torch
 from torch import Tensor
@@ -88,7 +88,7 @@ class Predictor:
         self.device = model.device
         self.infinite_ids = np.flatnonzero(self.labels.infinite).tolist()
         self.backend: Backend = choose_backend(model, half)
-        given = present_maps(self.backend(torch.zeros(1, 3, *PROBE_SIZE, device=self.device)))
+        given = present_maps(self.backend(probe(model)))
         self.available = frozenset(
             output for output, maps in SOURCES.items() if given.keys() >= set(maps))
 
@@ -120,7 +120,7 @@ class Predictor:
 
     def prepare(self, frame: Frame) -> Tensor:
         """Turn a frame into the network's input: (1, 3, h, w) on the device, channels-last."""
-        size = network_size(frame.size, self.config.input_pixels)
+        size = seen_size(self.config, frame.size)
         image = torch.from_numpy(np.ascontiguousarray(resize_image(frame.image, size)))
         if self.device.type == 'cuda':
             image = image.pin_memory().to(self.device, non_blocking=True)
@@ -157,11 +157,12 @@ class Predictor:
         """
         Return metres per canonical metre: f / f_canonical at the network's input size.
 
-        It is 1 for a network that gives metres whatever the camera.
+        f is the horizontal focal length, scaled as the width is. It is 1 for a network that gives
+        metres whatever the camera.
         """
         if self.config.canonical_focal is None:
             return 1.0
-        width = network_size(frame.size, self.config.input_pixels)[1]
+        width = seen_size(self.config, frame.size)[1]
         return float(frame.K[0, 0]) * width / frame.size[1] / self.config.canonical_focal
 
     def _mask(self, depth: Tensor, labels: Tensor | None) -> Tensor:

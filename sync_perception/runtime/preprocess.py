@@ -21,6 +21,7 @@ import math
 
 import cv2
 import numpy as np
+from sync_perception.models.hub import ModelConfig
 import torch
 from torch import Tensor
 
@@ -40,6 +41,19 @@ def network_size(
     scale = min(math.sqrt(input_pixels / (height * width)), 2.0)
     rounded = [max(multiple, round(side * scale / multiple) * multiple) for side in size]
     return rounded[0], rounded[1]
+
+
+def seen_size(config: ModelConfig, size: tuple[int, int]) -> tuple[int, int]:
+    """
+    Choose the size at which a model sees an image: its own where it has one, else by the image.
+
+    A model with a size of its own sees every image stretched to it.
+
+    :param size: height and width of the image.
+    """
+    if config.input_size is not None:
+        return config.input_size[0], config.input_size[1]
+    return network_size(size, config.input_pixels)
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -30,7 +30,7 @@ from sync_perception.geometry import resize_intrinsics
 from sync_perception.labels import candidates, correspondence, LabelSpace
 from sync_perception.models import hub
 from sync_perception.resources import default_model_folder
-from sync_perception.runtime.preprocess import network_size, normalise, resize_image
+from sync_perception.runtime.preprocess import normalise, resize_image, seen_size
 from sync_perception.training.data import DATASETS
 from sync_perception.training.data.kitti import KittiRaw
 from sync_perception.training.data.kitti_depth import DDAD, KittiDepthSelection
@@ -135,7 +135,7 @@ class Evaluation:
             labels; an expert's labels are no ground truth.
         :param crop: rows and columns outside of which depth is not scored.
         """
-        size = network_size(sample.image.shape[:2], self.config.input_pixels)
+        size = seen_size(self.config, sample.image.shape[:2])
         image = torch.from_numpy(np.ascontiguousarray(resize_image(sample.image, size)))
         output = self.model(
             normalise(image[None].to(self.device), self.config.mean, self.config.std))

@@ -82,6 +82,7 @@ class Tiny(nn.Module):
     """Computes depth with one convolution."""
 
     device = torch.device('cpu')
+    config = ModelConfig('of this test', {}, {})
 
     def __init__(self):
         super().__init__()
@@ -117,6 +118,7 @@ class Unfreezable(nn.Module):
     """Raises when it is traced."""
 
     device = torch.device('cpu')
+    config = ModelConfig('of this test', {}, {})
 
     def __init__(self):
         super().__init__()

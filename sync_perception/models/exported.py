@@ -1,0 +1,238 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Reads models that were exported as one file: ONNX through onnxruntime, .pt2 through torch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+import json
+import logging
+from pathlib import Path
+from typing import Any
+import zipfile
+
+from sync_perception.labels import LabelSpace
+from sync_perception.models.hub import ModelConfig
+from sync_perception.types import DenseOutput
+import torch
+from torch import nn, Tensor
+
+LOGGER = logging.getLogger(__name__)
+FORMATS = {'.onnx': 'onnx', '.pt2': 'pt2'}
+CONFIG_KEY = 'sync_perception.json'  # of the config, within either kind of file
+INPUT_NAME = 'image'
+ERRORS_ONLY = 3
+
+
+class ExportedModel(nn.Module, ABC):
+    """
+    An exported network under the contract of `PerceptionModel`, for one size of images.
+
+    :param config: from within the file; its `input_size` is what the network takes.
+    :param name: of the file, for people.
+    :param device: where images go and maps come from.
+    """
+
+    def __init__(self, config: ModelConfig, name: str, device: torch.device):
+        super().__init__()
+        self.config, self.name, self.device = config, name, device
+        self.labels, _ = LabelSpace.from_dict(config.label_space).part(config.label_part)
+
+    def forward(self, image_b3hw: Tensor) -> DenseOutput:
+        """
+        Run the network.
+
+        :param image_b3hw: float (B, 3, h, w) of the config's input size, normalised by its mean
+            and std; any B.
+        :return: the maps that the network gives, at h / k, w / k, k a whole number.
+        :raises ValueError: if the images are of another size.
+        """
+        expected = (3, *self.config.input_size)
+        if image_b3hw.ndim != 4 or tuple(image_b3hw.shape[1:]) != expected:
+            raise ValueError(
+                f'{self.name} was exported for images (B, 3, h, w) = (B, '
+                f'{", ".join(map(str, expected))}), got {tuple(image_b3hw.shape)}')
+        return DenseOutput(**self.run(image_b3hw))
+
+    @abstractmethod
+    def run(self, image_b3hw: Tensor) -> dict[str, Tensor]:
+        """Return the maps by name."""
+
+
+class OnnxModel(ExportedModel):
+    """
+    An ONNX file in onnxruntime.
+
+    On a GPU the images and maps take the way through the host's memory.
+
+    :param path: of the file.
+    :param device: cpu, or cuda where onnxruntime has its CUDA provider; else it runs on the CPU
+        and says so.
+    :raises ValueError: if it is no ONNX file, or not one of this package.
+    """
+
+    def __init__(self, path: str | Path, device: torch.device):
+        providers: list[Any] = ['CPUExecutionProvider']
+        if device.type == 'cuda' and cuda_provider_is_there():
+            providers.insert(0, ('CUDAExecutionProvider', {'device_id': device.index or 0}))
+        elif device.type != 'cpu':
+            LOGGER.warning(
+                '%s runs on the CPU: onnxruntime has no provider for %s here', path, device)
+            device = torch.device('cpu')
+        session = open_session(path, providers)
+        super().__init__(session_config(session, path), str(path), device)
+        self.session = session
+        self.map_names = [output.name for output in session.get_outputs()]
+
+    def run(self, image_b3hw: Tensor) -> dict[str, Tensor]:
+        """Return the maps by name."""
+        image = image_b3hw.detach().float().contiguous().cpu().numpy()
+        maps = self.session.run(self.map_names, {INPUT_NAME: image})
+        return {name: torch.from_numpy(values).to(self.device)
+                for name, values in zip(self.map_names, maps)}
+
+
+class ProgramModel(ExportedModel):
+    """
+    A .pt2 file, as `torch.export` writes it.
+
+    :param path: of the file. torch can be made to run code by a file of this kind: take it only
+        from those whom you trust.
+    :param device: any that torch has.
+    :raises ValueError: if it is no .pt2 file, or not one of this package.
+    """
+
+    def __init__(self, path: str | Path, device: torch.device):
+        config = program_config(path)
+        try:
+            program = torch.export.load(path)
+        except (RuntimeError, KeyError, AssertionError) as error:
+            raise ValueError(
+                f'{path} was written by a torch that {torch.__version__} does not understand: '
+                f'{error}') from error
+        if device.type != 'cpu':
+            from torch.export.passes import move_to_device_pass
+            program = move_to_device_pass(program, device)
+        super().__init__(config, str(path), device)
+        self.program = program.module().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> ProgramModel:
+        """Stay in evaluation mode: the graph has no other."""
+        return self
+
+    def run(self, image_b3hw: Tensor) -> dict[str, Tensor]:
+        """Return the maps by name."""
+        return self.program(image_b3hw)
+
+
+MODELS: dict[str, type[OnnxModel] | type[ProgramModel]] = {
+    '.onnx': OnnxModel, '.pt2': ProgramModel}
+
+
+def is_exported(model: str | Path) -> bool:
+    """Tell whether a model's name is that of an exported file."""
+    return Path(model).suffix in FORMATS and not Path(model).is_dir()
+
+
+def load_exported(path: str | Path, device: str | torch.device = 'cpu') -> ExportedModel:
+    """
+    Load an exported file for inference.
+
+    :raises FileNotFoundError: if it is not there.
+    :raises ValueError: if it is not what its ending says, or not one of this package.
+    """
+    check_there(path)
+    return MODELS[Path(path).suffix](path, torch.device(device)).eval()
+
+
+def read_exported_config(path: str | Path) -> ModelConfig:
+    """
+    Read the config within an exported file.
+
+    :raises FileNotFoundError: if it is not there.
+    :raises ValueError: if it is not what its ending says, or not one of this package.
+    """
+    check_there(path)
+    if Path(path).suffix == '.pt2':
+        return program_config(path)
+    return session_config(open_session(path, ['CPUExecutionProvider'], optimise=False), path)
+
+
+def check_there(path: str | Path) -> None:
+    """Refuse a path at which there is no file."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'no exported model at {path}')
+
+
+def open_session(path: str | Path, providers: list[Any], optimise: bool = True) -> Any:
+    """
+    Open an ONNX file.
+
+    :param optimise: whether to prepare it for being run.
+    :return: an onnxruntime.InferenceSession.
+    :raises ValueError: if it is not ONNX, or has operators that onnxruntime does not know.
+    """
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = ERRORS_ONLY
+    options.intra_op_num_threads = torch.get_num_threads()
+    if not optimise:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except (errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument, errors.Fail,
+            errors.NotImplemented, errors.RuntimeException) as error:
+        raise ValueError(f'{path} is no ONNX file that onnxruntime can run: {error}') from error
+
+
+def cuda_provider_is_there() -> bool:
+    """Tell whether this build of onnxruntime runs on NVIDIA GPUs."""
+    import onnxruntime
+    return 'CUDAExecutionProvider' in onnxruntime.get_available_providers()
+
+
+def session_config(session: Any, path: str | Path) -> ModelConfig:
+    """Return the config within an ONNX file; see `parse_config` for what is refused."""
+    return parse_config(session.get_modelmeta().custom_metadata_map.get(CONFIG_KEY), path)
+
+
+def program_config(path: str | Path) -> ModelConfig:
+    """Return the config within a .pt2 file; see `parse_config` for what is refused."""
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f'{path} is no .pt2 file as torch.export writes it')
+    with zipfile.ZipFile(path) as archive:
+        found = [name for name in archive.namelist() if name.endswith(f'/extra/{CONFIG_KEY}')]
+        return parse_config(archive.read(found[0]).decode() if found else None, path)
+
+
+def parse_config(text: str | None, path: str | Path) -> ModelConfig:
+    """
+    Read the config of an exported file.
+
+    :raises ValueError: if there is none, or it is not one of this package with an input size.
+    """
+    hint = 'write the file with `sync_perception export`'
+    if text is None:
+        raise ValueError(f'{path} has no config of sync_perception in it: {hint}')
+    try:
+        config = ModelConfig.from_dict(json.loads(text), source=str(path))
+    except json.JSONDecodeError as error:
+        raise ValueError(f'the config in {path} is not JSON: {error}') from error
+    size = config.input_size
+    if not isinstance(size, list) or len(size) != 2 or not all(isinstance(n, int) for n in size):
+        raise ValueError(f'the config in {path} has no input size, got {size}: {hint}')
+    return config
