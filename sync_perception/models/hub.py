@@ -134,17 +134,18 @@ def build_network(config: ModelConfig, num_classes: int) -> Network:
         ) from error
 
 
-def pair_config(model: str | Path) -> ModelConfig | None:
-    """Return the config of two pretrained models that one name joins by a +; else None."""
+def pretrained_config(model: str | Path) -> ModelConfig | None:
+    """Return the config of the pretrained models that a name such as `A+B` means; else None."""
     from sync_perception.models.huggingface import pair  # which imports this module
-    return pair.read_pair(str(model)) if pair.names_pair(model) else None
+    return pair.read_pretrained(str(model)) if pair.names_pretrained(model) else None
 
 
 def read_config(model: str | Path) -> ModelConfig:
     """
     Read the config of a model folder, of a hub model, of a pair `A+B`, or of an exported file.
 
-    A pair's names what its branches are pretrained from: see `models.huggingface.pair`.
+    That of a pair, or of a pretrained model that is joint by itself, names what it is pretrained
+    from: see `models.huggingface.pair`.
 
     :raises FileNotFoundError: if a local folder has no config.json, or the hub no such model.
     :raises ValueError: if it is not a config; an unknown key is named.
@@ -152,7 +153,7 @@ def read_config(model: str | Path) -> ModelConfig:
     from sync_perception.models import exported  # which imports this module
     if exported.is_exported(model):
         return exported.read_exported_config(model)
-    return pair_config(model) or folders.read_config(model, ModelConfig)
+    return pretrained_config(model) or folders.read_config(model, ModelConfig)
 
 
 def load(model: str | Path, device: str | torch.device = 'cpu') -> PerceptionModel:
@@ -168,9 +169,9 @@ def load(model: str | Path, device: str | torch.device = 'cpu') -> PerceptionMod
     from sync_perception.models import exported  # which imports this module
     if exported.is_exported(model):
         return exported.load_exported(model, device)
-    pair = pair_config(model)
-    if pair is not None:
-        return PerceptionModel(pair).eval().to(device)
+    pretrained = pretrained_config(model)
+    if pretrained is not None:
+        return PerceptionModel(pretrained).eval().to(device)
     return folders.load(PerceptionModel, model, device)
 
 

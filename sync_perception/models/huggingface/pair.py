@@ -22,16 +22,22 @@ pair gives the depth of the one and the labels of the other. A relative depth mo
 metres x unit of its inverse depth after an @, optionally a shift after a comma
 (`Intel/dpt-large@3000,0.5+segformer-b0`: depth = 3000 / (raw + 0.5)); one that gives metres
 although its description does not say so takes `@metric`.
+
+A model that gives both by itself is named alone: `tipsv2-b14`, or its folder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from sync_perception.labels import LabelSpace, PIVOT, VOID
 from sync_perception.models.hub import ModelConfig
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 DEPTH_MODELS = {
     **{f'depth-anything-v2-{size.lower()}':
@@ -53,7 +59,9 @@ SEGMENTATION_MODELS = {
     'mask2former-swin-large': 'facebook/mask2former-swin-large-cityscapes-semantic',
     'eomt-large': 'tue-mps/cityscapes_semantic_eomt_large_1024',
 }
-SHORT_NAMES = {'depth': DEPTH_MODELS, 'segmentation': SEGMENTATION_MODELS}
+JOINT_MODELS = {f'tipsv2-{size}': f'google/tipsv2-{size}-dpt' for size in ('b14', 'l14', 'g14')}
+SHORT_NAMES = {
+    'depth': DEPTH_MODELS, 'segmentation': SEGMENTATION_MODELS, 'joint': JOINT_MODELS}
 
 # The area of a 16:9 camera's image whose shorter side is as long as the depth model's own image
 # processor makes it; GLPN's of KITTI. Segmenters take any size, and lose little things below it.
@@ -62,28 +70,63 @@ INPUT_PIXELS = {
     'dpt': 384 * 683,
     'zoedepth': 384 * 683,
     'glpn': 352 * 1216,
+    'tipsv2_dpt': 448 * 796,
 }
 NEAREST = 0.1  # metres
 FARTHEST = 200.0  # metres, for a model that does not say
 
 
-def names_pair(model: str | Path) -> bool:
-    """Return whether a model's name means two models; a folder of that name means itself."""
-    return '+' in str(model) and not Path(model).is_dir()
-
-
-def read_pair(name: str) -> ModelConfig:
+def names_pretrained(model: str | Path) -> bool:
     """
-    Make the config of a pair of pretrained models; nothing but their descriptions is read.
+    Return whether a model's name means pretrained models of the transformers library.
 
-    :param name: two models, as the module's docstring says.
-    :return: a synchronised network's config with both couplings off, whose branches name what
-        they are pretrained from.
+    A folder means itself, be there a + in its name: its config.json says whose it is.
+    """
+    if not Path(model).is_dir():
+        return '+' in str(model) or str(model) in JOINT_MODELS
+    path = Path(model) / 'config.json'
+    try:
+        return 'model_type' in json.loads(path.read_text())
+    except (OSError, ValueError):
+        return False  # whoever reads it says what is wrong
+
+
+def read_pretrained(name: str) -> ModelConfig:
+    """
+    Make the config of a pair of pretrained models, or of a joint one.
+
+    Nothing but their descriptions is read; the config's arguments say where the weights are.
+
+    :param name: of one or two models, as the module's docstring says.
     :raises ValueError: if a name is unknown, a model is for another task, its depth is relative,
         or it has too many classes.
     :raises FileNotFoundError: if a model is not there.
     :raises ConnectionError: if a model is to come from the hub, which cannot be reached.
     """
+    if '+' in name and not Path(name).is_dir():
+        return read_pair(name)
+    return read_joint(name)
+
+
+def read_joint(name: str) -> ModelConfig:
+    """Make the config of a model that is joint by itself."""
+    from sync_perception.models.huggingface import base, joint  # seconds, and an optional library
+    source = find_source(name, 'joint')
+    description = base.read_description(source)
+    if description['model_type'] not in joint.JOINT_TYPES:
+        raise ValueError(
+            f'{name} is a model of type {description["model_type"]!r}, which gives one map alone: '
+            'expected two models as DEPTH+SEGMENTATION, or a joint one')
+    base.check_task(description, 'joint', source)
+    config = base.to_config(description)
+    return ModelConfig(
+        architecture='transformers_joint', arguments={'pretrained': source},
+        label_space=make_label_space(config.id2label, Path(name).name).to_dict(),
+        depth_range=[NEAREST, config.max_depth], record={'joint': source}, **as_it_comes(config))
+
+
+def read_pair(name: str) -> ModelConfig:
+    """Make the config of a synchronised network with both couplings off."""
     from sync_perception.models.huggingface import base, depth  # seconds, and an optional library
     parts = name.split('+')
     if len(parts) != 2 or not all(parts):
@@ -110,11 +153,17 @@ def read_pair(name: str) -> ModelConfig:
             'semantics': {
                 'kind': 'transformers_segmentation', 'pretrained': sources['segmentation']},
             'depth_to_semantics': False, 'semantics_to_depth': False},
-        label_space=make_label_space(configs['segmentation'].id2label, parts[1]).to_dict(),
-        input_pixels=INPUT_PIXELS[configs['depth'].model_type],
-        mean=[0.0] * 3, std=[1.0] * 3,  # each branch normalises for itself
-        depth_range=[NEAREST, farthest], canonical_focal=None,
-        record={'pair': name, **sources})
+        label_space=make_label_space(
+            configs['segmentation'].id2label, Path(parts[1]).name).to_dict(),
+        depth_range=[NEAREST, farthest], record={'pair': name, **sources},
+        **as_it_comes(configs['depth']))
+
+
+def as_it_comes(config: PretrainedConfig) -> dict[str, Any]:
+    """Return the settings for images in [0, 1], which models normalise, and metres as they are."""
+    return {
+        'input_pixels': INPUT_PIXELS[config.model_type], 'mean': [0.0] * 3, 'std': [1.0] * 3,
+        'canonical_focal': None}
 
 
 def split_options(name: str) -> tuple[str, dict[str, Any]]:
@@ -158,7 +207,7 @@ def find_source(name: str, task: str) -> str:
     if other is not None:
         raise ValueError(
             f'{name} is a {other} model, expected a {task} model: the depth model stands before '
-            'the +, the segmentation model after it')
+            'the +, the segmentation model after it, a joint model alone')
     raise ValueError(
         f'no {task} model {name!r}: expected a folder, a hub id (owner/name) or one of '
         f'{", ".join(sorted(known))}')

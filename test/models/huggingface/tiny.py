@@ -119,6 +119,6 @@ def scatter(model: torch.nn.Module) -> None:
         for weight in model.parameters():
             if weight.dim() > 1:
                 fan = weight[0].numel() if weight.dim() in (2, 4) else 4
-                weight.normal_(std=1.5 / fan ** 0.5)
+                weight.normal_(std=1 / fan ** 0.5)
             else:
                 weight.add_(torch.randn_like(weight) * 0.1)
