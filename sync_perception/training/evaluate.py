@@ -36,10 +36,12 @@ from sync_perception.training.data.kitti import KittiRaw
 from sync_perception.training.data.kitti_depth import DDAD, KittiDepthSelection
 from sync_perception.training.data.sample import DenseDataset, Sample
 from sync_perception.training.metrics import (
+    CalibrationMetrics,
     DepthMetrics,
     garg_crop,
     MAX_DEPTH,
     MIN_DEPTH,
+    NormalMetrics,
     SegmentationMetrics,
 )
 from sync_perception.types import DenseOutput
@@ -120,10 +122,10 @@ class Evaluation:
         self.model, self.config = model, model.config
         self.device = model.device
         self.depth = depth or DepthMetrics()
+        self.calibration = CalibrationMetrics(self.depth.min_depth, self.depth.max_depth)
+        self.normals = NormalMetrics()
+        self.label_space = label_space
         self.classes: SharedClasses | None = None
-        if label_space is not None:
-            self.classes = share_classes(model.labels, label_space)
-            self.segmentation = SegmentationMetrics(len(self.classes.names))
         self.labelled = self.cropped = self.without_intrinsics = 0
 
     @torch.inference_mode()
@@ -132,8 +134,10 @@ class Evaluation:
         Measure one sample.
 
         :param sample: depth is measured where it has depth and intrinsics, labels where it has
-            labels; an expert's labels are no ground truth.
+            labels, normals where it has normals; an expert's labels are no ground truth. What
+            the model does not give is not measured.
         :param crop: rows and columns outside of which depth is not scored.
+        :raises ValueError: if the sample's classes and the model's have nothing in common.
         """
         size = seen_size(self.config, sample.image.shape[:2])
         image = torch.from_numpy(np.ascontiguousarray(resize_image(sample.image, size)))
@@ -144,23 +148,39 @@ class Evaluation:
                 self.without_intrinsics += 1
             else:
                 self.add_depth(output, sample, size, crop)
-        if sample.labels is not None and output.logits is not None and self.classes is not None:
+        if sample.normals is not None and output.normals is not None:
+            self.add_normals(output, sample)
+        if sample.labels is not None and output.logits is not None:
             self.add_labels(output, sample)
 
     def add_depth(
             self, output: DenseOutput, sample: Sample, size: tuple[int, int],
             crop: tuple[slice, slice] | None) -> None:
-        """Compare depth in metres, at the ground truth's size."""
+        """Compare depth in metres, at the ground truth's size, and its errors to the expected."""
         metres = enlarge(output.depth, sample.depth.shape)
         if self.config.canonical_focal is not None:
             focal = resize_intrinsics(sample.K, sample.image.shape[:2], size)[0, 0]
             metres = metres * (focal / self.config.canonical_focal)
         before = self.depth.images
-        self.depth.update(metres[0, 0].cpu().numpy(), sample.depth, crop)
+        prediction = metres[0, 0].cpu().numpy()
+        self.depth.update(prediction, sample.depth, crop)
         self.cropped += crop is not None and self.depth.images > before
+        if output.log_variance is not None:
+            deviation = enlarge(output.log_variance, sample.depth.shape)[0, 0].mul(0.5).exp()
+            self.calibration.update(prediction, sample.depth, deviation.cpu().numpy(), crop)
+
+    def add_normals(self, output: DenseOutput, sample: Sample) -> None:
+        """Compare normals, at the ground truth's size."""
+        normals = enlarge(output.normals, sample.normals.shape[:2])[0]
+        self.normals.update(normals.permute(1, 2, 0).cpu().numpy(), sample.normals)
 
     def add_labels(self, output: DenseOutput, sample: Sample) -> None:
         """Compare labels: the group whose members' probabilities sum to the most."""
+        if self.label_space is None:
+            return
+        if self.classes is None:
+            self.classes = share_classes(self.model.labels, self.label_space)
+            self.segmentation = SegmentationMetrics(len(self.classes.names))
         among = self.classes.candidates
         members = self.classes.members[:, among].to(self.device)
         logits = output.logits.float()
@@ -182,6 +202,10 @@ class Evaluation:
                 for name, iou in zip(self.classes.names, self.segmentation.iou())}
         if self.depth.images:
             scores.update(self.depth.compute())
+        if self.calibration.pixels:
+            scores.update(self.calibration.compute())
+        if self.normals.images:
+            scores.update(self.normals.compute())
         return scores
 
     def protocol(self) -> dict[str, Any]:
@@ -202,6 +226,14 @@ class Evaluation:
                 f'{self.depth.min_depth} m < truth < {self.depth.max_depth} m, prediction resized '
                 f'to the truth and clamped to that range, {scaled}, {mean}, Garg crop on '
                 f'{self.cropped} of {self.depth.images} frames (on those of KITTI only)')
+        if self.calibration.pixels:
+            notes['depth_within_sigma'] = (
+                'share of pixels whose error of ln(depth), without any scaling, is within so many '
+                'predicted standard deviations; pooled; 0.683 and 0.954 if Gaussian')
+        if self.normals.images:
+            notes['normals'] = (
+                f'angles in degrees, pooled over all pixels of {self.normals.images} frames with '
+                'normals')
         if self.without_intrinsics:
             notes['frames_without_intrinsics'] = self.without_intrinsics
         return notes
@@ -238,7 +270,10 @@ def evaluate(
     :param frames: whether the result lists the frames' ids.
     :return: model, dataset, split, frames (their number), device, protocol; miou,
         pixel_accuracy and iou by class name where there are labels; abs_rel, sq_rel, rmse,
-        rmse_log, silog, delta1, delta2 and delta3 where there are depth and intrinsics.
+        rmse_log, silog, delta1, delta2 and delta3 where there are depth and intrinsics, with
+        depth_within_1_sigma and depth_within_2_sigma if the model gives its uncertainty;
+        normals_mean, normals_median (degrees), normals_within_11.25, _22.5 and _30 where there
+        are normals and the model gives them.
     :raises ValueError: if the data set, the split or the device is unknown.
     :raises FileNotFoundError: if there is no model or no recording.
     """
@@ -288,7 +323,8 @@ def report(result: dict[str, Any], json_file: str | Path | None = None) -> None:
                         f'({result["frames"]} frames)')
     table.add_column('metric')
     table.add_column('value', justify='right')
-    for name in ('miou', 'pixel_accuracy', *DepthMetrics.NAMES):
+    for name in ('miou', 'pixel_accuracy', *DepthMetrics.NAMES, *CalibrationMetrics.NAMES,
+                 *NormalMetrics.NAMES):
         if name in result:
             table.add_row(name, f'{result[name]:.4f}')
     for name, iou in result.get('iou', {}).items():

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Depth and segmentation metrics by the field's protocols, accumulated frame by frame."""
+"""Metrics of depth, normals and labels by the field's protocols, accumulated frame by frame."""
 
 from __future__ import annotations
 
@@ -134,6 +134,117 @@ def scores_of_sums(sums: np.ndarray) -> np.ndarray:
     variance = max(log_square - log ** 2, 0.0)  # rounding may leave less than nothing
     return np.array([
         abs_rel, sq_rel, np.sqrt(square), np.sqrt(log_square), 100 * np.sqrt(variance), *deltas])
+
+
+class NormalMetrics:
+    """
+    Angles between predicted and true normals, pooled over all pixels of all images.
+
+    Mean and median in degrees, and the shares below 11.25, 22.5 and 30 degrees (Fouhey et al.,
+    ICCV 2013). The median is that of a histogram of hundredths of a degree.
+    """
+
+    NAMES = (
+        'normals_mean', 'normals_median', 'normals_within_11.25', 'normals_within_22.5',
+        'normals_within_30')
+    LIMITS = (11.25, 22.5, 30.0)
+    BINS = 18000
+
+    def __init__(self):
+        self.images = 0
+        self.total = 0.0
+        self.below = np.zeros(len(self.LIMITS), np.int64)
+        self.histogram = np.zeros(self.BINS, np.int64)
+
+    def update(self, prediction: np.ndarray, truth: np.ndarray) -> None:
+        """
+        Add an image; one without a valid pixel is not counted.
+
+        :param prediction: float (H, W, 3), of any length but zero.
+        :param truth: float (H, W, 3), unit vectors, NaN where unknown.
+        :raises ValueError: if the sizes differ.
+        """
+        if prediction.shape != truth.shape:
+            raise ValueError(
+                f'expected predicted normals of the size of the truth {truth.shape}, got '
+                f'{prediction.shape}')
+        valid = np.isfinite(truth).all(axis=-1)
+        if not valid.any():
+            return
+        p, g = prediction[valid].astype(np.float64), truth[valid].astype(np.float64)
+        # of the arc's two parts, unlike its cosine, exact for small angles
+        angles = np.degrees(np.arctan2(
+            np.linalg.norm(np.cross(p, g), axis=-1), np.einsum('nc,nc->n', p, g)))
+        self.images += 1
+        self.total += angles.sum()
+        self.below += [np.count_nonzero(angles < limit) for limit in self.LIMITS]
+        self.histogram += np.histogram(angles, self.BINS, (0, 180))[0]
+
+    def compute(self) -> dict[str, float]:
+        """
+        Return every metric by name.
+
+        :raises ValueError: if no image had a valid pixel.
+        """
+        if not self.images:
+            raise ValueError('no image had a pixel with a true normal')
+        pixels = self.histogram.sum()
+        middle = np.searchsorted(self.histogram.cumsum(), pixels / 2)
+        median = (middle + 0.5) * 180 / self.BINS
+        return dict(zip(self.NAMES, (
+            float(self.total / pixels), float(median), *(self.below / pixels).tolist())))
+
+
+class CalibrationMetrics:
+    """
+    How often the error of ln(depth) is within so many of its predicted standard deviations.
+
+    Pooled over all pixels of all images. For Gaussian errors whose size is known 68.3 % lie
+    within one standard deviation and 95.4 % within two; fewer mean overconfidence.
+
+    :param min_depth: metres, exclusive.
+    :param max_depth: metres, exclusive.
+    """
+
+    NAMES = ('depth_within_1_sigma', 'depth_within_2_sigma')
+
+    def __init__(self, min_depth: float = MIN_DEPTH, max_depth: float = MAX_DEPTH):
+        self.min_depth, self.max_depth = min_depth, max_depth
+        self.pixels = 0
+        self.within = np.zeros(2, np.int64)
+
+    def update(
+            self, prediction: np.ndarray, truth: np.ndarray, deviation: np.ndarray,
+            crop: tuple[slice, slice] | None = None) -> None:
+        """
+        Add an image.
+
+        :param prediction: float (H, W), metres, positive.
+        :param truth: float (H, W), metres; what is not within the range is invalid.
+        :param deviation: float (H, W), standard deviation of ln(depth).
+        :param crop: rows and columns outside of which nothing is scored.
+        :raises ValueError: if the sizes differ.
+        """
+        if not prediction.shape == truth.shape == deviation.shape:
+            raise ValueError(
+                f'expected depth and deviation of the size of the truth {truth.shape}, got '
+                f'{prediction.shape} and {deviation.shape}')
+        if crop is not None:
+            prediction, truth, deviation = prediction[crop], truth[crop], deviation[crop]
+        valid = (truth > self.min_depth) & (truth < self.max_depth)
+        error = np.abs(np.log(prediction[valid].astype(np.float64)) - np.log(truth[valid]))
+        self.pixels += error.size
+        self.within += [np.count_nonzero(error <= k * deviation[valid]) for k in (1, 2)]
+
+    def compute(self) -> dict[str, float]:
+        """
+        Return the shares by name.
+
+        :raises ValueError: if no image had a valid pixel.
+        """
+        if not self.pixels:
+            raise ValueError('no image had a pixel with a valid true depth')
+        return dict(zip(self.NAMES, (self.within / self.pixels).tolist()))
 
 
 class SegmentationMetrics:

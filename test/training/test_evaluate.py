@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 import json
 import math
 from pathlib import Path
@@ -219,6 +220,43 @@ def test_depth_without_intrinsics_is_not_scored():
     evaluation.add(sample_of(depth=8.0, intrinsics=None))
     assert evaluation.scores() == {}
     assert evaluation.protocol()['frames_without_intrinsics'] == 1
+
+
+def test_normals_and_uncertainty_are_measured_where_model_and_sample_have_them():
+    """Depth is wrong by ln(10/8) = 0.22, normals by 60 degrees on half of the image."""
+    normals = torch.tensor([0.0, math.sin(math.pi / 3), -0.5]).reshape(1, 3, 1, 1)
+    output = DenseOutput(
+        depth=torch.full((1, 1, 16, 16), 5.0), normals=normals.expand(1, 3, 16, 16),
+        log_variance=torch.full((1, 1, 16, 16), 2 * math.log(0.15)))
+    evaluation = Evaluation(KnownModel(output), None)
+    evaluation.add(sample_of(depth=8.0))
+    assert 'normals_mean' not in evaluation.scores()
+    truth = np.full((64, 64, 3), np.nan, np.float32)
+    truth[:32] = (0, 0, -1)
+    evaluation.add(replace(sample_of(), normals=truth))
+    scores = evaluation.scores()
+    assert scores['normals_mean'] == pytest.approx(60)
+    assert scores['normals_median'] == pytest.approx(60, abs=0.01)
+    assert scores['normals_within_30'] == 0
+    assert scores['depth_within_1_sigma'] == 0
+    assert scores['depth_within_2_sigma'] == 1
+    assert '1 frames' in evaluation.protocol()['normals']
+    bare = Evaluation(KnownModel(DenseOutput(depth=torch.ones(1, 1, 16, 16))), None)
+    bare.add(replace(sample_of(depth=8.0), normals=truth))
+    assert set(bare.scores()) == set(DepthMetrics.NAMES)
+
+
+def test_a_network_without_labels_is_measured_on_any_label_space():
+    """Its own names do not matter; with labels they would."""
+    space = LabelSpace.from_dict(
+        {'name': 'other', 'classes': [{'name': 'x', 'color': [0, 0, 0], 'driving': []}]})
+    depth = torch.full((1, 1, 16, 16), 4.0)
+    evaluation = Evaluation(KnownModel(DenseOutput(depth=depth)), space)
+    evaluation.add(sample_of(depth=8.0, labels=0))
+    assert evaluation.scores()['abs_rel'] == pytest.approx(0, abs=1e-6)
+    with pytest.raises(ValueError, match='share no class'):
+        Evaluation(KnownModel(DenseOutput(logits=logits_of({'road': 1.0}))), space).add(
+            sample_of(labels=0))
 
 
 def constant_model(folder: Path, label: str) -> None:

@@ -20,7 +20,13 @@ import math
 
 import numpy as np
 import pytest
-from sync_perception.training.metrics import DepthMetrics, garg_crop, SegmentationMetrics
+from sync_perception.training.metrics import (
+    CalibrationMetrics,
+    DepthMetrics,
+    garg_crop,
+    NormalMetrics,
+    SegmentationMetrics,
+)
 import torch
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 from torchmetrics.regression import MeanAbsolutePercentageError, MeanSquaredError
@@ -200,3 +206,71 @@ def test_bad_labels_are_refused():
     for compute in (metrics.mean_iou, metrics.pixel_accuracy):
         with pytest.raises(ValueError, match='no image'):
             compute()
+
+
+def turned(degrees):
+    """Return unit vectors, turned by these angles from the one towards the camera."""
+    angles = np.radians(degrees)
+    return np.stack([np.sin(angles), 0 * angles, -np.cos(angles)], axis=-1)
+
+
+def test_angles_of_normals_by_hand():
+    """Four known pixels, 5, 11.25 - a bit, 25 and 90 degrees off, over two images; one unknown."""
+    metrics = NormalMetrics()
+    straight = turned(np.zeros((1, 3)))
+    truth = straight.copy()
+    truth[0, 2] = np.nan
+    metrics.update(7 * turned(np.array([[5.0, 11.24, 3.0]])), truth)
+    metrics.update(turned(np.array([[25.0, 90.0]])), straight[:, :2])
+    metrics.update(straight, np.full((1, 3, 3), np.nan))
+    assert metrics.images == 2
+    scores = metrics.compute()
+    assert scores['normals_mean'] == pytest.approx((5 + 11.24 + 25 + 90) / 4)
+    assert scores['normals_median'] == pytest.approx(11.24, abs=0.01)
+    assert [scores[f'normals_within_{limit}'] for limit in (11.25, 22.5, 30)] == [0.5, 0.5, 0.75]
+
+
+def test_angles_of_normals_agree_with_torch():
+    rng = np.random.default_rng(0)
+    guess, truth = rng.normal(size=(2, 3, 20, 30, 3))
+    truth /= np.linalg.norm(truth, axis=-1, keepdims=True)
+    metrics = NormalMetrics()
+    for g, t in zip(guess, truth):
+        metrics.update(g, t)
+    cosine = torch.cosine_similarity(torch.from_numpy(guess), torch.from_numpy(truth), dim=-1)
+    angles = cosine.arccos().rad2deg().flatten()
+    scores = metrics.compute()
+    assert scores['normals_mean'] == pytest.approx(angles.mean().item())
+    assert scores['normals_median'] == pytest.approx(angles.median().item(), abs=0.02)
+    assert scores['normals_within_30'] == pytest.approx((angles < 30).double().mean().item())
+
+
+def test_deviations_of_known_gaussian_errors_are_calibrated():
+    """At the right size 68.3 and 95.4 % lie within; half the size is within twice of that."""
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(2, 70, (200, 300))
+    deviation = rng.uniform(0.05, 0.3, truth.shape)
+    prediction = truth * np.exp(rng.normal(size=truth.shape) * deviation)
+    right, bold = CalibrationMetrics(), CalibrationMetrics()
+    right.update(prediction, truth, deviation)
+    bold.update(prediction, truth, deviation / 2)
+    assert list(right.compute().values()) == pytest.approx(
+        [math.erf(1 / math.sqrt(2)), math.erf(math.sqrt(2))], abs=0.01)
+    assert bold.compute()['depth_within_2_sigma'] == right.compute()['depth_within_1_sigma']
+
+
+def test_calibration_counts_valid_pixels_of_the_crop():
+    metrics = CalibrationMetrics()
+    truth = np.array([[10.0, 10.0, np.nan, 100.0, 10.0]])
+    prediction = np.array([[10.5, 20.0, 5.0, 100.0, 10.0]])
+    metrics.update(prediction, truth, np.full((1, 5), 0.1), (slice(0, 1), slice(0, 4)))
+    assert metrics.compute() == {'depth_within_1_sigma': 0.5, 'depth_within_2_sigma': 0.5}
+
+
+@pytest.mark.parametrize('metrics', [NormalMetrics, CalibrationMetrics])
+def test_heads_without_truth_and_of_other_sizes_are_refused(metrics):
+    with pytest.raises(ValueError, match='no image had a pixel'):
+        metrics().compute()
+    sizes = [np.ones((2, 3, 3)), np.ones((2, 4, 3)), np.ones((2, 3, 3))]
+    with pytest.raises(ValueError, match=r'of the size of the truth \(2, 4, 3\)'):
+        metrics().update(*sizes[:2 if metrics is NormalMetrics else 3])
