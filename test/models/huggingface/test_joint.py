@@ -25,9 +25,9 @@ import shutil
 import pytest
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub, ModelConfig
+from sync_perception.models.hub import PerceptionModel
 from sync_perception.models.huggingface import pair
 from sync_perception.models.interface import present_maps
-from sync_perception.models.hub import PerceptionModel
 from tiny_segmenters import save_joint, save_segmenter, TIPSV2
 import torch
 from torch.nn import functional
@@ -139,3 +139,32 @@ def test_other_models_are_refused(tmp_path):
         build(tmp_path / 'joint')
     with pytest.raises(ValueError, match='either config or pretrained'):
         build(tmp_path / 'joint', config=TIPSV2)
+
+
+def test_it_is_loaded_by_a_short_name(tmp_path, monkeypatch):
+    """As the published ones are, whose name means a place on the hub."""
+    save_joint(tmp_path, NAMES)
+    monkeypatch.setitem(pair.JOINT_MODELS, 'tipsv2-b14', str(tmp_path))
+    model = hub.load('tipsv2-b14')
+    assert model.labels.names == tuple(NAMES)
+    config = hub.read_config('tipsv2-b14')
+    assert config.canonical_focal is None
+    assert config.depth_range == [0.1, TIPSV2['max_depth']]
+    assert config.arguments == {'pretrained': str(tmp_path)}
+    image = noise(1, 3, 56, 84)
+    with torch.no_grad():
+        assert torch.allclose(model(image).depth, build(tmp_path)(image * 2 - 1).depth, atol=1e-3)
+    hub.save(model, tmp_path / 'saved')
+    with torch.no_grad():
+        assert torch.equal(hub.load(tmp_path / 'saved')(image).logits, model(image).logits)
+
+
+def test_a_folder_of_the_library_is_loaded_as_what_it_is(tmp_path):
+    """Joint by itself, or refused with what to do instead."""
+    save_joint(tmp_path / 'joint', NAMES)
+    save_segmenter(tmp_path / 'segformer', 'segformer')
+    assert hub.load(tmp_path / 'joint').labels.name == 'joint'
+    with pytest.raises(ValueError, match="'segformer'.*DEPTH.SEGMENTATION"):
+        hub.load(tmp_path / 'segformer')
+    with pytest.raises(ValueError, match='tipsv2-b14 is a joint model, expected a depth model'):
+        hub.load('tipsv2-b14+segformer-b0')
