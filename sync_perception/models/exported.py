@@ -135,7 +135,8 @@ class ProgramModel(ExportedModel):
 
     def run(self, image_b3hw: Tensor) -> dict[str, Tensor]:
         """Return the maps by name."""
-        return self.program(image_b3hw)
+        # not called as a module: the hook that checks its input cannot be traced
+        return self.program.forward(image_b3hw)
 
 
 MODELS: dict[str, type[OnnxModel] | type[ProgramModel]] = {

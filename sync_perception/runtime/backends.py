@@ -183,11 +183,12 @@ def choose_backend(model: PerceptionModel | ExportedModel, half: bool = False) -
     Choose the fastest way to run a model on the device where it is.
 
     A model that does not survive being frozen (control flow that depends on the data, an operator
-    without a TorchScript form) runs as it was written. An ONNX file keeps its precision.
+    without a TorchScript form) runs as it was written. An exported file keeps its precision.
     """
+    if half and isinstance(model, ExportedModel):
+        LOGGER.warning('%s keeps the precision that it was exported in', model.name)
+        half = False
     if isinstance(model, OnnxModel):
-        if half:
-            LOGGER.warning('%s keeps the precision that it was exported in', model.name)
         return OnnxBackend(model)
     reference = EagerBackend(model, half)
     if model.device.type != 'cpu':
