@@ -109,7 +109,7 @@ class DepthAnything(TransformersDepth):
         return list(self.decoder['neck'].reassemble_stage(self.tokens(image), *grid))
 
     def tokens(self, image_b3hw: Tensor) -> list[Tensor]:
-        """Return the backbone's stages as tokens (B, 1 + h w, C), class token first."""
+        """Return the stages of the backbone, (B, 1 + h w, C), the class token first."""
         return list(self.encoder(image_b3hw).feature_maps)
 
     def fuse(self, features: list[Tensor]) -> list[Tensor]:
