@@ -95,7 +95,8 @@ def messages_out(frame: Frame, predictor: Predictor) -> list[Stage]:
     """
     Return the stage that makes the messages of depth, labels, confidence and cloud.
 
-    The cloud's stage writes into the memory of the next message, as the node does.
+    Those of them that the model does not give are left out. The cloud's stage writes into the
+    memory of the next message, as the node does.
     """
     from std_msgs.msg import Header
     from sync_perception.ros.conversions import (
@@ -108,11 +109,12 @@ def messages_out(frame: Frame, predictor: Predictor) -> list[Stage]:
 
     def run(work: Work) -> None:
         prediction = work.prediction
-        cloud, work.cloud = writable_cloud(frame.size, header)
-        work.messages = {
-            'depth': depth_message(prediction.depth, header, '32FC1'),
-            'semantics': labels_message(prediction.labels, header, 'mono8'),
-            'confidence': image_message(prediction.confidence, header, '32FC1'),
-            'points': cloud}
+        work.messages = {}
+        if prediction.depth is not None:
+            work.messages['depth'] = depth_message(prediction.depth, header, '32FC1')
+            work.messages['points'], work.cloud = writable_cloud(frame.size, header)
+        if prediction.labels is not None:
+            work.messages['semantics'] = labels_message(prediction.labels, header, 'mono8')
+            work.messages['confidence'] = image_message(prediction.confidence, header, '32FC1')
 
     return [('frame -> messages', run)]

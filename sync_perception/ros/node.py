@@ -32,7 +32,13 @@ from sync_perception.ros import executor, qos
 from sync_perception.ros.camera_info import CameraInfoCache
 from sync_perception.ros.conversions import MalformedInput, to_frame
 from sync_perception.ros.counters import Counters
-from sync_perception.ros.outputs import label_space_json, Output, OUTPUTS, Result
+from sync_perception.ros.outputs import (
+    EXTRA_OUTPUTS,
+    label_space_json,
+    Output,
+    OUTPUTS,
+    Result,
+)
 from sync_perception.ros.parameters import ParameterServer, PerceptionParameters
 from sync_perception.ros.worker import NewestWorker
 from sync_perception.types import Prediction
@@ -67,7 +73,7 @@ def load_predictor(parameters: PerceptionParameters):
 
 class PerceptionNode(LifecycleNode):
     """
-    Turns every camera frame it has time for into the topics of `outputs.OUTPUTS`.
+    Turns every camera frame it has time for into those topics of `outputs` that the model gives.
 
     The executor's thread only receives messages; one worker thread does everything else, always
     with the newest image. Configuring loads the model, activating starts listening to the camera.
@@ -172,16 +178,22 @@ class PerceptionNode(LifecycleNode):
             return response
 
     def _create_publishers(self) -> None:
-        for output in OUTPUTS:
-            if output.needs <= self.predictor.available:
+        available = self.predictor.available
+        absent = [output.topic for output in OUTPUTS if not output.needs <= available]
+        if absent:
+            self.get_logger().info(
+                f'the model gives {", ".join(sorted(available))} only: no {", ".join(absent)}')
+        for output in (*EXTRA_OUTPUTS, *OUTPUTS):
+            if output.needs <= available:
                 publisher = self.create_lifecycle_publisher(
                     output.message_type, output.topic, output.profile(),
                     qos_overriding_options=qos.overridable())
                 self.outputs.append((output, publisher))
-        self.label_space_publisher = self.create_publisher(
-            String, 'sync/label_space', qos.latched())
-        self.label_space_publisher.publish(
-            String(data=label_space_json(self.predictor.labels, self.parameters.values)))
+        if 'labels' in available:
+            self.label_space_publisher = self.create_publisher(
+                String, 'sync/label_space', qos.latched())
+            self.label_space_publisher.publish(
+                String(data=label_space_json(self.predictor.labels, self.parameters.values)))
 
     def _create_subscriptions(self) -> None:
         image_type, topic = Image, 'image'
@@ -264,7 +276,8 @@ class PerceptionNode(LifecycleNode):
     def _publish(self, image: Image | CompressedImage, camera_info: CameraInfo,
                  wanted: list[tuple[Output, Any]]) -> None:
         frame = to_frame(image, camera_info)
-        needs = frozenset().union(*(output.needs for output, _ in wanted))
+        needs = frozenset().union(*(output.needs | output.uses for output, _ in wanted))
+        needs &= self.predictor.available
         prediction = self.predictor.predict(frame, needs) if needs else Prediction()
         result = Result(
             header=image.header, camera_info=camera_info, frame=frame, prediction=prediction,

@@ -68,9 +68,11 @@ class Output:
 
     :param topic: its name in the node's namespace.
     :param message_type: what is published there.
-    :param needs: the maps of the Prediction that the message is made of.
+    :param needs: the maps of the Prediction without which there is no message: a model that does
+        not give them has no such topic.
     :param build: makes the message.
     :param profile: makes the topic's quality of service.
+    :param uses: further maps that go into the message where the model gives them.
     """
 
     topic: str
@@ -78,12 +80,23 @@ class Output:
     needs: frozenset[str]
     build: Callable[[Result], Any]
     profile: Callable[[], QoSProfile] = field(default=qos.output)
+    uses: frozenset[str] = frozenset()
 
 
 def depth_output(result: Result) -> Image:
     """Metres or millimetres along z."""
     return depth_message(
         result.prediction.depth, result.header, result.parameters.depth_encoding)
+
+
+def uncertainty_output(result: Result) -> Image:
+    """Give the standard deviation of the depth in metres."""
+    return image_message(result.prediction.uncertainty, result.header, '32FC1')
+
+
+def normals_output(result: Result) -> Image:
+    """Give unit normals x, y, z in the optical frame."""
+    return image_message(result.prediction.normals, result.header, '32FC3')
 
 
 def semantics_output(result: Result) -> Image:
@@ -128,6 +141,12 @@ def camera_info_output(result: Result) -> CameraInfo:
     return camera_info
 
 
+# of models that have more than the two tasks
+EXTRA_OUTPUTS = (
+    Output('sync/depth/uncertainty', Image, frozenset({'uncertainty'}), uncertainty_output),
+    Output('sync/normals', Image, frozenset({'normals'}), normals_output),
+)
+
 # camera_info is published last: it tells whoever waits for a frame that the frame is done
 OUTPUTS = (
     Output('sync/depth', Image, frozenset({'depth'}), depth_output),
@@ -135,8 +154,8 @@ OUTPUTS = (
     Output('sync/semantics/confidence', Image, frozenset({'confidence'}), confidence_output),
     Output('sync/semantics/color', Image, frozenset({'labels'}), color_output),
     Output('sync/overlay', Image, frozenset({'labels'}), overlay_output),
-    Output('sync/points', PointCloud2, frozenset({'depth', 'labels', 'confidence'}),
-           points_output),
+    Output('sync/points', PointCloud2, frozenset({'depth'}), points_output,
+           uses=frozenset({'labels', 'confidence'})),
     Output('sync/camera_info', CameraInfo, frozenset(), camera_info_output,
            qos.camera_info_output),
 )

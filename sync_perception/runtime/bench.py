@@ -60,7 +60,11 @@ Stage = tuple[str, Callable[[Work], None]]
 
 
 def runtime_stages(predictor: Predictor) -> list[Stage]:
-    """Return the stages from a frame to its cloud, as (name, function of the work)."""
+    """
+    Return the stages from a frame to its cloud, as (name, function of the work).
+
+    A model without depth has no cloud.
+    """
     def preprocess(work: Work) -> None:
         work.batch = predictor.prepare(work.frame)
         _synchronize(predictor.device)
@@ -76,9 +80,9 @@ def runtime_stages(predictor: Predictor) -> list[Stage]:
         work.cloud = point_cloud(
             work.frame, work.prediction, predictor.labels, out=work.cloud)
 
-    return [
-        ('preprocessing', preprocess), (NETWORK, network), ('post-processing', postprocess),
-        ('cloud', cloud)]
+    stages = [
+        ('preprocessing', preprocess), (NETWORK, network), ('post-processing', postprocess)]
+    return [*stages, ('cloud', cloud)] if 'depth' in predictor.available else stages
 
 
 def copy_stage(size: tuple[int, int]) -> Stage:

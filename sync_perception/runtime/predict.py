@@ -28,7 +28,7 @@ import numpy as np
 from sync_perception.images import IMAGE_SUFFIXES, read_image
 from sync_perception.labels import LabelSpace
 from sync_perception.runtime.pointcloud import point_cloud
-from sync_perception.runtime.predictor import DEFAULT_OUTPUTS, Predictor
+from sync_perception.runtime.predictor import Predictor
 from sync_perception.runtime.visualize import cloud_view, panel
 from sync_perception.types import Frame, Prediction
 import yaml
@@ -52,8 +52,11 @@ def predict_files(
     Predict images and write, for each: a panel, a view of the cloud, depth, labels and colours.
 
     `NAME_panel.png`, `NAME_cloud.png`, `NAME_depth.png` (uint16, metres x 256, 0 invalid),
-    `NAME_labels.png` (ids, 255 void), `NAME_color.png`, on request `NAME_cloud.ply`; and
-    `summary.json`, which is also returned. An image that cannot be read is reported and left out.
+    `NAME_labels.png` (ids, 255 void), `NAME_color.png`, on request `NAME_cloud.ply`; of models
+    that give them `NAME_uncertainty.png` (uint16, metres x 256, 0 invalid) and `NAME_normals.png`
+    (red, green, blue for x, y, z: -1 is 0 and 1 is 255); and `summary.json`, which is also
+    returned. What a model does not give is not written. An image that cannot be read is reported
+    and left out.
 
     :param images: image files, or folders of them.
     :param out: folder, made if it is not there.
@@ -91,7 +94,7 @@ def predict_files(
             failed.append({'image': str(path), 'error': str(error)})
             continue
         start = time.perf_counter()
-        prediction = predictor.predict(frame, DEFAULT_OUTPUTS & predictor.available)
+        prediction = predictor.predict(frame, predictor.available)
         seconds = time.perf_counter() - start
         files = write_prediction(frame, prediction, predictor.labels, out / name, cloud)
         entries.append({
@@ -194,6 +197,10 @@ def write_prediction(
     pictures = {'panel': panel(frame, prediction, space)}
     if prediction.depth is not None:
         pictures['depth'] = encode_depth(prediction.depth)
+    if prediction.uncertainty is not None:
+        pictures['uncertainty'] = encode_depth(prediction.uncertainty)
+    if prediction.normals is not None:
+        pictures['normals'] = encode_normals(prediction.normals)
     if prediction.labels is not None:
         pictures['labels'] = prediction.labels
         pictures['color'] = space.colorize(prediction.labels)
@@ -217,6 +224,11 @@ def encode_depth(depth: np.ndarray) -> np.ndarray:
     valid = np.isfinite(depth) & (depth > 0)
     coded = np.rint(np.where(valid, depth, 0) * DEPTH_SCALE).clip(valid, 65535)
     return coded.astype(np.uint16)
+
+
+def encode_normals(normals: np.ndarray) -> np.ndarray:
+    """Encode float32 (H, W, 3) unit vectors as a uint8 RGB picture: -1 is 0 and 1 is 255."""
+    return np.rint((normals + 1) * 127.5).clip(0, 255).astype(np.uint8)
 
 
 def write_ply(points: np.ndarray, path: Path) -> None:

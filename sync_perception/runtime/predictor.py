@@ -101,14 +101,17 @@ class Predictor:
             'model': self.model_name, 'architecture': self.config.architecture, 'device': name,
             'precision': self.backend.precision, 'backend': self.backend.name}
 
-    def predict(self, frame: Frame, outputs: Set[str] = DEFAULT_OUTPUTS) -> Prediction:
+    def predict(self, frame: Frame, outputs: Set[str] | None = None) -> Prediction:
         """
         Predict the maps that are asked for; the others are None and cost nothing.
 
         :param frame: of any size.
-        :param outputs: a subset of `available`.
+        :param outputs: a subset of `available`; None for depth, labels and confidence, as far as
+            the model gives them.
         :raises ValueError: if an output is unknown or the model does not give it.
         """
+        if outputs is None:
+            outputs = DEFAULT_OUTPUTS & self.available
         missing = set(outputs) - self.available
         if missing:
             raise ValueError(
@@ -129,13 +132,15 @@ class Predictor:
     @torch.inference_mode()
     def finish(
             self, output: DenseOutput, frame: Frame,
-            outputs: Set[str] = DEFAULT_OUTPUTS) -> Prediction:
+            outputs: Set[str] | None = None) -> Prediction:
         """
         Bring a network's output back to the camera: its size, its focal length, NaN, numpy.
 
         :param output: of `backend` for `prepare(frame)`.
-        :param outputs: what to compute.
+        :param outputs: what to compute, as for `predict`.
         """
+        if outputs is None:
+            outputs = DEFAULT_OUTPUTS & self.available
         size = frame.size
         maps: dict[str, Tensor] = {}
         depth = labels = None

@@ -40,6 +40,7 @@ K = np.array([[30.0, 0, 15.5], [0, 30.0, 11.5], [0, 0, 1]])
 TOPICS = {
     'depth': Image, 'semantics': Image, 'semantics/confidence': Image, 'semantics/color': Image,
     'overlay': Image, 'points': PointCloud2, 'camera_info': CameraInfo}
+EXTRA_TOPICS = {'depth/uncertainty': Image, 'normals': Image}
 RELIABLE = QoSProfile(depth=20, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
                      durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -75,7 +76,9 @@ class KnownPredictor:
         red, green = frame.image[..., 0], frame.image[..., 1]
         maps = {'depth': np.where(red < 250, red / np.float32(4), np.nan).astype(np.float32),
                 'labels': np.ascontiguousarray(green),
-                'confidence': np.full(frame.size, 0.75, np.float32)}
+                'confidence': np.full(frame.size, 0.75, np.float32),
+                'uncertainty': np.full(frame.size, 0.5, np.float32),
+                'normals': np.full((*frame.size, 3), (0, -0.6, -0.8), np.float32)}
         return Prediction(**{name: maps[name] for name in outputs})
 
 
@@ -126,7 +129,7 @@ class Bench:
         """Subscribe to one of the node's topics."""
         messages = self.received[topic] = []
         self.others.create_subscription(
-            TOPICS[topic], f'sync/{topic}', messages.append, RELIABLE)
+            {**TOPICS, **EXTRA_TOPICS}[topic], f'sync/{topic}', messages.append, RELIABLE)
 
     def wait(self, condition) -> None:
         """Wait until a condition holds that other threads bring about."""

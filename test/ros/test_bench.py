@@ -21,10 +21,12 @@ import json
 
 import numpy as np
 import pytest
+from sync_perception.models import hub
 from sync_perception.ros import bench
 from sync_perception.runtime.bench import drawn_street, runtime_stages, Work
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.types import Frame
+import zoo
 
 
 def test_without_messages_the_rest_is_measured(small_model, tmp_path, monkeypatch, capsys):
@@ -42,6 +44,21 @@ def test_without_messages_the_rest_is_measured(small_model, tmp_path, monkeypatc
     assert 'network' in report['milliseconds']
     assert 'message -> frame' not in report['milliseconds']
     assert 'left out' in report['messages'] and 'left out' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('name, messages', [
+    ('depth_alone', {'depth', 'points'}), ('semantics_alone', {'semantics', 'confidence'})])
+def test_a_single_task_has_its_own_messages_alone(name, messages, tmp_path):
+    pytest.importorskip('sensor_msgs')
+    frame = Frame(drawn_street((60, 90)), np.array([[50.0, 0, 45], [0, 50.0, 30], [0, 0, 1]]))
+    predictor = Predictor.from_model(zoo.build(name))
+    work = Work(frame=frame)
+    for _, run in (*runtime_stages(predictor), *bench.messages_out(frame, predictor)):
+        run(work)
+    assert set(work.messages) == messages
+    hub.save(zoo.build(name), tmp_path)
+    report = bench.bench(None, tmp_path, 'cpu', frames=1, width=90, height=60)
+    assert ('cloud' in report['milliseconds']) == ('points' in messages)
 
 
 def test_message_stages_carry_the_frame_through(small_model):

@@ -28,6 +28,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from sync_perception.labels import LabelSpace
 from sync_perception.ros.conversions import stamp_nanoseconds
+from sync_perception.runtime.pointcloud import POINT
 
 
 @pytest.fixture
@@ -80,6 +81,63 @@ def test_only_what_somebody_subscribes_to_is_computed(bench, topics, needs):
     bench.send_image(1)
     bench.wait(lambda: all(bench.received.values()))
     assert bench.predictor.asked == [frozenset(needs)]
+
+
+DEPTH_TOPICS = {'depth', 'points', 'camera_info'}
+LABEL_TOPICS = {
+    'semantics', 'semantics/confidence', 'semantics/color', 'overlay', 'camera_info'}
+
+
+@pytest.mark.parametrize('available, topics', [
+    ({'depth'}, DEPTH_TOPICS),
+    ({'labels', 'confidence'}, LABEL_TOPICS),
+    ({'depth', 'uncertainty', 'normals'}, {*DEPTH_TOPICS, 'depth/uncertainty', 'normals'}),
+    ({'depth', 'labels', 'confidence'}, {*DEPTH_TOPICS, *LABEL_TOPICS}),
+])
+def test_topics_are_those_that_the_model_gives(bench, available, topics):
+    bench.predictor.available = frozenset(available)
+    bench.start(listen=tuple(topics))
+    offered = {output.topic.removeprefix('sync/') for output, _ in bench.node.outputs}
+    assert offered == topics
+    names = dict(bench.others.get_topic_names_and_types())
+    assert ('/sync/label_space' in names) == ('labels' in available)
+    bench.send_info(1)
+    bench.send_image(1)
+    bench.wait(lambda: all(bench.received.values()))
+    assert bench.predictor.asked == [available]
+
+
+def test_a_cloud_without_labels_has_void_ones(bench):
+    bench.predictor.available = frozenset({'depth'})
+    bench.start(listen=('points', 'camera_info'))
+    bench.send_info(1)
+    bench.send_image(1)
+    bench.wait(lambda: all(bench.received.values()))
+    points = np.frombuffer(bench.received['points'][0].data, POINT).reshape(SIZE)
+    assert set(points['label'].ravel()) == {255} and np.isnan(points['confidence']).all()
+    assert points[10, 20]['z'] == 20
+    # in the colours of labels that are not there it is refused, and the node lives on
+    bench.node.set_parameters([Parameter('points.color', value='label')])
+    bench.send_image(2)
+    bench.wait(lambda: bench.node.counters.refused['model input'] == 1)
+    bench.node.set_parameters([Parameter('points.color', value='camera')])
+    bench.send_image(3)
+    bench.wait(lambda: len(bench.received['points']) == 2)
+
+
+def test_uncertainty_and_normals_are_published_as_they_are(bench):
+    bench.predictor.available = frozenset({'depth', 'uncertainty', 'normals'})
+    bench.start(listen=('depth/uncertainty', 'normals'))
+    bench.send_info(1)
+    bench.send_image(1)
+    bench.wait(lambda: all(bench.received.values()))
+    deviation, normals = (
+        bench.received[topic][0] for topic in ('depth/uncertainty', 'normals'))
+    assert (deviation.encoding, normals.encoding) == ('32FC1', '32FC3')
+    assert (deviation.step, normals.step) == (4 * SIZE[1], 12 * SIZE[1])
+    assert set(np.frombuffer(deviation.data, '<f4')) == {0.5}
+    np.testing.assert_array_equal(
+        np.frombuffer(normals.data, '<f4').reshape(*SIZE, 3)[3, 4], np.float32([0, -0.6, -0.8]))
 
 
 def test_nothing_is_computed_for_nobody(bench):

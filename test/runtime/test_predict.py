@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 import pytest
 from sync_perception.labels import LabelSpace
+from sync_perception.models import hub
 from sync_perception.runtime.pointcloud import POINT
 from sync_perception.runtime.predict import (
     encode_depth,
@@ -32,6 +33,7 @@ from sync_perception.runtime.predict import (
     unique_names,
     write_ply,
 )
+import zoo
 
 CALIBRATION = """
 image_width: 96
@@ -77,6 +79,30 @@ def test_writes_everything_for_every_image(small_model, pictures):
     assert first['K'][0] == [80.0, 0.0, 47.5]
     assert abs(sum(first['classes'].values()) - 1) < 0.01
     assert not summary['intrinsics_assumed'] and not any('guess' in line for line in lines)
+
+
+@pytest.mark.parametrize('name, given, absent', [
+    ('depth_alone', {'panel', 'depth'}, {'classes', 'mean_confidence'}),
+    ('semantics_alone', {'panel', 'labels', 'color'}, {'depth'}),
+    ('mobile_unet', {'panel', 'depth', 'cloud', 'labels', 'color', 'uncertainty', 'normals'},
+     set()),
+])
+def test_writes_what_a_model_gives_and_nothing_else(name, given, absent, pictures):
+    hub.save(zoo.build(name), pictures / 'model')
+    out = pictures / 'out'
+    summary = predict_files(
+        [pictures / 'a'], out, pictures / 'model', 'cpu', fx=80.0, report=lambda line: None)
+    entry = summary['images'][0]
+    assert set(entry['files']) == {f'view_{kind}.png' for kind in given}
+    assert all((out / file).is_file() for file in entry['files'])
+    assert {'depth', 'classes', 'mean_confidence'} - set(entry) == absent
+    if 'normals' in given:
+        code = cv2.imread(str(out / 'view_normals.png'))[..., ::-1].astype(float)
+        np.testing.assert_allclose(np.linalg.norm(code / 127.5 - 1, axis=-1), 1, atol=0.01)
+        depth, deviation = (
+            cv2.imread(str(out / f'view_{kind}.png'), cv2.IMREAD_UNCHANGED)
+            for kind in ('depth', 'uncertainty'))
+        np.testing.assert_array_equal(depth == 0, deviation == 0)
 
 
 def test_warns_when_the_camera_is_unknown(small_model, pictures):

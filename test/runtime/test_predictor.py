@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import cv2
 import numpy as np
 import pytest
@@ -27,6 +29,7 @@ from sync_perception.runtime.preprocess import network_size
 from sync_perception.types import DenseOutput, Frame
 import torch
 from torch import nn
+import zoo
 
 SPACE = LabelSpace.load('driving')
 SKY, ROAD = SPACE.index('sky'), SPACE.index('road')
@@ -132,6 +135,16 @@ def test_refuses_what_the_model_does_not_give(frame):
             predictor.predict(frame, outputs)
     with pytest.raises(ValueError, match='max_depth'):
         Predictor.from_model(Oracle(), max_depth=-1.0)
+
+
+@pytest.mark.parametrize('name, given', [
+    ('depth_alone', {'depth'}), ('semantics_alone', {'labels', 'confidence'}),
+    ('uncoupled', {'depth', 'labels', 'confidence'}),
+    ('mobile_unet', {'depth', 'labels', 'confidence'})])
+def test_without_being_asked_it_gives_depth_and_labels_where_it_has_them(frame, name, given):
+    prediction = Predictor.from_model(zoo.build(name)).predict(frame)
+    assert {field.name for field in fields(prediction)
+            if getattr(prediction, field.name) is not None} == given
 
 
 @pytest.mark.parametrize('size', [(1, 1), (7, 300), (300, 7), (375, 1242), (64, 160)])
