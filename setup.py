@@ -21,6 +21,7 @@ from setuptools import find_packages, setup
 
 PACKAGE = 'sync_perception'
 ROOT = Path(__file__).resolve().parent
+EXPORT = ['onnx', 'onnxruntime', 'onnxscript']
 
 
 def shared_files() -> list[tuple[str, list[str]]]:
@@ -62,6 +63,8 @@ setup(
         'typer',
     ],
     extras_require={
+        # models as ONNX files; to run one, onnxruntime alone will do
+        'export': EXPORT,
         # ROS 2 Jazzy as wheels, for machines without a ROS 2 installation
         'ros': [
             'ros-rclpy[fastrtps]',
@@ -81,6 +84,7 @@ setup(
         ],
         'transformers': ['transformers>=5.20'],
         'test': [
+            *EXPORT,
             'ament-xmllint',
             'catkin-pkg',
             'flake8-blind-except',
