@@ -201,6 +201,26 @@ def export(
         f'range, in {worst}')
 
 
+@app.command()
+def models(
+        names: Annotated[list[str] | None, typer.Argument(
+            help='Architectures of the list, whose recipes are printed; all by default.')] = None,
+        time: Annotated[bool, typer.Option(
+            help='Measure how long an image takes on this machine; for all it takes a '
+            'quarter of an hour.')] = True,
+        device: Device = 'auto',
+        half: Annotated[bool, typer.Option(
+            help="Time the predictor in the device's 16-bit format.")] = False,
+        json: Annotated[Path | None, typer.Option(help='Write the results here too.')] = None,
+        markdown: Annotated[Path | None, typer.Option(
+            help='A page in which to replace the table.')] = None,
+        ) -> None:
+    """List ready-made architectures: what they give, cost and take; print their recipes."""
+    from sync_perception.runtime.architectures import list_architectures
+    list_architectures(
+        names or (), timed=time, device=device, half=half, json_file=json, markdown=markdown)
+
+
 def main() -> None:
     """Run the command; what the user can mend becomes one line on stderr and status 2."""
     try:

@@ -1,0 +1,87 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""
+What a network costs, whatever the machine: parameters and floating-point operations.
+
+A FLOP is one multiplication or one addition: a multiply-add counts two. Counted are convolutions
+and matrix products, those inside of attention included; normalisations, activations, pooling and
+resizing are not. Nothing is computed: the network runs on the `meta` device, where the counter
+also sees what a fused attention would hide on the CPU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sync_perception.models import build_model, ModelConfig
+from sync_perception.models.hub import PerceptionModel
+from sync_perception.models.interface import present_maps
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+TASKS = {
+    'depth': 'depth', 'logits': 'labels', 'normals': 'normals', 'log_variance': 'uncertainty'}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """
+    What a network costs and gives.
+
+    :param parameters: learned numbers, those of couplings that are switched off left out.
+    :param flops: of one image, by the image's (height, width).
+    :param tasks: depth, labels, normals, uncertainty: what of them the network gives.
+    """
+
+    parameters: int
+    flops: dict[tuple[int, int], int]
+    tasks: tuple[str, ...]
+
+
+def measure_cost(config: ModelConfig, sizes: list[tuple[int, int]]) -> Cost:
+    """
+    Count a network's parameters and operations.
+
+    :param config: of the network; with nothing pretrained, whose files would be read.
+    :param sizes: heights and widths of the images; what the network pads or resizes is counted.
+    """
+    try:
+        with torch.device('meta'):
+            model = build_model(config)
+        return run_empty(model, sizes)
+    except RuntimeError:  # a constructor that looks at its own numbers
+        return run_empty(build_model(config).to('meta'), sizes)
+
+
+def run_empty(model: PerceptionModel, sizes: list[tuple[int, int]]) -> Cost:
+    """Run a network without numbers, counting."""
+    flops, given = {}, set()
+    with torch.no_grad(), torch.device('meta'):
+        for size in sizes:
+            with FlopCounterMode(display=False) as counter:
+                given |= present_maps(model.eval()(torch.empty(1, 3, *size))).keys()
+            flops[size] = counter.get_total_flops()
+    return Cost(count_parameters(model), flops, tuple(
+        task for name, task in TASKS.items() if name in given))
+
+
+def count_parameters(model: PerceptionModel) -> int:
+    """Count the numbers that the network computes with, frozen ones included."""
+    unused = set()
+    for module in model.modules():
+        if getattr(module, 'enabled', True) is False:
+            unused |= set(module.parameters())
+    return sum(weight.numel() for weight in model.parameters() if weight not in unused)
