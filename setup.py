@@ -82,7 +82,8 @@ setup(
             'tensorboard',
             'torchmetrics',
         ],
-        'transformers': ['transformers>=5.20'],
+        # scipy: without it the library builds neither Mask2Former nor EoMT
+        'transformers': ['scipy', 'transformers>=5.20'],
         'test': [
             *EXPORT,
             'ament-xmllint',
@@ -102,6 +103,7 @@ setup(
             'ros-ament-pep257',
             'rosbags-image',
             'ruff',
+            'scipy',
             'transformers',
         ],
     },
