@@ -96,7 +96,7 @@ def test_a_model_without_labels_offers_no_topic_of_labels(bench):
     bench.predictor.available = frozenset({'depth'})
     bench.start(listen=('depth',))
     topics = [output.topic for output, _ in bench.node.outputs]
-    assert topics == ['sync/depth', 'sync/camera_info']
+    assert topics == ['sync/depth', 'sync/points', 'sync/camera_info']
 
 
 def test_quality_of_service_can_be_overridden(bench):
