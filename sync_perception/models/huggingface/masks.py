@@ -57,6 +57,18 @@ class MaskDecoder(nn.Module):
         self.pixel_decoder = model.model.pixel_level_module.decoder
         self.transformer = model.model.transformer_module
         self.classifier = model.class_predictor
+        self.dropout = model.config.dropout
+
+    def train(self, mode: bool = True) -> MaskDecoder:
+        """
+        Set the mode, but not of layers that in training only check for infinities besides.
+
+        In each step that check, for float16, waits for the device and breaks a compiled graph.
+        """
+        super().train(mode)
+        if not self.dropout:
+            self.pixel_decoder.encoder.layers.eval()
+        return self
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Return the semantic logits of the backbone's features, fine to coarse."""

@@ -201,6 +201,18 @@ def test_the_encoder_can_be_frozen(kind, tmp_path):
             assert (weight.grad is not None) == learns, name
 
 
+def test_mask2former_waits_for_no_device_in_training(tmp_path):
+    """Its layers' check for infinities is off; with dropout they are in training all the same."""
+    config = {**SEGMENTERS['mask2former'], 'dropout': 0.1}
+    save_segmenter(tmp_path, 'mask2former')
+    still = build(tmp_path).train().decoder
+    moving = build_branch(5, 'transformers_segmentation', config=config).train().decoder
+    layers = 'pixel_decoder.encoder.layers.0'
+    assert not still.get_submodule(layers).training
+    assert moving.get_submodule(layers).training
+    assert still.transformer.training
+
+
 def test_without_a_processor_the_library_s_normalisation_holds(tmp_path):
     """ImageNet's, for all three."""
     for kind in KINDS:
