@@ -32,6 +32,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     StrictDataclassError,
 )
+from safetensors import SafetensorError
 from sync_perception.models.interface import without_pretrained
 from sync_perception.models.sync import Branch
 import torch
@@ -105,12 +106,22 @@ def load_transformer(
     :raises ConnectionError: if it is to come from the hub, which cannot be reached.
     """
     check_source(config, pretrained)
-    if pretrained is None:
-        described = to_config(config, **changes)
-        if issubclass(auto_model, PreTrainedModel):
-            return auto_model(described).float()
-        return auto_model.from_config(described, dtype=torch.float32)
-    source = expand(pretrained)
+    if pretrained is not None:
+        model = read_transformer(auto_model, task, expand(pretrained), fresh, **changes)
+    elif issubclass(auto_model, PreTrainedModel):
+        model = auto_model(to_config(config, **changes)).float()
+    else:
+        model = auto_model.from_config(to_config(config, **changes), dtype=torch.float32)
+    for part in model.modules():
+        if isinstance(part, PreTrainedModel):
+            part.loss_function = None  # tracing reads every property, and this one would warn
+    return model
+
+
+def read_transformer(
+        auto_model: type, task: str | None, source: str, fresh: Sequence[str], **changes: Any
+        ) -> PreTrainedModel:
+    """Build a model with the weights of a folder or hub id, as load_transformer says."""
     description = read_description(source)
     if task is not None:
         check_task(description, task, source)
@@ -118,9 +129,10 @@ def load_transformer(
         model, report = auto_model.from_pretrained(
             source, config=to_config(description, **changes), dtype=torch.float32,
             use_safetensors=True, ignore_mismatched_sizes=True, output_loading_info=True)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise FileNotFoundError(
-            f'{source}: no safetensors weights (pickles are never read): {error}') from error
+            f'{source}: expected weights as safetensors, since pickles are never read, and found '
+            f'none that can be: {error}') from error
     absent = sorted({*report['missing_keys'], *(name for name, *_ in report['mismatched_keys'])})
     foreign = [name for name in absent if not name.startswith(tuple(fresh))]
     if foreign:

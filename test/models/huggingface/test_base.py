@@ -88,7 +88,10 @@ def test_pickles_are_never_read(tmp_path):
     weights = save_depth(tmp_path, 'glpn').state_dict()
     (tmp_path / 'model.safetensors').unlink()
     torch.save(weights, tmp_path / 'pytorch_model.bin')
-    with pytest.raises(FileNotFoundError, match='no safetensors weights'):
+    with pytest.raises(FileNotFoundError, match='weights as safetensors'):
+        load(tmp_path)
+    (tmp_path / 'model.safetensors').write_bytes(b'no weights')
+    with pytest.raises(FileNotFoundError, match='found none that can be'):
         load(tmp_path)
 
 

@@ -160,7 +160,7 @@ def test_the_config_is_read_without_weights(folders, tmp_path):
     assert config.canonical_focal is None
     assert config.depth_range[1] == 80
     assert config.label_space == LabelSpace.load('cityscapes19').to_dict()
-    with pytest.raises(FileNotFoundError, match='no safetensors weights'):
+    with pytest.raises(FileNotFoundError, match='weights as safetensors'):
         hub.load(folders())
 
 
