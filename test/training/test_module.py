@@ -31,6 +31,7 @@ from sync_perception.training.module import of_encoder, SynchronisedLearning, wa
 from sync_perception.types import DenseOutput, Frame
 import torch
 from torch.utils.data import DataLoader
+import zoo
 
 TINY = {'kind': 'mobile_unet', 'widths': [8, 8, 8, 8, 8]}
 
@@ -261,6 +262,16 @@ def test_encoders_learn_at_their_own_rate(arguments, encoders, others):
         assert rates.get(parameter) == expected, name
     assert (2e-4 in rates.values()) == encoders
     assert (1e-3 in rates.values()) == others
+
+
+@pytest.mark.parametrize('name', sorted(zoo.MODEL_ZOO))
+def test_of_every_architecture_what_may_learn_is_taught_once(name):
+    module = SynchronisedLearning(*zoo.MODEL_ZOO[name]())
+    module.trainer = SimpleNamespace(estimated_stepping_batches=10)
+    optimizer = module.configure_optimizers()['optimizer']
+    taught = [id(parameter) for group in optimizer.param_groups for parameter in group['params']]
+    learns = {id(parameter) for parameter in module.parameters() if parameter.requires_grad}
+    assert len(taught) == len(set(taught)) and set(taught) == learns
 
 
 def test_an_encoder_inside_of_a_decoder_is_no_encoder():
