@@ -23,7 +23,11 @@ from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, ModelConfig
 from sync_perception.models.interface import Interface
 from sync_perception.models.mobilenet import MobileNetV2
-from sync_perception.models.refinenet import RefineBranch, RefineNet
+from sync_perception.models.refinenet import (
+    ChainedResidualPooling,
+    RefineBranch,
+    RefineNet,
+)
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -53,6 +57,15 @@ def test_it_computes_about_as_much_as_the_paper_says():
         with counter, torch.no_grad():
             network(torch.zeros(1, 3, 480, 640))
     assert counter.get_total_flops() / 2 == pytest.approx(6.5e9, rel=0.1)
+
+
+@pytest.mark.parametrize('depthwise', [False, True])
+def test_a_chain_of_poolings_starts_near_the_identity(depthwise):
+    torch.manual_seed(0)
+    x = torch.rand(1, 256, 8, 8)
+    with torch.no_grad():
+        change = ChainedResidualPooling(depthwise)(x) - x
+    assert 0 < change.norm() < 0.3 * x.norm()
 
 
 def test_maps_have_a_quarter_of_any_size():
