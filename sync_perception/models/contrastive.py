@@ -141,7 +141,7 @@ class ContrastiveModel(FolderModel):
 
     @property
     def scale(self) -> Tensor:
-        """What cosines are multiplied by, the inverse of the temperature; at most 100, as CLIP."""
+        """Return what cosines are multiplied by, one over the temperature; at most 100."""
         return self.log_scale.clamp(max=math.log(GREATEST_SCALE)).exp()
 
     def embed_depth(self, depth_b1hw: Tensor) -> Tensor:

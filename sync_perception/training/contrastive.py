@@ -20,8 +20,7 @@ import math
 from typing import Any
 
 import lightning
-import numpy as np
-from sync_perception.labels import LabelSpace, remap_table
+from sync_perception.labels import correspondence, LabelSpace
 from sync_perception.models.contrastive import ContrastiveConfig, ContrastiveModel, GREATEST_SCALE
 from sync_perception.training.losses.contrastive import symmetric_info_nce
 from sync_perception.training.module import warm_cosine
@@ -95,16 +94,25 @@ class ContrastiveLearning(lightning.LightningModule):
         return loss
 
     def matched_labels(self, batch: dict[str, Any]) -> Tensor:
-        """Bring labels of several spaces into the model's: uint8 (B, H, W), 255 void."""
-        labels = batch['labels']
-        tables = torch.stack([self.table(space) for space in batch['space']]).to(labels.device)
-        return tables.gather(1, labels.flatten(1).long()).view_as(labels)
+        """Say what labels of several spaces mean in the model's: probabilities (B, C, H, W)."""
+        tables = [self.meanings(space) for space in batch['space']]
+        return torch.stack([
+            table.to(labels.device)[labels.long()].movedim(-1, 0)
+            for table, labels in zip(tables, batch['labels'])])
 
-    def table(self, space: str) -> Tensor:
-        """Return the look-up table from a label space to the model's: uint8 (256,)."""
+    def meanings(self, space: str) -> Tensor:
+        """
+        Return what each id of a label space means in the model's: float32 (256, C).
+
+        A coarser class is an even mixture of those that it comprises; a class without counterpart
+        is void, all zero.
+        """
         if space not in self.tables:
-            table = remap_table(LabelSpace.load(space), self.model.labels)
-            self.tables[space] = torch.from_numpy(np.ascontiguousarray(table))
+            source = LabelSpace.load(space)
+            matches = torch.from_numpy(correspondence(source, self.model.labels)).float()
+            table = torch.zeros(256, len(self.model.labels))
+            table[:len(source)] = matches / matches.sum(dim=1, keepdim=True).clamp(min=1)
+            self.tables[space] = table
         return self.tables[space]
 
     def on_train_batch_end(self, *args: Any) -> None:

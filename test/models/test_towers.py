@@ -68,8 +68,8 @@ def test_saved_vision_towers_load(vision, tmp_path, monkeypatch):
     assert all(torch.equal(weight, loaded[name]) for name, weight in vision.state_dict().items())
 
 
-def test_the_vision_half_of_a_whole_clip_loads(tmp_path):
-    """CLIP's own repositories hold both halves."""
+def test_half_of_a_whole_clip_loads(tmp_path):
+    """Repositories of CLIP hold both halves."""
     text = {'vocab_size': 99, 'hidden_size': 16, 'intermediate_size': 32, 'num_hidden_layers': 1,
             'num_attention_heads': 2, 'eos_token_id': 98, 'bos_token_id': 97, 'pad_token_id': 96}
     settings = {key: value for key, value in TINY.items() if key != 'projection_dim'}

@@ -34,6 +34,7 @@ class Pairs(Dataset):
 
     :param sources: data sets with depth and labels.
     :param crop: height and width of the crops.
+    :param stride: the maps are given at every stride-th pixel of the crop.
     :param seed: of the crops, which are then the same each time; None draws them with torch's
         generator.
     :ivar frames: which frame each sample shows: two samples of one frame are no negatives.
@@ -41,9 +42,9 @@ class Pairs(Dataset):
     """
 
     def __init__(
-            self, sources: Sequence[Source], crop: tuple[int, int] = (224, 224),
+            self, sources: Sequence[Source], crop: tuple[int, int] = (224, 224), stride: int = 1,
             seed: int | None = None):
-        self.sources, self.crop, self.seed = list(sources), tuple(crop), seed
+        self.sources, self.crop, self.stride, self.seed = list(sources), tuple(crop), stride, seed
         self.datasets = [source.load() for source in sources]
         for source, dataset in zip(self.sources, self.datasets):
             if dataset.label_space is None:
@@ -75,8 +76,8 @@ class Pairs(Dataset):
         view = random_view(
             np.random.default_rng(seed), sample.image.shape[:2], self.crop,
             source.scale_range(sample))
-        depth = np.ascontiguousarray(view.depth(sample.depth, stride=1), np.float32)
-        labels = np.ascontiguousarray(view.nearest(sample.labels, stride=1, void=VOID))
+        depth = np.ascontiguousarray(view.depth(sample.depth, self.stride), np.float32)
+        labels = np.ascontiguousarray(view.nearest(sample.labels, self.stride, VOID))
         return {'depth': depth[None], 'labels': labels, 'space': dataset.label_space,
                 'id': f'{source.dataset}:{sample_id}'}
 
@@ -160,6 +161,7 @@ class PairData(lightning.LightningDataModule):
     :param batch_size: pairs in a batch.
     :param samples: pairs of an epoch; None for as many as the sources hold.
     :param crop: height and width of the crops, pixels of the image that the source's scale gives.
+    :param stride: the maps are given at every stride-th pixel of the crop.
     :param workers: processes that read and cut.
     :param seed: of the orders, and of the crops in validation.
     """
@@ -167,14 +169,15 @@ class PairData(lightning.LightningDataModule):
     def __init__(
             self, sources: list[Source], validation: list[Source] | None = None,
             batch_size: int = 32, samples: int | None = None, crop: tuple[int, int] = (224, 224),
-            workers: int = 1, seed: int = 0):
+            stride: int = 1, workers: int = 1, seed: int = 0):
         super().__init__()
         self.sources, self.validation, self.batch_size = sources, validation or [], batch_size
-        self.samples, self.crop, self.workers, self.seed = samples, tuple(crop), workers, seed
+        self.samples, self.crop, self.stride = samples, tuple(crop), stride
+        self.workers, self.seed = workers, seed
 
     def train_dataloader(self) -> DataLoader:
         """Return an epoch's batches."""
-        pairs = Pairs(self.sources, self.crop)
+        pairs = Pairs(self.sources, self.crop, self.stride)
         batches = max((self.samples or len(pairs)) // self.batch_size, 1)
         return self._loader(pairs, DistinctFrames(pairs, self.batch_size, batches, self.seed))
 
@@ -182,7 +185,7 @@ class PairData(lightning.LightningDataModule):
         """Return the batches to measure retrieval on; none without such a source."""
         if not self.validation:
             return []
-        pairs = Pairs(self.validation, self.crop, self.seed)
+        pairs = Pairs(self.validation, self.crop, self.stride, self.seed)
         batches = max(len(pairs) // self.batch_size, 1)
         return self._loader(
             pairs, DistinctFrames(pairs, self.batch_size, batches, self.seed, repeat=True))

@@ -91,6 +91,7 @@ def test_info_nce_needs_a_square(shape):
 @pytest.mark.parametrize('cosines, expected', [([1, 1], 0), ([-1, -1], 2), ([0.5, 0], 0.75)])
 def test_consistency_is_one_minus_the_mean_cosine(cosines, expected):
     class Known(nn.Module):
+
         def forward(self, depth, probabilities):
             return torch.tensor(cosines, dtype=torch.float64)
 
