@@ -30,6 +30,7 @@ from sync_perception.models.huggingface.base import (
     to_multiple,
     TransformersBranch,
 )
+import torch
 from torch import nn, Tensor
 from transformers import AutoModelForDepthEstimation, PretrainedConfig, PreTrainedModel
 
@@ -106,11 +107,15 @@ class DepthAnything(TransformersDepth):
         """Return the stages as maps (B, channels[i], h / strides[i], w / strides[i])."""
         image = to_multiple(image_b3hw, self.step)
         grid = [int(side) // self.patch for side in image.shape[-2:]]
-        return list(self.decoder['neck'].reassemble_stage(self.tokens(image), *grid))
+        return self.reassemble(self.tokens(image), grid)
 
     def tokens(self, image_b3hw: Tensor) -> list[Tensor]:
         """Return the stages of the backbone, (B, 1 + h w, C), the class token first."""
         return list(self.encoder(image_b3hw).feature_maps)
+
+    def reassemble(self, tokens: list[Tensor], grid: list[int]) -> list[Tensor]:
+        """Return the stages as the maps that the decoder fuses."""
+        return list(self.decoder['neck'].reassemble_stage(tokens, *grid))
 
     def fuse(self, features: list[Tensor]) -> list[Tensor]:
         """Return the decoder's fused maps, coarse to fine."""
@@ -198,6 +203,16 @@ class ZoeDepth(DepthAnything):
     def heads(self, model: PreTrainedModel) -> dict[str, nn.Module]:
         """Return the head whose map conditions the metric one, and that one."""
         return {'relative_head': model.relative_head, 'metric_head': model.metric_head}
+
+    def reassemble(self, tokens: list[Tensor], grid: list[int]) -> list[Tensor]:
+        """Return the stages as maps, one by one: the library's way needs to know the batch."""
+        stage = self.decoder['neck'].reassemble_stage
+        maps = []
+        for own, project, layer in zip(tokens, stage.readout_projects, stage.layers):
+            patches = own[:, 1:]
+            patches = project(torch.cat((patches, own[:, :1].expand_as(patches)), dim=-1))
+            maps.append(layer(patches.transpose(1, 2).unflatten(2, grid)))
+        return maps
 
     def predict(self, features: list[Tensor]) -> Tensor:
         """Return the metric head's map."""
