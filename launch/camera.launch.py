@@ -47,7 +47,7 @@ FILES = {
 }
 # argument: (parameter, type); empty is what the params_file says
 PARAMETERS = {
-    'model': ('model', str, 'Folder of the model.'),
+    'model': ('model', str, 'Folder of the model, exported file, or DEPTH+SEGMENTATION.'),
     'device': ('device', str, 'auto, cpu, cuda or cuda:N.'),
     'half': ('half', bool, "The device's 16-bit format: true or false."),
     'max_depth': ('max_depth', float, 'Metres beyond which depth is invalid.'),

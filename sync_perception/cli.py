@@ -37,7 +37,8 @@ USAGE_ERROR = 2
 KITTI_SIZE = (375, 1242)
 
 Model = Annotated[str | None, typer.Option(
-    help='Model folder or hub id; the model of the package by default.')]
+    help='Model folder, hub id, exported .onnx or .pt2 file, or two pretrained models as '
+    'DEPTH+SEGMENTATION; the model of the package by default.')]
 Device = Annotated[str, typer.Option(help='auto, cpu, cuda or cuda:N.')]
 
 

@@ -60,7 +60,8 @@ class PerceptionParameters:
         'autostart', True, 'Configure and activate at start, without waiting for a lifecycle '
         'manager to ask for it.', read_only=True)
     model: str = parameter(
-        'model', '', 'Folder of the model (config.json and model.safetensors); empty for the one '
+        'model', '', 'Folder of the model (config.json and model.safetensors), hub id, exported '
+        '.onnx or .pt2 file, or two pretrained models as DEPTH+SEGMENTATION; empty for the one '
         'that comes with the package.')
     device: str = parameter(
         'device', 'auto', 'Where the network runs: auto (a GPU if there is one), cpu, cuda or '

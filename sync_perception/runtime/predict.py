@@ -81,9 +81,11 @@ def predict_files(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     if fx is None and calibration is None:
+        scaled = predictor.config.canonical_focal is not None
         report(
             f'warning: no calibration given (--fx or --camera-info): a horizontal field of view '
-            f'of {ASSUMED_FIELD_OF_VIEW:g} degrees is assumed, so the metres are a guess')
+            f'of {ASSUMED_FIELD_OF_VIEW:g} degrees is assumed, '
+            f'so the {"metres are" if scaled else "shape of the cloud is"} a guess')
     entries, failed = [], []
     for path, name in zip(paths, unique_names(paths)):
         try:
