@@ -126,7 +126,7 @@ def write_onnx(
             program, dynamo=True, optimize=False, verbose=False, opset_version=opset,
             input_names=[INPUT_NAME], output_names=output_names(program),
             dynamic_shapes={INPUT_NAME: {0: 'batch'}})
-    optimizer.fold_constants(converted.model)
+        optimizer.fold_constants(converted.model)
     common.CommonSubexpressionEliminationPass()(converted.model)
     common.RemoveUnusedNodesPass()(converted.model)
     converted.model.metadata_props[CONFIG_KEY] = config
@@ -187,12 +187,13 @@ def parse_size(text: str) -> tuple[int, int]:
 
 @contextmanager
 def less_chatter() -> Iterator[None]:
-    """Keep torch's exporter from warning of libraries that nothing here uses."""
-    logger = logging.getLogger('torch.onnx')
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Keep the exporters from warning of libraries not used here, and of what they leave as is."""
+    loggers = [logging.getLogger(name) for name in ('torch.onnx', 'onnxscript')]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        logger.setLevel(level)
-
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)

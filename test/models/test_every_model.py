@@ -17,11 +17,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
+import multiprocessing
+
+from parity import awaken, difference, differences, parts
 import pytest
 from sync_perception.models import hub
 from sync_perception.models.interface import present_maps
+from sync_perception.runtime.backends import FrozenBackend
 import torch
 from zoo import build, MODEL_ZOO
+
+TOLERANCE = 1e-4  # of a map's greatest value
 
 
 @pytest.fixture(params=sorted(MODEL_ZOO))
@@ -66,3 +73,69 @@ def test_every_weight_that_may_learn_gets_a_gradient(model):
         assert (weight.grad is not None) == weight.requires_grad, name
         if weight.grad is not None:
             assert torch.isfinite(weight.grad).all(), name
+
+
+def test_half_the_bits_change_little(model):
+    """Under bfloat16 autocast on the CPU; in the mean, since single pixels may tip over."""
+    awaken(model)
+    image = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        expected = present_maps(model(image))
+        with torch.autocast('cpu', torch.bfloat16):
+            found = present_maps(model(image))
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        assert torch.isfinite(found[name]).all(), name
+        off = (found[name].float() - values).abs().mean()
+        assert off < 0.1 * values.abs().mean(), name
+
+
+def test_memory_layout_changes_nothing(model):
+    """Weights and images in channels-last order."""
+    awaken(model)
+    image = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        expected = present_maps(model(image))
+        model.to(memory_format=torch.channels_last)
+        found = present_maps(model(image.to(memory_format=torch.channels_last)))
+    assert difference(found, expected) < TOLERANCE
+
+
+def test_frozen_it_computes_the_same(model):
+    """As the CPU's backend runs it: traced, its weights folded."""
+    awaken(model)
+    image = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        expected = present_maps(model(image))
+    assert difference(present_maps(FrozenBackend(model)(image)), expected) < TOLERANCE
+
+
+@pytest.fixture(scope='module')
+def outcomes(request):
+    """
+    Compile and export, in processes of their own, the parts that the chosen tests ask about.
+
+    It takes seconds for each of them, however small, and keeps one core busy.
+    """
+    asked = {item.callspec.params['part'] for item in request.session.items
+             if 'outcomes' in getattr(item, 'fixturenames', ()) and hasattr(item, 'callspec')}
+    with ProcessPoolExecutor(
+            max_workers=2, mp_context=multiprocessing.get_context('spawn')) as pool:
+        futures = {part: pool.submit(differences, part) for part in parts() if part in asked}
+        yield futures
+        for future in futures.values():
+            future.cancel()
+
+
+@pytest.mark.parametrize('way', ['compiled', 'exported', 'onnx'])
+@pytest.mark.parametrize('part', parts())
+def test_compiled_and_exported_it_computes_the_same(outcomes, part, way):
+    """
+    Without graph breaks, with any number of images, in onnxruntime.
+
+    Of the zoo each part once: every branch alone, every network that has none, a coupled pair.
+    """
+    found = outcomes[part].result()
+    assert found['spread'] > 1e-3, 'the maps are flat: they would show no difference'
+    assert not isinstance(found[way], str), found[way]
+    assert found[way] < TOLERANCE
