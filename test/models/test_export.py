@@ -273,7 +273,7 @@ def link_some(source: Path, target: Path, names: list[str]) -> Path:
 
 
 def test_metrics_agree_on_real_streets(default_files, data_root, tmp_path):
-    """CamVid's mIoU and KITTI's abs rel, by the user's path: to 1e-3, and far closer in truth."""
+    """The mIoU on CamVid and the abs rel on KITTI, measured as a user does, to 1e-3."""
     camvid, kitti = data_root / 'camvid', data_root / 'depth_selection' / 'val_selection_cropped'
     photographs = sorted((camvid / 'val').iterdir())[::25]
     labelled = link_some(camvid, tmp_path / 'camvid', [
