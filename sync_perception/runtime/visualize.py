@@ -20,6 +20,7 @@ import math
 
 import cv2
 import numpy as np
+from sync_perception.colors import colorize_depth
 from sync_perception.geometry import backproject, pixel_rays
 from sync_perception.labels import LabelSpace
 from sync_perception.runtime.render import render_cloud, View
@@ -35,27 +36,6 @@ PAPER = (24, 26, 30)
 VOID_GREY = 96
 LEGEND_SHARE = 2e-3
 """A class appears in the legend if it covers this share of the image."""
-
-
-def colorize_depth(
-        depth: np.ndarray, max_depth: float = 80.0, min_depth: float = 2.0) -> np.ndarray:
-    """
-    Paint depth on a logarithmic scale: near red, far blue, invalid black.
-
-    :param depth: float (H, W), metres, NaN invalid.
-    :param max_depth: metres painted as farthest; what lies beyond has the same colour.
-    :param min_depth: metres painted as nearest.
-    :return: uint8 (H, W, 3), RGB.
-    :raises ValueError: unless 0 < min_depth < max_depth.
-    """
-    if not 0 < min_depth < max_depth:
-        raise ValueError(f'expected 0 < min_depth < max_depth, got {min_depth}, {max_depth}')
-    valid = np.isfinite(depth) & (depth > 0)
-    logs = np.log(np.where(valid, depth, max_depth), dtype=np.float32)
-    share = (math.log(max_depth) - logs) / math.log(max_depth / min_depth)
-    painted = cv2.applyColorMap((share.clip(0, 1) * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
-    painted[~valid] = 0
-    return cv2.cvtColor(painted, cv2.COLOR_BGR2RGB)
 
 
 def overlay(

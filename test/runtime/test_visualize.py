@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sync_perception.colors import colorize_depth
 from sync_perception.labels import LabelSpace
 from sync_perception.runtime.visualize import (
     cloud_view,
-    colorize_depth,
     legend,
     overlay,
     panel,
@@ -40,26 +40,6 @@ def scene() -> tuple[Frame, Prediction]:
     labels[:, 80:] = SPACE.index('vegetation')
     image = np.full((*SIZE, 3), 128, np.uint8)
     return Frame(image, K), Prediction(depth=np.full(SIZE, 5.0, np.float32), labels=labels)
-
-
-def test_depth_colours_run_from_red_to_blue():
-    depth = np.array([[2.0, 12.0, 80.0, 500.0, np.nan, np.inf, 0.0, -1.0]], np.float32)
-    near, middle, far, beyond, *invalid = colorize_depth(depth, max_depth=80)[0].astype(int)
-    assert near[0] > near[2] and far[2] > far[0]
-    assert middle[1] > max(middle[0], middle[2])
-    assert (beyond == far).all()
-    assert not np.any(invalid)
-
-
-def test_depth_colours_are_logarithmic():
-    depth = np.array([[4.0, 8.0, 16.0]], np.float32)
-    shifted = colorize_depth(depth * 2, max_depth=160, min_depth=4)
-    np.testing.assert_array_equal(colorize_depth(depth, max_depth=80, min_depth=2), shifted)
-
-
-def test_depth_range_is_checked():
-    with pytest.raises(ValueError, match='min_depth'):
-        colorize_depth(np.ones((2, 2), np.float32), max_depth=1)
 
 
 def test_overlay_blends_and_leaves_void_alone():
