@@ -121,7 +121,7 @@ def write_onnx(
         raise ValueError(
             f'one ONNX file holds {MAX_ONNX_BYTES / 1e9} GB of weights, this model has '
             f'{size / 1e9:.1f} GB: export it to .pt2')
-    with less_chatter():
+    with less_chatter(), torch.no_grad():  # as traced: attention differs where gradients are on
         converted = torch.onnx.export(
             program, dynamo=True, optimize=False, verbose=False, opset_version=opset,
             input_names=[INPUT_NAME], output_names=output_names(program),
