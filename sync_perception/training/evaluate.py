@@ -129,7 +129,7 @@ class Evaluation:
         self.labelled = self.cropped = self.without_intrinsics = 0
 
     @torch.inference_mode()
-    def add(self, sample: Sample, crop: tuple[slice, slice] | None = None) -> None:
+    def add(self, sample: Sample, crop: tuple[slice, slice] | None = None) -> DenseOutput:
         """
         Measure one sample.
 
@@ -137,6 +137,7 @@ class Evaluation:
             labels, normals where it has normals; an expert's labels are no ground truth. What
             the model does not give is not measured.
         :param crop: rows and columns outside of which depth is not scored.
+        :return: what the model gave, at the size at which it gives it.
         :raises ValueError: if the sample's classes and the model's have nothing in common.
         """
         size = seen_size(self.config, sample.image.shape[:2])
@@ -147,20 +148,18 @@ class Evaluation:
             if sample.K is None:
                 self.without_intrinsics += 1
             else:
-                self.add_depth(output, sample, size, crop)
+                self.add_depth(output, sample, crop)
         if sample.normals is not None and output.normals is not None:
             self.add_normals(output, sample)
         if sample.labels is not None and output.logits is not None:
             self.add_labels(output, sample)
+        return output
 
     def add_depth(
-            self, output: DenseOutput, sample: Sample, size: tuple[int, int],
+            self, output: DenseOutput, sample: Sample,
             crop: tuple[slice, slice] | None) -> None:
         """Compare depth in metres, at the ground truth's size, and its errors to the expected."""
-        metres = enlarge(output.depth, sample.depth.shape)
-        if self.config.canonical_focal is not None:
-            focal = resize_intrinsics(sample.K, sample.image.shape[:2], size)[0, 0]
-            metres = metres * (focal / self.config.canonical_focal)
+        metres = enlarge(output.depth, sample.depth.shape) * self.metres(sample)
         before = self.depth.images
         prediction = metres[0, 0].cpu().numpy()
         self.depth.update(prediction, sample.depth, crop)
@@ -168,6 +167,14 @@ class Evaluation:
         if output.log_variance is not None:
             deviation = enlarge(output.log_variance, sample.depth.shape)[0, 0].mul(0.5).exp()
             self.calibration.update(prediction, sample.depth, deviation.cpu().numpy(), crop)
+
+    def metres(self, sample: Sample) -> float:
+        """Return how many metres of the sample's camera a metre of the model's depth is."""
+        if self.config.canonical_focal is None or sample.K is None:
+            return 1.0
+        image_size = sample.image.shape[:2]
+        seen = resize_intrinsics(sample.K, image_size, seen_size(self.config, image_size))
+        return seen[0, 0] / self.config.canonical_focal
 
     def add_normals(self, output: DenseOutput, sample: Sample) -> None:
         """Compare normals, at the ground truth's size."""
