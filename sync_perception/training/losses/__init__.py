@@ -12,4 +12,45 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Losses as pure functions that return a scalar."""
+
+"""
+Losses as pure functions that return a scalar, and by name for recipes.
+
+Each registry's functions share one call: depth (predicted_b1hw, true_b1hw, valid_b1hw), semantics
+(logits_bchw, labels_bhw, groups_gc, weights_g, confidence_bhw, candidates_bc), normals
+(predicted_b3hw, true_b3hw, valid_b1hw); what else one takes has a default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sync_perception.training.losses.depth import berhu, l1, log_l1, silog
+from sync_perception.training.losses.normals import angular_distance, cosine_distance
+from sync_perception.training.losses.scale_shift import scale_shift_invariant_depth
+from sync_perception.training.losses.semantics import (
+    grouped_cross_entropy,
+    grouped_ohem_cross_entropy,
+)
+from torch import Tensor
+
+DEPTH_LOSSES: dict[str, Callable[..., Tensor]] = {
+    'silog': silog,
+    'log_l1': log_l1,
+    'l1': l1,
+    'berhu': berhu,
+    'scale_shift_invariant': scale_shift_invariant_depth,
+}
+SEMANTIC_LOSSES: dict[str, Callable[..., Tensor]] = {
+    'cross_entropy': grouped_cross_entropy,
+    'ohem': grouped_ohem_cross_entropy,
+}
+NORMALS_LOSSES: dict[str, Callable[..., Tensor]] = {
+    'cosine': cosine_distance,
+    'angular': angular_distance,
+}
+LOSSES: dict[str, dict[str, Callable[..., Tensor]]] = {
+    'depth': DEPTH_LOSSES,
+    'semantics': SEMANTIC_LOSSES,
+    'normals': NORMALS_LOSSES,
+}

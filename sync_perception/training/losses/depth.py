@@ -53,6 +53,60 @@ def log_l1(predicted_b1hw: Tensor, true_b1hw: Tensor, valid_b1hw: Tensor) -> Ten
     return error.abs().mean() if error.numel() else predicted_b1hw.sum() * 0
 
 
+def l1(predicted_b1hw: Tensor, true_b1hw: Tensor, valid_b1hw: Tensor) -> Tensor:
+    """
+    Mean absolute error, in the unit of the maps.
+
+    :param predicted_b1hw: (B, 1, h, w).
+    :param true_b1hw: (B, 1, h, w), finite where valid.
+    :param valid_b1hw: bool (B, 1, h, w).
+    :return: scalar, 0 if nothing is valid.
+    :raises ValueError: if the shapes differ or a valid true value is not finite.
+    """
+    predicted, true = valid_pairs(predicted_b1hw, true_b1hw, valid_b1hw)
+    error = predicted - true
+    return error.abs().mean() if error.numel() else predicted_b1hw.sum() * 0
+
+
+def berhu(
+        predicted_b1hw: Tensor, true_b1hw: Tensor, valid_b1hw: Tensor,
+        share: float = 0.2) -> Tensor:
+    """
+    Reverse Huber error, whose threshold follows the errors (Laina et al., 2016, eq. 1-2).
+
+    With e = p - g and c = share * max |e| over all valid pixels of the batch, the mean of
+    `reverse_huber(e, c)`. c is a constant to the gradient: through it, a greater c would lower
+    the loss of every pixel beyond it, so that the one worst pixel would be drawn away from the
+    truth by all of them.
+
+    :param predicted_b1hw: (B, 1, h, w), in any unit, also disparity.
+    :param true_b1hw: (B, 1, h, w), finite where valid.
+    :param valid_b1hw: bool (B, 1, h, w).
+    :param share: threshold as a share of the greatest error, above 0.
+    :return: scalar, 0 if nothing is valid.
+    :raises ValueError: if the shapes differ, a valid true value is not finite or the share is
+        not positive.
+    """
+    if share <= 0:
+        raise ValueError(f'expected a share above 0, got {share}')
+    predicted, true = valid_pairs(predicted_b1hw, true_b1hw, valid_b1hw)
+    error = predicted - true
+    if error.numel() == 0:
+        return predicted_b1hw.sum() * 0
+    threshold = share * error.detach().abs().max()
+    return reverse_huber(error, threshold.clamp(min=torch.finfo(error.dtype).eps)).mean()
+
+
+def reverse_huber(error: Tensor, threshold: Tensor | float) -> Tensor:
+    """
+    Return |e| up to the threshold c, (e^2 + c^2) / (2 c) beyond it.
+
+    Value and slope are continuous at c. Of any shape; the threshold is positive.
+    """
+    size = error.abs()
+    return torch.where(size <= threshold, size, (size.square() + threshold ** 2) / (2 * threshold))
+
+
 def log_gaussian_nll(
         predicted_b1hw: Tensor, true_b1hw: Tensor, valid_b1hw: Tensor,
         log_variance_b1hw: Tensor) -> Tensor:
@@ -83,13 +137,34 @@ def log_error(predicted: Tensor, true: Tensor, valid: Tensor) -> Tensor:
     """
     Return ln p - ln g of the valid pixels, (N,).
 
-    :raises ValueError: if the shapes differ or a valid true depth is not positive.
+    :raises ValueError: if the shapes differ or a valid true depth is not positive and finite.
     """
+    prediction, target = valid_pairs(predicted, true, valid)
+    if (target <= 0).any():
+        raise ValueError(f'valid true depth must be positive, got {target.min().item()}')
+    return torch.log(prediction) - torch.log(target)
+
+
+def valid_pairs(predicted: Tensor, true: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """
+    Return what was predicted and what is true at the valid pixels, (N,) each.
+
+    :raises ValueError: if the shapes differ, the mask is not bool or a valid true value is not
+        finite.
+    """
+    check_maps(predicted, true, valid)
+    target = true[valid]
+    finite = torch.isfinite(target)
+    if not finite.all():
+        raise ValueError(f'valid true depth must be finite, got {target[~finite][0].item()}')
+    return predicted[valid], target
+
+
+def check_maps(predicted: Tensor, true: Tensor, valid: Tensor) -> None:
+    """Refuse maps and mask of unlike shapes, and masks that are none."""
     if not predicted.shape == true.shape == valid.shape:
         raise ValueError(
             'expected depth maps and mask of one shape, got '
             f'{tuple(predicted.shape)}, {tuple(true.shape)}, {tuple(valid.shape)}')
-    target = true[valid]
-    if (target <= 0).any():
-        raise ValueError(f'valid true depth must be positive, got {target.min().item()}')
-    return torch.log(predicted[valid]) - torch.log(target)
+    if valid.dtype != torch.bool:
+        raise ValueError(f'expected a mask of bool, got {valid.dtype}')

@@ -12,10 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The loss between predicted and true surface normals."""
+"""Losses between predicted and true surface normals."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -35,6 +36,40 @@ def cosine_distance(predicted_b3hw: Tensor, true_b3hw: Tensor, valid_b1hw: Tenso
     :return: scalar, 0 if nothing is valid.
     :raises ValueError: if the shapes differ or a valid true normal has not length 1.
     """
+    predicted, true = valid_normals(predicted_b3hw, true_b3hw, valid_b1hw)
+    if len(true) == 0:
+        return predicted_b3hw.sum() * 0
+    return (1 - functional.cosine_similarity(predicted, true, dim=-1)).mean()
+
+
+def angular_distance(predicted_b3hw: Tensor, true_b3hw: Tensor, valid_b1hw: Tensor) -> Tensor:
+    """
+    Mean angle between predicted and true normals, radians.
+
+    As atan2(|p x g|, p . g), which is exact for small angles too, where the arc cosine is not.
+    Its gradient has the same size however small the angle (an L1 loss of the angle), and is
+    finite where the two agree exactly or are exactly opposite.
+
+    :param predicted_b3hw: (B, 3, h, w), of any length but zero.
+    :param true_b3hw: (B, 3, h, w), unit vectors where valid.
+    :param valid_b1hw: bool (B, 1, h, w).
+    :return: scalar in [0, pi], 0 if nothing is valid.
+    :raises ValueError: if the shapes differ or a valid true normal has not length 1.
+    """
+    predicted, true = valid_normals(predicted_b3hw, true_b3hw, valid_b1hw)
+    if len(true) == 0:
+        return predicted_b3hw.sum() * 0
+    sine = torch.linalg.cross(predicted, true, dim=-1).norm(dim=-1)
+    return torch.atan2(sine, (predicted * true).sum(dim=-1)).mean()
+
+
+def valid_normals(
+        predicted_b3hw: Tensor, true_b3hw: Tensor, valid_b1hw: Tensor) -> tuple[Tensor, Tensor]:
+    """
+    Return the predicted and the true normals of the valid pixels, (N, 3) each.
+
+    :raises ValueError: if the shapes differ or a valid true normal has not length 1.
+    """
     batch, _, *size = true_b3hw.shape
     if predicted_b3hw.shape != (batch, 3, *size) or valid_b1hw.shape != (batch, 1, *size):
         raise ValueError(
@@ -42,11 +77,9 @@ def cosine_distance(predicted_b3hw: Tensor, true_b3hw: Tensor, valid_b1hw: Tenso
             f'{tuple(predicted_b3hw.shape)}, {tuple(true_b3hw.shape)}, {tuple(valid_b1hw.shape)}')
     mask = valid_b1hw[:, 0]
     predicted, true = predicted_b3hw.movedim(1, -1)[mask], true_b3hw.movedim(1, -1)[mask]
-    if len(true) == 0:
-        return predicted_b3hw.sum() * 0
     lengths = true.norm(dim=-1)
     if not ((lengths - 1).abs() < UNIT_TOLERANCE).all():
         raise ValueError(
             'valid true normals must have length 1, got lengths from '
             f'{lengths.min().item()} to {lengths.max().item()}')
-    return (1 - functional.cosine_similarity(predicted, true, dim=-1)).mean()
+    return predicted, true

@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -47,6 +49,54 @@ def grouped_cross_entropy(
     :raises ValueError: if a label is neither a row of groups_gc nor void, if candidates_bc has
         another shape, or if a sample has a label with a class that is none of its candidates.
     """
+    losses, weight = pixel_losses(logits_bchw, labels_bhw, groups_gc, weights_g, candidates_bc)
+    return weighted_mean(losses, weight, confidence_bhw)
+
+
+def grouped_ohem_cross_entropy(
+        logits_bchw: Tensor, labels_bhw: Tensor, groups_gc: Tensor,
+        weights_g: Tensor | None = None, confidence_bhw: Tensor | None = None,
+        candidates_bc: Tensor | None = None, threshold: float = 0.7,
+        min_kept: int | None = None) -> Tensor:
+    """
+    Cross-entropy of the hard pixels alone: online hard example mining.
+
+    Kept are the pixels whose label has a probability below the threshold, that is, whose loss
+    exceeds -ln(threshold); if they are fewer than min_kept, the min_kept hardest of the batch
+    (Shrivastava et al., 2016, for pixels). Weights and confidence do not bear on the choice,
+    but pixels without any weight or confidence are never kept: an expert's unsure label would be
+    among the hardest. The parameters are otherwise those of `grouped_cross_entropy`.
+
+    :param threshold: probability in (0, 1].
+    :param min_kept: pixels of the batch, at least 1; default a sixteenth of those labelled.
+    :return: scalar, the weighted mean over the pixels kept; 0 if no pixel is labelled.
+    :raises ValueError: as `grouped_cross_entropy`, or if threshold or min_kept is out of range.
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError(f'expected a threshold above 0 and at most 1, got {threshold}')
+    if min_kept is not None and min_kept < 1:
+        raise ValueError(f'expected a min_kept of at least 1, got {min_kept}')
+    losses, weight = pixel_losses(logits_bchw, labels_bhw, groups_gc, weights_g, candidates_bc)
+    eligible = weight > 0
+    if confidence_bhw is not None:
+        eligible = eligible & (confidence_bhw > 0)
+    found = losses.detach()[eligible]
+    if found.numel() == 0:
+        return logits_bchw.sum() * 0
+    least = min(min_kept or math.ceil(found.numel() / 16), found.numel())
+    hard = losses.detach() > -math.log(threshold)
+    kept = eligible & (hard | (losses.detach() >= found.topk(least).values[-1]))
+    return weighted_mean(losses, weight * kept, confidence_bhw)
+
+
+def pixel_losses(
+        logits_bchw: Tensor, labels_bhw: Tensor, groups_gc: Tensor, weights_g: Tensor | None,
+        candidates_bc: Tensor | None) -> tuple[Tensor, Tensor]:
+    """
+    Return each pixel's cross-entropy and weight, (B, h, w); the weight is 0 without a class.
+
+    :raises ValueError: as `grouped_cross_entropy`.
+    """
     labels = labels_bhw.long()
     labelled = labels != VOID
     groups = len(groups_gc)
@@ -57,7 +107,8 @@ def grouped_cross_entropy(
     labels = labels.masked_fill(~labelled, groups)
     mask = known[labels]
     if not mask.any():
-        return logits_bchw.sum() * 0
+        losses = logits_bchw.sum(dim=1) * 0
+        return losses, torch.zeros_like(losses)
     safe = labels.masked_fill(~mask, int(groups_gc.any(dim=1).int().argmax()))
     if candidates_bc is not None:
         check_candidates(candidates_bc, logits_bchw, safe, mask, groups_gc)
@@ -65,10 +116,14 @@ def grouped_cross_entropy(
     weight = mask.to(losses.dtype)
     if weights_g is not None:
         weight = weight * weights_g.to(losses.dtype)[safe]
+    return losses, weight
+
+
+def weighted_mean(losses: Tensor, weight: Tensor, confidence: Tensor | None = None) -> Tensor:
+    """Return sum(losses * weight * confidence) / sum(weight), or 0 where nothing weighs."""
+    scaled = weight if confidence is None else weight * confidence
     normaliser = weight.sum()
-    if confidence_bhw is not None:
-        weight = weight * confidence_bhw
-    return (losses * weight).sum() / normaliser
+    return (losses * scaled).sum() / torch.where(normaliser > 0, normaliser, 1)
 
 
 def check_candidates(
@@ -97,11 +152,7 @@ def group_log_probability(
     :param candidates_bc: bool (B, C), the classes whose probabilities sum to 1; default all, and
         also all in a row without any.
     """
-    rivals_bchw = logits_bchw
-    if candidates_bc is not None:
-        out = ~candidates_bc & candidates_bc.any(dim=1, keepdim=True)
-        rivals_bchw = logits_bchw.masked_fill(out[:, :, None, None], float('-inf'))
-    log_total = torch.logsumexp(rivals_bchw, dim=1)
+    log_total = log_normaliser(logits_bchw, candidates_bc)
     sizes = groups_gc.sum(dim=1)
     if bool((sizes <= 1).all()):
         member = groups_gc.int().argmax(dim=1)[labels_bhw]
@@ -109,3 +160,11 @@ def group_log_probability(
     member_bchw = groups_gc[labels_bhw].permute(0, 3, 1, 2)
     inside = torch.logsumexp(logits_bchw.masked_fill(~member_bchw, float('-inf')), dim=1)
     return inside - log_total
+
+
+def log_normaliser(logits_bchw: Tensor, candidates_bc: Tensor | None = None) -> Tensor:
+    """Return the logarithm of the candidates' summed exponentials, (B, h, w)."""
+    if candidates_bc is None:
+        return torch.logsumexp(logits_bchw, dim=1)
+    out = ~candidates_bc & candidates_bc.any(dim=1, keepdim=True)
+    return torch.logsumexp(logits_bchw.masked_fill(out[:, :, None, None], float('-inf')), dim=1)

@@ -19,7 +19,14 @@ from __future__ import annotations
 import math
 
 import pytest
-from sync_perception.training.losses.depth import log_gaussian_nll, log_l1, silog
+from sync_perception.training.losses.depth import (
+    berhu,
+    l1,
+    log_gaussian_nll,
+    log_l1,
+    reverse_huber,
+    silog,
+)
 import torch
 
 E = math.e
@@ -48,7 +55,7 @@ def test_silog_with_full_focus_ignores_scale():
         silog(predicted, true, valid, 1.0), silog(predicted * 3, true, valid, 1.0))
 
 
-@pytest.mark.parametrize('loss', [silog, log_l1])
+@pytest.mark.parametrize('loss', [silog, log_l1, l1])
 def test_gradients(loss):
     rng = torch.Generator().manual_seed(1)
     shape = (2, 1, 3, 4)
@@ -60,7 +67,7 @@ def test_gradients(loss):
     assert (predicted.grad[~valid] == 0).all()
 
 
-@pytest.mark.parametrize('loss', [silog, log_l1])
+@pytest.mark.parametrize('loss', [silog, log_l1, l1, berhu])
 def test_nothing_valid_costs_nothing(loss):
     predicted = maps(1.0, 2.0).requires_grad_()
     value = loss(predicted, maps(float('nan'), 1.0), torch.zeros(1, 1, 1, 2, dtype=torch.bool))
@@ -68,13 +75,66 @@ def test_nothing_valid_costs_nothing(loss):
     assert value.item() == 0 and (predicted.grad == 0).all()
 
 
-@pytest.mark.parametrize('loss', [silog, log_l1])
+@pytest.mark.parametrize('loss', [silog, log_l1, l1, berhu])
 def test_bad_input(loss):
     valid = torch.ones(1, 1, 1, 2, dtype=torch.bool)
     with pytest.raises(ValueError, match='one shape'):
         loss(maps(1.0), maps(1.0, 2.0), valid)
+    with pytest.raises(ValueError, match='mask of bool, got torch.uint8'):
+        loss(maps(1.0, 1.0), maps(1.0, 2.0), valid.byte())
+    for unknown in (math.nan, math.inf):
+        with pytest.raises(ValueError, match=f'must be finite, got {unknown}'):
+            loss(maps(1.0, 1.0), maps(unknown, 2.0), valid)
+
+
+@pytest.mark.parametrize('loss', [silog, log_l1])
+def test_logarithms_need_positive_depth(loss):
+    valid = torch.ones(1, 1, 1, 2, dtype=torch.bool)
     with pytest.raises(ValueError, match='positive'):
         loss(maps(1.0, 1.0), maps(0.0, 2.0), valid)
+
+
+def test_l1_is_torchs():
+    predicted, true, valid, _ = random_case()
+    torch.testing.assert_close(
+        l1(predicted, true, valid), torch.nn.functional.l1_loss(predicted[valid], true[valid]))
+
+
+def test_berhu_by_hand():
+    # e = (0, 1, -5): c = 1, so |e| twice, then (25 + 1) / 2; the unknown pixel has no say in c.
+    predicted, true = maps(2.0, 4.0, 1.0, 9.0), maps(2.0, 3.0, 6.0, math.nan)
+    valid = torch.tensor([True, True, True, False]).reshape(1, 1, 1, 4)
+    assert berhu(predicted, true, valid).item() == pytest.approx((0 + 1 + 13) / 3)
+    assert berhu(predicted, true, valid, share=1.0).item() == pytest.approx((0 + 1 + 5) / 3)
+
+
+def test_berhu_gradient_takes_the_threshold_as_given():
+    """dL/de = sign(e) up to c, e / c beyond, each by 1 / N."""
+    predicted = maps(2.0, 4.0, 1.0, 6.0).requires_grad_()
+    true = maps(2.0, 3.5, 6.0, 3.0)
+    valid = torch.ones(1, 1, 1, 4, dtype=torch.bool)
+    berhu(predicted, true, valid).backward()
+    torch.testing.assert_close(predicted.grad, maps(0.0, 1.0, -5.0, 3.0) / 4)
+
+
+def test_reverse_huber_gradients_and_its_smooth_joint():
+    rng = torch.Generator().manual_seed(3)
+    error = torch.randn(12, generator=rng, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(lambda e: reverse_huber(e, 0.7), error)
+    joint = torch.tensor([0.7, 0.7 + 1e-9], dtype=torch.float64, requires_grad=True)
+    values = reverse_huber(joint, 0.7)
+    values.sum().backward()
+    assert values.tolist() == pytest.approx([0.7, 0.7]) and joint.grad.tolist() == pytest.approx(
+        [1, 1])
+
+
+def test_berhu_of_a_perfect_prediction():
+    predicted = maps(1.0, 2.0).requires_grad_()
+    loss = berhu(predicted, maps(1.0, 2.0), torch.ones(1, 1, 1, 2, dtype=torch.bool))
+    loss.backward()
+    assert loss.item() == 0 and (predicted.grad == 0).all()
+    with pytest.raises(ValueError, match='share above 0, got 0'):
+        berhu(predicted, predicted, torch.ones(1, 1, 1, 2, dtype=torch.bool), share=0)
 
 
 def random_case():

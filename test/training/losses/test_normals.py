@@ -12,14 +12,14 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The loss of normals: hand-computed values, gradients, bad input."""
+"""The losses of normals: hand-computed values, gradients, bad input."""
 
 from __future__ import annotations
 
 import math
 
 import pytest
-from sync_perception.training.losses.normals import cosine_distance
+from sync_perception.training.losses.normals import angular_distance, cosine_distance
 import torch
 from torch.nn import functional
 
@@ -52,32 +52,65 @@ def test_it_is_half_the_squared_distance_of_unit_vectors():
         cosine_distance(predicted, true, valid), squares[valid].mean() / 2)
 
 
-def test_gradients():
+def test_angles_by_hand_and_by_the_arc_cosine():
+    angles = torch.deg2rad(torch.tensor([0.0, 90, 150, 180], dtype=torch.float64))
+    predicted = torch.stack([torch.zeros(4), angles.sin(), angles.cos()])[None, :, None] * 3
+    true = maps(*[[0, 0, 1.0]] * 4)
+    valid = torch.ones(1, 1, 1, 4, dtype=torch.bool)
+    assert angular_distance(predicted, true, valid).item() == pytest.approx(
+        math.radians(420 / 4))
+    predicted, true, valid = random_case()
+    cosine = (functional.normalize(predicted, dim=1) * true).sum(dim=1, keepdim=True)
+    torch.testing.assert_close(
+        angular_distance(predicted, true, valid), cosine[valid].acos().mean())
+
+
+def test_small_angles_keep_their_size():
+    """In single precision, where the arc cosine of the product would say 0."""
+    predicted = torch.tensor([0.0, 1e-5, 1]).reshape(1, 3, 1, 1)
+    true = torch.tensor([0.0, 0, 1]).reshape(1, 3, 1, 1)
+    valid = torch.ones(1, 1, 1, 1, dtype=torch.bool)
+    assert angular_distance(predicted, true, valid).item() == pytest.approx(1e-5)
+
+
+@pytest.mark.parametrize('loss', [cosine_distance, angular_distance])
+def test_gradients(loss):
     predicted, true, valid = random_case()
     predicted.requires_grad_()
-    assert torch.autograd.gradcheck(lambda p: cosine_distance(p, true, valid), predicted)
-    cosine_distance(predicted, true, valid).backward()
+    assert torch.autograd.gradcheck(lambda p: loss(p, true, valid), predicted)
+    loss(predicted, true, valid).backward()
     learns = (predicted.grad != 0).any(dim=1, keepdim=True)
     assert torch.equal(learns, valid)
-    agreed = true.clone().requires_grad_()
-    cosine_distance(agreed, true, valid).backward()
-    torch.testing.assert_close(agreed.grad, torch.zeros_like(true))
 
 
-def test_nothing_valid_costs_nothing():
+@pytest.mark.parametrize('sign', [1, -1])
+def test_gradients_where_the_normals_agree_or_oppose(sign):
+    _, true, valid = random_case()
+    parallel = (sign * true).requires_grad_()
+    cosine_distance(parallel, true, valid).backward()
+    torch.testing.assert_close(parallel.grad, torch.zeros_like(true))
+    parallel.grad = None
+    angular_distance(parallel, true, valid).backward()
+    assert torch.isfinite(parallel.grad).all()
+    assert (parallel.grad.norm(dim=1).max() * valid.sum()).item() <= 1 + 1e-9
+
+
+@pytest.mark.parametrize('loss', [cosine_distance, angular_distance])
+def test_nothing_valid_costs_nothing(loss):
     predicted, true, valid = random_case()
     predicted.requires_grad_()
-    loss = cosine_distance(predicted, true * math.nan, torch.zeros_like(valid))
-    loss.backward()
-    assert loss.item() == 0 and (predicted.grad == 0).all()
+    nothing = loss(predicted, true * math.nan, torch.zeros_like(valid))
+    nothing.backward()
+    assert nothing.item() == 0 and (predicted.grad == 0).all()
 
 
-def test_bad_input():
+@pytest.mark.parametrize('loss', [cosine_distance, angular_distance])
+def test_bad_input(loss):
     predicted, true, valid = random_case()
     with pytest.raises(ValueError, match=r'mask \(B, 1, h, w\), got.*\(2, 3, 3, 2\)'):
-        cosine_distance(predicted[..., :2], true, valid)
+        loss(predicted[..., :2], true, valid)
     with pytest.raises(ValueError, match='mask'):
-        cosine_distance(predicted, true, valid[:, 0])
+        loss(predicted, true, valid[:, 0])
     for wrong in (true * 2, true * math.nan):
         with pytest.raises(ValueError, match='length 1'):
-            cosine_distance(predicted, wrong, valid)
+            loss(predicted, wrong, valid)

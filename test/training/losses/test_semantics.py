@@ -19,7 +19,10 @@ from __future__ import annotations
 import math
 
 import pytest
-from sync_perception.training.losses.semantics import grouped_cross_entropy
+from sync_perception.training.losses.semantics import (
+    grouped_cross_entropy,
+    grouped_ohem_cross_entropy,
+)
 import torch
 from torch.nn import functional
 
@@ -155,3 +158,108 @@ def test_an_unknown_label_is_refused():
     with pytest.raises(ValueError, match='below 3 or 255, got 7'):
         grouped_cross_entropy(
             torch.zeros(1, 3, 1, 1), torch.full((1, 1, 1), 7), torch.eye(3, dtype=torch.bool))
+
+
+def every_loss(logits, labels):
+    """Return torch's loss of each labelled pixel, (N,)."""
+    losses = functional.cross_entropy(logits, labels, ignore_index=255, reduction='none')
+    return losses[labels != 255]
+
+
+def test_hard_pixels_are_those_of_low_probability():
+    logits, labels = random_case(5)
+    losses = every_loss(logits, labels)
+    for threshold in (0.1, 0.3, 0.7):
+        hard = torch.exp(-losses) < threshold
+        assert 4 < hard.sum() < len(losses)
+        torch.testing.assert_close(
+            grouped_ohem_cross_entropy(
+                logits, labels, torch.eye(5, dtype=torch.bool), threshold=threshold, min_kept=4),
+            losses[hard].mean())
+
+
+@pytest.mark.parametrize('min_kept, kept', [(1, 1), (7, 7), (10 ** 6, 42), (None, 3)])
+def test_the_hardest_are_kept_where_few_are_hard(min_kept, kept):
+    """Of 42 labelled pixels a sixteenth, rounded up, is 3."""
+    logits, labels = random_case(5)
+    losses = every_loss(logits, labels).sort(descending=True).values
+    assert len(losses) == 42
+    torch.testing.assert_close(
+        grouped_ohem_cross_entropy(
+            logits, labels, torch.eye(5, dtype=torch.bool), threshold=1e-9, min_kept=min_kept),
+        losses[:kept].mean())
+
+
+def test_ohem_of_all_pixels_is_the_grouped_loss():
+    """With coarse labels, weights, confidence and candidates at once."""
+    logits, labels, candidates = union_case()
+    labels = torch.where(labels == 1, 0, labels)
+    groups = torch.tensor(
+        [[1, 1, 0, 0, 0], [0] * 5, [0, 0, 1, 0, 0], [0, 0, 0, 1, 1], [0, 0, 0, 1, 1]],
+        dtype=torch.bool)
+    weights = torch.tensor([1.0, 2, 0.5, 3, 1], dtype=torch.float64)
+    confidence = torch.rand(labels.shape, generator=torch.Generator().manual_seed(2)) + 0.1
+    everything = (logits, labels, groups, weights, confidence, candidates)
+    torch.testing.assert_close(
+        grouped_ohem_cross_entropy(*everything, min_kept=10 ** 6),
+        grouped_cross_entropy(*everything))
+
+
+def test_hard_pixels_of_coarse_labels():
+    """A pixel is hard by the summed probability, however it is split among the classes."""
+    logits = torch.tensor([[2.0, 2, 0], [0, 0, 2]], dtype=torch.float64).T.reshape(1, 3, 1, 2)
+    groups = torch.tensor([[1, 1, 0], [0, 0, 1]], dtype=torch.bool)
+    labels = torch.zeros(1, 1, 2, dtype=torch.long)
+    expected = -math.log(2 / (2 + math.exp(2)))
+    loss = grouped_ohem_cross_entropy(logits, labels, groups, threshold=0.5, min_kept=1)
+    assert loss.item() == pytest.approx(expected)
+
+
+def test_unsure_labels_are_never_hard_examples():
+    logits, labels = random_case(5)
+    groups = torch.eye(5, dtype=torch.bool)
+    confidence = (torch.rand(labels.shape, generator=torch.Generator().manual_seed(1)) > 0.5)
+    sure = labels.masked_fill(~confidence, 255)
+    torch.testing.assert_close(
+        grouped_ohem_cross_entropy(logits, labels, groups, confidence_bhw=confidence.double()),
+        grouped_ohem_cross_entropy(logits, sure, groups))
+
+
+def test_ohem_gradients():
+    logits, labels, candidates = union_case()
+    groups = torch.eye(5, dtype=torch.bool)
+    logits.requires_grad_()
+
+    def loss(x):
+        return grouped_ohem_cross_entropy(
+            x, labels, groups, candidates_bc=candidates, threshold=0.4)
+
+    assert torch.autograd.gradcheck(loss, logits)
+    loss(logits).backward()
+    own = torch.where(candidates[:, :, None, None], logits.detach(), -math.inf).softmax(dim=1)
+    right = own.gather(1, labels.where(labels < 255, 0)[:, None])[:, 0]
+    learns = (logits.grad != 0).any(dim=1)
+    assert torch.equal(learns, (labels < 255) & (right < 0.4)) and learns.any()
+
+
+def test_ohem_of_nothing_and_of_bad_input():
+    logits, labels = random_case(5)
+    groups = torch.eye(5, dtype=torch.bool)
+    logits.requires_grad_()
+    nothing = grouped_ohem_cross_entropy(logits, torch.full_like(labels, 255), groups)
+    nothing.backward()
+    assert nothing.item() == 0 and (logits.grad == 0).all()
+    with pytest.raises(ValueError, match='below 5 or 255, got 9'):
+        grouped_ohem_cross_entropy(logits, torch.full_like(labels, 9), groups)
+    for threshold in (0, 1.5):
+        with pytest.raises(ValueError, match=f'threshold above 0 and at most 1, got {threshold}'):
+            grouped_ohem_cross_entropy(logits, labels, groups, threshold=threshold)
+    with pytest.raises(ValueError, match='min_kept of at least 1, got 0'):
+        grouped_ohem_cross_entropy(logits, labels, groups, min_kept=0)
+
+
+def test_weights_of_zero_cost_nothing():
+    logits, labels = random_case(5)
+    zero = torch.zeros(5, dtype=torch.float64)
+    for loss in (grouped_cross_entropy, grouped_ohem_cross_entropy):
+        assert loss(logits, labels, torch.eye(5, dtype=torch.bool), zero).item() == 0

@@ -1,0 +1,119 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""The loss between a network's class scores and an expert's probabilities."""
+
+from __future__ import annotations
+
+from sync_perception.training.losses.semantics import log_normaliser
+import torch
+from torch import Tensor
+
+SUM_TOLERANCE = 0.02
+
+
+def soft_cross_entropy(
+        logits_bchw: Tensor, expert_bghw: Tensor, valid_bhw: Tensor,
+        groups_gc: Tensor | None = None, temperature: float = 1.0,
+        confidence_bhw: Tensor | None = None, candidates_bc: Tensor | None = None) -> Tensor:
+    """
+    Cross-entropy with an expert's probabilities: -T^2 sum_g q_g ln sum_{c in group g} p_c.
+
+    p = softmax(logits / T), and q are the expert's probabilities at the same temperature,
+    proportional to q^(1 / T). T^2 keeps the gradient's size whatever T (Hinton et al., 2015,
+    sec. 2). The expert may speak another label space, as in
+    `sync_perception.training.losses.semantics.grouped_cross_entropy`, which this is where the
+    expert is sure and T = 1. Classes of the expert without a counterpart are left out, and the
+    pixel weighs as much as the probability that remains. The expert gets no gradient.
+
+    :param logits_bchw: (B, C, h, w).
+    :param expert_bghw: (B, G, h, w), probabilities that sum to 1 at valid pixels.
+    :param valid_bhw: bool (B, h, w), where the expert has spoken.
+    :param groups_gc: bool (G, C), the classes that each of the expert's can mean; default: the
+        same classes. Two rows are equal or have no class in common.
+    :param temperature: T, above 0; higher shows more of what the expert knows of unlikely
+        classes.
+    :param confidence_bhw: (B, h, w), weight of each pixel; default 1.
+    :param candidates_bc: bool (B, C), the classes that each sample is decided among; default all.
+    :return: scalar, the weighted mean, scaled by confidence; 0 if no pixel is valid.
+    :raises ValueError: if shapes do not fit, the temperature is not positive, the expert's
+        numbers are not probabilities, or a class that it can mean is none of the candidates.
+    """
+    if temperature <= 0:
+        raise ValueError(f'expected a temperature above 0, got {temperature}')
+    if groups_gc is None:
+        groups_gc = torch.eye(
+            logits_bchw.shape[1], dtype=torch.bool, device=logits_bchw.device)
+    check_expert(logits_bchw, expert_bghw, valid_bhw, groups_gc)
+    if candidates_bc is not None:
+        check_expert_candidates(candidates_bc, logits_bchw, groups_gc)
+    if not valid_bhw.any():
+        return logits_bchw.sum() * 0
+    soft_bghw = tempered(expert_bghw.detach(), valid_bhw, temperature).to(logits_bchw.dtype)
+    scores_bchw = logits_bchw / temperature
+    log_total = log_normaliser(scores_bchw, candidates_bc)
+    losses, mass = torch.zeros_like(log_total), torch.zeros_like(log_total)
+    for probability, group in zip(soft_bghw.unbind(dim=1), groups_gc):
+        if group.any():
+            inside = torch.logsumexp(scores_bchw[:, group], dim=1)
+            losses = losses + probability * (log_total - inside)
+            mass = mass + probability
+    if confidence_bhw is not None:
+        losses = losses * confidence_bhw
+    normaliser = mass.sum()
+    return temperature ** 2 * losses.sum() / torch.where(normaliser > 0, normaliser, 1)
+
+
+def tempered(probabilities_bghw: Tensor, valid_bhw: Tensor, temperature: float) -> Tensor:
+    """Return the probabilities in proportion to p^(1 / T); 0 where not valid."""
+    powers = probabilities_bghw.masked_fill(~valid_bhw[:, None], 0) ** (1 / temperature)
+    total = powers.sum(dim=1, keepdim=True)
+    return powers / torch.where(total > 0, total, 1)
+
+
+def check_expert(
+        logits_bchw: Tensor, expert_bghw: Tensor, valid_bhw: Tensor, groups_gc: Tensor) -> None:
+    """Refuse an expert of another size or label space, and numbers that are no probabilities."""
+    batch, channels, *size = logits_bchw.shape
+    groups = len(groups_gc)
+    if (groups_gc.shape[1:] != (channels,) or expert_bghw.shape != (batch, groups, *size)
+            or valid_bhw.shape != (batch, *size)):
+        raise ValueError(
+            f'expected groups (G, {channels}), the expert ({batch}, G, {size[0]}, {size[1]}) and '
+            f'a mask ({batch}, {size[0]}, {size[1]}), got {tuple(groups_gc.shape)}, '
+            f'{tuple(expert_bghw.shape)}, {tuple(valid_bhw.shape)}')
+    if valid_bhw.dtype != torch.bool:
+        raise ValueError(f'expected a mask of bool, got {valid_bhw.dtype}')
+    spoken = expert_bghw.movedim(1, -1)[valid_bhw]
+    sums = spoken.sum(dim=1)
+    if not ((spoken >= 0).all() and ((sums - 1).abs() < SUM_TOLERANCE).all()):
+        raise ValueError(
+            "an expert's probabilities must be at least 0 and sum to 1, got "
+            f'{spoken.min().item()} at least and sums from {sums.min().item()} to '
+            f'{sums.max().item()}')
+
+
+def check_expert_candidates(
+        candidates_bc: Tensor, logits_bchw: Tensor, groups_gc: Tensor) -> None:
+    """Refuse candidates that leave out a class that the expert can mean; none at all are all."""
+    if candidates_bc.shape != logits_bchw.shape[:2]:
+        raise ValueError(
+            f'expected candidates of shape {tuple(logits_bchw.shape[:2])}, one row a sample, got '
+            f'{tuple(candidates_bc.shape)}')
+    outside_bc = groups_gc.any(dim=0) & ~candidates_bc & candidates_bc.any(dim=1, keepdim=True)
+    if outside_bc.any():
+        sample, channel = outside_bc.nonzero()[0].tolist()
+        raise ValueError(
+            f'sample {sample}: the expert can mean class {channel}, which is no candidate')

@@ -1,0 +1,51 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""The loss that keeps disparity smooth where the image is."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def edge_aware_smoothness(disparity_b1hw: Tensor, image_bchw: Tensor) -> Tensor:
+    """
+    Mean |dd/dx| exp(-|dI/dx|) + mean |dd/dy| exp(-|dI/dy|) of d = disparity / its mean.
+
+    The image's differences are averaged over the channels. Dividing by the mean keeps disparity
+    from shrinking to nothing (Godard et al., 2019, eq. 3). Monodepth2 weighs scale s, whose side
+    is 1 / 2^s, by 1e-3 / 2^s: the caller does that, with an image of that scale's size.
+
+    :param disparity_b1hw: positive (B, 1, h, w), inverse depth in any unit.
+    :param image_bchw: (B, C, h, w) in [0, 1].
+    :return: scalar.
+    :raises ValueError: if the sizes differ or are less than 2 x 2, or a mean is not positive.
+    """
+    batch, channels, *size = disparity_b1hw.shape
+    if channels != 1 or image_bchw.shape[0] != batch or list(image_bchw.shape[2:]) != size:
+        raise ValueError(
+            'expected disparity (B, 1, h, w) and an image (B, C, h, w), got '
+            f'{tuple(disparity_b1hw.shape)} and {tuple(image_bchw.shape)}')
+    if min(size) < 2:
+        raise ValueError(f'expected at least 2 x 2 pixels, got {size[0]} x {size[1]}')
+    mean = disparity_b1hw.mean(dim=(2, 3), keepdim=True)
+    if not (mean > 0).all():
+        raise ValueError(f'expected disparity with a positive mean, got {mean.min().item()}')
+    disparity = disparity_b1hw / mean
+    return sum(
+        (disparity.diff(dim=axis).abs()
+         * torch.exp(-image_bchw.diff(dim=axis).abs().mean(dim=1, keepdim=True))).mean()
+        for axis in (2, 3))
