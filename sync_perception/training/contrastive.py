@@ -43,6 +43,8 @@ class ContrastiveLearning(lightning.LightningModule):
     :param depth_form: `log` or `disparity`.
     :param depth_range: metres; what is nearer or farther looks like the range's ends.
     :param pretrained: a CLIP model to start from, a folder or a hub id.
+    :param mirrors: whether each training batch also holds its pairs mirrored: so what is left and
+        what is right has to fit, too. Not in the reference; chance becomes ln 2B.
     :param learning_rate: of Adam, its peak if there is a warm-up.
     :param betas: of Adam.
     :param epsilon: of Adam.
@@ -55,8 +57,9 @@ class ContrastiveLearning(lightning.LightningModule):
             self, label_space: str = 'driving', tower: str | dict[str, Any] | None = None,
             shared: bool = True, encoding: str = 'colors', depth_form: str = 'log',
             depth_range: tuple[float, float] = (1.0, 80.0), pretrained: str | None = None,
-            learning_rate: float = 5e-5, betas: tuple[float, float] = (0.9, 0.98),
-            epsilon: float = 1e-6, weight_decay: float = 0.2, warmup: float | None = None):
+            mirrors: bool = False, learning_rate: float = 5e-5,
+            betas: tuple[float, float] = (0.9, 0.98), epsilon: float = 1e-6,
+            weight_decay: float = 0.2, warmup: float | None = None):
         super().__init__()
         self.save_hyperparameters()
         self.model = ContrastiveModel(ContrastiveConfig(
@@ -68,7 +71,7 @@ class ContrastiveLearning(lightning.LightningModule):
 
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
         """Return the loss of one batch."""
-        loss = self.compare(batch, 'train')
+        loss = self.compare(batch, 'train', self.hparams.mirrors)
         self.log('train/scale', self.model.scale)
         return loss
 
@@ -76,15 +79,19 @@ class ContrastiveLearning(lightning.LightningModule):
         """Log loss and retrieval of one batch."""
         self.compare(batch, 'val')
 
-    def compare(self, batch: dict[str, Any], stage: str) -> Tensor:
+    def compare(self, batch: dict[str, Any], stage: str, mirrors: bool = False) -> Tensor:
         """
         Compare each depth map with each label map, and log how well partners find each other.
 
         :param batch: of `sync_perception.training.data.pairs.Pairs`.
         :param stage: first part of the names in the log.
-        :return: scalar, the symmetric InfoNCE; chance is ln B.
+        :param mirrors: whether to add the mirrored pairs.
+        :return: scalar, the symmetric InfoNCE; chance is the logarithm of the number of pairs.
         """
-        similarity = self.model.similarity(batch['depth'], self.matched_labels(batch)).float()
+        depth, labels = batch['depth'], self.matched_labels(batch)
+        if mirrors:
+            depth, labels = (torch.cat([maps, maps.flip(-1)]) for maps in (depth, labels))
+        similarity = self.model.similarity(depth, labels).float()
         loss = symmetric_info_nce(similarity)
         labels_found, depth_found = retrieval_accuracy(similarity)
         size = len(similarity)

@@ -53,6 +53,19 @@ def test_towers_embed_at_their_input_size(name):
     assert embedding.shape == (2, TOWERS[name]['projection_dim'])
 
 
+def test_place_counts_from_the_start():
+    """Two images of the same patches in another order differ about as much as two images do."""
+    torch.manual_seed(0)
+    tower = build_tower('tiny')
+    image = torch.randn(1, 3, 8, 8, 8, 8)  # rows and columns of patches
+    shuffled = image.flatten(2, 3)[:, :, torch.randperm(64)].view_as(image)
+    images = torch.cat([image, shuffled, torch.randn_like(image)])
+    with torch.no_grad():
+        one, moved, other = tower(
+            images.permute(0, 1, 2, 4, 3, 5).reshape(3, 3, 64, 64)).image_embeds
+    assert (one - moved).norm() > 0.3 * (one - other).norm()
+
+
 def test_a_tower_is_rebuilt_from_its_description():
     description = describe_tower(build_tower({**TINY, 'hidden_act': 'gelu'}))
     assert description.items() >= TINY.items()

@@ -26,6 +26,7 @@ from sync_perception.labels import LabelSpace
 from sync_perception.models import contrastive
 from sync_perception.training.contrastive import ContrastiveLearning, retrieval_accuracy
 from sync_perception.training.export import ExportAverage
+from sync_perception.training.losses.contrastive import symmetric_info_nce
 import torch
 from torch.utils.data import DataLoader
 
@@ -109,6 +110,24 @@ def test_the_first_loss_is_about_chance():
     assert torch.nn.functional.cross_entropy(
         similarity, torch.arange(BATCH)).item() == pytest.approx(math.log(BATCH), rel=0.3)
     assert all(share < 0.5 for share in found)
+
+
+def test_mirrored_pairs_are_further_pairs():
+    """Each map meets the mirror images of both kinds, its own among them, as others."""
+    batch = draw_pairs(np.random.default_rng(0), 4)
+    module = build(mirrors=True)
+    depth = torch.cat([batch['depth'], batch['depth'].flip(3)])
+    labels = torch.cat([batch['labels'], batch['labels'].flip(2)])
+    similarity = module.model.similarity(depth, labels)
+    expected = torch.nn.functional.cross_entropy(similarity, torch.arange(8))
+    expected = expected + torch.nn.functional.cross_entropy(similarity.T, torch.arange(8))
+    module.log = lambda *_, **__: None
+    torch.testing.assert_close(module.training_step(batch, 0), expected / 2)
+    module = build()
+    module.log = lambda *_, **__: None
+    plain = module.model.similarity(batch['depth'], batch['labels'])
+    torch.testing.assert_close(
+        module.training_step(batch, 0), symmetric_info_nce(plain))
 
 
 def test_labels_of_several_spaces_in_a_batch():
