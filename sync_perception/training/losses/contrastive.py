@@ -52,7 +52,12 @@ def consistency_loss(model: nn.Module, depth_b1hw: Tensor, probabilities_bchw: T
     :param depth_b1hw: (B, 1, H, W), predicted depth in metres.
     :param probabilities_bchw: (B, C, H, W), predicted probabilities of the model's label space.
     :return: scalar in [0, 2].
+    :raises ValueError: if the batches differ in size, or the model does not take such maps.
     """
+    if len(depth_b1hw) != len(probabilities_bchw):
+        raise ValueError(
+            f'expected depth and probabilities of the same images, got {len(depth_b1hw)} and '
+            f'{len(probabilities_bchw)}')
     frozen = {name: weight.detach() for name, weight in model.named_parameters()}
     score_b = functional_call(model, frozen, (depth_b1hw, probabilities_bchw))
     return (1 - score_b).mean()

@@ -61,19 +61,25 @@ def soft_cross_entropy(
         check_expert_candidates(candidates_bc, logits_bchw, groups_gc)
     if not valid_bhw.any():
         return logits_bchw.sum() * 0
-    soft_bghw = tempered(expert_bghw.detach(), valid_bhw, temperature).to(logits_bchw.dtype)
+    soft_bghw = tempered(expert_bghw.detach().to(logits_bchw.dtype), valid_bhw, temperature)
     scores_bchw = logits_bchw / temperature
     log_total = log_normaliser(scores_bchw, candidates_bc)
-    losses, mass = torch.zeros_like(log_total), torch.zeros_like(log_total)
-    for probability, group in zip(soft_bghw.unbind(dim=1), groups_gc):
-        if group.any():
-            inside = torch.logsumexp(scores_bchw[:, group], dim=1)
-            losses = losses + probability * (log_total - inside)
-            mass = mass + probability
+    soft_bghw = soft_bghw * groups_gc.any(dim=1)[:, None, None]
+    surprise_bghw = log_total[:, None] - group_scores(scores_bchw, groups_gc)
+    losses = (soft_bghw * surprise_bghw).sum(dim=1)
     if confidence_bhw is not None:
         losses = losses * confidence_bhw
-    normaliser = mass.sum()
+    normaliser = soft_bghw.sum()
     return temperature ** 2 * losses.sum() / torch.where(normaliser > 0, normaliser, 1)
+
+
+def group_scores(scores_bchw: Tensor, groups_gc: Tensor) -> Tensor:
+    """Return the log of each group's summed exponentials, (B, G, h, w); any number if empty."""
+    if bool((groups_gc.sum(dim=1) <= 1).all()):
+        return scores_bchw[:, groups_gc.int().argmax(dim=1)]
+    return torch.stack([
+        torch.logsumexp(scores_bchw[:, group], dim=1) if group.any() else scores_bchw[:, 0]
+        for group in groups_gc], dim=1)
 
 
 def tempered(probabilities_bghw: Tensor, valid_bhw: Tensor, temperature: float) -> Tensor:
@@ -96,13 +102,13 @@ def check_expert(
             f'{tuple(expert_bghw.shape)}, {tuple(valid_bhw.shape)}')
     if valid_bhw.dtype != torch.bool:
         raise ValueError(f'expected a mask of bool, got {valid_bhw.dtype}')
-    spoken = expert_bghw.movedim(1, -1)[valid_bhw]
-    sums = spoken.sum(dim=1)
-    if not ((spoken >= 0).all() and ((sums - 1).abs() < SUM_TOLERANCE).all()):
+    if not valid_bhw.any():
+        return
+    least, sums = expert_bghw.amin(dim=1)[valid_bhw].min(), expert_bghw.sum(dim=1)[valid_bhw]
+    if not (least >= 0 and ((sums - 1).abs() < SUM_TOLERANCE).all()):
         raise ValueError(
             "an expert's probabilities must be at least 0 and sum to 1, got "
-            f'{spoken.min().item()} at least and sums from {sums.min().item()} to '
-            f'{sums.max().item()}')
+            f'{least.item()} at least and sums from {sums.min().item()} to {sums.max().item()}')
 
 
 def check_expert_candidates(

@@ -130,3 +130,14 @@ def test_consistency_draws_predictions_together():
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.7 * losses[0]
+
+
+def test_consistency_of_maps_that_do_not_belong_together():
+    model = small_model()
+    depth, probabilities = small_maps()
+    with pytest.raises(ValueError, match='of the same images, got 2 and 1'):
+        consistency_loss(model, depth, probabilities[:1])
+    with pytest.raises(ValueError, match=r'\(B, 6, H, W\).*got.*\(2, 5, 4, 3\)'):
+        consistency_loss(model, depth, probabilities[:, :5])
+    with pytest.raises(ValueError, match=r'depth \(B, 1, H, W\), got'):
+        consistency_loss(model, depth[:, 0], probabilities)
