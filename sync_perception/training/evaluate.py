@@ -16,8 +16,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 import json
+import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -31,15 +33,12 @@ from sync_perception.labels import candidates, correspondence, LabelSpace
 from sync_perception.models import hub
 from sync_perception.resources import default_model_folder
 from sync_perception.runtime.preprocess import normalise, resize_image, seen_size
-from sync_perception.training.data import DATASETS
-from sync_perception.training.data.kitti import KittiRaw
-from sync_perception.training.data.kitti_depth import DDAD, KittiDepthSelection
-from sync_perception.training.data.sample import DenseDataset, Sample
+from sync_perception.training.data import open_dataset
+from sync_perception.training.data.sample import READ_ERRORS, Sample
 from sync_perception.training.metrics import (
     CalibrationMetrics,
+    CROPS,
     DepthMetrics,
-    garg_crop,
-    MAX_DEPTH,
     MIN_DEPTH,
     NormalMetrics,
     SegmentationMetrics,
@@ -48,6 +47,8 @@ from sync_perception.types import DenseOutput
 import torch
 from torch import nn, Tensor
 from torch.nn.functional import interpolate
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -126,17 +127,18 @@ class Evaluation:
         self.normals = NormalMetrics()
         self.label_space = label_space
         self.classes: SharedClasses | None = None
-        self.labelled = self.cropped = self.without_intrinsics = 0
+        self.labelled = self.without_intrinsics = 0
+        self.cropped: Counter[str] = Counter()
 
     @torch.inference_mode()
-    def add(self, sample: Sample, crop: tuple[slice, slice] | None = None) -> DenseOutput:
+    def add(self, sample: Sample, crop: str | None = None) -> DenseOutput:
         """
         Measure one sample.
 
         :param sample: depth is measured where it has depth and intrinsics, labels where it has
             labels, normals where it has normals; an expert's labels are no ground truth. What
             the model does not give is not measured.
-        :param crop: rows and columns outside of which depth is not scored.
+        :param crop: a key of `metrics.CROPS`, outside of which depth is not scored.
         :return: what the model gave, at the size at which it gives it.
         :raises ValueError: if the sample's classes and the model's have nothing in common.
         """
@@ -157,16 +159,18 @@ class Evaluation:
 
     def add_depth(
             self, output: DenseOutput, sample: Sample,
-            crop: tuple[slice, slice] | None) -> None:
+            crop: str | None) -> None:
         """Compare depth in metres, at the ground truth's size, and its errors to the expected."""
         metres = enlarge(output.depth, sample.depth.shape) * self.metres(sample)
         before = self.depth.images
         prediction = metres[0, 0].cpu().numpy()
-        self.depth.update(prediction, sample.depth, crop)
-        self.cropped += crop is not None and self.depth.images > before
+        part = None if crop is None else CROPS[crop](sample.depth.shape)
+        self.depth.update(prediction, sample.depth, part)
+        if self.depth.images > before:
+            self.cropped[crop or 'no'] += 1
         if output.log_variance is not None:
             deviation = enlarge(output.log_variance, sample.depth.shape)[0, 0].mul(0.5).exp()
-            self.calibration.update(prediction, sample.depth, deviation.cpu().numpy(), crop)
+            self.calibration.update(prediction, sample.depth, deviation.cpu().numpy(), part)
 
     def metres(self, sample: Sample) -> float:
         """Return how many metres of the sample's camera a metre of the model's depth is."""
@@ -229,10 +233,12 @@ class Evaluation:
         if self.depth.images:
             scaled = 'each frame scaled by its median' if self.depth.median_scaling else 'metric'
             mean = 'pooled over all pixels' if self.depth.pooled else 'averaged over frames'
+            crops = ', '.join(f'{crop} crop on {count} of {self.depth.images} frames'
+                              for crop, count in sorted(self.cropped.items()))
             notes['depth'] = (
                 f'{self.depth.min_depth} m < truth < {self.depth.max_depth} m, prediction resized '
-                f'to the truth and clamped to that range, {scaled}, {mean}, Garg crop on '
-                f'{self.cropped} of {self.depth.images} frames (on those of KITTI only)')
+                f'to the truth and clamped to that range, {scaled}, {mean}, '
+                f'{crops}')
         if self.calibration.pixels:
             notes['depth_within_sigma'] = (
                 'share of pixels whose error of ln(depth), without any scaling, is within so many '
@@ -251,30 +257,27 @@ def enlarge(map_bchw: Tensor, size: tuple[int, int]) -> Tensor:
     return interpolate(map_bchw.float(), size=size, mode='bilinear', align_corners=False)
 
 
-def kitti_crop(dataset: DenseDataset, sample: Sample) -> tuple[slice, slice] | None:
-    """Return the Garg crop for a photograph of KITTI's own cameras, else None."""
-    of_kitti = isinstance(dataset, KittiRaw) or (
-        isinstance(dataset, KittiDepthSelection) and not sample.id.startswith(DDAD))
-    return garg_crop(sample.depth.shape) if of_kitti and sample.depth is not None else None
-
-
 def evaluate(
-        model: str | Path | None, dataset: str, root: str | Path, split: str = 'all',
+        model: str | Path | None, dataset: str, root: str | Path | None, split: str = 'all',
         device: str = 'auto', pooled: bool = False, median_scaling: bool = False,
-        max_depth: float = MAX_DEPTH, frames: bool = False) -> dict[str, Any]:
+        max_depth: float | None = None, frames: bool = False, skip_bad: bool = False,
+        arguments: dict[str, Any] | None = None) -> dict[str, Any]:
     """
     Measure a model on a data set.
 
     :param model: a model folder or hub id; None for the default model.
     :param dataset: a key of DATASETS.
-    :param root: the data set's folder.
+    :param root: the data set's folder; None for one that has no files.
     :param split: one of the data set's splits, or `all`.
     :param device: auto, cpu, cuda or cuda:N.
     :param pooled: whether depth errors are pooled over all pixels instead of averaged over
         frames.
     :param median_scaling: whether each depth map is scaled by its frame's median first.
-    :param max_depth: metres; true depth from there on is not scored.
+    :param max_depth: metres; true depth from there on is not scored; None for the data set's.
     :param frames: whether the result lists the frames' ids.
+    :param skip_bad: whether samples that cannot be read are logged and left out, and listed with
+        their errors as `skipped`; otherwise the first one is raised.
+    :param arguments: further ones of the data set's class.
     :return: model, dataset, split, frames (their number), device, protocol; miou,
         pixel_accuracy and iou by class name where there are labels; abs_rel, sq_rel, rmse,
         rmse_log, silog, delta1, delta2 and delta3 where there are depth and intrinsics, with
@@ -284,23 +287,30 @@ def evaluate(
     :raises ValueError: if the data set, the split or the device is unknown.
     :raises FileNotFoundError: if there is no model or no recording.
     """
-    if dataset not in DATASETS:
-        raise ValueError(f'unknown data set {dataset!r}: expected one of {", ".join(DATASETS)}')
-    if max_depth <= MIN_DEPTH:
+    if max_depth is not None and max_depth <= MIN_DEPTH:
         raise ValueError(f'max_depth must be above {MIN_DEPTH} m, got {max_depth}')
-    samples = DATASETS[dataset](root, split)
+    samples = open_dataset(dataset, root, split, arguments)
     folder = default_model_folder() if model is None else model
     network = hub.load(folder, choose_device(device))
     space = None if samples.label_space is None else LabelSpace.load(samples.label_space)
-    depth = DepthMetrics(pooled, median_scaling, max_depth=max_depth)
+    depth = DepthMetrics(pooled, median_scaling, max_depth=max_depth or samples.max_depth)
     evaluation = Evaluation(network, space, depth)
-    for index in track(range(len(samples)), f'{dataset}, {split}', console=Console(stderr=True)):
-        sample = samples[index]
-        evaluation.add(sample, kitti_crop(samples, sample))
+    skipped: dict[str, str] = {}
+    for name in track(samples.ids, f'{dataset}, {split}', console=Console(stderr=True)):
+        try:
+            sample = samples.read(name)
+        except READ_ERRORS as error:
+            if not skip_bad:
+                raise
+            LOG.warning('skipped %s:%s: %s', dataset, name, error)
+            skipped[name] = str(error)
+        else:
+            evaluation.add(sample, samples.crop(name))
     return {
         'model': str(folder), 'dataset': dataset, 'split': split, 'frames': len(samples),
         'device': str(evaluation.device), 'label_space': samples.label_space,
         **evaluation.scores(), 'protocol': evaluation.protocol(),
+        **({'skipped': skipped} if skipped else {}),
         **({'ids': list(samples.ids)} if frames else {})}
 
 
@@ -336,6 +346,8 @@ def report(result: dict[str, Any], json_file: str | Path | None = None) -> None:
             table.add_row(name, f'{result[name]:.4f}')
     for name, iou in result.get('iou', {}).items():
         table.add_row(f'IoU {name}', 'absent' if iou is None else f'{iou:.4f}')
+    if 'skipped' in result:
+        table.add_row('skipped frames', str(len(result['skipped'])))
     console = Console()
     console.print(table)
     for name, note in result['protocol'].items():

@@ -23,6 +23,9 @@ MAX_DEPTH = 80.0
 # Rows and columns, as shares of height and width (Garg et al., ECCV 2016).
 GARG_ROWS = (0.40810811, 0.99189189)
 GARG_COLUMNS = (0.03594771, 0.96405229)
+# Rows and columns of a 480x640 image of NYU Depth v2 (Eigen et al., NeurIPS 2014).
+EIGEN_SIZE = (480, 640)
+EIGEN_CROP = (slice(45, 471), slice(41, 601))
 DELTA = 1.25
 
 
@@ -36,6 +39,25 @@ def garg_crop(size: tuple[int, int]) -> tuple[slice, slice]:
     return tuple(
         slice(int(share[0] * extent), int(share[1] * extent))
         for share, extent in zip((GARG_ROWS, GARG_COLUMNS), size))
+
+
+def eigen_crop(size: tuple[int, int]) -> tuple[slice, slice]:
+    """
+    Return the part of an image of NYU Depth v2 in which depth is scored.
+
+    :param size: height and width in pixels.
+    :return: slices of rows and columns: rows 45 to 470, columns 41 to 600.
+    :raises ValueError: unless the image is a whole one.
+    """
+    if tuple(size) != EIGEN_SIZE:
+        raise ValueError(
+            f"Eigen's crop is that of {EIGEN_SIZE[1]}x{EIGEN_SIZE[0]} images, got "
+            f'{size[1]}x{size[0]}')
+    return EIGEN_CROP
+
+
+CROPS = {'garg': garg_crop, 'eigen': eigen_crop}
+"""Protocols' crops by name: of a size to rows and columns."""
 
 
 class DepthMetrics:

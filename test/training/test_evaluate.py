@@ -33,11 +33,10 @@ from sync_perception.training.data.sample import Sample
 from sync_perception.training.evaluate import (
     evaluate,
     Evaluation,
-    kitti_crop,
     report,
     share_classes,
 )
-from sync_perception.training.metrics import DepthMetrics, garg_crop, SegmentationMetrics
+from sync_perception.training.metrics import DepthMetrics, SegmentationMetrics
 from sync_perception.types import DenseOutput, Frame
 import torch
 from torch import nn
@@ -324,7 +323,7 @@ def test_evaluate_a_folder_of_depth(tmp_path):
     assert result['abs_rel'] == pytest.approx((5 / 15 + 6 / 26) / 2, rel=1e-5)
     assert result['delta1'] == 0.0
     assert result['delta2'] == 1.0
-    assert 'Garg crop on 1 of 2 frames' in result['protocol']['depth']
+    assert 'garg crop on 1 of 2 frames' in result['protocol']['depth']
     assert 'miou' not in result
     scaled = evaluate(tmp_path / 'model', 'kitti_depth', tmp_path / 'depth', device='cpu',
                       median_scaling=True)
@@ -338,7 +337,7 @@ def test_garg_crop_is_for_kitti_alone(tmp_path):
     """Score the frames of DDAD in the depth selection whole."""
     write_selection(tmp_path, {'ddad_a': 16.0, 'kitti_b': 25.0})
     samples = DATASETS['kitti_depth'](tmp_path)
-    assert [kitti_crop(samples, sample) for sample in samples] == [None, garg_crop((64, 64))]
+    assert [samples.crop(name) for name in samples.ids] == [None, 'garg']
 
 
 def test_what_is_measured_is_what_the_predictor_gives(tmp_path):
@@ -372,7 +371,7 @@ def test_what_is_measured_is_what_the_predictor_gives(tmp_path):
 
 
 @pytest.mark.parametrize('arguments, message', [
-    ({'dataset': 'camvit'}, "unknown data set 'camvit'.*camvid.*vkitti2"),
+    ({'dataset': 'camvit'}, "no data set 'camvit'.*camvid.*vkitti2"),
     ({'split': 'evening'}, "splits.*got 'evening'"),
     ({'device': 'tpu9'}, "device 'tpu9'"),
     ({'max_depth': 0.0}, 'max_depth must be above'),

@@ -17,25 +17,73 @@
 
 from __future__ import annotations
 
-from sync_perception.training.data.camvid import CamVid
-from sync_perception.training.data.cityscapes import Cityscapes
+import inspect
+import os
+from pathlib import Path
+from typing import Any
+
+from sync_perception.training.data.camvid import CamVid, CamVidFull
+from sync_perception.training.data.cityscapes import Cityscapes, CityscapesSequence
 from sync_perception.training.data.idd_lite import IddLite
 from sync_perception.training.data.kitti import KittiRaw
 from sync_perception.training.data.kitti_depth import KittiDepthSelection
 from sync_perception.training.data.kitti_semantics import KittiSemantics
 from sync_perception.training.data.nyuv2 import NyuDepthV2
+from sync_perception.training.data.nyuv2_labeled import NyuDepthV2Labeled
 from sync_perception.training.data.sample import DenseDataset
 from sync_perception.training.data.sevenscenes import SevenScenes
+from sync_perception.training.data.synthetic import Synthetic
 from sync_perception.training.data.vkitti2 import VirtualKitti2
 
 DATASETS: dict[str, type[DenseDataset]] = {
     'camvid': CamVid,
+    'camvid_full': CamVidFull,
     'idd_lite': IddLite,
     'kitti': KittiRaw,
     'kitti_depth': KittiDepthSelection,
     'kitti_semantics': KittiSemantics,
     'vkitti2': VirtualKitti2,
     'cityscapes': Cityscapes,
+    'cityscapes_sequence': CityscapesSequence,
     'nyuv2': NyuDepthV2,
+    'nyuv2_labeled': NyuDepthV2Labeled,
     'sevenscenes': SevenScenes,
+    'synthetic': Synthetic,
 }
+FIXED = ('self', 'root', 'split')
+
+
+def dataset_class(name: str) -> type[DenseDataset]:
+    """
+    Return the class of a data set by its name.
+
+    :raises ValueError: if there is none; the message lists those that there are.
+    """
+    if name not in DATASETS:
+        raise ValueError(f'no data set {name!r}, there are: {", ".join(DATASETS)}')
+    return DATASETS[name]
+
+
+def open_dataset(
+        name: str, root: str | Path | None = None, split: str = 'all',
+        arguments: dict[str, Any] | None = None) -> DenseDataset:
+    """
+    List a data set's files.
+
+    :param name: a key of DATASETS.
+    :param root: its folder; environment variables are expanded. Only `synthetic` needs none.
+    :param split: one of the data set's splits, or `all`.
+    :param arguments: further ones that its class takes, such as a camera.
+    :raises ValueError: if there is no such data set, split or argument, or no folder is named.
+    :raises FileNotFoundError: if the folder does not hold the data set.
+    """
+    kind, arguments = dataset_class(name), dict(arguments or {})
+    known = [key for key in inspect.signature(kind.__init__).parameters if key not in FIXED]
+    unknown = [key for key in arguments if key not in known]
+    if unknown:
+        raise ValueError(
+            f'data set {name!r} has no argument {unknown[0]!r}, '
+            + (f'it has: {", ".join(known)}' if known else 'it has none'))
+    if not root and kind is not Synthetic:
+        raise ValueError(f'data set {name!r} needs the folder in which it lies')
+    return kind(os.path.expandvars(root) if root else None, split, **arguments)

@@ -16,6 +16,8 @@
 """
 Cityscapes: streets of 50 cities, 2048x1024, with fine labels and stereo disparity.
 
+Every labelled image is the 20th of a sequence of 30, taken at 17 Hz.
+
 Source: Cordts et al., "The Cityscapes Dataset for Semantic Urban Scene Understanding", CVPR
 2016, and the label table of its scripts.
 """
@@ -32,12 +34,15 @@ from sync_perception.training.data.files import (
     images_by_stem,
     read_gray,
     read_labels,
+    shifted,
 )
 from sync_perception.training.data.sample import DenseDataset, Sample
 
 EVALUATED_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 LAST_ID = 33
 DISPARITY_UNITS = 256
+BEFORE, AFTER = 19, 10
+"""Frames of a sequence before and after the labelled one."""
 
 
 def train_id_table() -> np.ndarray:
@@ -88,7 +93,8 @@ class Cityscapes(DenseDataset):
     Images with fine labels; intrinsics and depth where `camera` and `disparity` are unpacked.
 
     What is unpacked of a split (`gtFine`, `camera`, `disparity`) must be there for each of its
-    images. Ids: `split/city/{city}_{seq}_{frame}`.
+    images. Neighbours are there where `leftImg8bit_sequence` is unpacked. Ids:
+    `split/city/{city}_{seq}_{frame}`.
     """
 
     splits = ('train', 'val', 'test')
@@ -99,29 +105,43 @@ class Cityscapes(DenseDataset):
 
     def list_ids(self) -> list[str]:
         """Return the ids in the order of the splits, then by city and name."""
-        self.images = {}
-        for split in self.splits if self.split == 'all' else (self.split,):
-            for folder in sorted(self.root.glob(f'leftImg8bit/{split}/*')):
-                for stem, path in images_by_stem(folder, '_leftImg8bit').items():
-                    self.images[f'{split}/{folder.name}/{stem}'] = path
+        self.images = self.photographs('leftImg8bit')
+        self.sequences = self.photographs('leftImg8bit_sequence')
         return list(self.images)
+
+    def photographs(self, kind: str) -> dict[str, Path]:
+        """Return the split's photographs of a folder of the root by id."""
+        return {
+            f'{split}/{folder.name}/{stem}': path
+            for split in (self.splits if self.split == 'all' else (self.split,))
+            for folder in sorted(self.root.glob(f'{kind}/{split}/*'))
+            for stem, path in images_by_stem(folder, '_leftImg8bit').items()}
 
     def read(self, sample_id: str) -> Sample:
         """Read an image with what is known about it."""
         image = read_image(self.images[sample_id])
         size = image.shape[:2]
         labels = self.annotation('gtFine', sample_id, 'gtFine_labelIds.png')
-        disparity = self.annotation('disparity', sample_id, 'disparity.png')
-        camera = self.annotation('camera', sample_id, 'camera.json')
-        K = depth = None
-        if camera is not None:
-            K, baseline = read_camera(camera)
-            if disparity is not None:
-                stored = read_gray(disparity, np.uint16, size, 'disparity x 256 + 1')
-                depth = disparity_to_depth(stored, K[0, 0], baseline)
+        K, baseline = self.camera(sample_id)
         return Sample(
-            id=sample_id, image=image, K=K, depth=depth,
+            id=sample_id, image=image, K=K,
+            depth=self.depth('disparity', sample_id, size, K, baseline),
             labels=None if labels is None else read_labels(labels, size, TRAIN_IDS))
+
+    def camera(self, sample_id: str) -> tuple[np.ndarray | None, float | None]:
+        """Return the intrinsics and the stereo baseline, or None for both."""
+        path = self.annotation('camera', sample_id, 'camera.json')
+        return (None, None) if path is None else read_camera(path)
+
+    def depth(
+            self, kind: str, sample_id: str, size: tuple[int, int], K: np.ndarray | None,
+            baseline: float | None) -> np.ndarray | None:
+        """Read the depth from stereo, float32 (H, W), metres; None without camera or disparity."""
+        path = self.annotation(kind, sample_id, 'disparity.png')
+        if K is None or path is None:
+            return None
+        stored = read_gray(path, np.uint16, size, 'disparity x 256 + 1')
+        return disparity_to_depth(stored, K[0, 0], baseline)
 
     def annotation(self, kind: str, sample_id: str, ending: str) -> Path | None:
         """Return an annotation's file, or None where its kind is not unpacked for the split."""
@@ -132,3 +152,50 @@ class Cityscapes(DenseDataset):
         if not path.is_file():
             raise FileNotFoundError(f'no file {path}, although {folder} is there')
         return path
+
+    def neighbour_file(self, sample_id: str, offset: int) -> Path | None:
+        """Find the photograph some frames later in the same sequence."""
+        moved = later(sample_id, offset)
+        return self.sequences.get(moved, self.images.get(moved))
+
+
+class CityscapesSequence(Cityscapes):
+    """
+    All frames of the 30-frame sequences, of which the 20th has fine labels.
+
+    Labels are None elsewhere. Intrinsics are those of the sequence's labelled frame, where
+    `camera` is unpacked; depth is there where `disparity_sequence` is, and must then be for each
+    frame. Ids: `split/city/{city}_{seq}_{frame}`.
+    """
+
+    layout = 'leftImg8bit_sequence/{split}/{city}/{city}_{seq}_{frame}_leftImg8bit.(png|jpg)'
+
+    def list_ids(self) -> list[str]:
+        """Return the ids in the order of the splits, then by city and name."""
+        self.images = self.sequences = self.photographs('leftImg8bit_sequence')
+        return list(self.images)
+
+    def read(self, sample_id: str) -> Sample:
+        """Read a frame with what is known about it."""
+        image = read_image(self.images[sample_id])
+        size = image.shape[:2]
+        labels = self.root / 'gtFine' / f'{sample_id}_gtFine_labelIds.png'
+        K, baseline = self.camera(sample_id)
+        return Sample(
+            id=sample_id, image=image, K=K,
+            depth=self.depth('disparity_sequence', sample_id, size, K, baseline),
+            labels=read_labels(labels, size, TRAIN_IDS) if labels.is_file() else None)
+
+    def camera(self, sample_id: str) -> tuple[np.ndarray | None, float | None]:
+        """Return the intrinsics and the baseline of the sequence, or None for both."""
+        for offset in range(-AFTER, BEFORE + 1):
+            path = self.root / 'camera' / f'{later(sample_id, offset)}_camera.json'
+            if path.is_file():
+                return read_camera(path)
+        return None, None
+
+
+def later(sample_id: str, offset: int) -> str:
+    """Name the frame that is so many frames later in the same sequence."""
+    start, number = sample_id.rsplit('_', 1)
+    return f'{start}_{shifted(number, offset)}'

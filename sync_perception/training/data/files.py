@@ -23,6 +23,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from sync_perception.images import decode, IMAGE_SUFFIXES
+from sync_perception.labels import LabelSpace
 
 VOID = 255
 IDS = 256
@@ -45,6 +46,12 @@ def images_by_stem(folder: str | Path, ending: str = '') -> dict[str, Path]:
         path.stem[:len(path.stem) - len(ending)]: path
         for path in sorted(paths)
         if path.suffix.lower() in IMAGE_SUFFIXES and path.stem.endswith(ending)}
+
+
+def shifted(number: str, offset: int) -> str:
+    """Add to a number in a file's name, keeping its leading zeros; below zero it is empty."""
+    moved = int(number) + offset
+    return f'{moved:0{len(number)}}' if moved >= 0 else ''
 
 
 def read_gray(path: str | Path, dtype: type[np.generic], size: Size, meaning: str) -> np.ndarray:
@@ -126,6 +133,31 @@ def read_labels(path: str | Path, size: Size, table: np.ndarray) -> np.ndarray:
     return table.astype(np.uint8)[stored]
 
 
+def read_color_labels(path: str | Path, size: Size, space: LabelSpace) -> np.ndarray:
+    """
+    Read labels that are stored as the colours of their classes.
+
+    :param path: the file.
+    :param size: expected height and width.
+    :param space: the classes and their colours.
+    :return: uint8 (H, W), 255 where the colour is no class's.
+    :raises FileNotFoundError: if there is no such file.
+    :raises ValueError: if the file is broken, of another size, or no colour is a class's.
+    """
+    coded = decode(path, cv2.IMREAD_UNCHANGED)
+    if coded.dtype != np.uint8 or coded.ndim != 3 or coded.shape[2] != 3:
+        raise ValueError(
+            f'{path} is {coded.dtype} {coded.shape}, expected three channels of 8 bits')
+    if coded.shape[:2] != tuple(size):
+        raise ValueError(
+            f'{path} is {coded.shape[1]}x{coded.shape[0]}, expected {size[1]}x{size[0]} as its '
+            'photograph')
+    labels = space.decode_colors(cv2.cvtColor(coded, cv2.COLOR_BGR2RGB))
+    if (labels == VOID).all() and coded.any():
+        raise ValueError(f'{path} has none of the colours of the space {space.name}')
+    return labels
+
+
 def read_expert_labels(path: str | Path, size: Size) -> np.ndarray:
     """Read an expert's Cityscapes train ids: uint8 (H, W), 255 where it is not sure."""
     return read_labels(path, size, identity_table(EXPERT_CLASSES))
@@ -160,3 +192,36 @@ def read_intrinsics(path: str | Path) -> np.ndarray:
             f'{path} holds {K.tolist()}, expected intrinsics with positive focal lengths and a '
             'last row 0 0 1')
     return K
+
+
+def read_list(path: str | Path, split: str, content: str) -> list[str]:
+    """
+    Read the file that names what belongs to a split, one a line.
+
+    :param split: the split, for the error message.
+    :param content: what a line is expected to hold, for the error message.
+    :return: the lines without white space around them, without empty ones.
+    :raises FileNotFoundError: if there is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'no file {path}, expected {content} of split {split!r}, one a line')
+    return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+
+
+def rigid(numbers: np.ndarray, source: str) -> np.ndarray:
+    """
+    Take a pose from its numbers.
+
+    :param numbers: 16 of them, row by row.
+    :param source: where they are from, for the error message.
+    :return: float64 (4, 4).
+    :raises ValueError: if they are no rigid transform.
+    """
+    pose = np.asarray(numbers, np.float64).reshape(4, 4)
+    rotation = pose[:3, :3]
+    if not (np.isfinite(pose).all() and np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-2)
+            and np.linalg.det(rotation) > 0 and (pose[3] == (0, 0, 0, 1)).all()):
+        raise ValueError(f'{source} holds {pose.tolist()}, expected a rigid transform')
+    return pose

@@ -23,14 +23,27 @@ Uhrig et al., "Sparsity Invariant CNNs", 3DV 2017.
 from __future__ import annotations
 
 from pathlib import Path
+import re
 
 import numpy as np
 from sync_perception.kitti import find_drives, KittiDrive, read_scan
-from sync_perception.training.data.files import read_confidence, read_depth, read_expert_labels
+from sync_perception.training.data import oxts
+from sync_perception.training.data.files import (
+    read_confidence,
+    read_depth,
+    read_expert_labels,
+    read_list,
+    shifted,
+)
 from sync_perception.training.data.sample import DenseDataset, Sample
 
 UNITS_PER_METRE = 256
 BENCHMARK_SPLITS = ('train', 'val')
+LISTED_SPLITS = ('eigen_train', 'eigen_val', 'eigen_test')
+LISTED_FRAME = re.compile(
+    r'(?:.*/)?(?P<drive>\d{4}_\d\d_\d\d_drive_\d+_sync)(?:/image_0(?P<camera>\d)/data/|\s+)'
+    r'(?P<frame>\d+)(?:\.\w+)?(?:\s+(?P<side>[lr]))?(?:\s.*)?')
+SIDES = {'l': 2, 'r': 3}
 
 
 def lidar_depth(
@@ -69,14 +82,19 @@ class KittiRaw(DenseDataset):
 
     Depth comes from `proj_depth` where that is present, in the drive or in the depth benchmark's
     own tree under the same root; else from the frame's laser scan; else there is none. Expert
-    labels, and their confidence, where present. The splits are those of the depth benchmark and
-    need its tree: `train` are the drives below `train/`.
+    labels, and their confidence, where present. Poses where `oxts` is unpacked.
+
+    The splits `train` and `val` are those of the depth benchmark and need its tree: `train` are
+    the drives below `train/`. The splits `eigen_train`, `eigen_val` and `eigen_test` are lists of
+    frames in a file of that name, `eigen_test.txt`, in the root: each line names a drive and a
+    frame, and may name the camera, as `2011_09_26/2011_09_26_drive_0002_sync 69 l` or as the
+    path of an image.
 
     :param root: a folder of days, a day, or a drive.
     :param camera: 2 left colour, 3 right colour, 0 and 1 grey.
     """
 
-    splits = BENCHMARK_SPLITS
+    splits = (*BENCHMARK_SPLITS, *LISTED_SPLITS)
     label_space = None
     layout = (
         '{date}/{date}_drive_{nnnn}_sync/image_02/data/{:010d}.(png|jpg), '
@@ -90,12 +108,35 @@ class KittiRaw(DenseDataset):
         """Return the ids by drive and frame."""
         drives = (KittiDrive(folder, self.camera)
                   for folder in find_drives(self.root, self.camera)
-                  if self.split == 'all' or (self.root / self.split / folder.name).is_dir())
+                  if self.split not in BENCHMARK_SPLITS
+                  or (self.root / self.split / folder.name).is_dir())
         self.drives = {drive.name: drive for drive in drives}
         self.positions = {
             f'{drive.name}/{path.stem}': index
             for drive in self.drives.values() for index, path in enumerate(drive.image_paths)}
-        return list(self.positions)
+        return self.listed() if self.split in LISTED_SPLITS else list(self.positions)
+
+    def listed(self) -> list[str]:
+        """
+        Return the ids of this camera's frames in the split's file, in its order.
+
+        :raises FileNotFoundError: if the file or one of its frames is missing.
+        :raises ValueError: if a line names no frame.
+        """
+        path = self.root / f'{self.split}.txt'
+        ids = []
+        for line in read_list(path, self.split, 'the frames'):
+            match = LISTED_FRAME.fullmatch(line)
+            if match is None:
+                raise ValueError(f'{path} has the line {line!r}, expected a drive and a frame')
+            if int(match['camera'] or SIDES.get(match['side'], self.camera)) == self.camera:
+                ids.append(f'{match["drive"]}/{int(match["frame"]):010}')
+        missing = [name for name in ids if name not in self.positions]
+        if missing:
+            raise FileNotFoundError(
+                f'{path} lists {missing[0]}, and {len(missing) - 1} other(s) of {len(ids)}, of '
+                f'which there is no image of camera {self.camera} in {self.root}')
+        return list(dict.fromkeys(ids))
 
     def read(self, sample_id: str) -> Sample:
         """Read an image with its intrinsics, depth and expert labels."""
@@ -113,6 +154,28 @@ class KittiRaw(DenseDataset):
             if left_colour and labels.is_file() else None,
             expert_confidence=read_confidence(confidence, size)
             if left_colour and confidence.is_file() else None)
+
+    def neighbour_file(self, sample_id: str, offset: int) -> Path | None:
+        """Find the photograph some frames later in the same drive."""
+        name, number = sample_id.split('/')
+        position = self.positions.get(f'{name}/{shifted(number, offset)}')
+        return None if position is None else self.drives[name].image_paths[position]
+
+    def pose(self, sample_id: str, offset: int = 0) -> np.ndarray | None:
+        """
+        Return the camera's pose by the drive's inertial and satellite navigation.
+
+        :return: world_T_camera, float64 (4, 4), metres; the world's x points east, y north, z up
+            from where the drive's first packet was taken. None without `oxts` of that frame.
+        :raises FileNotFoundError: if there is oxts, but the calibration between the devices lacks.
+        :raises ValueError: if a file is malformed.
+        """
+        name, number = sample_id.split('/')
+        return oxts.camera_pose(self.drives[name], shifted(number, offset))
+
+    def crop(self, sample_id: str) -> str:
+        """Name Garg's crop."""
+        return 'garg'
 
     def read_depth(self, drive: KittiDrive, index: int) -> np.ndarray | None:
         """

@@ -97,3 +97,7 @@ class KittiDepthSelection(DenseDataset):
             expert_labels=read_expert_labels(labels, size) if labels.is_file() else None,
             expert_confidence=read_confidence(confidence, size)
             if confidence.is_file() else None)
+
+    def crop(self, sample_id: str) -> str | None:
+        """Name Garg's crop for KITTI's frames, none for DDAD's."""
+        return None if sample_id.startswith(DDAD) else 'garg'

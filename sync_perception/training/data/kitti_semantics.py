@@ -21,23 +21,29 @@ Source: Alhaija et al., "Augmented Reality Meets Computer Vision", IJCV 2018.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sync_perception.images import read_image
 from sync_perception.kitti import read_matrix
 from sync_perception.training.data.cityscapes import TRAIN_IDS
-from sync_perception.training.data.files import images_by_stem, read_labels
+from sync_perception.training.data.files import images_by_stem, read_labels, shifted
 from sync_perception.training.data.sample import DenseDataset, Sample
 
 HELD_OUT = 5
+LABELLED = '_10'
 
 
 class KittiSemantics(DenseDataset):
     """
     Images with dense labels; intrinsics where the stereo benchmark's calibration is unpacked.
 
-    Ids are the images' names. `val` are the last five by name, `train` is the rest. Neighbours in
-    the list often show one street, so the cut must fall between two streets. Among the images
-    000018 to 000047 it does: 000043 to 000047 are five moments at one crossing, with different
-    traffic, that 000042 and those before do not show. A score on them is one crossing's.
+    Ids are the images' names. Neighbours are there where the multi-view images of the scene flow
+    benchmark lie beside them: `_09` and `_11` to each `_10`.
+
+    `val` are the last five by name, `train` is the rest. Images that follow each other often show
+    one street, so the cut must fall between two streets. Among the images 000018 to 000047 it
+    does: 000043 to 000047 are five moments at one crossing, with different traffic, that 000042
+    and those before do not show. A score on them is one crossing's.
     """
 
     splits = ('train', 'val')
@@ -49,7 +55,7 @@ class KittiSemantics(DenseDataset):
     def list_ids(self) -> list[str]:
         """Return the ids by name."""
         self.images = images_by_stem(self.root / 'training' / 'image_2')
-        ids = list(self.images)
+        ids = [stem for stem in self.images if stem.endswith(LABELLED)]
         return {'all': ids, 'train': ids[:-HELD_OUT], 'val': ids[-HELD_OUT:]}[self.split]
 
     def read(self, sample_id: str) -> Sample:
@@ -64,3 +70,8 @@ class KittiSemantics(DenseDataset):
             id=sample_id, image=image, K=K,
             labels=read_labels(
                 folder / 'semantic' / f'{sample_id}.png', image.shape[:2], TRAIN_IDS))
+
+    def neighbour_file(self, sample_id: str, offset: int) -> Path | None:
+        """Find the photograph some frames later in the same scene."""
+        scene, number = sample_id.split('_')
+        return self.images.get(f'{scene}_{shifted(number, offset)}')

@@ -18,15 +18,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-import os
+import logging
 from typing import Any
 
 import lightning
 import numpy as np
-from sync_perception.training.data import DATASETS
-from sync_perception.training.data.sample import DenseDataset, Sample
+from sync_perception.training.data import open_dataset
+from sync_perception.training.data.sample import DenseDataset, READ_ERRORS, Sample
 from sync_perception.training.transforms import random_view, training_arrays
+import torch
 from torch.utils.data import DataLoader, Dataset
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -35,21 +38,23 @@ class Source:
     One data set's part in a mixture.
 
     :param dataset: a key of `sync_perception.training.data.DATASETS`.
-    :param root: its folder; environment variables are expanded.
+    :param root: its folder; environment variables are expanded. Not needed by `synthetic`.
     :param share: how often its samples are drawn, relative to the other sources.
     :param scale: least and greatest size of the resized image over the recording's.
     :param focal: instead of `scale`, least and greatest focal length of the resized image in
         pixels, for data sets of several calibrated cameras.
     :param split: the data set's split.
+    :param arguments: further ones of the data set's class: `{cameras: [0]}`, `{seed: 7}`.
     :raises ValueError: unless exactly one of `scale` and `focal` is given.
     """
 
     dataset: str
-    root: str
-    share: float
+    root: str = ''
+    share: float = 1.0
     scale: tuple[float, float] | None = None
     focal: tuple[float, float] | None = None
     split: str = 'train'
+    arguments: dict[str, Any] | None = None
 
     def __post_init__(self):
         """Refuse a source whose crops have no size."""
@@ -75,13 +80,10 @@ class Source:
         """
         List the data set's files.
 
-        :raises ValueError: if there is no such data set or split.
+        :raises ValueError: if there is no such data set, split or argument.
         :raises FileNotFoundError: if the folder does not hold it.
         """
-        if self.dataset not in DATASETS:
-            raise ValueError(
-                f'no data set {self.dataset!r}, there are: {", ".join(sorted(DATASETS))}')
-        return DATASETS[self.dataset](os.path.expandvars(self.root), split=self.split)
+        return open_dataset(self.dataset, self.root, self.split, self.arguments)
 
 
 class Mixture(Dataset):
@@ -95,14 +97,19 @@ class Mixture(Dataset):
     :param crop: height and width of the crops.
     :param stride: targets are given at every stride-th pixel.
     :param seed: of the order and of the views.
+    :param skip_bad: whether a sample that cannot be read is logged, once, and the next one of its
+        source is drawn instead; otherwise its error is raised.
     """
 
     def __init__(
             self, sources: list[Source], length: int, crop: tuple[int, int], stride: int,
-            seed: int = 0):
+            seed: int = 0, skip_bad: bool = False):
         self.sources = sources
         self.datasets = [source.load() for source in sources]
-        self.crop, self.stride, self.seed = crop, stride, seed
+        self.crop, self.stride, self.seed, self.skip_bad = crop, stride, seed, skip_bad
+        # shared memory: what one worker finds bad, the others skip and the main process counts
+        self.bad = [torch.zeros(len(dataset) if skip_bad else 0, dtype=torch.bool).share_memory_()
+                    for dataset in self.datasets]
         shares = np.array([source.share for source in sources], float)
         rng = np.random.default_rng((seed, 0))
         self.source_of = rng.choice(len(sources), length, p=shares / shares.sum())
@@ -119,8 +126,7 @@ class Mixture(Dataset):
         """Return the crop at a position, as `training_arrays` gives it, with id and space."""
         index = int(self.source_of[position])
         source, dataset = self.sources[index], self.datasets[index]
-        round_, place = divmod(int(self.turn_of[position]), len(dataset))
-        sample = dataset[int(self._order(index, round_)[place])]
+        sample = self._sample(index, int(self.turn_of[position]))
         rng = np.random.default_rng((self.seed, 2, position))
         scales = source.scale_range(sample)
         view = random_view(rng, sample.image.shape[:2], self.crop, scales)
@@ -128,8 +134,34 @@ class Mixture(Dataset):
         return {
             **arrays, 'id': f'{source.dataset}:{sample.id}', 'space': dataset.label_space or ''}
 
+    def skipped(self) -> dict[str, int]:
+        """Count the samples that were found bad, in whichever process, by data set."""
+        return {source.dataset: int(bad.sum())
+                for source, bad in zip(self.sources, self.bad) if bad.any()}
+
+    def _sample(self, index: int, turn: int) -> Sample:
+        """Read the sample of a source whose turn it is; or the next that can be read."""
+        dataset = self.datasets[index]
+        round_, place = divmod(turn, len(dataset))
+        order = self._order(index, round_)
+        if not self.skip_bad:
+            return dataset[int(order[place])]
+        for number in np.roll(order, -place).tolist():
+            if self.bad[index][number]:
+                continue
+            try:
+                return dataset[number]
+            except READ_ERRORS as error:
+                self.bad[index][number] = True
+                LOG.warning('skipped %s:%s: %s', self.sources[index].dataset, dataset.ids[number],
+                            error)
+        raise ValueError(
+            f'source {self.sources[index].dataset}: none of {len(dataset)} samples can be read')
+
     @lru_cache(maxsize=64)  # noqa: B019 (a mixture lives as long as its training)
     def _order(self, index: int, round_: int) -> np.ndarray:
+        if self.datasets[index].ordered:
+            return np.arange(len(self.datasets[index]))
         rng = np.random.default_rng((self.seed, 1, index, round_))
         return rng.permutation(len(self.datasets[index]))
 
@@ -145,18 +177,29 @@ class MixtureData(lightning.LightningDataModule):
     :param stride: the network's output stride, at which the targets are given.
     :param workers: processes that read and cut.
     :param seed: of the order and of the views.
+    :param skip_bad: whether samples that cannot be read are logged, counted and replaced by
+        others; otherwise the first one stops the training.
     """
 
     def __init__(
             self, sources: list[Source], samples: int, batch_size: int = 8,
-            crop: tuple[int, int] = (256, 416), stride: int = 2, workers: int = 1, seed: int = 0):
+            crop: tuple[int, int] = (256, 416), stride: int = 2, workers: int = 1, seed: int = 0,
+            skip_bad: bool = False):
         super().__init__()
         self.sources, self.samples, self.batch_size = sources, samples, batch_size
         self.crop, self.stride, self.workers, self.seed = tuple(crop), stride, workers, seed
+        self.skip_bad = skip_bad
+        self.mixture: Mixture | None = None
 
     def train_dataloader(self) -> DataLoader:
         """Return the batches in the mixture's order."""
-        mixture = Mixture(self.sources, self.samples, self.crop, self.stride, self.seed)
+        self.mixture = Mixture(
+            self.sources, self.samples, self.crop, self.stride, self.seed, self.skip_bad)
         return DataLoader(
-            mixture, self.batch_size, num_workers=self.workers, drop_last=True,
+            self.mixture, self.batch_size, num_workers=self.workers, drop_last=True,
             persistent_workers=self.workers > 0)
+
+    def teardown(self, stage: str) -> None:
+        """Say how many samples were skipped."""
+        for name, count in (self.mixture.skipped() if self.mixture else {}).items():
+            LOG.warning('%d sample(s) of %s could not be read and were skipped', count, name)

@@ -33,6 +33,7 @@ from sync_perception.training.data.files import (
     images_by_stem,
     read_depth,
     read_labels,
+    read_list,
 )
 from sync_perception.training.data.sample import DenseDataset, Sample
 
@@ -61,6 +62,7 @@ class NyuDepthV2(DenseDataset):
     layout = (
         'NNNNNN.(png|jpg) with depth_gt_NNNNNN.png, segm_gt_NNNNNN.png, norm_gt_NNNNNN.png, and '
         'for a split train.txt or test.txt')
+    max_depth = 10.0
 
     def list_ids(self) -> list[str]:
         """Return the ids in the order of the split's file, or by number."""
@@ -69,10 +71,7 @@ class NyuDepthV2(DenseDataset):
         if self.split == 'all':
             return list(self.images)
         path = self.root / f'{self.split}.txt'
-        if not path.is_file():
-            raise FileNotFoundError(
-                f'no file {path}, expected the ids of split {self.split!r}, one a line')
-        listed = path.read_text().split()
+        listed = read_list(path, self.split, 'the ids')
         missing = [name for name in listed if name not in self.images]
         if missing:
             raise FileNotFoundError(f'{path} lists {missing[0]}, but there is no such image')
@@ -93,6 +92,10 @@ class NyuDepthV2(DenseDataset):
             depth=read_depth(depth, size, UNITS_PER_METRE) if depth.is_file() else None,
             labels=read_labels(labels, size, LABELS) if labels.is_file() else None,
             normals=read_normals(normals, size) if normals.is_file() else None)
+
+    def crop(self, sample_id: str) -> str:
+        """Name the crop of Eigen et al."""
+        return 'eigen'
 
 
 def read_normals(path: Path, size: tuple[int, int]) -> np.ndarray:

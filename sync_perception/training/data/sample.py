@@ -17,11 +17,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from sync_perception.images import read_image
+
+NEIGHBOURS = (-1, 1)
+READ_ERRORS = (ValueError, OSError)
+"""What reading a sample raises if a file is missing, broken or not what it should be."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,10 @@ class DenseDataset(ABC):
     Usable as a map-style torch data set. The constructor only lists files; a sample is read when
     it is asked for.
 
+    Where the recordings are sequences, a sample's neighbours in time can be had, and its camera's
+    pose. Neighbours are counted in the frames of the recording, not in those that are at hand: in
+    a sequence of which every 20th frame was kept, no frame has neighbours at -1 and 1.
+
     :param root: the data set's folder.
     :param split: one of `splits`, or `all`.
     :raises FileNotFoundError: if the folder holds no recording of this layout.
@@ -65,13 +75,15 @@ class DenseDataset(ABC):
 
     splits: ClassVar[tuple[str, ...]]
     label_space: ClassVar[str | None]
+    layout: ClassVar[str]
+    max_depth: ClassVar[float] = 80.0
+    """Metres; the data set's protocol scores true depth below it."""
+    ordered: ClassVar[bool] = False
+    """Whether the samples come in a random order already and are costly in any other."""
 
     def __init__(self, root: str | Path, split: str = 'all'):
-        self.root = Path(root)
-        self.split = split
-        if split != 'all' and split not in self.splits:
-            raise ValueError(
-                f'{type(self).__name__} has the splits {(*self.splits, "all")}, got {split!r}')
+        self.check_split(split)
+        self.root, self.split = Path(root), split
         if not self.root.is_dir():
             raise FileNotFoundError(f'{type(self).__name__}: no folder {self.root}')
         self.ids = self.list_ids()
@@ -80,7 +92,12 @@ class DenseDataset(ABC):
                 f'{type(self).__name__}: no recording of split {split!r} in {self.root}, '
                 f'expected {self.layout}')
 
-    layout: ClassVar[str]
+    @classmethod
+    def check_split(cls, split: str) -> None:
+        """Raise ValueError unless the data set has this split."""
+        if split != 'all' and split not in cls.splits:
+            raise ValueError(
+                f'{cls.__name__} has the splits {(*cls.splits, "all")}, got {split!r}')
 
     @abstractmethod
     def list_ids(self) -> list[str]:
@@ -97,3 +114,48 @@ class DenseDataset(ABC):
     def __getitem__(self, index: int) -> Sample:
         """Read the sample at a position."""
         return self.read(self.ids[index])
+
+    def crop(self, sample_id: str) -> str | None:
+        """
+        Name the part of the image in which the data set's protocol scores depth.
+
+        :return: a key of `sync_perception.training.metrics.CROPS`; None for the whole image.
+        """
+        return None
+
+    def pose(self, sample_id: str, offset: int = 0) -> np.ndarray | None:
+        """
+        Return the camera's pose at a sample, or some frames later.
+
+        :param offset: frames of the recording; negative ones are earlier.
+        :return: world_T_camera, float64 (4, 4), metres, in a world that all frames of the
+            recording share; None where it is not known.
+        """
+        return None
+
+    def neighbour_file(self, sample_id: str, offset: int) -> Path | None:
+        """
+        Find the photograph some frames later in the recording, by the same camera.
+
+        :param offset: frames of the recording; negative ones are earlier.
+        :return: an existing file; None where there is none.
+        """
+        return None
+
+    def has_neighbours(self, sample_id: str, offsets: Sequence[int] = NEIGHBOURS) -> bool:
+        """Say whether a sample has all of these neighbours, without reading them."""
+        return all(self.neighbour_file(sample_id, offset) is not None for offset in offsets)
+
+    def neighbours(
+            self, sample_id: str, offsets: Sequence[int] = NEIGHBOURS
+            ) -> list[np.ndarray | None]:
+        """
+        Read the photographs before and after a sample.
+
+        :param offsets: frames of the recording; negative ones are earlier.
+        :return: uint8 (H, W, 3) images, RGB, with the sample's size and intrinsics; None for
+            each one that there is not.
+        :raises ValueError: if a file is broken.
+        """
+        files = (self.neighbour_file(sample_id, offset) for offset in offsets)
+        return [None if path is None else read_image(path) for path in files]

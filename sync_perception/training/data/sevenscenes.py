@@ -23,10 +23,17 @@ Images", CVPR 2013, and its description of the files.
 from __future__ import annotations
 
 from pathlib import Path
+import re
 
 import numpy as np
 from sync_perception.images import read_image
-from sync_perception.training.data.files import images_by_stem, read_depth
+from sync_perception.training.data.files import (
+    images_by_stem,
+    read_depth,
+    read_list,
+    rigid,
+    shifted,
+)
 from sync_perception.training.data.sample import DenseDataset, Sample
 
 UNITS_PER_METRE = 1000
@@ -64,12 +71,13 @@ class SevenScenes(DenseDataset):
         if self.split == 'all':
             return [self.root, *sorted(self.root.glob('seq-*'))]
         path = self.root / SPLIT_FILES[self.split]
-        if not path.is_file():
-            raise FileNotFoundError(
-                f'no file {path}, expected the sequences of split {self.split!r}, such as '
-                'sequence1, one a line')
-        numbers = [word.removeprefix('sequence') for word in path.read_text().split()]
-        return [self.root / f'seq-{int(number):02}' for number in numbers]
+        lines = read_list(path, self.split, 'the sequences, such as sequence1,')
+        numbers = [re.fullmatch(r'(?:sequence|seq-)?(\d+)', line) for line in lines]
+        if None in numbers:
+            raise ValueError(
+                f'{path} lists {lines[numbers.index(None)]!r}, expected sequences such as '
+                'sequence1')
+        return [self.root / f'seq-{int(number[1]):02}' for number in numbers]
 
     def read(self, sample_id: str) -> Sample:
         """Read an image with its depth, where its file is there."""
@@ -85,24 +93,29 @@ class SevenScenes(DenseDataset):
             id=sample_id, image=image, depth=depth,
             K=np.array([[FOCAL, 0, CENTRE[0]], [0, FOCAL, CENTRE[1]], [0, 0, 1]]))
 
-    def world_T_camera(self, sample_id: str) -> np.ndarray:
-        """
-        Return a frame's camera-to-world transform, metres.
+    def neighbour_file(self, sample_id: str, offset: int) -> Path | None:
+        """Find the photograph some frames later in the same sequence."""
+        return self.images.get(later(sample_id, offset))
 
-        :return: float64 (4, 4).
-        :raises FileNotFoundError: if the frame has no pose.
+    def pose(self, sample_id: str, offset: int = 0) -> np.ndarray | None:
+        """
+        Return the camera's pose: world_T_camera, float64 (4, 4), metres.
+
+        :return: None where the frame has no pose file.
         :raises ValueError: if the file holds anything but a rigid transform.
         """
-        path = self.root / f'{sample_id}.pose.txt'
+        path = self.root / f'{later(sample_id, offset)}.pose.txt'
         if not path.is_file():
-            raise FileNotFoundError(f'no pose {path}')
+            return None
         words = path.read_text().split()
         try:
-            pose = np.array(words, np.float64).reshape(4, 4)
+            numbers = np.array(words, np.float64).reshape(16)
         except ValueError as error:
             raise ValueError(f'{path} holds {len(words)} words, expected a 4x4 matrix') from error
-        rotation = pose[:3, :3]
-        if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-2) or (
-                pose[3] != (0, 0, 0, 1)).any():
-            raise ValueError(f'{path} holds {pose.tolist()}, expected a rigid transform')
-        return pose
+        return rigid(numbers, str(path))
+
+
+def later(sample_id: str, offset: int) -> str:
+    """Name the frame that is so many frames later in the same sequence."""
+    start, number = sample_id.rsplit('-', 1)
+    return f'{start}-{shifted(number, offset)}'

@@ -27,11 +27,16 @@ from functools import lru_cache
 from pathlib import Path
 import re
 
-import cv2
 import numpy as np
-from sync_perception.images import decode, read_image
+from sync_perception.images import read_image
 from sync_perception.labels import LabelSpace
-from sync_perception.training.data.files import images_by_stem, read_depth, VOID
+from sync_perception.training.data.files import (
+    images_by_stem,
+    read_color_labels,
+    read_depth,
+    rigid,
+    shifted,
+)
 from sync_perception.training.data.sample import DenseDataset, Sample
 
 SCENES = {
@@ -146,49 +151,33 @@ class VirtualKitti2(DenseDataset):
             depth = read_depth(
                 require(stream.depth, frame, 'depth', name), size, UNITS_PER_METRE, infinite=SKY)
         if stream.labels:
-            labels = self.read_labels(require(stream.labels, frame, 'labels', name), size)
+            labels = read_color_labels(
+                require(stream.labels, frame, 'labels', name), size, self.space)
         return Sample(
             id=sample_id, image=image, K=stream.intrinsics[frame].copy(), depth=depth,
             labels=labels)
 
-    def read_labels(self, path: Path, size: tuple[int, int]) -> np.ndarray:
-        """
-        Read a colour-coded label image.
+    def neighbour_file(self, sample_id: str, offset: int) -> Path | None:
+        """Find the photograph some frames later, in the same weather, by the same camera."""
+        name, frame = sample_id.rsplit('/', 1)
+        return self.streams[name].rgb.get(shifted(frame, offset))
 
-        :return: uint8 (H, W), 255 where the colour is no class's.
-        :raises ValueError: if the file is broken, of another size, or no colour is a class's.
+    def pose(self, sample_id: str, offset: int = 0) -> np.ndarray | None:
         """
-        coded = decode(path, cv2.IMREAD_UNCHANGED)
-        if coded.dtype != np.uint8 or coded.ndim != 3 or coded.shape[2] != 3:
-            raise ValueError(
-                f'{path} is {coded.dtype} {coded.shape}, expected three channels of 8 bits')
-        if coded.shape[:2] != size:
-            raise ValueError(
-                f'{path} is {coded.shape[1]}x{coded.shape[0]}, expected {size[1]}x{size[0]} as '
-                'its photograph')
-        labels = self.space.decode_colors(cv2.cvtColor(coded, cv2.COLOR_BGR2RGB))
-        if (labels == VOID).all() and coded.any():
-            raise ValueError(f'{path} has none of the colours of the space {self.space.name}')
-        return labels
+        Return the camera's pose: world_T_camera, float64 (4, 4), metres.
 
-    def camera_T_world(self, sample_id: str) -> np.ndarray:
-        """
-        Return a frame's world-to-camera transform, metres.
-
-        :param sample_id: one of `ids`.
-        :return: float64 (4, 4).
-        :raises FileNotFoundError: if extrinsic.txt is not unpacked.
-        :raises ValueError: if it has no row for the frame.
+        :return: None where extrinsic.txt is not unpacked or has no row for the frame.
+        :raises ValueError: if the row is no rigid transform.
         """
         name, frame = sample_id.rsplit('/', 1)
         path = self.streams[name].extrinsics
         if path is None:
-            raise FileNotFoundError(f'no extrinsic.txt for {name} in {self.root}')
-        camera = int(name[-1])
-        matrix = read_rows(path, 16).get((frame, camera))
+            return None
+        key = shifted(frame, offset), int(name[-1])
+        matrix = read_rows(path, 16).get(key)
         if matrix is None:
-            raise ValueError(f'{path} has no row for frame {frame} of camera {camera}')
-        return matrix.reshape(4, 4).copy()
+            return None
+        return np.linalg.inv(rigid(matrix, f'{path}, frame {key[0]}, camera {key[1]},'))
 
 
 def find(bases: Iterable[Path], *names: str) -> Path | None:

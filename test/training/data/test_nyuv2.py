@@ -67,7 +67,7 @@ def test_splits_are_lists_of_ids(root):
     assert NyuDepthV2(root, 'test').ids == ['000012']
     with pytest.raises(FileNotFoundError, match='train.txt'):
         NyuDepthV2(root, 'train')
-    (root / 'test.txt').write_text('000012 000099')
+    (root / 'test.txt').write_text('000012\n000099')
     with pytest.raises(FileNotFoundError, match='lists 000099'):
         NyuDepthV2(root, 'test')
 

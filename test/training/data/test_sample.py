@@ -20,27 +20,39 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sync_perception.labels import LabelSpace
-from sync_perception.training.data import DATASETS
+from sync_perception.training.data import DATASETS, open_dataset
 
 FOLDERS = {
     'camvid': 'camvid', 'idd_lite': 'idd_lite', 'kitti': 'kitti',
     'kitti_depth': 'depth_selection', 'kitti_semantics': 'kitti_semantics',
     'cityscapes': 'cityscapes', 'nyuv2': 'nyuv2', 'sevenscenes': 'sevenscenes'}
+WITH_FILES = [name for name in DATASETS if name != 'synthetic']
 
 
 @pytest.mark.parametrize('name', DATASETS)
 def test_unknown_split_lists_those_that_exist(tmp_path, name):
     with pytest.raises(ValueError, match=r"splits \('train', .*'all'\), got 'holiday'"):
-        DATASETS[name](tmp_path, 'holiday')
+        open_dataset(name, tmp_path, 'holiday')
 
 
-@pytest.mark.parametrize('name', DATASETS)
+def test_unknown_names_and_arguments_list_those_that_exist(tmp_path):
+    with pytest.raises(ValueError, match="no data set 'camvit', there are: camvid, .*synthetic"):
+        open_dataset('camvit', tmp_path)
+    with pytest.raises(ValueError, match="'vkitti2' has no argument 'cam', it has: variants, cam"):
+        open_dataset('vkitti2', tmp_path, arguments={'cam': 0})
+    with pytest.raises(ValueError, match="'camvid' has no argument 'size', it has none"):
+        open_dataset('camvid', tmp_path, arguments={'size': 0})
+    with pytest.raises(ValueError, match="'camvid' needs the folder"):
+        open_dataset('camvid')
+
+
+@pytest.mark.parametrize('name', WITH_FILES)
 def test_missing_folder_is_named(tmp_path, name):
     with pytest.raises(FileNotFoundError, match='no folder .*nowhere'):
         DATASETS[name](tmp_path / 'nowhere')
 
 
-@pytest.mark.parametrize('name', DATASETS)
+@pytest.mark.parametrize('name', WITH_FILES)
 def test_empty_folder_says_what_was_expected(tmp_path, name):
     with pytest.raises(FileNotFoundError, match='no recording of split .*expected'):
         DATASETS[name](tmp_path)

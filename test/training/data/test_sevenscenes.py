@@ -45,7 +45,7 @@ def test_written_set_comes_back(root):
     sample = dataset[0]
     assert np.isnan(sample.depth[:2]).all()
     assert (sample.depth[2:] == 1.5).all()
-    pose = dataset.world_T_camera(sample.id)
+    pose = dataset.pose(sample.id)
     np.testing.assert_array_equal(transform(np.array([1.0, 0, 0]), pose), [1, 3, 3])
 
 
@@ -61,10 +61,27 @@ def test_broken_poses_are_named(root, text, message):
     path = root / 'seq-01' / 'frame-000000.pose.txt'
     path.write_text(text)
     with pytest.raises(ValueError, match=f'frame-000000.pose.txt {message}|{message}'):
-        SevenScenes(root).world_T_camera('seq-01/frame-000000')
+        SevenScenes(root).pose('seq-01/frame-000000')
     path.unlink()
-    with pytest.raises(FileNotFoundError, match='no pose'):
-        SevenScenes(root).world_T_camera('seq-01/frame-000000')
+    assert SevenScenes(root).pose('seq-01/frame-000000') is None
+
+
+def test_neighbours_are_those_of_the_recording(data_root):
+    """Every 20th frame was kept: the next one is 20 away."""
+    dataset = SevenScenes(data_root / 'sevenscenes')
+    assert dataset.neighbours('frame-000140') == [None, None]
+    before, after, none = dataset.neighbours('frame-000140', (-20, 20, -160))
+    np.testing.assert_array_equal(before, dataset.read('frame-000120').image)
+    np.testing.assert_array_equal(after, dataset.read('frame-000160').image)
+    assert none is None
+    np.testing.assert_array_equal(
+        dataset.pose('frame-000140', 20), dataset.pose('frame-000160'))
+
+
+def test_a_list_of_something_else_is_refused(root):
+    (root / 'TestSplit.txt').write_text('sequence2\nheads\n')
+    with pytest.raises(ValueError, match="TestSplit.txt lists 'heads', expected sequences"):
+        SevenScenes(root, 'test')
 
 
 def test_real_frames_meet_where_they_overlap(data_root):
@@ -75,8 +92,8 @@ def test_real_frames_meet_where_they_overlap(data_root):
     K, size = first.K, first.depth.shape
     points = backproject(first.depth, pixel_rays(K, size)).reshape(-1, 3)
     points = points[np.isfinite(points).all(axis=1)]
-    second_T_first = np.linalg.inv(dataset.world_T_camera('frame-000160')) @ (
-        dataset.world_T_camera('frame-000140'))
+    second_T_first = np.linalg.inv(dataset.pose('frame-000160')) @ (
+        dataset.pose('frame-000140'))
     moved = transform(points, second_T_first)
     u, v = np.rint(project(moved, K)).astype(int).T
     inside = (u >= 0) & (u < size[1]) & (v >= 0) & (v < size[0]) & (moved[:, 2] > 0)

@@ -73,8 +73,20 @@ def test_written_frames_come_back(write, bases, folder):
     np.testing.assert_allclose(sample.depth[1:], 12.35)
     np.testing.assert_array_equal(sample.labels[0], [*range(14), 255])
     pose = np.eye(4)
-    pose[:2, 3] = 1, 1
-    np.testing.assert_array_equal(dataset.camera_T_world(sample.id), pose)
+    pose[:2, 3] = -1, -1  # the file holds its inverse
+    np.testing.assert_array_equal(dataset.pose(sample.id), pose)
+
+
+def test_neighbours_are_of_the_same_camera_in_the_same_weather(write):
+    dataset = VirtualKitti2(write(variant='fog'))
+    write(variant='clone')
+    name = 'Scene01/fog/Camera_1/00001'
+    before, after = dataset.neighbours(name)
+    np.testing.assert_array_equal(before, dataset.read('Scene01/fog/Camera_1/00000').image)
+    assert after is None
+    assert dataset.has_neighbours(name, [-1]) and not dataset.has_neighbours(name)
+    assert dataset.pose(name, -1)[0, 3] == 0 and dataset.pose(name)[0, 3] == -1
+    assert dataset.pose(name, 1) is None
 
 
 def test_colours_are_those_of_the_label_space():
@@ -108,8 +120,14 @@ def test_what_is_not_unpacked_is_none(write):
     assert sample.depth is None
     assert sample.labels is None
     (root / 'vkitti_2.0.3_textgt' / 'Scene01' / 'clone' / 'extrinsic.txt').unlink()
-    with pytest.raises(FileNotFoundError, match='extrinsic.txt'):
-        VirtualKitti2(root).camera_T_world(sample.id)
+    assert VirtualKitti2(root).pose(sample.id) is None
+
+
+def test_poses_that_are_none_are_refused(write):
+    root = write()
+    (root / 'Scene01' / 'clone' / 'extrinsic.txt').write_text('head\n' + '0 0 ' + '1 ' * 16)
+    with pytest.raises(ValueError, match='extrinsic.txt, frame 00000, camera 0, .*rigid'):
+        VirtualKitti2(root).pose('Scene01/clone/Camera_0/00000')
 
 
 @pytest.mark.parametrize(('kind', 'name'), [

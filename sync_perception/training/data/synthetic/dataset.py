@@ -18,13 +18,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from sync_perception.training.data.sample import DenseDataset, Sample
+from sync_perception.training.data.sample import DenseDataset, NEIGHBOURS, Sample
 from sync_perception.training.data.synthetic.world import default_intrinsics, StreetWorld
 
 STRIDE = 12
+LENGTHS = {'train': 10000, 'val': 200}
 
 
 class Synthetic(DenseDataset):
@@ -34,8 +37,12 @@ class Synthetic(DenseDataset):
     Read in order (no shuffling: every street is random anyway), a street is built once and
     neighbouring samples come from `interleave` different ones. Streets are built lazily, in the
     process that reads them, so that data-loading workers may be forked before the first read.
+    The streets of `val` are none of `train`'s; `all` is `train`. A neighbour is 0.1 s away.
 
-    :param length: how many samples; a large number costs nothing.
+    :param root: not used, there are no files.
+    :param split: which streets.
+    :param length: how many samples, by default 10000, for `val` 200; a large number costs
+        nothing.
     :param size: height and width of the images.
     :param seed: decides all streets; streets of different seeds differ.
     :param frames_per_world: samples of one street, `STRIDE` frames apart.
@@ -43,16 +50,21 @@ class Synthetic(DenseDataset):
     :param vary_camera: draw focal length, principal point, height and pitch for every street;
         False keeps KITTI's camera.
     :param weather: one of `weather.WEATHERS`; None draws one for every street.
-    :raises ValueError: for counts below one.
+    :raises ValueError: for an unknown split, or counts below one.
     """
 
-    splits: ClassVar[tuple[str, ...]] = ()
+    splits: ClassVar[tuple[str, ...]] = tuple(LENGTHS)
     label_space: ClassVar[str | None] = 'driving'
     layout: ClassVar[str] = 'nothing: frames are rendered'
+    ordered: ClassVar[bool] = True
 
-    def __init__(self, length: int = 10000, size: tuple[int, int] = (224, 384), seed: int = 0,
+    def __init__(self, root: str | Path | None = None, split: str = 'all',
+                 length: int | None = None, size: tuple[int, int] = (224, 384), seed: int = 0,
                  frames_per_world: int = 8, interleave: int = 4, vary_camera: bool = True,
                  weather: str | None = None):
+        self.check_split(split)
+        self.root, self.split = Path(root or ''), split
+        length = LENGTHS.get(split, LENGTHS['train']) if length is None else length
         for name, value in (('length', length), ('frames_per_world', frames_per_world),
                             ('interleave', interleave), ('height', size[0]), ('width', size[1])):
             if value < 1:
@@ -60,7 +72,6 @@ class Synthetic(DenseDataset):
         self.length, self.size, self.seed = length, tuple(size), seed
         self.frames_per_world, self.interleave = frames_per_world, interleave
         self.vary_camera, self.weather = vary_camera, weather
-        self.split = 'all'
         self.worlds: OrderedDict[int, StreetWorld] = OrderedDict()
 
     def list_ids(self) -> list[str]:
@@ -85,7 +96,8 @@ class Synthetic(DenseDataset):
     def name(self, index: int) -> str:
         """Return a sample's name."""
         world, frame = self.place(index)
-        return f'{self.seed}_{world:06d}_{frame:05d}'
+        start = 'val' if self.split == 'val' else ''
+        return f'{start}{self.seed}_{world:06d}_{frame:05d}'
 
     def __getitem__(self, index: int) -> Sample:
         """
@@ -99,10 +111,36 @@ class Synthetic(DenseDataset):
 
     def read(self, sample_id: str) -> Sample:
         """Render the sample of this name."""
-        _, world, frame = sample_id.split('_')
-        rendered = self.world(int(world)).render(int(frame))
+        world, frame = self.moment(sample_id)
+        rendered = world.render(frame)
         return Sample(id=sample_id, image=rendered.frame.image, K=rendered.frame.K,
                       depth=rendered.depth, labels=rendered.labels, normals=rendered.normals)
+
+    def moment(self, sample_id: str, offset: int = 0) -> tuple[StreetWorld, int | None]:
+        """Return a sample's street, and the frame some frames later, None beyond its ends."""
+        _, number, frame = sample_id.split('_')
+        moved = int(frame) + offset
+        within = 0 <= moved < self.frames_per_world * STRIDE
+        return self.world(int(number)), moved if within else None
+
+    def has_neighbours(self, sample_id: str, offsets: Sequence[int] = NEIGHBOURS) -> bool:
+        """Say whether the street's drive goes on for so long, without rendering it."""
+        frame = int(sample_id.split('_')[2])
+        moved = [frame + offset for offset in offsets]
+        return min(moved) >= 0 and max(moved) < self.frames_per_world * STRIDE
+
+    def neighbours(
+            self, sample_id: str, offsets: Sequence[int] = NEIGHBOURS
+            ) -> list[np.ndarray | None]:
+        """Render the images before and after a sample; None beyond the drive's ends."""
+        moments = [self.moment(sample_id, offset) for offset in offsets]
+        return [None if frame is None else world.render(frame).frame.image
+                for world, frame in moments]
+
+    def pose(self, sample_id: str, offset: int = 0) -> np.ndarray | None:
+        """Return world_T_camera, float64 (4, 4), metres, z up; None beyond the drive's ends."""
+        world, frame = self.moment(sample_id, offset)
+        return None if frame is None else world.pose(frame)
 
     def world(self, number: int) -> StreetWorld:
         """Return a street, built or remembered."""
@@ -111,7 +149,8 @@ class Synthetic(DenseDataset):
             return self.worlds[number]
         while len(self.worlds) >= self.interleave:
             self.worlds.popitem(last=False)
-        seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
+        place = [self.seed, number, 1] if self.split == 'val' else [self.seed, number]
+        seed = int(np.random.SeedSequence(place).generate_state(1)[0])
         K, height, pitch = self.camera(seed)
         self.worlds[number] = StreetWorld(
             seed, self.size, K, self.weather, frames=self.frames_per_world * STRIDE,

@@ -73,15 +73,15 @@ def test_colours_are_those_of_the_colour_table(written):
     assert len(table) == len(LabelSpace.load('vkitti2'))
 
 
-def test_extrinsics_are_world_to_camera_and_the_right_camera_sits_to_the_right(written):
+def test_poses_come_back_and_the_right_camera_sits_to_the_right(written):
     data = VirtualKitti2(written)
     world = StreetWorld(4, SIZE, frames=2)
-    left = data.camera_T_world('Scene01/clone/Camera_0/00001')
-    np.testing.assert_allclose(left, np.linalg.inv(world.pose(1)), atol=1e-5)
-    right = data.camera_T_world('Scene01/clone/Camera_1/00001')
-    np.testing.assert_allclose(right @ np.linalg.inv(left), np.block([
-        [np.eye(3), np.array([[-0.532725], [0], [0]])], [0, 0, 0, 1]]), atol=1e-5)
-    turned = data.camera_T_world('Scene01/15-deg-left/Camera_0/00001')
+    left = data.pose('Scene01/clone/Camera_0/00001')
+    np.testing.assert_allclose(left, world.pose(1), atol=1e-5)
+    right = data.pose('Scene01/clone/Camera_1/00001')
+    np.testing.assert_allclose(np.linalg.inv(left) @ right, np.block([
+        [np.eye(3), np.array([[0.532725], [0], [0]])], [0, 0, 0, 1]]), atol=1e-5)
+    turned = data.pose('Scene01/15-deg-left/Camera_0/00001')
     angle = np.degrees(np.arccos((np.trace(turned[:3, :3] @ left[:3, :3].T) - 1) / 2))
     assert angle == pytest.approx(15, abs=0.1)
 
