@@ -16,8 +16,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, fields, MISSING
 import json
+import os
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -141,13 +144,30 @@ def save(model: FolderModel, folder: str | Path, card: str = '') -> None:
     """
     Write a model as a folder.
 
+    Each file is written beside and then put in its place at once: whoever reads the folder
+    meanwhile, or after the writer was killed, finds the former file or the new one, never a part.
+
     :param card: text of the folder's README.md; without it the folder's present one stays.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    save_file(tensors, folder / WEIGHTS_NAME, metadata={'format': 'pt'})
-    (folder / WEIGHTS_NAME).chmod(0o644)  # safetensors leaves it to the owner alone
-    (folder / CONFIG_NAME).write_text(json.dumps(asdict(model.config), indent=2) + '\n')
+    with replacing(folder / WEIGHTS_NAME) as path:
+        save_file(tensors, path, metadata={'format': 'pt'})
+        path.chmod(0o644)  # safetensors leaves it to the owner alone
+    with replacing(folder / CONFIG_NAME) as path:
+        path.write_text(json.dumps(asdict(model.config), indent=2) + '\n')
     if card:
-        (folder / 'README.md').write_text(card)
+        with replacing(folder / 'README.md') as path:
+            path.write_text(card)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a file beside to write to, which then takes the place of this one at once."""
+    beside = path.with_name(f'.{path.name}.part')  # always the same: a kill leaves one at most
+    try:
+        yield beside
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
