@@ -19,6 +19,7 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 import platform
+import time
 from typing import Any
 
 import lightning
@@ -31,50 +32,106 @@ class ExportAverage(EMAWeightAveraging):
     """
     Exponential moving average of the weights, exported while the training goes on and at its end.
 
-    :param folder: the model folder to write.
+    The average is what validation measures, too. A folder always holds a whole model: its files
+    are replaced at once, not written over.
+
+    :param folder: the model folder to write; by default `model` in the trainer's root folder.
     :param decay: of the average, a step.
     :param every: steps between two exports.
     :param start: step at which the averaging starts.
+    :param monitor: instead, what decides by its name in the log, such as `val/camvid/miou`,
+        whether the model that was just measured is exported: only if it is the best so far.
+    :param mode: whether the best is the greatest, `max`, or the least, `min`.
+    :raises ValueError: if the mode is another one.
     """
 
-    def __init__(self, folder: str, decay: float = 0.999, every: int = 500, start: int = 100):
+    def __init__(
+            self, folder: str | None = None, decay: float = 0.999, every: int = 500,
+            start: int = 100, monitor: str | None = None, mode: str = 'max'):
         super().__init__(decay=decay, update_starting_at_step=start)
-        self.folder, self.every = Path(folder), every
-        self.started = datetime.datetime.now(datetime.timezone.utc)
+        if mode not in ('max', 'min'):
+            raise ValueError(f'expected the mode max or min, got {mode!r}')
+        self.folder = None if folder is None else Path(folder)
+        self.every, self.monitor, self.mode = every, monitor, mode
+        self.best: float | None = None
+        self.began, self.seconds_before = time.monotonic(), 0.0
+
+    def setup(
+            self, trainer: lightning.Trainer, pl_module: lightning.LightningModule,
+            stage: str) -> None:
+        """Make room for the average, and settle where it is exported to."""
+        super().setup(trainer, pl_module, stage)
+        self.folder = self.folder or Path(trainer.default_root_dir) / 'model'
 
     def on_train_batch_end(
             self, trainer: lightning.Trainer, pl_module: lightning.LightningModule,
             *args: Any, **kwargs: Any) -> None:
         """Update the average, and export it now and then."""
         super().on_train_batch_end(trainer, pl_module, *args, **kwargs)
-        if trainer.global_step % self.every == 0 and trainer.is_global_zero:
+        if self.monitor is None and trainer.global_step % self.every == 0:
             self.export(trainer, self._average_model.module.model)
+
+    def on_validation_end(
+            self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """
+        Export the average if it was measured to be the best.
+
+        :raises ValueError: if what to monitor was not measured.
+        """
+        if self.monitor is None or trainer.sanity_checking or self._average_model is None:
+            return
+        if self.monitor not in trainer.callback_metrics:
+            raise ValueError(
+                f'nothing is logged as {self.monitor!r}, there are: '
+                f'{", ".join(sorted(trainer.callback_metrics))}')
+        value = float(trainer.callback_metrics[self.monitor])
+        sign = 1 if self.mode == 'max' else -1
+        if self.best is None or sign * value > sign * self.best:
+            self.best = value
+            self.export(trainer, self._average_model.module.model, {self.monitor: value})
 
     def on_train_end(
             self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Export the final average."""
+        """Export the final average, unless a better one was measured."""
         super().on_train_end(trainer, pl_module)
-        if trainer.is_global_zero:
+        if self.best is None:
             self.export(trainer, pl_module.model)
 
-    def export(self, trainer: lightning.Trainer, model: hub.PerceptionModel) -> None:
-        """Write the folder, with the training's record in its config."""
-        now = datetime.datetime.now(datetime.timezone.utc)
+    def export(
+            self, trainer: lightning.Trainer, model: hub.PerceptionModel,
+            measured: dict[str, float] | None = None) -> None:
+        """Write the folder, with the training's record in its config; one process does."""
+        if not trainer.is_global_zero:
+            return
         data = trainer.datamodule
         focals = [focal for source in data.sources for focal in source.focal or ()]
         if focals:
             model.config.focal_range = [min(focals), max(focals)]
         model.config.record = {
             'steps': trainer.global_step,
-            'batch_size': data.batch_size,
+            'batch_size': data.batch_size * trainer.world_size,
             'crop': list(data.crop),
             'data': [
                 {'dataset': s.dataset, 'split': s.split, 'share': s.share} for s in data.sources],
-            'hours': round((now - self.started).total_seconds() / 3600, 2),
-            'finished': now.date().isoformat(),
+            **({'measured': measured} if measured else {}),
+            'hours': round(self.seconds() / 3600, 2),
+            'finished': datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
             'machine': machine_name(trainer.strategy.root_device),
             'torch': torch.__version__}
         hub.save(model, self.folder)
+
+    def seconds(self) -> float:
+        """Return how long the training has run, before and after its interruptions."""
+        return self.seconds_before + time.monotonic() - self.began
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the average, the best measurement and the time."""
+        return {**super().state_dict(), 'best': self.best, 'seconds': self.seconds()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint's state."""
+        super().load_state_dict(state_dict)
+        self.best, self.seconds_before = state_dict['best'], state_dict['seconds']
 
 
 def machine_name(device: torch.device) -> str:

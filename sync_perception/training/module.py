@@ -12,29 +12,35 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
+
 """The training step of the synchronised network on partly annotated images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-import math
 from typing import Any
 
 from kornia import augmentation
 import lightning
-from sync_perception.labels import candidates, correspondence, LabelSpace
+from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, ModelConfig
 from sync_perception.models.interface import present_maps
 from sync_perception.runtime.preprocess import normalise
-from sync_perception.training.losses.depth import log_gaussian_nll, log_l1, silog
-from sync_perception.training.losses.normals import cosine_distance
-from sync_perception.training.losses.semantics import grouped_cross_entropy
+from sync_perception.training.callbacks import SeededSteps, StopWhenNotFinite
+from sync_perception.training.data.measured import Measurement
+from sync_perception.training.objective import Consistency, KINDS, Objective, TASKS
+from sync_perception.training.optimizer import learned_parameters, warm_cosine
+from sync_perception.training.validation import SourceEvaluation
+from sync_perception.training.weighting import (
+    DynamicWeightAverage,
+    FixedWeights,
+    UncertaintyWeights,
+    Weighting,
+    WEIGHTINGS,
+)
 from sync_perception.types import DenseOutput
 import torch
 from torch import Tensor
 from torch.nn import functional
-
-EXPERT_SPACE = 'cityscapes19'
 
 
 class SynchronisedLearning(lightning.LightningModule):
@@ -52,16 +58,30 @@ class SynchronisedLearning(lightning.LightningModule):
     :param learning_rate: peak rate of decoders, heads and couplings.
     :param encoder_learning_rate: peak rate of submodules named `encoder`, which may come from
         pretraining.
+    :param encoder_layer_decay: each layer of an encoder learns at this share of the next one's
+        rate, in (0, 1]; the last one learns at the encoders' rate.
     :param weight_decay: decoupled, of AdamW.
     :param warmup: share of the training in which the rate rises.
-    :param depth_weight: weight of the depth loss (SILog + log L1).
+    :param depth_losses: weights of the depth's losses within `depth_weight`, by their names in
+        `sync_perception.training.losses.DEPTH_LOSSES`.
+    :param semantic_losses: likewise of SEMANTIC_LOSSES, for true and for expert labels.
+    :param normals_losses: likewise of NORMALS_LOSSES.
+    :param depth_weight: weight of the depth losses.
     :param uncertainty_weight: weight of the likelihood of the depth's errors, for a network that
         gives their variance.
-    :param normals_weight: weight of 1 - cos(angle) of the normals, for a network that gives them.
-    :param semantics_weight: weight of the cross-entropy on true labels.
-    :param expert_weight: weight of the cross-entropy on an expert's labels.
+    :param ranking_weight: weight of the order of depth at the borders of true labels.
+    :param smoothness_weight: weight of disparity that is smooth where the image is.
+    :param normals_weight: weight of the normals, for a network that gives them.
+    :param semantics_weight: weight of the losses on true labels.
+    :param expert_weight: weight of the losses on an expert's labels.
     :param expert_confidence: expert labels below this probability are ignored.
     :param class_weights: by class name; the others weigh 1.
+    :param consistency: a frozen contrastive model and the weight of its say on whether depth and
+        labels belong together; None for none.
+    :param weighting: how depth, normals and semantics, each with the weights above, are balanced:
+        a key of `sync_perception.training.weighting.WEIGHTINGS`.
+    :param weighting_period: steps after which `dynamic` weights are renewed.
+    :raises ValueError: if a name is unknown.
     """
 
     def __init__(
@@ -69,139 +89,88 @@ class SynchronisedLearning(lightning.LightningModule):
             input_pixels: int = 170_000, depth_range: tuple[float, float] = (0.5, 200.0),
             canonical_focal: float | None = 400.0, max_depth: float = 120.0,
             learning_rate: float = 1e-3, encoder_learning_rate: float = 2e-4,
-            weight_decay: float = 1e-2, warmup: float = 0.05,
+            encoder_layer_decay: float = 1.0, weight_decay: float = 1e-2, warmup: float = 0.05,
+            depth_losses: dict[str, float] = {'silog': 1.0, 'log_l1': 1.0},  # noqa: B006
+            semantic_losses: dict[str, float] = {'cross_entropy': 1.0},  # noqa: B006
+            normals_losses: dict[str, float] = {'cosine': 1.0},  # noqa: B006
             depth_weight: float = 1.0, uncertainty_weight: float = 0.1,
+            ranking_weight: float = 0.0, smoothness_weight: float = 0.0,
             normals_weight: float = 1.0, semantics_weight: float = 1.0,
             expert_weight: float = 0.5, expert_confidence: float = 0.6,
-            class_weights: dict[str, float] | None = None):
+            class_weights: dict[str, float] | None = None,
+            consistency: Consistency | None = None,
+            weighting: str = 'fixed', weighting_period: int = 500):
         super().__init__()
         self.save_hyperparameters()
-        space = LabelSpace.load(label_space)
+        self.space = LabelSpace.load(label_space)
         self.model = build_model(ModelConfig(
-            architecture=architecture, arguments=arguments, label_space=space.to_dict(),
+            architecture=architecture, arguments=arguments, label_space=self.space.to_dict(),
             input_pixels=input_pixels, depth_range=list(depth_range),
             canonical_focal=canonical_focal))
-        self.space = space
-        self.class_weights = torch.ones(len(space))
-        for name, weight in (class_weights or {}).items():
-            self.class_weights[space.index(name)] = weight
-        self.groups: dict[str, Tensor] = {}
-        self.candidates: dict[str, Tensor] = {}
+        self.objective = Objective(self.space, self.hparams)
+        self.weighting = build_weighting(weighting)
+        self.terms: dict[str, Tensor] = {}
+        self.evaluations: list[SourceEvaluation] = []
         self.photometric = augmentation.AugmentationSequential(
             augmentation.ColorJiggle(0.3, 0.3, 0.3, 0.04, p=0.8),
             augmentation.RandomGrayscale(p=0.05),
             augmentation.RandomGaussianBlur((5, 5), (0.1, 1.5), p=0.1),
             data_keys=['input'])
 
+    def configure_callbacks(self) -> list[lightning.Callback]:
+        """Give every training its repeatable random numbers, and a stop where they explode."""
+        return [SeededSteps(), StopWhenNotFinite()]
+
     def setup(self, stage: str) -> None:
-        """Lay the weights out as the fast convolutions want them."""
+        """Lay the weights out as the fast convolutions want them; load what is only asked."""
         self.model.to(memory_format=torch.channels_last)
+        self.objective.load_contrastive(self.trainer.strategy.root_device)
 
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
         """Return the weighted sum of the losses that the batch's annotations allow."""
         output = self.model(self.augmented_input(batch['image']))
         output = resized(output, batch['labels'].shape[-2:])
-        losses = {}
-        if output.depth is not None:
-            losses['depth'] = self.depth_loss(output, batch)
-        if output.log_variance is not None:
-            losses['uncertainty'] = self.uncertainty_loss(output, batch)
-        if output.normals is not None:
-            losses['normals'] = self.normals_loss(output, batch)
-        if output.logits is not None:
-            losses['semantics'] = self.semantic_loss(output, batch)
-            losses['expert'] = self.expert_loss(output, batch)
-        total = sum(self.hparams[f'{name}_weight'] * loss for name, loss in losses.items())
-        self.log_dict({f'train/{name}': loss for name, loss in losses.items()})
-        self.log('train/total', total, prog_bar=True)
-        if self.global_step % self.trainer.log_every_n_steps == 0:
-            self.log_couplings()
+        self.terms = self.objective(output, batch)
+        tasks, others = self.by_task(self.terms)
+        total = sum(others, untouched(output))
+        if tasks:
+            total = total + self.weighting(tasks)
+        self.log_step(tasks, total, len(batch['image']))
         return total
 
     def augmented_input(self, images_bhw3: Tensor) -> Tensor:
         """Vary the photographs' colours and sharpness, then normalise: (B, 3, H, W)."""
         images = images_bhw3.permute(0, 3, 1, 2).float() / 255
         varied = self.photometric(images).clamp(0, 1) * 255
-        config = self.model.config
-        return normalise(varied.permute(0, 2, 3, 1).contiguous(), config.mean, config.std)
+        return self.normalised(varied.permute(0, 2, 3, 1).contiguous())
 
-    def depth_loss(self, output: DenseOutput, batch: dict[str, Any]) -> Tensor:
-        """Average SILog + log L1 over the samples that have depth, in the canonical camera."""
-        true, valid = self.true_depth(batch)
+    def normalised(self, images_bhw3: Tensor) -> Tensor:
+        """Turn images, in [0, 255], into the network's input: (B, 3, H, W)."""
+        return normalise(images_bhw3, self.model.config.mean, self.model.config.std)
 
-        def loss(*maps: Tensor) -> Tensor:
-            return silog(*maps) + log_l1(*maps)
+    def by_task(self, terms: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """Return the weighted terms summed by task, and those that belong to none."""
+        tasks: dict[str, Tensor] = {}
+        others: list[Tensor] = []
+        for name, term in terms.items():
+            weighted = self.objective.weights[name] * term
+            task = TASKS.get(name.partition('/')[0])
+            if task is None:
+                others.append(weighted)
+            else:
+                tasks[task] = tasks.get(task, 0) + weighted
+        return tasks, others
 
-        return mean_over_samples(loss, output.depth, true, valid)
-
-    def uncertainty_loss(self, output: DenseOutput, batch: dict[str, Any]) -> Tensor:
-        """
-        Average the negative log-likelihood of the depth's errors over the samples that have depth.
-
-        The depth is held still: the variance learns which errors the depth makes, and what the
-        depth learns stays with its own losses. Otherwise this loss would divide the depth's
-        gradient by the variance, and so neglect where it errs.
-        """
-        true, valid = self.true_depth(batch)
-        return mean_over_samples(
-            log_gaussian_nll, output.depth.detach(), true, valid, output.log_variance.float())
-
-    def normals_loss(self, output: DenseOutput, batch: dict[str, Any]) -> Tensor:
-        """Average 1 - cos(angle) over the samples that have normals."""
-        true = batch['normals']
-        valid = torch.isfinite(true).all(dim=1, keepdim=True)
-        return mean_over_samples(cosine_distance, output.normals, true, valid)
-
-    def true_depth(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """Return the true depth in the canonical camera, and where it is learned from."""
-        near, far = self.hparams.depth_range
-        metres = batch['depth'][:, None]
-        true = metres
-        if self.hparams.canonical_focal is not None:
-            true = metres * (self.hparams.canonical_focal / batch['focal'])[:, None, None, None]
-        return true, (true > near) & (true < far) & (metres < self.hparams.max_depth)
-
-    def semantic_loss(self, output: DenseOutput, batch: dict[str, Any]) -> Tensor:
-        """Average the cross-entropy on true labels, each in its own label space."""
-        total = output.logits.sum() * 0
-        for name in sorted(set(batch['space']) - {''}):
-            members = torch.tensor(
-                [space == name for space in batch['space']], device=output.logits.device)
-            total = total + members.float().mean() * self.cross_entropy(
-                output.logits[members], batch['labels'][members], name)
-        return total
-
-    def expert_loss(self, output: DenseOutput, batch: dict[str, Any]) -> Tensor:
-        """Cross-entropy on an expert's labels where it is sure, weighted by its confidence."""
-        confidence = batch['expert_confidence']
-        confidence = confidence * (confidence >= self.hparams.expert_confidence)
-        has_expert = (batch['expert_labels'] != self.space.void).flatten(1).any(dim=1)
-        if not has_expert.any():
-            return output.logits.sum() * 0
-        return has_expert.float().mean() * self.cross_entropy(
-            output.logits[has_expert], batch['expert_labels'][has_expert], EXPERT_SPACE,
-            confidence[has_expert])
-
-    def cross_entropy(
-            self, logits: Tensor, labels: Tensor, space: str, confidence: Tensor | None = None
-            ) -> Tensor:
-        """
-        Compare logits with the labels of another space, through the classes they share.
-
-        A head over several data sets is compared in the classes of that space's part only.
-        """
-        if space not in self.groups:
-            own = LabelSpace.load(space)
-            self.groups[space] = torch.from_numpy(correspondence(own, self.space))
-            self.candidates[space] = torch.from_numpy(candidates(own, self.space))
-        groups = self.groups[space].to(logits.device)
-        rivals = None
-        if not self.candidates[space].all():
-            rivals = self.candidates[space].to(logits.device).expand(len(logits), -1)
-        weights = self.class_weights.to(logits.device)
-        group_weights = (groups * weights).sum(dim=1) / groups.sum(dim=1).clamp(min=1)
-        return grouped_cross_entropy(
-            logits.float(), labels, groups, group_weights, confidence, rivals)
+    def log_step(self, tasks: dict[str, Tensor], total: Tensor, batch_size: int) -> None:
+        """Log every term, each task and, now and then, weights and the couplings' norms."""
+        values = {**self.terms, **{f'task_{name}': loss for name, loss in tasks.items()}}
+        self.log_dict({f'train/{name}': value for name, value in values.items()},
+                      batch_size=batch_size)
+        self.log('train/total', total, prog_bar=True, batch_size=batch_size)
+        if self.global_step % self.trainer.log_every_n_steps == 0:
+            self.log_dict({f'weight/{name}': weight
+                           for name, weight in self.weighting.weights().items()})
+            self.log_couplings()
 
     def log_couplings(self) -> None:
         """Log every coupling's norm: a sudden convergence shows when one wakes up."""
@@ -209,44 +178,75 @@ class SynchronisedLearning(lightning.LightningModule):
             for level, norm in enumerate(norms):
                 self.log(f'coupling/{direction}/{level}', norm)
 
+    def on_train_batch_end(self, *args: Any) -> None:
+        """End a period of the dynamic weights."""
+        if (isinstance(self.weighting, DynamicWeightAverage)
+                and self.global_step % self.hparams.weighting_period == 0):
+            self.weighting.advance()
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin to measure; the averaged weights, if there are any, are in place by now."""
+        sources = self.trainer.datamodule.measured
+        self.evaluations = [SourceEvaluation(self.model, measured) for measured in sources]
+
+    def validation_step(
+            self, measurement: Measurement, index: int, dataloader_idx: int = 0
+            ) -> DenseOutput | None:
+        """Measure one recording; return what the model gave."""
+        return self.evaluations[dataloader_idx].add(measurement)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log what was measured, of all processes together, as val/{source}/{metric}."""
+        for evaluation in self.evaluations:
+            evaluation.gather()
+            self.log_dict(
+                {f'val/{name}': value for name, value in evaluation.scores().items()},
+                prog_bar=False)
+
     def configure_optimizers(self) -> dict[str, Any]:
         """
         Return AdamW, slower for the encoders, with warm-up and cosine annealing.
 
         :raises ValueError: if everything is frozen.
         """
-        encoders, rest = [], []
-        for name, parameter in self.model.named_parameters():
-            if parameter.requires_grad:
-                (encoders if of_encoder(name) else rest).append(parameter)
-        rates = [self.hparams.encoder_learning_rate, self.hparams.learning_rate]
-        groups = [{'params': p, 'lr': r} for p, r in zip((encoders, rest), rates) if p]
-        if not groups:
-            raise ValueError('the network has nothing to learn: all of its weights are frozen')
-        optimizer = torch.optim.AdamW(groups, weight_decay=self.hparams.weight_decay)
+        settings = self.hparams
+        groups = learned_parameters(
+            self.model, settings.learning_rate, settings.encoder_learning_rate,
+            settings.encoder_layer_decay)
+        weights = list(self.weighting.parameters())
+        if weights:  # decay would draw them to 0
+            groups.append({'params': weights, 'lr': settings.learning_rate, 'weight_decay': 0.0})
+        optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
         steps = self.trainer.estimated_stepping_batches
         scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: warm_cosine(step / steps, self.hparams.warmup))
+            optimizer, lambda step: warm_cosine(step / steps, settings.warmup))
         return {
             'optimizer': optimizer,
             'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'}}
 
 
-def mean_over_samples(loss: Callable[..., Tensor], *maps: Tensor) -> Tensor:
+def build_weighting(name: str) -> Weighting:
     """
-    Average a loss over the samples of a batch.
+    Build what balances the tasks.
 
-    :param loss: of the maps of one sample; 0 where nothing is valid.
-    :param maps: (B, ., h, w).
+    :raises ValueError: if there is no such weighting.
     """
-    samples = zip(*(values.split(1) for values in maps))
-    return torch.stack([loss(*sample) for sample in samples]).mean()
+    if name not in WEIGHTINGS:
+        raise ValueError(f'no weighting {name!r}, there are: {", ".join(WEIGHTINGS)}')
+    kind = WEIGHTINGS[name]
+    if kind is FixedWeights:
+        return FixedWeights(dict.fromkeys(KINDS, 1.0))
+    return UncertaintyWeights(KINDS) if kind is UncertaintyWeights else kind(KINDS)
 
 
-def of_encoder(name: str) -> bool:
-    """Say of a parameter's name whether it is below an `encoder` that is no part of a decoder."""
-    path = name.split('.')
-    return 'encoder' in path and 'decoder' not in path[:path.index('encoder')]
+def untouched(output: DenseOutput) -> Tensor:
+    """
+    Return 0, of all maps that there are.
+
+    Where a batch annotates nothing of a map, its head still gets a gradient, of zero: processes
+    that learn together wait for each other's gradients of every weight.
+    """
+    return sum(values.mean() for values in present_maps(output).values()) * 0
 
 
 def resized(output: DenseOutput, size: tuple[int, int]) -> DenseOutput:
@@ -255,15 +255,3 @@ def resized(output: DenseOutput, size: tuple[int, int]) -> DenseOutput:
         name: values if values.shape[-2:] == size else functional.interpolate(
             values, size=size, mode='bilinear', align_corners=False)
         for name, values in present_maps(output).items()})
-
-
-def warm_cosine(progress: float, warmup: float) -> float:
-    """
-    Share of the peak learning rate: a linear rise, then half a cosine down to zero.
-
-    :param progress: share of the training that is done.
-    :param warmup: share of the training in which the rate rises.
-    """
-    if progress < warmup:
-        return progress / warmup
-    return 0.5 * (1 + math.cos(math.pi * min((progress - warmup) / (1 - warmup), 1)))

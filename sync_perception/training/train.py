@@ -12,20 +12,70 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""`sync_perception train`: Lightning's command line over the module and the mixture."""
+"""`sync_perception train`: Lightning's command line over what can be learned."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 import os
 from pathlib import Path
+from typing import Any, Literal
 import warnings
 
-from lightning.pytorch.cli import LightningCLI
+import lightning
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+from sync_perception.training.checkpoints import WholeCheckpoints
+from sync_perception.training.contrastive import ContrastiveLearning
 from sync_perception.training.data.mixture import MixtureData
+from sync_perception.training.data.pairs import PairData
 from sync_perception.training.module import SynchronisedLearning
+import yaml
 
 DATA_VARIABLE = 'SYNC_PERCEPTION_DATA'
+LEARNINGS: dict[str, tuple[type[lightning.LightningModule], type[lightning.LightningDataModule]]]
+LEARNINGS = {
+    'synchronised': (SynchronisedLearning, MixtureData),
+    'contrastive': (ContrastiveLearning, PairData)}
+"""What a recipe's `learning` chooses: the module and its data."""
+UNHELPFUL = (
+    # the arguments come from this package's own command, not around it
+    "LightningCLI's args parameter",
+    # a recipe without `val_sources` is not measured
+    'You defined a `validation_step` but have no `val_dataloader`',
+    'Total length of `list` across ranks is zero',
+    # the order continues by `MixtureData.state_dict`, which Lightning does not look for
+    "You're resuming from a checkpoint that ended before the epoch ended")
+
+
+class TrainingCLI(LightningCLI):
+    """LightningCLI whose logs and checkpoints lie right in the root folder, where `last` looks."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Let recipes say what is learned."""
+        parser.add_argument(
+            '--learning', type=Literal[tuple(LEARNINGS)], default='synchronised',
+            help='What is learned.')
+
+    def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
+        """
+        Build the trainer.
+
+        :raises ValueError: if the root folder holds another training.
+        """
+        config = self.config_init.fit
+        root = Path(config.trainer.default_root_dir or '.')
+        last = root / 'checkpoints' / 'last.ckpt'
+        if last.is_file() and not config.ckpt_path:
+            raise ValueError(
+                f'{root} holds a training: --ckpt_path last continues it, '
+                '--trainer.default_root_dir names another folder for this one')
+        if config.trainer.logger is None:
+            kwargs['logger'] = TensorBoardLogger(root, name='', version='')
+        plugins = config.trainer.plugins or []
+        kwargs['plugins'] = [
+            WholeCheckpoints(), *(plugins if isinstance(plugins, list) else [plugins])]
+        return super().instantiate_trainer(**kwargs)
 
 
 def train(arguments: Sequence[str]) -> LightningCLI:
@@ -34,15 +84,32 @@ def train(arguments: Sequence[str]) -> LightningCLI:
 
     :param arguments: as for LightningCLI's `fit`: --config FILE, --trainer.max_steps N, ...
     :return: the finished command line, with its trainer and model.
-    :raises ValueError: if the recipe needs the data's folder and the environment does not say it.
+    :raises ValueError: if the recipe needs the data's folder and the environment does not say it,
+        or its root folder holds another training, or a loss is not finite.
     """
     recipes = [Path(argument) for argument in arguments if argument.endswith(('.yaml', '.yml'))]
-    if DATA_VARIABLE not in os.environ and any(
-            DATA_VARIABLE in recipe.read_text() for recipe in recipes if recipe.is_file()):
+    texts = [recipe.read_text() for recipe in recipes if recipe.is_file()]
+    if DATA_VARIABLE not in os.environ and any(DATA_VARIABLE in text for text in texts):
         raise ValueError(
             f'the recipe finds its data in {DATA_VARIABLE}: set it to the folder that holds them')
-    # the arguments come from this package's own command, not around it
-    warnings.filterwarnings('ignore', message="LightningCLI's args parameter")
-    return LightningCLI(
-        SynchronisedLearning, MixtureData, args=['fit', *arguments],
-        seed_everything_default=0, save_config_kwargs={'overwrite': True})
+    for message in UNHELPFUL:
+        warnings.filterwarnings('ignore', message=message)
+    return TrainingCLI(
+        *LEARNINGS[chosen_learning(texts)], args=['fit', *arguments], seed_everything_default=0,
+        save_config_kwargs={'overwrite': True})
+
+
+def chosen_learning(recipes: Sequence[str]) -> str:
+    """
+    Read what recipes want to learn, before there is a parser for them.
+
+    :param recipes: texts of YAML files; the last one that says it decides.
+    :raises ValueError: if there is no such learning.
+    """
+    descriptions = [yaml.safe_load(recipe) for recipe in recipes]
+    wanted = [description['learning'] for description in descriptions
+              if isinstance(description, dict) and 'learning' in description]
+    name = wanted[-1] if wanted else 'synchronised'
+    if name not in LEARNINGS:
+        raise ValueError(f'learning: expected one of {", ".join(LEARNINGS)}, got {name!r}')
+    return name

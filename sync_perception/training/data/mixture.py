@@ -24,10 +24,12 @@ from typing import Any
 import lightning
 import numpy as np
 from sync_perception.training.data import open_dataset
+from sync_perception.training.data.measured import Measured, MeasuredSource
 from sync_perception.training.data.sample import DenseDataset, READ_ERRORS, Sample
+from sync_perception.training.data.sampler import ContinuedSampler
 from sync_perception.training.transforms import random_view, training_arrays
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 LOG = logging.getLogger(__name__)
 
@@ -123,10 +125,17 @@ class Mixture(Dataset):
         return len(self.source_of)
 
     def __getitem__(self, position: int) -> dict[str, Any]:
-        """Return the crop at a position, as `training_arrays` gives it, with id and space."""
-        index = int(self.source_of[position])
+        """
+        Return the crop at a position, as `training_arrays` gives it, with id and space.
+
+        Positions from the length on are those of later epochs: the sources take turns as in the
+        first one, with their next samples and other views.
+        """
+        epoch, place = divmod(position, len(self))
+        index = int(self.source_of[place])
         source, dataset = self.sources[index], self.datasets[index]
-        sample = self._sample(index, int(self.turn_of[position]))
+        turn = int(self.turn_of[place]) + epoch * int((self.source_of == index).sum())
+        sample = self._sample(index, turn)
         rng = np.random.default_rng((self.seed, 2, position))
         scales = source.scale_range(sample)
         view = random_view(rng, sample.image.shape[:2], self.crop, scales)
@@ -168,36 +177,72 @@ class Mixture(Dataset):
 
 class MixtureData(lightning.LightningDataModule):
     """
-    Feeds a mixture to the trainer.
+    Feeds a mixture to the trainer, and recordings to measure on.
+
+    The order depends on positions alone, so that a resumed training goes on with the batch at
+    which it was interrupted.
 
     :param sources: what to draw from.
-    :param samples: crops of the whole training: an epoch is all of it.
-    :param batch_size: crops in a batch.
+    :param samples: crops of an epoch; usually one epoch is all of the training.
+    :param batch_size: crops in a batch, of each process.
     :param crop: height and width of the crops, multiples of 32.
     :param stride: the network's output stride, at which the targets are given.
     :param workers: processes that read and cut.
     :param seed: of the order and of the views.
     :param skip_bad: whether samples that cannot be read are logged, counted and replaced by
         others; otherwise the first one stops the training.
+    :param val_sources: what the model is measured on whenever the trainer validates.
     """
 
     def __init__(
             self, sources: list[Source], samples: int, batch_size: int = 8,
             crop: tuple[int, int] = (256, 416), stride: int = 2, workers: int = 1, seed: int = 0,
-            skip_bad: bool = False):
+            skip_bad: bool = False, val_sources: list[MeasuredSource] | None = None):
         super().__init__()
         self.sources, self.samples, self.batch_size = sources, samples, batch_size
         self.crop, self.stride, self.workers, self.seed = tuple(crop), stride, workers, seed
-        self.skip_bad = skip_bad
+        self.skip_bad, self.val_sources = skip_bad, val_sources or []
         self.mixture: Mixture | None = None
+        self.measured: list[Measured] = []
+        self.progress = {'epoch': 0, 'done': 0}
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """Return how many processes learn together, and which of them this is."""
+        if self.trainer is None:
+            return 1, 0
+        return self.trainer.world_size, self.trainer.global_rank
 
     def train_dataloader(self) -> DataLoader:
-        """Return the batches in the mixture's order."""
+        """Return the batches in the mixture's order, from where the training is."""
         self.mixture = Mixture(
             self.sources, self.samples, self.crop, self.stride, self.seed, self.skip_bad)
+        sampler = ContinuedSampler(self.mixture, *self.share)
+        sampler.continue_from(**self.progress)
         return DataLoader(
-            self.mixture, self.batch_size, num_workers=self.workers, drop_last=True,
-            persistent_workers=self.workers > 0)
+            self.mixture, self.batch_size, sampler=sampler, num_workers=self.workers,
+            drop_last=True, persistent_workers=self.workers > 0)
+
+    def val_dataloader(self) -> list[DataLoader]:
+        """Return each source's recordings, one at a time, shared among the processes."""
+        processes, process = self.share
+        self.measured = [Measured(source, processes) for source in self.val_sources]
+        return [
+            DataLoader(
+                measured, batch_size=None, num_workers=self.workers,
+                sampler=DistributedSampler(measured, processes, process, shuffle=False))
+            for measured in self.measured]
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the epoch, and how many of its crops all processes together have learned from."""
+        loop = self.trainer.fit_loop.epoch_loop
+        epoch, batches = divmod(
+            loop.batch_progress.total.processed, int(self.trainer.num_training_batches))
+        return {'epoch': epoch, 'done': batches * self.batch_size * self.trainer.world_size}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Let the next batches be those that come after a checkpoint's."""
+        self.progress = state_dict
 
     def teardown(self, stage: str) -> None:
         """Say how many samples were skipped."""

@@ -1,0 +1,53 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Checkpoints that are whole or not there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+import torch
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """
+    Writes each checkpoint beside its place, waits until the disk has it, and renames it.
+
+    Lightning's own goes through the system's folder for temporary files; where that is another
+    file system, the last act is a copy, of which a kill leaves a part under the final name.
+    """
+
+    def save_checkpoint(
+            self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+            ) -> None:
+        """
+        Write a checkpoint.
+
+        :raises TypeError: if options for a remote storage are given.
+        """
+        if storage_options is not None:
+            raise TypeError(f'checkpoints are written to local folders, got {storage_options}')
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f'.{path.name}.part')  # always the same: a kill leaves one at most
+        with beside.open('wb') as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)

@@ -1,0 +1,262 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""What a prediction loses by the annotations of a batch, term by term."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypedDict
+
+from sync_perception.labels import candidates, correspondence, LabelSpace
+from sync_perception.models import contrastive
+from sync_perception.training.losses import DEPTH_LOSSES, NORMALS_LOSSES, SEMANTIC_LOSSES
+from sync_perception.training.losses.contrastive import consistency_loss
+from sync_perception.training.losses.depth import log_gaussian_nll
+from sync_perception.training.losses.ranking import semantic_ranking
+from sync_perception.training.losses.smoothness import edge_aware_smoothness
+from sync_perception.types import DenseOutput
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+EXPERT_SPACE = 'cityscapes19'
+TASKS = {
+    'depth': 'depth', 'ranking': 'depth', 'smoothness': 'depth',
+    'normals': 'normals', 'semantics': 'semantics', 'expert': 'semantics'}
+"""The task that a term belongs to, by the first part of its name; others belong to none."""
+KINDS = {'depth': 'regression', 'normals': 'regression', 'semantics': 'classification'}
+
+
+class Consistency(TypedDict):
+    """
+    How depth and semantics are held together.
+
+    :ivar model: folder or hub id of a contrastive model that speaks the same label space.
+    :ivar weight: of 1 - cosine.
+    """
+
+    model: str
+    weight: float
+
+
+class Objective:
+    """
+    Computes the terms that a batch's annotations allow. What is not annotated gives no term.
+
+    :param space: the label space that the network speaks.
+    :param settings: those of `sync_perception.training.module.SynchronisedLearning`.
+    :raises ValueError: if a loss or a class is unknown.
+    """
+
+    def __init__(self, space: LabelSpace, settings: Any):
+        self.space, self.settings = space, settings
+        self.class_weights = torch.ones(len(space))
+        for name, weight in (settings.class_weights or {}).items():
+            self.class_weights[space.index(name)] = weight
+        self.depth_losses = chosen('depth', DEPTH_LOSSES, settings.depth_losses)
+        self.normals_losses = chosen('normals', NORMALS_LOSSES, settings.normals_losses)
+        self.semantic_losses = chosen('semantic', SEMANTIC_LOSSES, settings.semantic_losses)
+        self.weights = {
+            **{f'depth/{name}': settings.depth_weight * weight
+               for name, weight in settings.depth_losses.items()},
+            **{f'normals/{name}': settings.normals_weight * weight
+               for name, weight in settings.normals_losses.items()},
+            **{f'{part}/{name}': settings[f'{part}_weight'] * weight
+               for part in ('semantics', 'expert')
+               for name, weight in settings.semantic_losses.items()},
+            'ranking': settings.ranking_weight, 'smoothness': settings.smoothness_weight,
+            'uncertainty': settings.uncertainty_weight,
+            'consistency': settings.consistency['weight'] if settings.consistency else 0.0}
+        self.groups: dict[str, Tensor] = {}
+        self.candidates: dict[str, Tensor] = {}
+        self.contrastive: contrastive.ContrastiveModel | None = None
+
+    def load_contrastive(self, device: torch.device) -> None:
+        """
+        Load the frozen model of the consistency term, if there is one.
+
+        It stays out of the module, and so out of checkpoints, averages and the optimiser.
+
+        :raises FileNotFoundError: if there is no such model.
+        :raises ValueError: if it speaks another label space.
+        """
+        if not self.settings.consistency:
+            return
+        folder = self.settings.consistency['model']
+        self.contrastive = contrastive.load(folder, device).requires_grad_(False)
+        if self.contrastive.labels.names != self.space.names:
+            raise ValueError(
+                f'consistency: {folder} speaks the label space {self.contrastive.labels.name!r}, '
+                f'expected {self.space.name!r}')
+
+    def __call__(self, output: DenseOutput, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """
+        Return the terms, unweighted, by name: those of `weights` that the batch annotates.
+
+        :param output: maps of the size of the batch's.
+        :param batch: of `sync_perception.training.data.mixture`.
+        """
+        terms: dict[str, Tensor] = {}
+        if output.depth is not None:
+            terms.update(self.depth_terms(output, batch))
+        if output.normals is not None:
+            terms.update(self.normals_terms(output, batch))
+        if output.logits is not None:
+            terms.update(self.semantic_terms(output, batch))
+            terms.update(self.expert_terms(output, batch))
+        if self.contrastive is not None:
+            terms['consistency'] = self.consistency(output, batch)
+        return terms
+
+    def depth_terms(self, output: DenseOutput, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """
+        Compare depth in the canonical camera, averaged over the samples; and its variance.
+
+        For the variance the depth is held still: the variance learns which errors the depth
+        makes, and what the depth learns stays with its own losses. Otherwise this loss would
+        divide the depth's gradient by the variance, and so neglect where it errs.
+        """
+        terms: dict[str, Tensor] = {}
+        if self.settings.smoothness_weight:
+            terms['smoothness'] = smoothness(output.depth, batch['image'])
+        true, valid = self.true_depth(batch)
+        if not valid.any():
+            return terms
+        for name, loss in self.depth_losses.items():
+            terms[f'depth/{name}'] = mean_over_samples(loss, output.depth, true, valid)
+        if self.settings.ranking_weight:
+            terms['ranking'] = semantic_ranking(
+                output.depth, true, valid, batch['labels'], step_generator(true.device))
+        if output.log_variance is not None:
+            terms['uncertainty'] = mean_over_samples(
+                log_gaussian_nll, output.depth.detach(), true, valid, output.log_variance.float())
+        return terms
+
+    def true_depth(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Return the true depth in the canonical camera, and where it is learned from."""
+        near, far = self.settings.depth_range
+        metres = batch['depth'][:, None]
+        true = metres
+        if self.settings.canonical_focal is not None:
+            true = metres * (self.settings.canonical_focal / batch['focal'])[:, None, None, None]
+        return true, (true > near) & (true < far) & (metres < self.settings.max_depth)
+
+    def normals_terms(self, output: DenseOutput, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Compare normals, averaged over the samples."""
+        true = batch['normals']
+        valid = torch.isfinite(true).all(dim=1, keepdim=True)
+        if not valid.any():
+            return {}
+        return {f'normals/{name}': mean_over_samples(loss, output.normals, true, valid)
+                for name, loss in self.normals_losses.items()}
+
+    def semantic_terms(self, output: DenseOutput, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Compare with true labels, each sample's in its own label space."""
+        terms: dict[str, Tensor] = {}
+        for space in sorted(set(batch['space']) - {''}):
+            members = torch.tensor(
+                [name == space for name in batch['space']], device=output.logits.device)
+            found = self.label_losses(output.logits[members], batch['labels'][members], space)
+            for name, loss in found.items():
+                share = members.float().mean() * loss
+                terms[f'semantics/{name}'] = terms.get(f'semantics/{name}', 0) + share
+        return terms
+
+    def expert_terms(self, output: DenseOutput, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Compare with an expert's labels where it is sure, weighted by its confidence."""
+        confidence = batch['expert_confidence']
+        confidence = confidence * (confidence >= self.settings.expert_confidence)
+        members = (batch['expert_labels'] != self.space.void).flatten(1).any(dim=1)
+        if not members.any():
+            return {}
+        found = self.label_losses(
+            output.logits[members], batch['expert_labels'][members], EXPERT_SPACE,
+            confidence[members])
+        return {f'expert/{name}': members.float().mean() * loss for name, loss in found.items()}
+
+    def label_losses(
+            self, logits: Tensor, labels: Tensor, space: str, confidence: Tensor | None = None
+            ) -> dict[str, Tensor]:
+        """
+        Compare logits with the labels of another space, through the classes they share.
+
+        A head over several data sets is compared in the classes of that space's part only.
+        """
+        if space not in self.groups:
+            own = LabelSpace.load(space)
+            self.groups[space] = torch.from_numpy(correspondence(own, self.space))
+            self.candidates[space] = torch.from_numpy(candidates(own, self.space))
+        groups = self.groups[space].to(logits.device)
+        rivals = None
+        if not self.candidates[space].all():
+            rivals = self.candidates[space].to(logits.device).expand(len(logits), -1)
+        weights = self.class_weights.to(logits.device)
+        group_weights = (groups * weights).sum(dim=1) / groups.sum(dim=1).clamp(min=1)
+        return {
+            name: loss(logits.float(), labels, groups, group_weights, confidence, rivals)
+            for name, loss in self.semantic_losses.items()}
+
+    def consistency(self, output: DenseOutput, batch: dict[str, Any]) -> Tensor:
+        """
+        Ask the frozen contrastive model whether depth and labels belong together.
+
+        It knows metres: depth is brought from the canonical camera to the crop's. Of a crop whose
+        camera is not known, the canonical depth is taken.
+        """
+        depth = output.depth.float()
+        if self.settings.canonical_focal is not None:
+            zoom = batch['focal'] / self.settings.canonical_focal
+            depth = depth * torch.where(torch.isfinite(zoom), zoom, 1)[:, None, None, None]
+        return consistency_loss(self.contrastive, depth, output.logits.float().softmax(dim=1))
+
+
+def chosen(
+        kind: str, losses: dict[str, Callable[..., Tensor]], weights: dict[str, float]
+        ) -> dict[str, Callable[..., Tensor]]:
+    """
+    Pick losses by name.
+
+    :raises ValueError: if there is no such loss, or none is chosen.
+    """
+    unknown = sorted(set(weights) - set(losses))
+    if unknown or not weights:
+        raise ValueError(
+            f'{kind}_losses: expected some of {", ".join(losses)}, got '
+            f'{", ".join(unknown) or "none"}')
+    return {name: losses[name] for name in weights}
+
+
+def mean_over_samples(loss: Callable[..., Tensor], *maps: Tensor) -> Tensor:
+    """
+    Average a loss over the samples of a batch.
+
+    :param loss: of the maps of one sample; 0 where nothing is valid.
+    :param maps: (B, ., h, w).
+    """
+    samples = zip(*(values.split(1) for values in maps))
+    return torch.stack([loss(*sample) for sample in samples]).mean()
+
+
+def smoothness(depth_b1hw: Tensor, image_bhw3: Tensor) -> Tensor:
+    """Ask for disparity that is smooth where the photograph is: uint8 images of any size."""
+    image = functional.interpolate(
+        image_bhw3.permute(0, 3, 1, 2).float() / 255, size=depth_b1hw.shape[-2:], mode='area')
+    return edge_aware_smoothness(1 / depth_b1hw, image)
+
+
+def step_generator(device: torch.device) -> torch.Generator:
+    """Make a generator on a device that follows the process's own."""
+    return torch.Generator(device).manual_seed(int(torch.randint(2**31, ())))

@@ -1,0 +1,170 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The objective: what each annotation contributes."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from small_batches import annotated_batch, batch, output, TINY
+from sync_perception.training.module import SynchronisedLearning
+from sync_perception.types import DenseOutput
+import torch
+
+
+def objective(architecture=None, **settings):
+    arguments = architecture or {'depth': TINY, 'semantics': TINY}
+    return SynchronisedLearning('sync', arguments, **settings).objective
+
+
+@pytest.fixture(scope='module')
+def ask():
+    """Return the default objective's question: one term of a prediction and a batch."""
+    terms = objective()
+    return lambda name, prediction, crops: terms(prediction, crops)[name]
+
+
+def test_without_annotations_there_is_no_term():
+    assert objective()(output(), batch()) == {}
+
+
+def test_every_annotation_has_its_terms():
+    terms = objective()(output(), annotated_batch())
+    assert sorted(terms) == [
+        'depth/log_l1', 'depth/silog', 'normals/cosine', 'semantics/cross_entropy',
+        'uncertainty']
+
+
+def test_depth_is_compared_in_the_canonical_camera(ask):
+    # At half the canonical focal length, 5 m are 10 m of the canonical camera.
+    depth = torch.full((2, 32, 48), 5.0)
+    matched = batch(depth=depth, focal=torch.tensor([200.0, 200.0]))
+    assert ask('depth/log_l1', output(), matched).item() < 1e-6
+    unmatched = ask('depth/log_l1', output(), batch(depth=depth))
+    assert unmatched.item() == pytest.approx(math.log(2))
+
+
+def test_depth_beyond_the_limit_is_ignored():
+    far = batch(depth=torch.full((2, 32, 48), 130.0))
+    assert objective()(output(), far) == {}
+
+
+def test_uncertainty_is_that_of_the_canonical_cameras_depth_and_leaves_the_depth_alone(ask):
+    prediction = output()
+    loss = ask(
+        'uncertainty', prediction,
+        batch(depth=torch.full((2, 32, 48), 6.0), focal=torch.tensor([200.0, 200.0])))
+    normal = torch.distributions.Normal(math.log(10), math.exp(-2.1 / 2))
+    assert loss.item() == pytest.approx(
+        -normal.log_prob(torch.tensor(math.log(12))).item(), abs=1e-6)
+    loss.backward()
+    assert prediction.depth.grad is None
+    assert (prediction.log_variance.grad != 0).all()
+
+
+def test_normals_count_where_they_are_known(ask):
+    normals = torch.full((2, 3, 32, 48), float('nan'))
+    normals[0, :, :8] = torch.tensor([0.6, 0.0, -0.8])[:, None, None]
+    prediction = output()
+    loss = ask('normals/cosine', prediction, batch(normals=normals))
+    assert loss.item() == pytest.approx((1 - 0.8) / 2)  # the other sample has none
+    loss.backward()
+    gradient = prediction.normals.grad
+    assert (gradient[0, 0, :8] != 0).all()
+    assert (gradient[0, :, 8:] == 0).all() and (gradient[1] == 0).all()
+
+
+def test_coarse_labels_of_another_space(ask):
+    labels = torch.full((2, 32, 48), 3, dtype=torch.uint8)  # vehicles: 6 of 20 classes
+    coarse = batch(labels=labels, space=['idd7', 'idd7'])
+    expected = torch.tensor(20 / 6).log()
+    torch.testing.assert_close(ask('semantics/cross_entropy', output(), coarse), expected)
+
+
+def test_one_head_over_two_data_sets_scores_each_image_in_its_own_classes():
+    terms_of = objective({'depth': None, 'semantics': TINY}, label_space='nyud40+kitti6')
+    logits = torch.zeros(2, 46, 32, 48, requires_grad=True)
+    mixed = batch(
+        labels=torch.full((2, 32, 48), 2, dtype=torch.uint8), space=['kitti6', 'nyud40'],
+        expert_labels=torch.zeros(2, 32, 48, dtype=torch.uint8))
+    terms = terms_of(DenseOutput(logits=logits), mixed)
+    loss = terms['semantics/cross_entropy']
+    torch.testing.assert_close(loss, torch.tensor([6.0, 40.0]).log().mean())
+    loss.backward()
+    assert (logits.grad != 0).any(dim=3).any(dim=2).tolist() == [
+        [False] * 40 + [True] * 6, [True] * 40 + [False] * 6]
+    # the expert speaks cityscapes19: of the union, it shares classes with kitti6 alone
+    torch.testing.assert_close(terms['expert/cross_entropy'], torch.tensor(6.0).log())
+
+
+def test_unsure_experts_are_ignored(ask):
+    labels = torch.zeros((2, 32, 48), dtype=torch.uint8)
+    sure = batch(expert_labels=labels)
+    unsure = batch(expert_labels=labels, expert_confidence=torch.full((2, 32, 48), 0.3))
+    torch.testing.assert_close(
+        ask('expert/cross_entropy', output(), sure), torch.tensor(20.0).log())
+    assert ask('expert/cross_entropy', output(), unsure).item() == 0
+
+
+def test_the_variance_learns_the_size_of_the_errors(ask):
+    """Of a depth that is held still: half of the image is 10 % wrong, half 50 %."""
+    depth = torch.full((2, 1, 32, 48), 10.0)
+    log_variance = torch.zeros(2, 1, 32, 48, requires_grad=True)
+    true = torch.full((2, 32, 48), 11.0)
+    true[:, 16:] = 15.0
+    optimizer = torch.optim.Adam([log_variance], lr=0.1)
+    for _ in range(200):
+        optimizer.zero_grad()
+        prediction = DenseOutput(depth=depth, log_variance=log_variance)
+        ask('uncertainty', prediction, batch(depth=true)).backward()
+        optimizer.step()
+    deviation = log_variance.detach().mul(0.5).exp()[0, 0, :, 0]
+    expected = torch.tensor([math.log(1.1)] * 16 + [math.log(1.5)] * 16)
+    torch.testing.assert_close(deviation, expected, rtol=0.02, atol=0)
+
+
+def test_losses_are_chosen_by_name():
+    terms_of = objective(
+        depth_losses={'berhu': 0.5, 'l1': 2.0}, semantic_losses={'ohem': 1.0},
+        normals_losses={'angular': 1.0}, depth_weight=3.0, expert_weight=0.25)
+    terms = terms_of(output(), annotated_batch())
+    assert {'depth/berhu', 'depth/l1', 'semantics/ohem', 'normals/angular'} < set(terms)
+    true = annotated_batch()['depth']
+    assert terms['depth/l1'].item() == pytest.approx((true - 10).abs().mean().item(), rel=1e-5)
+    assert terms_of.weights['depth/berhu'] == 1.5 and terms_of.weights['depth/l1'] == 6.0
+    assert terms_of.weights['expert/ohem'] == 0.25
+
+
+@pytest.mark.parametrize('settings, message', [
+    ({'depth_losses': {'l7': 1.0}}, 'depth_losses: expected some of silog.*got l7'),
+    ({'semantic_losses': {}}, 'semantic_losses.*got none'),
+    ({'class_weights': {'unicorn': 2.0}}, 'unicorn'),
+    ({'weighting': 'lucky'}, "no weighting 'lucky', there are: fixed"),
+])
+def test_unknown_names_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        objective(**settings)
+
+
+def test_smoothness_and_ranking_need_what_they_are_about():
+    terms_of = objective(smoothness_weight=0.1, ranking_weight=0.1)
+    assert set(terms_of(output(), batch())) == {'smoothness'}
+    prediction = output()
+    terms = terms_of(prediction, annotated_batch())
+    assert terms['smoothness'].item() == 0  # the same depth everywhere
+    assert terms['ranking'].item() > 0
+    terms['ranking'].backward()
+    assert prediction.depth.grad.abs().sum() > 0
