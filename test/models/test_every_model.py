@@ -127,6 +127,7 @@ def outcomes(request):
             future.cancel()
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize('way', ['compiled', 'exported', 'onnx'])
 @pytest.mark.parametrize('part', parts())
 def test_compiled_and_exported_it_computes_the_same(outcomes, part, way):

@@ -41,6 +41,7 @@ import torch
 from typer.testing import CliRunner
 from zoo import BRANCH_ZOO
 
+pytestmark = pytest.mark.timeout(300)
 SIZE = (64, 96)
 KINDS = {'onnx': OnnxModel, 'pt2': ProgramModel}
 TOLERANCE = {'onnx': 1e-4, 'pt2': 1e-5}
