@@ -28,13 +28,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from sync_perception.geometry import resize_intrinsics
 from sync_perception.labels import candidates, correspondence, LabelSpace
 from sync_perception.models import hub
 from sync_perception.resources import default_model_folder
-from sync_perception.runtime.preprocess import normalise, resize_image, seen_size
 from sync_perception.training.data import open_dataset
 from sync_perception.training.data.sample import READ_ERRORS, Sample
+from sync_perception.training.inference import ask, enlarge, metric_scale
 from sync_perception.training.metrics import (
     CalibrationMetrics,
     CROPS,
@@ -46,7 +45,6 @@ from sync_perception.training.metrics import (
 from sync_perception.types import DenseOutput
 import torch
 from torch import nn, Tensor
-from torch.nn.functional import interpolate
 
 LOG = logging.getLogger(__name__)
 
@@ -142,10 +140,7 @@ class Evaluation:
         :return: what the model gave, at the size at which it gives it.
         :raises ValueError: if the sample's classes and the model's have nothing in common.
         """
-        size = seen_size(self.config, sample.image.shape[:2])
-        image = torch.from_numpy(np.ascontiguousarray(resize_image(sample.image, size)))
-        output = self.model(
-            normalise(image[None].to(self.device), self.config.mean, self.config.std))
+        output = ask(self.model, sample.image)
         if sample.depth is not None and output.depth is not None:
             if sample.K is None:
                 self.without_intrinsics += 1
@@ -174,11 +169,7 @@ class Evaluation:
 
     def metres(self, sample: Sample) -> float:
         """Return how many metres of the sample's camera a metre of the model's depth is."""
-        if self.config.canonical_focal is None or sample.K is None:
-            return 1.0
-        image_size = sample.image.shape[:2]
-        seen = resize_intrinsics(sample.K, image_size, seen_size(self.config, image_size))
-        return seen[0, 0] / self.config.canonical_focal
+        return metric_scale(self.config, sample.K, sample.image.shape[:2])
 
     def add_normals(self, output: DenseOutput, sample: Sample) -> None:
         """Compare normals, at the ground truth's size."""
@@ -250,11 +241,6 @@ class Evaluation:
         if self.without_intrinsics:
             notes['frames_without_intrinsics'] = self.without_intrinsics
         return notes
-
-
-def enlarge(map_bchw: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize a map bilinearly to (height, width)."""
-    return interpolate(map_bchw.float(), size=size, mode='bilinear', align_corners=False)
 
 
 def evaluate(
