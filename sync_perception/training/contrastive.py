@@ -22,8 +22,9 @@ from typing import Any
 import lightning
 from sync_perception.labels import correspondence, LabelSpace
 from sync_perception.models.contrastive import ContrastiveConfig, ContrastiveModel, GREATEST_SCALE
+from sync_perception.training.callbacks import SeededSteps, StopWhenNotFinite
 from sync_perception.training.losses.contrastive import symmetric_info_nce
-from sync_perception.training.module import warm_cosine
+from sync_perception.training.optimizer import warm_cosine
 import torch
 from torch import Tensor
 
@@ -68,6 +69,10 @@ class ContrastiveLearning(lightning.LightningModule):
             pretrained=pretrained))
         self.model.train()  # a pretrained tower comes ready for inference
         self.tables: dict[str, Tensor] = {}
+
+    def configure_callbacks(self) -> list[lightning.Callback]:
+        """Give every training its repeatable random numbers, and a stop where they explode."""
+        return [SeededSteps(), StopWhenNotFinite()]
 
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
         """Return the loss of one batch."""

@@ -39,7 +39,7 @@ from sync_perception.training.weighting import (
 )
 from sync_perception.types import DenseOutput
 import torch
-from torch import Tensor
+from torch import nn, Tensor
 from torch.nn import functional
 
 
@@ -78,6 +78,8 @@ class SynchronisedLearning(lightning.LightningModule):
     :param class_weights: by class name; the others weigh 1.
     :param consistency: a frozen contrastive model and the weight of its say on whether depth and
         labels belong together; None for none.
+    :param photometric: whether the photographs' colours and sharpness are varied, on the device;
+        what moves pixels (scale, crop, mirror) is the data's, which keeps the intrinsics true.
     :param weighting: how depth, normals and semantics, each with the weights above, are balanced:
         a key of `sync_perception.training.weighting.WEIGHTINGS`.
     :param weighting_period: steps after which `dynamic` weights are renewed.
@@ -98,7 +100,7 @@ class SynchronisedLearning(lightning.LightningModule):
             normals_weight: float = 1.0, semantics_weight: float = 1.0,
             expert_weight: float = 0.5, expert_confidence: float = 0.6,
             class_weights: dict[str, float] | None = None,
-            consistency: Consistency | None = None,
+            consistency: Consistency | None = None, photometric: bool = True,
             weighting: str = 'fixed', weighting_period: int = 500):
         super().__init__()
         self.save_hyperparameters()
@@ -111,11 +113,7 @@ class SynchronisedLearning(lightning.LightningModule):
         self.weighting = build_weighting(weighting)
         self.terms: dict[str, Tensor] = {}
         self.evaluations: list[SourceEvaluation] = []
-        self.photometric = augmentation.AugmentationSequential(
-            augmentation.ColorJiggle(0.3, 0.3, 0.3, 0.04, p=0.8),
-            augmentation.RandomGrayscale(p=0.05),
-            augmentation.RandomGaussianBlur((5, 5), (0.1, 1.5), p=0.1),
-            data_keys=['input'])
+        self.photometric = photometric_variation() if photometric else nn.Identity()
 
     def configure_callbacks(self) -> list[lightning.Callback]:
         """Give every training its repeatable random numbers, and a stop where they explode."""
@@ -223,6 +221,15 @@ class SynchronisedLearning(lightning.LightningModule):
         return {
             'optimizer': optimizer,
             'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'}}
+
+
+def photometric_variation() -> nn.Module:
+    """Build what varies the colours and the sharpness of images (B, 3, H, W) in [0, 1]."""
+    return augmentation.AugmentationSequential(
+        augmentation.ColorJiggle(0.3, 0.3, 0.3, 0.04, p=0.8),
+        augmentation.RandomGrayscale(p=0.05),
+        augmentation.RandomGaussianBlur((5, 5), (0.1, 1.5), p=0.1),
+        data_keys=['input'])
 
 
 def build_weighting(name: str) -> Weighting:

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A callback that ends its own process as the system would, in the middle of a step."""
+"""Callbacks that end a training in the middle of a step."""
 
 from __future__ import annotations
 
@@ -37,3 +37,19 @@ class Kill(lightning.Callback):
         """Kill."""
         if trainer.global_step == self.step:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Fail(lightning.Callback):
+    """
+    Raises after the backward pass of a step.
+
+    :param step: steps that are done before.
+    """
+
+    def __init__(self, step: int):
+        self.step = step
+
+    def on_after_backward(self, trainer: lightning.Trainer, *args: Any) -> None:
+        """Raise."""
+        if trainer.global_step == self.step:
+            raise InterruptedError('as was to be tested')

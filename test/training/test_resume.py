@@ -48,16 +48,22 @@ def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor])
         assert torch.equal(values, second[name]), name
 
 
-def killed(recipe: Path, step: int) -> None:
-    """Run a training in a process of its own, which is killed in the middle of a step."""
+def deadly(recipe: Path, callback: str, step: int) -> str:
+    """Write the same recipe with a callback that ends it in the middle of a step."""
     description = yaml.safe_load(recipe.read_text())
     description['trainer']['callbacks'].append(
-        {'class_path': 'interruption.Kill', 'init_args': {'step': step}})
-    deadly = recipe.with_name('deadly.yaml')
-    deadly.write_text(yaml.safe_dump(description))
+        {'class_path': f'interruption.{callback}', 'init_args': {'step': step}})
+    path = recipe.with_name('deadly.yaml')
+    path.write_text(yaml.safe_dump(description))
+    return str(path)
+
+
+def killed(recipe: Path, step: int) -> None:
+    """Run a training in a process of its own, which is killed in the middle of a step."""
     paths = [str(HERE.parents[2]), str(HERE.parent)]
     finished = subprocess.run(
-        [sys.executable, '-m', 'sync_perception.cli', 'train', '--config', str(deadly)],
+        [sys.executable, '-m', 'sync_perception.cli', 'train', '--config',
+         deadly(recipe, 'Kill', step)],
         env={**os.environ, 'PYTHONPATH': os.pathsep.join(paths),
              'OMP_NUM_THREADS': str(torch.get_num_threads())},
         capture_output=True, text=True)
@@ -81,3 +87,36 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(streets, tmp_path):
     for first, second in zip(*(end['optimizer_states'][0]['state'].values() for end in ends)):
         assert_same(first, second)
     assert ends[0]['lr_schedulers'] == ends[1]['lr_schedulers']
+
+
+SETTINGS = {
+    'in the second epoch, dynamic weights': (10, {
+        'trainer': {'max_epochs': 2}, 'data': {'samples': 12},
+        'model': {'weighting': 'dynamic', 'weighting_period': 4}}),
+    'at the end of an epoch': (6, {'trainer': {'max_epochs': 2}, 'data': {'samples': 12}}),
+    'with accumulated gradients, after a measurement': (4, {
+        'trainer': {'accumulate_grad_batches': 2, 'val_check_interval': 4,
+                    'gradient_clip_val': 0.1}}),
+}
+
+
+@pytest.mark.parametrize('name', SETTINGS)
+def test_an_interrupted_training_goes_on(name, streets, tmp_path):
+    step, settings = SETTINGS[name]
+    if 'measurement' in name:
+        settings = {**settings, 'data': {'val_sources': [
+            {'dataset': 'vkitti2', 'root': str(streets), 'split': 'all', 'samples': 2}]}}
+    whole, broken = (write_recipe(tmp_path / kind / 'recipe.yaml', streets, **settings)
+                     for kind in ('whole', 'broken'))
+    train(['--config', str(whole)])
+    with pytest.raises(InterruptedError):
+        train(['--config', deadly(broken, 'Fail', step)])
+    train(['--config', str(broken), '--ckpt_path', 'last'])
+    assert_same(weights(whole.parent), weights(broken.parent))
+
+
+def test_a_folder_with_a_training_is_not_written_over(streets, tmp_path):
+    recipe = write_recipe(tmp_path / 'recipe.yaml', streets, data={'samples': 6})
+    train(['--config', str(recipe)])
+    with pytest.raises(ValueError, match='holds a training: --ckpt_path last continues it'):
+        train(['--config', str(recipe)])
