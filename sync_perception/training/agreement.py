@@ -67,7 +67,7 @@ class Agreement:
 
 def check_agreement(
         labels: np.ndarray, depth: np.ndarray, K: np.ndarray, space: LabelSpace,
-        limits: Limits = Limits()) -> Agreement:  # noqa: B008 (frozen)
+        limits: Limits = Limits()) -> Agreement:
     """
     Find pixels whose label and depth contradict each other.
 
