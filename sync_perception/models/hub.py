@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from sync_perception.labels import LabelSpace
 from sync_perception.models import folder as folders
@@ -29,6 +29,9 @@ from sync_perception.types import DenseOutput
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+if TYPE_CHECKING:
+    from sync_perception.models.exported import ExportedModel
 
 
 @dataclass
@@ -156,7 +159,8 @@ def read_config(model: str | Path) -> ModelConfig:
     return pretrained_config(model) or folders.read_config(model, ModelConfig)
 
 
-def load(model: str | Path, device: str | torch.device = 'cpu') -> PerceptionModel:
+def load(
+        model: str | Path, device: str | torch.device = 'cpu') -> PerceptionModel | ExportedModel:
     """
     Load a model for inference: a folder, one on the Hugging Face hub, a pair `A+B` of it, a file.
 
