@@ -71,7 +71,8 @@ class TrainingCLI(LightningCLI):
                 f'{root} holds a training: --ckpt_path last continues it, '
                 '--trainer.default_root_dir names another folder for this one')
         if config.trainer.logger is None:
-            kwargs['logger'] = TensorBoardLogger(root, name='', version='')
+            kwargs['logger'] = TensorBoardLogger(
+                root, name='', version='', default_hp_metric=False)
         plugins = config.trainer.plugins or []
         kwargs['plugins'] = [
             WholeCheckpoints(), *(plugins if isinstance(plugins, list) else [plugins])]
@@ -94,6 +95,8 @@ def train(arguments: Sequence[str]) -> LightningCLI:
             f'the recipe finds its data in {DATA_VARIABLE}: set it to the folder that holds them')
     for message in UNHELPFUL:
         warnings.filterwarnings('ignore', message=message)
+    # between two libraries, nothing to do for whoever trains
+    os.environ.setdefault('JSONARGPARSE_DEPRECATION_WARNINGS', 'off')
     return TrainingCLI(
         *LEARNINGS[chosen_learning(texts)], args=['fit', *arguments], seed_everything_default=0,
         save_config_kwargs={'overwrite': True})
