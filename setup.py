@@ -76,9 +76,11 @@ setup(
         ],
         'synth': ['open3d'],
         'train': [
+            'h5py',  # with scipy, for the files that NYU Depth v2 comes in
             'jsonargparse[signatures]',
             'kornia',
             'lightning',
+            'scipy',
             'tensorboard',
             'torchmetrics',
         ],
@@ -96,6 +98,7 @@ setup(
             'flake8-docstrings',
             'flake8-import-order',
             'flake8-quotes',
+            'h5py',
             'pytest',
             'pytest-timeout',
             'ros-ament-flake8',

@@ -19,20 +19,22 @@ from __future__ import annotations
 
 from pathlib import Path
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
     help='Metric depth, semantic labels and a semantic point cloud from each camera frame.')
+data = typer.Typer(no_args_is_help=True, help='Look after data sets.')
+app.add_typer(data, name='data')
 
 # what to install when a library is missing that only some verbs need
 EXTRAS = {
     'open3d': 'synth', 'lightning': 'train', 'jsonargparse': 'train', 'torchmetrics': 'train',
-    'kornia': 'train', 'onnx': 'export', 'onnx_ir': 'export', 'onnxruntime': 'export',
-    'onnxscript': 'export', 'rclpy': 'ros', 'sensor_msgs': 'ros', 'std_msgs': 'ros',
-    'transformers': 'transformers'}
+    'kornia': 'train', 'h5py': 'train', 'scipy': 'train', 'onnx': 'export', 'onnx_ir': 'export',
+    'onnxruntime': 'export', 'onnxscript': 'export', 'rclpy': 'ros', 'sensor_msgs': 'ros',
+    'std_msgs': 'ros', 'transformers': 'transformers'}
 USAGE_ERROR = 2
 KITTI_SIZE = (375, 1242)
 
@@ -40,6 +42,16 @@ Model = Annotated[str | None, typer.Option(
     help='Model folder, hub id, exported .onnx or .pt2 file, or two pretrained models as '
     'DEPTH+SEGMENTATION; the model of the package by default.')]
 Device = Annotated[str, typer.Option(help='auto, cpu, cuda or cuda:N.')]
+DataSet = Annotated[str, typer.Option(
+    help='camvid, camvid_full, idd_lite, kitti, kitti_depth, kitti_semantics, vkitti2, '
+    'cityscapes, cityscapes_sequence, nyuv2, nyuv2_labeled, sevenscenes, synthetic or '
+    'pseudo_labelled.')]
+Root = Annotated[Path | None, typer.Option(
+    help="The data set's folder; the synthetic streets need none.")]
+Split = Annotated[str, typer.Option(help="One of the data set's splits, or all.")]
+Argument = Annotated[list[str] | None, typer.Option(
+    help='A further argument of the data set as NAME=VALUE, such as length=100 or cameras=[0]; '
+    'repeat it for several.')]
 
 
 @app.command()
@@ -103,19 +115,21 @@ def train(context: typer.Context) -> None:
 
 @app.command()
 def evaluate(
-        dataset: Annotated[str, typer.Option(
-            help='camvid, idd_lite, kitti, kitti_depth, kitti_semantics, vkitti2, cityscapes, '
-            'nyuv2 or sevenscenes.')],
-        root: Annotated[Path, typer.Option(help="The data set's folder.")],
-        split: Annotated[str, typer.Option(help="One of the data set's splits, or all.")] = 'all',
+        dataset: DataSet,
+        root: Root = None,
+        split: Split = 'all',
+        argument: Argument = None,
         model: Model = None,
         device: Device = 'auto',
         pooled: Annotated[bool, typer.Option(
             help='Pool depth errors over all pixels instead of averaging over frames.')] = False,
         median_scaling: Annotated[bool, typer.Option(
             help="Scale each depth map by its frame's median first.")] = False,
-        max_depth: Annotated[float, typer.Option(
-            help='Metres; true depth from there on is not scored.')] = 80.0,
+        max_depth: Annotated[float | None, typer.Option(
+            help="Metres; true depth from there on is not scored. By default the data set's: 10 "
+            'in rooms of NYU Depth v2, else 80.')] = None,
+        skip_bad: Annotated[bool, typer.Option(
+            help='Log and count samples that cannot be read, instead of stopping.')] = False,
         frames: Annotated[bool, typer.Option(help="List the frames' ids in the JSON.")] = False,
         json: Annotated[Path | None, typer.Option(help='Write the results here too.')] = None,
         ) -> None:
@@ -124,7 +138,56 @@ def evaluate(
     from sync_perception.training.evaluate import report
     report(measure(
         model, dataset, root, split, device=device, pooled=pooled, median_scaling=median_scaling,
-        max_depth=max_depth, frames=frames), json)
+        max_depth=max_depth, frames=frames, skip_bad=skip_bad,
+        arguments=named_values(argument)), json)
+
+
+@data.command('check')
+def data_check(
+        dataset: DataSet,
+        root: Root = None,
+        split: Split = 'all',
+        argument: Argument = None,
+        out: Annotated[Path | None, typer.Option(
+            help='Folder for check.json and the picture check.png.')] = None,
+        workers: Annotated[int, typer.Option(
+            min=0, help='Processes that read; 0 reads in this one.')] = 0,
+        ) -> None:
+    """Read a whole copy of a data set; report what it holds and which files are bad."""
+    from sync_perception.training import data_check as checking
+    result = checking.check(dataset, root, split, out, workers, named_values(argument))
+    checking.report(result)
+    if result['bad']:
+        raise typer.Exit(1)
+
+
+@app.command()
+def pseudo_label(
+        dataset: DataSet,
+        out: Annotated[Path, typer.Option(help='Folder to write into, or to go on with.')],
+        teacher: Model = None,
+        root: Root = None,
+        split: Split = 'all',
+        argument: Argument = None,
+        min_confidence: Annotated[float, typer.Option(
+            help='Labels of a lower probability become void.')] = 0.0,
+        agreement: Annotated[bool, typer.Option(
+            help='Leave out pixels whose label and depth contradict each other: ground that is '
+            'not near the ground plane, sky that is near.')] = False,
+        overwrite: Annotated[bool, typer.Option(help='Write what is there again.')] = False,
+        shard: Annotated[str | None, typer.Option(
+            help="i/n: the i-th of n processes that share the work; by default torchrun's "
+            'RANK and WORLD_SIZE say so.')] = None,
+        device: Device = 'auto',
+        ) -> None:
+    """Let an expert annotate a data set's images; `pseudo_labelled` reads what it writes."""
+    from sync_perception.training import pseudo_labels as labelling
+    result = labelling.pseudo_label(
+        teacher, dataset, root, out, split, min_confidence=min_confidence, agreement=agreement,
+        overwrite=overwrite, shard=shard, device=device, arguments=named_values(argument))
+    typer.echo(labelling.summary(result))
+    if result['bad']:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -220,6 +283,25 @@ def models(
     from sync_perception.runtime.architectures import list_architectures
     list_architectures(
         names or (), timed=time, device=device, half=half, json_file=json, markdown=markdown)
+
+
+def named_values(words: list[str] | None) -> dict[str, Any]:
+    """
+    Read `name=value` words, the values as YAML.
+
+    :raises ValueError: if a word is no such one.
+    """
+    import yaml
+    values = {}
+    for word in words or ():
+        name, equals, value = word.partition('=')
+        if not name or not equals:
+            raise ValueError(f'expected NAME=VALUE, got {word!r}')
+        try:
+            values[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ValueError(f'expected NAME=VALUE with a value in YAML, got {word!r}') from error
+    return values
 
 
 def main() -> None:

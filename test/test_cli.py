@@ -24,7 +24,8 @@ import pytest
 from sync_perception import cli
 from typer.testing import CliRunner
 
-VERBS = ('predict', 'synth', 'train', 'evaluate', 'bench', 'models', 'import-weights', 'export')
+VERBS = ('predict', 'synth', 'train', 'evaluate', 'data', 'bench', 'models', 'import-weights',
+         'export')
 HEAVY = ('torch', 'cv2', 'lightning', 'open3d', 'rclpy')
 
 

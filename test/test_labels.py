@@ -24,8 +24,8 @@ import pytest
 from sync_perception.labels import candidates, correspondence, LabelSpace, remap_table, union
 
 SIZES = {
-    'driving': 20, 'cityscapes19': 19, 'camvid11': 11, 'idd7': 7, 'vkitti2': 14, 'nyud40': 40,
-    'kitti6': 6}
+    'driving': 20, 'cityscapes19': 19, 'camvid11': 11, 'camvid32': 31, 'idd7': 7, 'vkitti2': 14,
+    'nyud40': 40, 'kitti6': 6}
 
 
 @pytest.mark.parametrize('name, size', SIZES.items())

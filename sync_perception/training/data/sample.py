@@ -40,8 +40,8 @@ class Sample:
     :param K: float64 (3, 3), intrinsics in pixels of this image.
     :param depth: float32 (H, W), metres along z, NaN where unknown, inf where known to be sky.
     :param labels: uint8 (H, W), ids of the data set's label space, 255 void.
-    :param expert_labels: uint8 (H, W), an expert network's labels (Cityscapes train ids, the
-        space `cityscapes19`), 255 where it is not sure.
+    :param expert_labels: uint8 (H, W), an expert network's labels, ids of the data set's
+        `expert_space`, 255 where it is not sure.
     :param expert_confidence: float32 (H, W) in [0, 1], probability of the expert's label.
     :param normals: float32 (H, W, 3), unit normals in the optical frame, NaN where unknown.
     """
@@ -76,6 +76,8 @@ class DenseDataset(ABC):
     splits: ClassVar[tuple[str, ...]]
     label_space: ClassVar[str | None]
     layout: ClassVar[str]
+    expert_space: ClassVar[str] = 'cityscapes19'
+    """Label space of the expert labels, where there are any: a name or a file."""
     max_depth: ClassVar[float] = 80.0
     """Metres; the data set's protocol scores true depth below it."""
     ordered: ClassVar[bool] = False

@@ -21,7 +21,7 @@ import json
 
 import numpy as np
 import pytest
-from sync_perception.training.data.cityscapes import Cityscapes, TRAIN_IDS
+from sync_perception.training.data.cityscapes import Cityscapes, CityscapesSequence, TRAIN_IDS
 
 STEM = 'aachen_000001_000019'
 CAMERA = {
@@ -83,6 +83,59 @@ def test_table_has_the_nineteen_classes_in_order():
 def test_malformed_camera_is_refused(root, text):
     (root / 'camera' / 'train' / 'aachen' / f'{STEM}_camera.json').write_text(text)
     with pytest.raises(ValueError, match='camera.json.*expected JSON with intrinsic'):
+        Cityscapes(root, 'train')[0]
+
+
+@pytest.fixture
+def sequence(root, write_image, random_image):
+    """Write the frames 17 to 20 of the labelled image's sequence, and one of another."""
+    folder = root / 'leftImg8bit_sequence' / 'train' / 'aachen'
+    for frame in (17, 18, 19, 20):
+        write_image(folder / f'aachen_000001_{frame:06}_leftImg8bit.png', random_image())
+    write_image(folder / 'aachen_000000_000020_leftImg8bit.png', random_image())
+    return root
+
+
+def test_neighbours_are_those_of_the_sequence(sequence, root):
+    data, frames = Cityscapes(root, 'train'), CityscapesSequence(root, 'train')
+    name = f'train/aachen/{STEM}'
+    assert data.ids == [name]
+    before, after, none = data.neighbours(name, (-2, 1, 2))
+    np.testing.assert_array_equal(before, frames.read('train/aachen/aachen_000001_000017').image)
+    np.testing.assert_array_equal(after, frames.read('train/aachen/aachen_000001_000020').image)
+    assert none is None
+    assert data.has_neighbours(name) and not data.has_neighbours(name, [2])
+    assert Cityscapes(root, 'test').neighbours(f'test/aachen/{STEM}') == [None, None]
+
+
+def test_a_sequence_has_labels_at_one_frame_and_one_camera(sequence, root):
+    data = CityscapesSequence(root, 'train')
+    assert len(data) == 5
+    labelled = {name: data.read(name).labels is not None for name in data.ids}
+    assert [name for name, has in labelled.items() if has] == [f'train/aachen/{STEM}']
+    sample = data.read('train/aachen/aachen_000001_000017')
+    assert sample.K[0, 0] == 2000
+    assert sample.depth is None
+    assert data.read('train/aachen/aachen_000000_000020').K is None
+
+
+def test_depth_of_a_sequence(sequence, root, write_image):
+    folder = root / 'disparity_sequence' / 'train' / 'aachen'
+    write_image(folder / 'aachen_000001_000018_disparity.png', np.full((8, 12), 2561, np.uint16))
+    data = CityscapesSequence(root, 'train')
+    assert (data.read('train/aachen/aachen_000001_000018').depth == 40).all()
+    with pytest.raises(FileNotFoundError, match='aachen_000001_000017_disparity.png, although'):
+        data.read('train/aachen/aachen_000001_000017')
+
+
+def test_eight_bit_disparity_and_broken_files_are_named(root, write_image):
+    path = root / 'disparity' / 'train' / 'aachen' / f'{STEM}_disparity.png'
+    write_image(path, np.zeros((8, 12), np.uint8))
+    with pytest.raises(ValueError, match='_disparity.png has .* 8 bits, expected one of 16'):
+        Cityscapes(root, 'train')[0]
+    path = root / 'leftImg8bit' / 'train' / 'aachen' / f'{STEM}_leftImg8bit.png'
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ValueError, match='_leftImg8bit.png .*truncated'):
         Cityscapes(root, 'train')[0]
 
 

@@ -19,15 +19,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sync_perception.labels import LabelSpace
 from sync_perception.training.data.files import (
     identity_table,
     images_by_stem,
+    read_color_labels,
     read_confidence,
     read_depth,
     read_expert_labels,
     read_gray,
     read_intrinsics,
     read_labels,
+    read_list,
+    rigid,
+    shifted,
 )
 
 SIZE = (3, 4)
@@ -71,6 +76,43 @@ def test_confidence_is_a_probability(tmp_path, write_image):
     confidence = read_confidence(tmp_path / 'c.png', SIZE)
     assert confidence.dtype == np.float32
     np.testing.assert_allclose(confidence[0], [0, 0.2, 0.4, 1])
+
+
+def test_colours_become_ids(tmp_path, write_image):
+    space = LabelSpace.load('kitti6')
+    row = np.uint8([*space.colors[:3], (1, 2, 3)])
+    write_image(tmp_path / 'l.png', np.tile(row, (3, 1, 1)))
+    labels = read_color_labels(tmp_path / 'l.png', SIZE, space)
+    np.testing.assert_array_equal(labels[0], [0, 1, 2, 255])
+    write_image(tmp_path / 'l.png', np.full((*SIZE, 3), 7, np.uint8))
+    with pytest.raises(ValueError, match='l.png has none of the colours of the space kitti6'):
+        read_color_labels(tmp_path / 'l.png', SIZE, space)
+
+
+def test_numbers_in_names_keep_their_zeros():
+    assert shifted('000140', -20) == '000120'
+    assert shifted('0000000009', 1) == '0000000010'
+    assert shifted('00000', -1) == ''
+    assert shifted('99', 1) == '100'
+
+
+def test_lists_have_no_empty_lines(tmp_path):
+    (tmp_path / 'train.txt').write_text(' a b \n\nc\r\n')
+    assert read_list(tmp_path / 'train.txt', 'train', 'names') == ['a b', 'c']
+    with pytest.raises(FileNotFoundError, match=r"val.txt, expected names of split 'val', one a"):
+        read_list(tmp_path / 'val.txt', 'val', 'names')
+
+
+@pytest.mark.parametrize('change', [
+    {'scale': 2.0}, {'mirror': True}, {'last': 0.5}, {'hole': np.nan}])
+def test_what_is_no_pose_is_refused(change):
+    pose = np.eye(4)
+    np.testing.assert_array_equal(rigid(pose.ravel(), 'x'), pose)
+    pose[0, 0] *= -1 if 'mirror' in change else change.get('scale', 1)
+    pose[3, 3] = change.get('last', 1)
+    pose[0, 3] = change.get('hole', 0)
+    with pytest.raises(ValueError, match='poses.txt holds .*expected a rigid transform'):
+        rigid(pose.ravel(), 'poses.txt')
 
 
 def test_eight_bits_where_sixteen_are_due_are_refused(tmp_path, write_image):

@@ -83,6 +83,44 @@ def test_depth_of_the_benchmark_tree_and_its_splits(root, write_image):
         KittiRaw(root, 'train')
 
 
+def test_lists_of_frames_are_splits(root):
+    lines = (f'2011_09_26/{DRIVE} 1 l', f'2011_09_26/{DRIVE} 0 r',
+             f'2011_09_26/{DRIVE}/image_02/data/{0:010}.png 2011_09_26/depth.png 721.5',
+             f'{DRIVE} {1:010}')
+    path = root / 'eigen_test.txt'
+    path.write_text('\n'.join(lines) + '\n')
+    assert KittiRaw(root, 'eigen_test').ids == [f'{DRIVE}/{1:010}', f'{DRIVE}/{0:010}']
+    path.write_text(f'{DRIVE} 1\n{DRIVE} 2\n{DRIVE} 3\n')
+    with pytest.raises(FileNotFoundError, match=f'lists {DRIVE}/{2:010}, and 1 other.* of 3'):
+        KittiRaw(root, 'eigen_test')
+    path.write_text('drive one\n')
+    with pytest.raises(ValueError, match="has the line 'drive one', expected a drive and a frame"):
+        KittiRaw(root, 'eigen_test')
+    with pytest.raises(FileNotFoundError, match='eigen_val.txt, expected the frames'):
+        KittiRaw(root, 'eigen_val')
+
+
+def test_neighbours_of_a_drive(root):
+    data = KittiRaw(root)
+    before, after = data.neighbours(data.ids[0])
+    assert before is None
+    np.testing.assert_array_equal(after, data[1].image)
+    assert data.pose(data.ids[0]) is None
+    assert data.crop(data.ids[0]) == 'garg'
+
+
+def test_broken_files_are_named(root, write_image):
+    drive = root / '2011_09_26' / DRIVE
+    depth = drive / 'proj_depth' / 'groundtruth' / 'image_02' / f'{0:010}.png'
+    write_image(depth, np.zeros((8, 12), np.uint8))
+    with pytest.raises(ValueError, match='0000000000.png .*8 bits, expected one of 16'):
+        KittiRaw(root)[0]
+    image = drive / 'image_02' / 'data' / f'{1:010}.png'
+    image.write_bytes(image.read_bytes()[:-20])
+    with pytest.raises(ValueError, match='image_02/data/0000000001.png .*truncated'):
+        KittiRaw(root)[1]
+
+
 def test_depth_from_a_scan(root):
     scans = root / '2011_09_26' / DRIVE / 'velodyne_points' / 'data'
     scans.mkdir(parents=True)
@@ -153,5 +191,6 @@ def test_real_drive(data_root):
     assert len(dataset) == 53
     sample = dataset[0]
     assert sample.expert_confidence.mean() > 0.5
+    assert dataset.has_neighbours(dataset.ids[1]) and not dataset.has_neighbours(dataset.ids[0])
     near = np.nanmedian(sample.depth[-50:])
     assert 3 < near < 12  # the road before the car

@@ -46,6 +46,15 @@ def test_splits(root):
     assert len(KittiSemantics(root)) == 7
 
 
+def test_neighbours_are_the_multi_view_images(root, write_image, random_image):
+    image = write_image(root / 'training' / 'image_2' / '000003_11.png', random_image())
+    data = KittiSemantics(root)
+    assert len(data) == 7
+    before, after = data.neighbours('000003_10')
+    assert before is None
+    np.testing.assert_array_equal(after, image)
+
+
 def test_intrinsics_of_the_stereo_benchmark(root):
     folder = root / 'training' / 'calib_cam_to_cam'
     folder.mkdir()

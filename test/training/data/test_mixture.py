@@ -62,6 +62,62 @@ def test_batches_collate(sources):
     assert len(batches[0]['space']) == 2
 
 
+@pytest.fixture
+def spoilt(tmp_path, write_image, random_image):
+    """Write eight frames of CamVid, of which two are broken."""
+    for index in range(8):
+        write_image(tmp_path / 'train' / f'{index}.png', random_image(64, 96))
+        write_image(tmp_path / 'trainannot' / f'{index}.png', np.full((64, 96), index, np.uint8))
+    path = tmp_path / 'train' / '3.png'
+    path.write_bytes(path.read_bytes()[:-50])
+    (tmp_path / 'trainannot' / '5.png').unlink()
+    return [Source('camvid', str(tmp_path), scale=(1, 1))]
+
+
+def test_a_bad_sample_stops_the_training(spoilt):
+    mixture = Mixture(spoilt, 8, (64, 96), 2)
+    with pytest.raises((ValueError, FileNotFoundError), match='3.png|5.png'):
+        list(map(mixture.__getitem__, range(8)))
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_bad_samples_are_skipped_counted_and_logged_once(spoilt, workers, caplog):
+    data = MixtureData(spoilt, samples=24, batch_size=4, crop=(64, 96), workers=workers,
+                       skip_bad=True)
+    ids = [name for batch in data.train_dataloader() for name in batch['id']]
+    assert len(ids) == 24
+    assert set(ids) == {f'camvid:train/{index}' for index in (0, 1, 2, 4, 6, 7)}
+    assert data.mixture.skipped() == {'camvid': 2}
+    if not workers:  # other processes log to stderr
+        logged = [record.getMessage() for record in caplog.records]
+        assert sum('train/3' in line and 'truncated' in line for line in logged) == 1
+        assert sum('train/5' in line and 'trainannot/5.png' in line for line in logged) == 1
+    data.teardown('fit')
+    assert '2 sample(s) of camvid' in caplog.records[-1].getMessage()
+
+
+def test_skipping_changes_nothing_where_nothing_is_bad(sources):
+    plain, skipping = (Mixture(sources, 6, (64, 96), 2, skip_bad=skip) for skip in (False, True))
+    for position in range(6):
+        np.testing.assert_array_equal(plain[position]['image'], skipping[position]['image'])
+    assert skipping.skipped() == {}
+
+
+def test_nothing_but_bad_samples_is_an_error(spoilt, tmp_path):
+    for path in (tmp_path / 'trainannot').iterdir():
+        path.unlink()
+    with pytest.raises(ValueError, match='source camvid: none of 8 samples can be read'):
+        Mixture(spoilt, 1, (64, 96), 2, skip_bad=True)[0]
+
+
+def test_streets_are_drawn_in_their_order_without_a_folder():
+    source = Source('synthetic', scale=(1, 1), arguments={'size': [32, 48], 'length': 12})
+    mixture = Mixture([source], 4, (32, 48), 2)
+    assert [mixture[i]['id'] for i in range(4)] == [
+        f'synthetic:{name}' for name in mixture.datasets[0].ids[:4]]
+    assert mixture[0]['space'] == 'driving' and np.isfinite(mixture[0]['depth']).any()
+
+
 def test_bad_sources_are_refused(data_root):
     with pytest.raises(ValueError, match='either scale or focal'):
         Source('camvid', 'x', share=1)

@@ -17,10 +17,16 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+import shutil
+
+import cv2
 import numpy as np
 import pytest
 from sync_perception.labels import LabelSpace
 from sync_perception.training.data import DATASETS, open_dataset
+from sync_perception.training.data_check import facts_of
 
 FOLDERS = {
     'camvid': 'camvid', 'idd_lite': 'idd_lite', 'kitti': 'kitti',
@@ -86,3 +92,62 @@ def test_real_samples_keep_the_contract(data_root, name):
             assert not (sample.depth <= 0).any()
         if sample.expert_confidence is not None:
             assert 0 <= sample.expert_confidence.min() <= sample.expert_confidence.max() <= 1
+
+
+@pytest.mark.parametrize('name', FOLDERS)
+def test_neighbours_and_poses_keep_the_contract(data_root, name):
+    dataset = open_dataset(name, data_root / FOLDERS[name])
+    for sample_id in dataset.ids[:3]:
+        neighbours = dataset.neighbours(sample_id, (-1, 0, 1))
+        here = dataset.read(sample_id).image
+        for offset, image in zip((-1, 0, 1), neighbours):
+            assert (image is not None) == dataset.has_neighbours(sample_id, [offset])
+            assert image is None or (image.dtype, image.shape) == (np.uint8, here.shape)
+        assert neighbours[1] is None or (neighbours[1] == here).all()
+        pose = dataset.pose(sample_id)
+        assert pose is None or (pose.dtype, pose.shape) == (np.float64, (4, 4))
+
+
+@pytest.fixture
+def images_read(monkeypatch):
+    """List the image files that are read from now on."""
+    paths = []
+    read = np.fromfile
+
+    def listening(path, *arguments, **options):
+        paths.append(Path(path))
+        return read(path, *arguments, **options)
+    monkeypatch.setattr(np, 'fromfile', listening)
+    return paths
+
+
+@pytest.mark.parametrize('name', FOLDERS)
+def test_every_broken_image_of_a_real_sample_is_named(data_root, tmp_path, images_read, name):
+    """Each file cut off, then missing, then of 8 bits where it has 16."""
+    copy = tmp_path / name
+    shutil.copytree(data_root / FOLDERS[name], copy, copy_function=os.symlink)
+    for scans in copy.rglob('velodyne_points'):  # would take the place of a depth map
+        shutil.rmtree(scans)
+    dataset = open_dataset(name, copy)
+    whole, present = dataset[0], facts_of(dataset, dataset.ids[0]).present.total()
+    files = [copy / path for path in dict.fromkeys(images_read)]
+    assert len(files) == sum(getattr(whole, field) is not None for field in (
+        'image', 'depth', 'labels', 'expert_labels', 'expert_confidence', 'normals'))
+    for path in files:
+        content, stored = path.read_bytes(), cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        path.unlink()
+        path.write_bytes(content[:len(content) * 2 // 3])
+        with pytest.raises(ValueError, match=f'{path.name} .*truncated'):
+            dataset[0]
+        if stored.dtype == np.uint16:
+            cv2.imwrite(str(path), (stored >> 8).astype(np.uint8))
+            with pytest.raises(ValueError, match=f'{path.name} .*8 bits, expected one of 16'):
+                dataset[0]
+        path.unlink()
+        facts = facts_of(dataset, whole.id)
+        if facts.bad:
+            assert str(path) in facts.bad[whole.id]
+        else:  # an annotation that need not be there
+            assert path != files[0]
+            assert facts.present.total() == present - 1
+        path.write_bytes(content)

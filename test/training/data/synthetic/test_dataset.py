@@ -64,6 +64,30 @@ def test_cameras_vary_between_streets_or_stay_kittis():
     assert fixed[1:] == (1.65, 0.0)
 
 
+def test_neighbours_and_poses_are_a_tenth_of_a_second_away():
+    data = Synthetic(length=8, size=SIZE, frames_per_world=2, interleave=1)
+    first, second = data.ids[:2]
+    before, after = data.neighbours(second)
+    assert before.shape == after.shape == (*SIZE, 3)
+    assert np.abs(before.astype(float) - after).mean() > 1
+    steps = [data.pose(second, offset)[:3, 3] for offset in (-1, 0, 1)]
+    way = np.linalg.norm(np.diff(steps, axis=0), axis=1)
+    assert (0.2 < way).all() and (way < 4).all()  # 7 to 140 km/h
+    assert data.neighbours(first)[0] is None and data.pose(first, -1) is None
+    assert data.has_neighbours(second) and not data.has_neighbours(first)
+    assert data.neighbours(second, [12]) == [None]
+
+
+def test_validation_streets_are_others():
+    train, val = (Synthetic(split=split, size=SIZE, length=2) for split in ('train', 'val'))
+    assert not set(train.ids) & set(val.ids)
+    assert (train[0].image != val[0].image).any()
+    np.testing.assert_array_equal(Synthetic(size=SIZE)[0].image, train[0].image)
+    assert len(Synthetic(split='val')) == 200
+    with pytest.raises(ValueError, match="got 'test'"):
+        Synthetic(split='test')
+
+
 @pytest.mark.parametrize('start', ['fork', 'spawn'])
 def test_workers_render_what_this_process_renders(start):
     data = Synthetic(length=2, size=(16, 24), interleave=2)
