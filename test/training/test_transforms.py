@@ -62,6 +62,32 @@ def test_depth_fits_the_views_intrinsics(view):
     assert abs(height[known].mean() - 1.5) < 0.02
 
 
+@pytest.mark.parametrize('seed', range(12))
+def test_intrinsics_follow_what_the_image_shows(seed):
+    """A bright spot, seen along a ray, lies where the view's intrinsics project that ray."""
+    rng = np.random.default_rng(seed)
+    camera = np.array([[rng.uniform(150, 300), 0, rng.uniform(120, 200)],
+                       [0, rng.uniform(150, 300), rng.uniform(80, 160)], [0, 0, 1]])
+    view = random_view(rng, SIZE, (120, 160), (0.45, 1.8))
+    v, u = np.mgrid[:SIZE[0], :SIZE[1]]
+    seen = 0
+    for spot_u, spot_v in rng.uniform((20, 20), (300, 220), (30, 2)):
+        ray = np.linalg.solve(camera, (spot_u, spot_v, 1))
+        if view.mirror:
+            ray[0] *= -1
+        expected = project(ray, view.intrinsics(camera, SIZE))
+        if not ((expected > 15) & (expected < (145, 105))).all():
+            continue
+        spot = 255 * np.exp(-((u - spot_u) ** 2 + (v - spot_v) ** 2) / (2 * 2.5 ** 2))
+        shown = view.image(np.dstack([spot.round().astype(np.uint8)] * 3))[..., 0].astype(float)
+        shown[shown == 127] = 0  # outside of the recording
+        shown[shown < 8] = 0
+        centre = [(shown * np.arange(160)).sum(), (shown * np.arange(120)[:, None]).sum()]
+        np.testing.assert_allclose(np.array(centre) / shown.sum(), expected, atol=0.12)
+        seen += 1
+    assert seen >= 1
+
+
 def test_sky_is_no_target():
     depth = training_arrays(plane_sample(), View(0.5, 0, 0, (96, 128)), 2)['depth']
     assert np.isnan(depth[:20]).all()
