@@ -173,7 +173,10 @@ def pseudo_label(
             help='Labels of a lower probability become void.')] = 0.0,
         agreement: Annotated[bool, typer.Option(
             help='Leave out pixels whose label and depth contradict each other: ground that is '
-            'not near the ground plane, sky that is near.')] = False,
+            'not near the ground plane, sky below the horizon.')] = False,
+        near_sky: Annotated[float | None, typer.Option(
+            help='With --agreement: metres below which sky contradicts its depth, for a teacher '
+            'whose depth knows the sky (one that learned from laser scans does not).')] = None,
         overwrite: Annotated[bool, typer.Option(help='Write what is there again.')] = False,
         shard: Annotated[str | None, typer.Option(
             help="i/n: the i-th of n processes that share the work; by default torchrun's "
@@ -184,7 +187,8 @@ def pseudo_label(
     from sync_perception.training import pseudo_labels as labelling
     result = labelling.pseudo_label(
         teacher, dataset, root, out, split, min_confidence=min_confidence, agreement=agreement,
-        overwrite=overwrite, shard=shard, device=device, arguments=named_values(argument))
+        near_sky=near_sky, overwrite=overwrite, shard=shard, device=device,
+        arguments=named_values(argument))
     typer.echo(labelling.summary(result))
     if result['bad']:
         raise typer.Exit(1)

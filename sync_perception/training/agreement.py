@@ -37,7 +37,9 @@ class Limits:
     :param slope: metres that this grows with every metre of depth: roads bend, and an error of
         depth of 10 % lifts a road by 10 % of the camera's height wherever it is.
     :param reach: metres of depth up to which the plane is fitted.
-    :param sky: metres of depth below which sky is not believed.
+    :param sky: metres of depth below which sky is not believed; None if the depth says nothing
+        about the sky, as that of networks that learned from laser scans.
+    :param horizon: degrees below the ground plane's horizon from which on sky is not believed.
     :param share: of the ground pixels within reach that must lie on the plane for it to count.
     :param pixels: of ground within reach, fewer of which fit no plane.
     """
@@ -45,7 +47,8 @@ class Limits:
     height: float = 0.35
     slope: float = 0.03
     reach: float = 30.0
-    sky: float = 20.0
+    sky: float | None = None
+    horizon: float = 3.0
     share: float = 0.5
     pixels: int = 200
 
@@ -71,7 +74,8 @@ def check_agreement(
     """
     Find pixels whose label and depth contradict each other.
 
-    Ground whose point is not near the plane through most of the ground, and sky that is near.
+    Ground whose point is not near the plane through most of the ground; sky that is below the
+    horizon, or near.
 
     :param labels: uint8 (H, W), 255 void.
     :param depth: float (H, W), metres along z, NaN or inf where there is none.
@@ -82,15 +86,20 @@ def check_agreement(
     if labels.shape != depth.shape:
         raise ValueError(
             f'expected depth of the size of the labels {labels.shape}, got {depth.shape}')
-    with np.errstate(invalid='ignore'):
-        contradicts = np.isin(labels, np.flatnonzero(space.infinite)) & (depth < limits.sky)
+    rays, sky = pixel_rays(K, depth.shape), np.isin(labels, np.flatnonzero(space.infinite))
+    contradicts = np.zeros(labels.shape, bool)
+    if limits.sky is not None:
+        with np.errstate(invalid='ignore'):
+            contradicts = sky & (depth < limits.sky)
     ground = np.isin(labels, ground_ids(space)) & np.isfinite(depth) & (depth > 0)
-    points = backproject(np.where(ground, depth, 0), pixel_rays(K, depth.shape))[ground]
+    points = backproject(np.where(ground, depth, 0), rays)[ground]
     near = points[points[:, 2] < limits.reach].astype(np.float64)
     plane = fit_ground(near, limits) if len(near) >= max(limits.pixels, 3) else None
     if plane is not None:
         height = points @ plane[:3] + plane[3]
         contradicts[ground] |= np.abs(height) > limits.height + limits.slope * points[:, 2]
+        descent = -(rays @ plane[:3]) / np.linalg.norm(rays, axis=-1)
+        contradicts |= sky & (descent > np.sin(np.radians(limits.horizon)))
     return Agreement(~contradicts, plane)
 
 

@@ -32,7 +32,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-EXPERT_SPACE = 'cityscapes19'
 TASKS = {
     'depth': 'depth', 'ranking': 'depth', 'smoothness': 'depth',
     'normals': 'normals', 'semantics': 'semantics', 'expert': 'semantics'}
@@ -179,13 +178,20 @@ class Objective:
         """Compare with an expert's labels where it is sure, weighted by its confidence."""
         confidence = batch['expert_confidence']
         confidence = confidence * (confidence >= self.settings.expert_confidence)
-        members = (batch['expert_labels'] != self.space.void).flatten(1).any(dim=1)
-        if not members.any():
-            return {}
-        found = self.label_losses(
-            output.logits[members], batch['expert_labels'][members], EXPERT_SPACE,
-            confidence[members])
-        return {f'expert/{name}': members.float().mean() * loss for name, loss in found.items()}
+        labelled = (batch['expert_labels'] != self.space.void).flatten(1).any(dim=1)
+        terms: dict[str, Tensor] = {}
+        for space in sorted(set(batch['expert_space'])):
+            members = labelled & torch.tensor(
+                [name == space for name in batch['expert_space']], device=labelled.device)
+            if not members.any():
+                continue
+            found = self.label_losses(
+                output.logits[members], batch['expert_labels'][members], space,
+                confidence[members])
+            for name, loss in found.items():
+                share = members.float().mean() * loss
+                terms[f'expert/{name}'] = terms.get(f'expert/{name}', 0) + share
+        return terms
 
     def label_losses(
             self, logits: Tensor, labels: Tensor, space: str, confidence: Tensor | None = None

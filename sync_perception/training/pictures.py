@@ -62,7 +62,7 @@ class Pictures(lightning.Callback):
             space = batch['space'][index]
             expert = (batch['expert_labels'][index] != pl_module.space.void).any()
             labels, space = (batch['labels'], space) if space else (
-                (batch['expert_labels'], 'cityscapes19') if expert else (None, None))
+                (batch['expert_labels'], batch['expert_space'][index]) if expert else (None, None))
             self.write(trainer, f'train/{index}', panel(
                 batch['image'][index].cpu().numpy(), depth[index, 0],
                 None if labels is None else LabelSpace.load(space).colorize(

@@ -39,7 +39,7 @@ def batch(**changes):
         'expert_labels': torch.full((2, 32, 48), 255, dtype=torch.uint8),
         'expert_confidence': torch.ones(2, 32, 48),
         'normals': torch.full((2, 3, 32, 48), float('nan')),
-        'space': ['', ''], 'id': ['a', 'b']}
+        'space': ['', ''], 'expert_space': ['cityscapes19'] * 2, 'id': ['a', 'b']}
     return {**bare, **changes}
 
 

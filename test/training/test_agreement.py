@@ -73,14 +73,25 @@ def test_the_same_patch_called_car_is_kept(street):
 
 
 def test_near_sky_is_dropped(street):
-    """Sky at 8 m is a mistake of one of the two; at 150 m or without depth it is not."""
+    """Where depth knows the sky, sky at 8 m is a mistake; at 150 m or without depth it is not."""
     labels, depth = street
     depth[:5] = 8.0
     depth[5:10] = 150.0
     assert (labels[:10] == SKY).all()
-    found = check_agreement(labels, depth, K, SPACE)
+    assert check_agreement(labels, depth, K, SPACE).agrees.all()
+    found = check_agreement(labels, depth, K, SPACE, Limits(sky=20.0))
     assert not found.agrees[:5].any()
     assert found.agrees[5:].all()
+
+
+def test_sky_on_the_ground_is_dropped(street):
+    """A puddle that mirrors the sky, called sky: 15 degrees below the horizon at row 31."""
+    labels, depth = street
+    puddle = np.s_[64:72, 70:90]
+    labels[puddle] = SKY
+    found = check_agreement(labels, depth, K, SPACE)
+    assert not found.agrees[puddle].any()
+    assert found.agrees.sum() == labels.size - 8 * 20
 
 
 def test_noise_is_no_contradiction(street):

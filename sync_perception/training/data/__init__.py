@@ -30,6 +30,7 @@ from sync_perception.training.data.kitti_depth import KittiDepthSelection
 from sync_perception.training.data.kitti_semantics import KittiSemantics
 from sync_perception.training.data.nyuv2 import NyuDepthV2
 from sync_perception.training.data.nyuv2_labeled import NyuDepthV2Labeled
+from sync_perception.training.data.pseudo import PseudoLabelled
 from sync_perception.training.data.sample import DenseDataset
 from sync_perception.training.data.sevenscenes import SevenScenes
 from sync_perception.training.data.synthetic import Synthetic
@@ -49,6 +50,7 @@ DATASETS: dict[str, type[DenseDataset]] = {
     'nyuv2_labeled': NyuDepthV2Labeled,
     'sevenscenes': SevenScenes,
     'synthetic': Synthetic,
+    'pseudo_labelled': PseudoLabelled,
 }
 FIXED = ('self', 'root', 'split')
 

@@ -126,7 +126,7 @@ class Mixture(Dataset):
 
     def __getitem__(self, position: int) -> dict[str, Any]:
         """
-        Return the crop at a position, as `training_arrays` gives it, with id and space.
+        Return the crop at a position, as `training_arrays` gives it, with id and spaces.
 
         Positions from the length on are those of later epochs: the sources take turns as in the
         first one, with their next samples and other views.
@@ -141,7 +141,8 @@ class Mixture(Dataset):
         view = random_view(rng, sample.image.shape[:2], self.crop, scales)
         arrays = training_arrays(sample, view, self.stride)
         return {
-            **arrays, 'id': f'{source.dataset}:{sample.id}', 'space': dataset.label_space or ''}
+            **arrays, 'id': f'{source.dataset}:{sample.id}', 'space': dataset.label_space or '',
+            'expert_space': dataset.expert_space}
 
     def skipped(self) -> dict[str, int]:
         """Count the samples that were found bad, in whichever process, by data set."""
