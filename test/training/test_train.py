@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 from sync_perception.resources import config_folder
 from sync_perception.training.train import DATA_VARIABLE, train
+import yaml
 
 RECIPE = str(config_folder() / 'train' / 'driving_small.yaml')
 
@@ -47,3 +48,34 @@ def test_without_the_datas_folder_it_says_what_to_set(monkeypatch):
     monkeypatch.delenv(DATA_VARIABLE, raising=False)
     with pytest.raises(ValueError, match=DATA_VARIABLE):
         train(['--config', RECIPE])
+
+
+def config_of(arguments, capsys):
+    """Return all settings as the command understands them."""
+    with pytest.raises(SystemExit) as end:
+        train([*arguments, '--print_config'])
+    assert end.value.code == 0
+    return yaml.safe_load(capsys.readouterr().out)
+
+
+def test_losses_of_a_recipe_replace_the_defaults(capsys, tmp_path):
+    recipe = tmp_path / 'recipe.yaml'
+    recipe.write_text(yaml.safe_dump({'model': {
+        'architecture': 'sync', 'arguments': {}, 'depth_losses': {'berhu': 2.0}}}))
+    settings = config_of(['--config', str(recipe), '--data.samples', '1'], capsys)['model']
+    assert settings['depth_losses'] == {'berhu': 2.0}
+    assert settings['semantic_losses'] == {'cross_entropy': 1.0}
+
+
+def test_a_recipe_may_teach_the_contrastive_model(capsys, tmp_path):
+    recipe = tmp_path / 'recipe.yaml'
+    recipe.write_text('learning: contrastive\nmodel: {tower: tiny, mirrors: true}\n')
+    settings = config_of(['--config', str(recipe), '--data.sources', '[]'], capsys)
+    assert settings['model']['mirrors'] is True and 'architecture' not in settings['model']
+
+
+def test_nothing_else_can_be_learned(tmp_path):
+    recipe = tmp_path / 'recipe.yaml'
+    recipe.write_text('learning: chess\n')
+    with pytest.raises(ValueError, match="expected one of synchronised, contrastive, got 'chess'"):
+        train(['--config', str(recipe)])
