@@ -63,12 +63,12 @@ BRANCH_ZOO: dict[str, Callable[[], dict[str, Any]]] = {
             'model_type': 'swin', 'image_size': 64, 'embed_dim': 8, 'depths': [1, 1, 1, 1],
             'num_heads': [1, 1, 2, 2], 'window_size': 4, 'mlp_ratio': 2.0,
             'out_features': ['stage1', 'stage2', 'stage3', 'stage4']},
-        'feature_size': 32, 'mask_feature_size': 16, 'hidden_dim': 32, 'num_queries': 5,
+        'feature_size': 32, 'mask_feature_size': 32, 'hidden_dim': 32, 'num_queries': 64,
         'encoder_feedforward_dim': 16, 'dim_feedforward': 16, 'encoder_layers': 1,
-        'decoder_layers': 4, 'num_attention_heads': 2}},
+        'decoder_layers': 2, 'num_attention_heads': 2}},
     'eomt': lambda: {'kind': 'transformers_segmentation', 'config': {
         'model_type': 'eomt', 'hidden_size': 16, 'num_hidden_layers': 3, 'num_blocks': 2,
-        'num_attention_heads': 2, 'image_size': 64, 'num_queries': 5, 'num_register_tokens': 1}},
+        'num_attention_heads': 2, 'image_size': 64, 'num_queries': 20, 'num_register_tokens': 1}},
 }
 
 
@@ -103,7 +103,8 @@ MODEL_ZOO: dict[str, Callable[[], tuple[str, dict[str, Any]]]] = {
             'model_type': 'tipsv2_vision_model', 'hidden_size': 16, 'num_hidden_layers': 4,
             'num_attention_heads': 2, 'mlp_ratio': 2, 'image_size': 56, 'patch_size': 14,
             'out_indices': [1, 2, 3, 4], 'reshape_hidden_states': False},
-        'neck_hidden_sizes': [8, 8, 8, 8], 'fusion_hidden_size': 8, 'num_depth_bins': 16}}),
+        'neck_hidden_sizes': [8, 8, 8, 8], 'fusion_hidden_size': 8, 'num_depth_bins': 16,
+        'max_depth': 100.0}}),
     'depth_alone': lambda: ('sync', {'depth': BRANCH_ZOO['mobile_unet'](), 'semantics': None}),
     'semantics_alone': lambda: ('sync', {'depth': None, 'semantics': BRANCH_ZOO['mobile_unet']()}),
 }
