@@ -19,11 +19,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import lightning
 from lightning.pytorch.loggers import TensorBoardLogger
 import numpy as np
 from sync_perception.colors import colorize_depth
-from sync_perception.labels import LabelSpace
+from sync_perception.labels import correspondence, LabelSpace
 from sync_perception.runtime.preprocess import resize_image, seen_size
 from sync_perception.training.data.measured import Measurement
 from sync_perception.training.module import SynchronisedLearning
@@ -38,8 +39,9 @@ class Pictures(lightning.Callback):
     Writes panels: the photograph, the truth and the prediction, of depth and of labels.
 
     Of the first measured recordings of each source whenever the model is measured, and of the
-    first crops of a training batch now and then, without their change of colours. Each column
-    has the colours that the command-line tools draw with; what is not known stays dark.
+    first crops of a training batch now and then, without their change of colours. Depth and labels
+    have the colours that the command-line tools draw with, true labels those of the model's
+    classes; what is not known stays dark.
 
     :param samples: recordings of each source, and crops of a batch.
     :param every: steps between two pictures of a training batch; 0 for none of them.
@@ -65,8 +67,8 @@ class Pictures(lightning.Callback):
                 (batch['expert_labels'], batch['expert_space'][index]) if expert else (None, None))
             self.write(trainer, f'train/{index}', panel(
                 batch['image'][index].cpu().numpy(), depth[index, 0],
-                None if labels is None else LabelSpace.load(space).colorize(
-                    labels[index].cpu().numpy()),
+                None if labels is None else translated(
+                    labels[index].cpu().numpy(), LabelSpace.load(space), pl_module.space),
                 *of_sample(output, index), pl_module.space, self.max_depth))
 
     def on_validation_batch_end(
@@ -84,7 +86,8 @@ class Pictures(lightning.Callback):
         size = seen_size(pl_module.model.config, sample.image.shape[:2])
         self.write(trainer, f'val/{source.name}/{batch_idx}', panel(
             resize_image(sample.image, size), sample.depth,
-            None if sample.labels is None or space is None else space.colorize(sample.labels),
+            None if sample.labels is None or space is None else translated(
+                sample.labels, space, pl_module.space),
             None if depth is None else depth * source.evaluation.metres(sample), labels,
             pl_module.space, self.max_depth))
 
@@ -117,6 +120,14 @@ def of_sample(output: DenseOutput, index: int) -> tuple[np.ndarray | None, np.nd
     return depth, labels
 
 
+def translated(labels: np.ndarray, own: LabelSpace, space: LabelSpace) -> np.ndarray:
+    """Say labels in another space, uint8 (h, w): a coarse class by the first that it comprises."""
+    matches = correspondence(own, space)
+    table = np.full(256, space.void, np.uint8)
+    table[:len(own)] = np.where(matches.any(axis=1), matches.argmax(axis=1), space.void)
+    return table[labels]
+
+
 def panel(
         image: np.ndarray, true_depth: np.ndarray | None, true_labels: np.ndarray | None,
         depth: np.ndarray | None, labels: np.ndarray | None, space: LabelSpace,
@@ -129,7 +140,7 @@ def panel(
 
     :param image: uint8 (H, W, 3), RGB; the others are drawn at its size.
     :param true_depth: float (h, w), metres, NaN unknown.
-    :param true_labels: uint8 (h, w, 3), in the colours of the data set.
+    :param true_labels: uint8 (h, w), ids of the model's label space, 255 void.
     :param depth: float (h, w), metres.
     :param labels: uint8 (h, w), ids of the model's label space.
     :return: uint8 (2 H, 3 W, 3), RGB.
@@ -139,14 +150,13 @@ def panel(
     def tile(colors: np.ndarray | None) -> np.ndarray:
         return np.full_like(image, DARK) if colors is None else nearest(colors, size)
 
-    def depth_tile(metres: np.ndarray | None) -> np.ndarray:
-        return tile(None if metres is None else colorize_depth(metres, max_depth))
-
-    said = tile(None if labels is None else space.colorize(labels))
-    blend = image if labels is None else ((image.astype(np.uint16) + said) // 2).astype(np.uint8)
+    depths = [tile(None if metres is None else colorize_depth(metres, max_depth))
+              for metres in (true_depth, depth)]
+    classes = [tile(None if ids is None else space.colorize(ids))
+               for ids in (true_labels, labels)]
+    blend = image if labels is None else cv2.addWeighted(image, 0.5, classes[1], 0.5, 0)
     return np.concatenate([
-        np.concatenate([image, depth_tile(true_depth), depth_tile(depth)], axis=1),
-        np.concatenate([blend, tile(true_labels), said], axis=1)])
+        np.concatenate([image, *depths], axis=1), np.concatenate([blend, *classes], axis=1)])
 
 
 def nearest(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -44,6 +44,9 @@ UNHELPFUL = (
     # a recipe without `val_sources` is not measured
     'You defined a `validation_step` but have no `val_dataloader`',
     'Total length of `list` across ranks is zero',
+    # of libraries among themselves
+    r'`isinstance\(treespec, LeafSpec\)` is deprecated',
+    'Precision .* is not supported by the model summary',
     # the order continues by `MixtureData.state_dict`, which Lightning does not look for
     "You're resuming from a checkpoint that ended before the epoch ended")
 

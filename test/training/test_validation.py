@@ -30,7 +30,7 @@ from sync_perception.runtime.preprocess import resize_image
 from sync_perception.training.data.measured import Measured, MeasuredSource
 from sync_perception.training.data.vkitti2 import VirtualKitti2
 from sync_perception.training.evaluate import evaluate, Evaluation
-from sync_perception.training.pictures import panel
+from sync_perception.training.pictures import panel, translated
 from sync_perception.training.train import train
 from sync_perception.training.validation import COUNTS, join, SourceEvaluation
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -120,12 +120,20 @@ def test_pictures_show_photograph_truth_and_prediction(trained, events, streets)
     nearest = sample.depth[np.arange(height) * 72 // height][:, np.arange(width) * 104 // width]
     np.testing.assert_array_equal(picture[:height, width:2 * width], colorize_depth(nearest))
     labels = picture[height:, width:2 * width].reshape(-1, 3)
-    space = LabelSpace.load('vkitti2')
+    space = LabelSpace.load('driving')
     names = {space.names[space.colors.tolist().index(color)]
              for color in np.unique(labels, axis=0).tolist()}
-    assert names == {'Sky', 'Road', 'Tree'}
+    assert names == {'sky', 'road', 'vegetation'}
     predicted = np.unique(picture[height:, 2 * width:].reshape(-1, 3), axis=0).tolist()
-    assert all(color in LabelSpace.load('driving').colors.tolist() for color in predicted)
+    assert all(color in space.colors.tolist() for color in predicted)
+
+
+def test_true_labels_are_said_in_the_models_classes():
+    own, space = LabelSpace.load('camvid11'), LabelSpace.load('driving')
+    labels = np.uint8([[own.index('sky'), own.index('sign'), 255]])
+    said = translated(labels, own, space)[0]
+    assert space.names[said[0]] == 'sky' and said[2] == 255
+    assert space.names[said[1]] in ('traffic sign', 'traffic light')
 
 
 def test_what_is_not_known_stays_dark():
