@@ -195,6 +195,31 @@ def pseudo_label(
 
 
 @app.command()
+def report(
+        dataset: DataSet,
+        out: Annotated[Path, typer.Option(help='Folder for index.html and report.json.')],
+        model: Model = None,
+        root: Root = None,
+        split: Split = 'all',
+        argument: Argument = None,
+        limit: Annotated[int | None, typer.Option(
+            min=1, help='Measure only so many frames, spread evenly over the split.')] = None,
+        worst: Annotated[int, typer.Option(
+            min=0, help='Worst frames to show, of each task.')] = 4,
+        best: Annotated[int, typer.Option(min=0, help='Best frames to show.')] = 2,
+        skip_bad: Annotated[bool, typer.Option(
+            help='Log and count samples that cannot be read, instead of stopping.')] = False,
+        device: Device = 'auto',
+        ) -> None:
+    """Measure a model and write a page: tables, classes, confusions, errors, frames."""
+    from sync_perception.training.report import report as write_report
+    page = write_report(
+        model, dataset, root, out, split, limit=limit, worst=worst, best=best, device=device,
+        skip_bad=skip_bad, arguments=named_values(argument))
+    typer.echo(f'The report is {page}')
+
+
+@app.command()
 def bench(
         json: Annotated[Path | None, typer.Option(help='Write the results here too.')] = None,
         model: Model = None,

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 import json
 import logging
@@ -183,15 +184,19 @@ class Evaluation:
         if self.classes is None:
             self.classes = share_classes(self.model.labels, self.label_space)
             self.segmentation = SegmentationMetrics(len(self.classes.names))
+        labels = self.shared_labels(output, sample.labels.shape)
+        self.segmentation.update(labels, self.classes.table[sample.labels])
+        self.labelled += 1
+
+    def shared_labels(self, output: DenseOutput, size: tuple[int, int]) -> np.ndarray:
+        """Return the most probable of the shared classes: int64 (height, width)."""
         among = self.classes.candidates
         members = self.classes.members[:, among].to(self.device)
         logits = output.logits.float()
         if not among.all():
             logits = logits[:, among.to(self.device)]
         probabilities = torch.einsum('gc,bchw->bghw', members, logits.softmax(dim=1))
-        labels = enlarge(probabilities, sample.labels.shape)[0].argmax(dim=0)
-        self.segmentation.update(labels.cpu().numpy(), self.classes.table[sample.labels])
-        self.labelled += 1
+        return enlarge(probabilities, size)[0].argmax(dim=0).cpu().numpy()
 
     def scores(self) -> dict[str, Any]:
         """Return what could be measured, by name; an IoU of a class that never occurs is None."""
@@ -247,7 +252,9 @@ def evaluate(
         model: str | Path | None, dataset: str, root: str | Path | None, split: str = 'all',
         device: str = 'auto', pooled: bool = False, median_scaling: bool = False,
         max_depth: float | None = None, frames: bool = False, skip_bad: bool = False,
-        arguments: dict[str, Any] | None = None) -> dict[str, Any]:
+        arguments: dict[str, Any] | None = None, limit: int | None = None,
+        watch: Callable[[Evaluation, Sample, DenseOutput], None] | None = None
+        ) -> dict[str, Any]:
     """
     Measure a model on a data set.
 
@@ -264,6 +271,8 @@ def evaluate(
     :param skip_bad: whether samples that cannot be read are logged and left out, and listed with
         their errors as `skipped`; otherwise the first one is raised.
     :param arguments: further ones of the data set's class.
+    :param limit: how many frames, spread evenly over the split; None for all.
+    :param watch: called after each frame with what measures, the frame and the model's answer.
     :return: model, dataset, split, frames (their number), device, protocol; miou,
         pixel_accuracy and iou by class name where there are labels; abs_rel, sq_rel, rmse,
         rmse_log, silog, delta1, delta2 and delta3 where there are depth and intrinsics, with
@@ -276,13 +285,14 @@ def evaluate(
     if max_depth is not None and max_depth <= MIN_DEPTH:
         raise ValueError(f'max_depth must be above {MIN_DEPTH} m, got {max_depth}')
     samples = open_dataset(dataset, root, split, arguments)
+    ids = spread(samples.ids, limit)
     folder = default_model_folder() if model is None else model
     network = hub.load(folder, choose_device(device))
     space = None if samples.label_space is None else LabelSpace.load(samples.label_space)
     depth = DepthMetrics(pooled, median_scaling, max_depth=max_depth or samples.max_depth)
     evaluation = Evaluation(network, space, depth)
     skipped: dict[str, str] = {}
-    for name in track(samples.ids, f'{dataset}, {split}', console=Console(stderr=True)):
+    for name in track(ids, f'{dataset}, {split}', console=Console(stderr=True)):
         try:
             sample = samples.read(name)
         except READ_ERRORS as error:
@@ -291,13 +301,28 @@ def evaluate(
             LOG.warning('skipped %s:%s: %s', dataset, name, error)
             skipped[name] = str(error)
         else:
-            evaluation.add(sample, samples.crop(name))
+            output = evaluation.add(sample, samples.crop(name))
+            if watch is not None:
+                watch(evaluation, sample, output)
     return {
-        'model': str(folder), 'dataset': dataset, 'split': split, 'frames': len(samples),
+        'model': str(folder), 'dataset': dataset, 'split': split, 'frames': len(ids),
         'device': str(evaluation.device), 'label_space': samples.label_space,
         **evaluation.scores(), 'protocol': evaluation.protocol(),
         **({'skipped': skipped} if skipped else {}),
-        **({'ids': list(samples.ids)} if frames else {})}
+        **({'ids': ids} if frames else {})}
+
+
+def spread(ids: list[str], limit: int | None) -> list[str]:
+    """
+    Pick so many ids, spread evenly; all for None.
+
+    :raises ValueError: if not one is asked for.
+    """
+    if limit is None or limit >= len(ids):
+        return list(ids)
+    if limit < 1:
+        raise ValueError(f'limit must be at least 1, got {limit}')
+    return [ids[index] for index in np.linspace(0, len(ids), limit, endpoint=False).astype(int)]
 
 
 def choose_device(name: str) -> torch.device:
