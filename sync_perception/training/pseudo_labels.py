@@ -24,6 +24,7 @@ import logging
 import os
 from pathlib import Path
 import re
+import shutil
 from typing import Any
 from uuid import uuid4
 
@@ -177,7 +178,7 @@ def pseudo_label(
         name, fingerprint(name), dataset, lasting(root), split, arguments or {},
         model.labels.to_dict(), maps_of(model),
         {'min_confidence': min_confidence, 'agreement': agreement, 'near_sky': near_sky})
-    claim(folder, manifest, model, overwrite)
+    claim(folder, manifest, model, overwrite and parts == 1)
     ids = samples.ids[part - 1::parts]
     done = {'written': 0, 'kept': 0}
     bad: dict[str, str] = {}
@@ -251,11 +252,13 @@ def maps_of(model: nn.Module) -> list[str]:
     return [kind for kind in MAPS if kind in kinds]
 
 
-def claim(folder: Path, manifest: Manifest, model: nn.Module, overwrite: bool) -> None:
+def claim(folder: Path, manifest: Manifest, model: nn.Module, replace: bool) -> None:
     """
     Write the folder's manifest, unless it is there and the same.
 
-    :raises ValueError: if another one is there and is not to be overwritten.
+    :param replace: whether maps under another manifest are removed, all of them, so that maps of
+        two teachers never mix; not for several processes, of which one could remove another's.
+    :raises ValueError: if another one is there and is not to be replaced.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / MANIFEST).is_file():
@@ -264,11 +267,13 @@ def claim(folder: Path, manifest: Manifest, model: nn.Module, overwrite: bool) -
                  if name != 'root' and getattr(there, name) != value]
         if not other:
             return
-        if not overwrite:
+        if not replace:
             raise ValueError(
                 f'{folder} holds pseudo labels with another {", ".join(other)} '
                 f'({getattr(there, other[0])!r:.80}, expected {getattr(manifest, other[0])!r:.80})'
-                ': choose another folder, or overwrite them')
+                ': choose another folder, or overwrite them in a single process')
+        for kind in MAPS:
+            shutil.rmtree(folder / kind, ignore_errors=True)
     if space_name(model.labels, folder) != model.labels.name:
         with placed(folder / SPACE_FILE) as path:
             path.write_text(yaml.safe_dump(model.labels.to_dict(), sort_keys=False))

@@ -233,6 +233,14 @@ def test_another_teachers_folder_is_refused(drives, small_model, tmp_path):
     pseudo_label(small_model, 'camvid', drives, out)
     with pytest.raises(ValueError, match='another settings'):
         pseudo_label(small_model, 'camvid', drives, out, min_confidence=0.5)
+    with pytest.raises(ValueError, match='single process'):
+        pseudo_label(
+            small_model, 'camvid', drives, out, min_confidence=0.5, overwrite=True, shard='1/2')
+    assert len(files(out)) == 6
+    stale = out / 'expert_semantics/train/9.png'
+    stale.write_bytes(b'')
+    pseudo_label(small_model, 'camvid', drives, out, min_confidence=0.5, overwrite=True)
+    assert len(files(out)) == 6 and not stale.exists()
     with pytest.raises(FileNotFoundError, match=r'pseudo_labels\.json'):
         open_dataset('pseudo_labelled', drives)
     (out / 'pseudo_labels.json').write_text('{"teacher": 1}')
