@@ -136,8 +136,10 @@ def table(rows: Sequence[Row], report: dict[str, Any]) -> Table:
     here = '' if report['device'] is None else f' on {place(report)}'
     drawn = Table(title=f'Architectures{here}', caption=CONVENTION)
     for number, column in enumerate(columns(report)):
+        figures = number >= 2  # which must not be cut off on a narrow terminal, as names may be
         drawn.add_column(
-            column, justify='left' if number < 2 else 'right', no_wrap=number == 0)
+            column.replace(' ', '\n') if figures else column, overflow='fold',
+            justify='right' if figures else 'left', no_wrap=figures)
     for row in rows:
         drawn.add_row(*row.cells()[:len(columns(report))])
     return drawn
@@ -159,15 +161,23 @@ def write_markdown(path: str | Path, rows: Sequence[Row], report: dict[str, Any]
     """
     before, after = split_page(path)
     heads = ['name', 'what it is', *columns(report)[1:]]
-    lines = [f'Measured {report["machine"]["time"][:10]} on {place(report)}: '
-             f'torch {report["machine"]["torch"]}, commit {report["machine"]["commit"]}, '
-             f'load {report["machine"]["load_average"][0]} before the run.', '',
+    lines = [measured_where(report), '',
              f'| {" | ".join(heads)} |',
              '|' + '---|' * 3 + '---:|' * (len(heads) - 3)]
     for row in rows:
         name, *others = row.cells()[:len(heads) - 1]
         lines.append(f'| {" | ".join([f"`{name}`", row.summary, *others])} |')
     Path(path).write_text('\n'.join([before + BEGIN, *lines, END + after]))
+
+
+def measured_where(report: dict[str, Any]) -> str:
+    """Say in one line what the figures are of."""
+    where = report['machine']
+    versions = f'torch {where["torch"]}, commit {where["commit"]}'
+    if report['device'] is None:
+        return f'Counted {where["time"][:10]} with {versions}; times were not measured.'
+    return (f'Measured {where["time"][:10]} on {place(report)}: {versions}, load '
+            f'{where["load_average"][0]} before the run.')
 
 
 def split_page(path: str | Path) -> tuple[str, str]:
