@@ -14,6 +14,7 @@ VENV ?= .venv
 PYTHON ?= python3
 KITTI ?=
 ARGS ?=
+JOBS ?= 2
 RUN := $(VENV)/bin/python
 
 # A sourced ROS 2 is used as it is; elsewhere its Python wheels are installed.
@@ -33,7 +34,7 @@ demo: $(READY_demo)  ## drive through a synthetic street, or a KITTI drive: make
 
 test: $(READY_test)  ## lint, and every test
 	$(VENV)/bin/ruff check .
-	$(RUN) -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(READY_test)  ## ruff and ament's linters only
 	$(VENV)/bin/ruff check .

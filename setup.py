@@ -101,6 +101,7 @@ setup(
             'h5py',
             'pytest',
             'pytest-timeout',
+            'pytest-xdist',
             'ros-ament-flake8',
             'ros-ament-lint',
             'ros-ament-pep257',
