@@ -114,7 +114,8 @@ class Draws(lightning.Callback):
         self.numbers = []
 
     def on_train_batch_end(self, *_):
-        self.numbers.append((random.random(), np.random.rand(), torch.rand(()).item()))  # noqa: NPY002
+        drawn = random.random(), np.random.rand(), torch.rand(()).item()  # noqa: NPY002
+        self.numbers.append(drawn)
 
 
 def test_random_numbers_depend_on_seed_and_batch_alone(tmp_path):
