@@ -115,6 +115,30 @@ def test_an_interrupted_training_goes_on(name, streets, tmp_path):
     assert_same(weights(whole.parent), weights(broken.parent))
 
 
+def test_the_contrastive_model_goes_on_too(streets, tmp_path):
+    """Its batches, its crops and the order of the next epoch."""
+    tower = {'image_size': 32, 'patch_size': 8, 'hidden_size': 32, 'intermediate_size': 64,
+             'num_hidden_layers': 1, 'num_attention_heads': 2, 'projection_dim': 16}
+    runs = []
+    for kind in ('whole', 'broken'):
+        recipe = write_recipe(
+            tmp_path / kind / 'recipe.yaml', streets, learning='contrastive',
+            trainer={'max_epochs': 2, 'num_sanity_val_steps': 0}, model={'tower': tower})
+        description = yaml.safe_load(recipe.read_text())
+        description['model'] = {'tower': tower, 'mirrors': True, 'learning_rate': 1e-3}
+        description['data'] = {
+            'sources': description['data']['sources'], 'samples': 24, 'batch_size': 4,
+            'crop': [32, 32], 'workers': 1}
+        recipe.write_text(yaml.safe_dump(description))
+        runs.append(recipe)
+    whole, broken = runs
+    train(['--config', str(whole)])
+    with pytest.raises(InterruptedError):
+        train(['--config', deadly(broken, 'Fail', 10)])
+    train(['--config', str(broken), '--ckpt_path', 'last'])
+    assert_same(weights(whole.parent), weights(broken.parent))
+
+
 def test_a_folder_with_a_training_is_not_written_over(streets, tmp_path):
     recipe = write_recipe(tmp_path / 'recipe.yaml', streets, data={'samples': 6})
     train(['--config', str(recipe)])

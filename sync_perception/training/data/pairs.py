@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import lightning
@@ -58,21 +59,26 @@ class Pairs(Dataset):
         """Count the samples."""
         return len(self.places)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
         """
         Cut a crop out of a sample.
 
+        :param index: of the sample; or with what the crop is drawn from, which then is the same
+            for the same numbers.
         :return: depth float32 (1, h, w), metres, NaN unknown, inf sky; labels uint8 (h, w), ids of
             the label space that `space` names, 255 void; id.
         :raises ValueError: if the sample lacks its depth or its labels.
         """
+        index, draw = index if isinstance(index, tuple) else (index, None)
         number, sample_id = self.places[index]
         source, dataset = self.sources[number], self.datasets[number]
         sample = dataset.read(sample_id)
         for name in ('depth', 'labels'):
             if getattr(sample, name) is None:
                 raise ValueError(f'source {source.dataset}: {sample_id} has no {name}')
-        seed = int(torch.randint(2**62, ())) if self.seed is None else (self.seed, index)
+        seed = (self.seed, index)
+        if self.seed is None:
+            seed = int(torch.randint(2**62, ())) if draw is None else (draw, index)
         view = random_view(
             np.random.default_rng(seed), sample.image.shape[:2], self.crop,
             source.scale_range(sample))
@@ -152,9 +158,36 @@ def _endless(rng: np.random.Generator, members: np.ndarray) -> Iterator[int]:
         yield from rng.permutation(members).tolist()
 
 
+class ContinuedBatches(Sampler[list[tuple[int, int]]]):
+    """
+    Batches, each index with what its crop is drawn from; they go on where they were left.
+
+    :param batches: gives another order at every iteration.
+    :param seed: of the crops.
+    """
+
+    def __init__(self, batches: DistinctFrames, seed: int):
+        self.batches, self.seed, self.done = batches, seed, 0
+
+    def continue_from(self, epoch: int, done: int) -> None:
+        """Let the next iteration be that of an epoch, from 0, without its first batches."""
+        self.batches.epoch, self.done = epoch, done
+
+    def __len__(self) -> int:
+        """Count the batches of a whole epoch."""
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        """Give the batches; the indices of those that are left out are drawn, nothing is read."""
+        offset, first, self.done = self.batches.epoch * len(self), self.done, 0
+        for number, batch in islice(enumerate(self.batches, offset), first, None):
+            draw = int(np.random.SeedSequence((self.seed, number)).generate_state(1)[0])
+            yield [(index, draw) for index in batch]
+
+
 class PairData(lightning.LightningDataModule):
     """
-    Feeds pairs to the trainer.
+    Feeds pairs to the trainer; a resumed training goes on with the batch it was interrupted at.
 
     :param sources: what to draw from, by their shares.
     :param validation: what to measure retrieval on, the same crops at every epoch.
@@ -174,12 +207,27 @@ class PairData(lightning.LightningDataModule):
         self.sources, self.validation, self.batch_size = sources, validation or [], batch_size
         self.samples, self.crop, self.stride = samples, tuple(crop), stride
         self.workers, self.seed = workers, seed
+        self.progress = {'epoch': 0, 'done': 0}
 
     def train_dataloader(self) -> DataLoader:
-        """Return an epoch's batches."""
+        """Return an epoch's batches, from where the training is."""
         pairs = Pairs(self.sources, self.crop, self.stride)
         batches = max((self.samples or len(pairs)) // self.batch_size, 1)
-        return self._loader(pairs, DistinctFrames(pairs, self.batch_size, batches, self.seed))
+        sampler = ContinuedBatches(
+            DistinctFrames(pairs, self.batch_size, batches, self.seed), self.seed)
+        sampler.continue_from(**self.progress)
+        return self._loader(pairs, sampler)
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the epoch, and how many of its batches have been learned from."""
+        loop = self.trainer.fit_loop.epoch_loop
+        epoch, done = divmod(
+            loop.batch_progress.total.processed, int(self.trainer.num_training_batches))
+        return {'epoch': epoch, 'done': done}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Let the next batches be those that come after a checkpoint's."""
+        self.progress = state_dict
 
     def val_dataloader(self) -> DataLoader | list:
         """Return the batches to measure retrieval on; none without such a source."""
@@ -190,7 +238,7 @@ class PairData(lightning.LightningDataModule):
         return self._loader(
             pairs, DistinctFrames(pairs, self.batch_size, batches, self.seed, repeat=True))
 
-    def _loader(self, pairs: Pairs, batches: DistinctFrames) -> DataLoader:
+    def _loader(self, pairs: Pairs, batches: Sampler) -> DataLoader:
         return DataLoader(
             pairs, batch_sampler=batches, num_workers=self.workers,
             persistent_workers=self.workers > 0)

@@ -205,3 +205,21 @@ def test_the_data_module_feeds_batches(write):
     assert all(i.split(':')[1].startswith('Scene20') for b in first for i in b['id'])
     assert all(torch.equal(a['labels'], b['labels']) for a, b in zip(first, second))
     assert PairData([source(root)]).val_dataloader() == []
+
+
+def test_batches_and_crops_go_on_where_they_were_left(write):
+    root = write()
+
+    def batches(epoch=0, done=0):
+        data = PairData([source(root)], batch_size=6, crop=(12, 16), workers=0, seed=4)
+        data.load_state_dict({'epoch': epoch, 'done': done})
+        loader = data.train_dataloader()
+        assert len(loader) == 12
+        return [*loader, *loader]
+
+    whole, later = batches(), batches(epoch=0, done=9)
+    assert len(whole) == 24 and len(later) == 15
+    for first, second in zip(whole[9:], later):
+        assert first['id'] == second['id']
+        assert torch.equal(first['labels'], second['labels'])
+    assert batches(epoch=1)[0]['id'] == whole[12]['id'] != whole[0]['id']
