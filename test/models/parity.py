@@ -50,6 +50,8 @@ def parts() -> dict[str, tuple[str, dict[str, Any]]]:
     found = {}
     for name, describe in BRANCH_ZOO.items():
         branch = describe()
+        if branch['kind'] == 'unet':
+            branch['multipliers'] = [1, 2]  # a third level would repeat the second's graph
         semantics = branch['kind'] == 'transformers_segmentation'
         found[name] = ('sync', {
             'depth': None if semantics else branch, 'semantics': branch if semantics else None})
