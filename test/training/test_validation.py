@@ -165,6 +165,8 @@ def test_parts_of_several_processes_join(streets, small_model):
         whole.add(measured[index])
     states = [{name: value for name, value in vars(part.evaluation).items() if name in COUNTS}
               for part in reversed(parts)]
+    settings = {'model', 'config', 'device', 'label_space'}
+    assert set(vars(whole.evaluation)) == settings | set(COUNTS)  # nothing is forgotten
     join(parts[2].evaluation, states)
     assert parts[2].evaluation.protocol() == whole.evaluation.protocol()
     assert parts[2].scores() == {

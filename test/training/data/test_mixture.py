@@ -127,3 +127,14 @@ def test_bad_sources_are_refused(data_root):
         [Source('camvid', str(data_root / 'camvid'), share=1, focal=(300, 400))], 1, (64, 96), 2)
     with pytest.raises(ValueError, match='no intrinsics'):
         mixture[0]
+
+
+def test_later_epochs_go_on_with_the_next_samples(sources):
+    """The turns of a source count on: no sample comes twice before all of them came once."""
+    mixture = Mixture(sources, 6, (64, 96), 2, seed=1)
+    epochs = [[mixture[position]['id'] for position in range(6 * e, 6 * e + 6)] for e in (0, 1)]
+    kinds = [[name.split(':')[0] for name in ids] for ids in epochs]
+    assert kinds[0] == kinds[1]
+    assert len(set(epochs[0] + epochs[1])) == 12
+    first, again = mixture[0]['image'], Mixture(sources, 6, (64, 96), 2, seed=1)[0]['image']
+    np.testing.assert_array_equal(first, again)
