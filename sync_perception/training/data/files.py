@@ -17,7 +17,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 import cv2
@@ -194,20 +194,27 @@ def read_intrinsics(path: str | Path) -> np.ndarray:
     return K
 
 
-def read_list(path: str | Path, split: str, content: str) -> list[str]:
+def read_list(
+        path: str | Path, split: str, content: str, images: Container[str] | None = None
+        ) -> list[str]:
     """
     Read the file that names what belongs to a split, one a line.
 
     :param split: the split, for the error message.
     :param content: what a line is expected to hold, for the error message.
+    :param images: the names that a line may hold; None allows any.
     :return: the lines without white space around them, without empty ones.
-    :raises FileNotFoundError: if there is no such file.
+    :raises FileNotFoundError: if there is no such file, or not all that it lists.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
             f'no file {path}, expected {content} of split {split!r}, one a line')
-    return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    listed = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    missing = [] if images is None else [name for name in listed if name not in images]
+    if missing:
+        raise FileNotFoundError(f'{path} lists {missing[0]}, but there is no such image')
+    return listed
 
 
 def rigid(numbers: np.ndarray, source: str) -> np.ndarray:
