@@ -24,7 +24,7 @@ from sync_perception.labels import correspondence, LabelSpace
 from sync_perception.models.contrastive import ContrastiveConfig, ContrastiveModel, GREATEST_SCALE
 from sync_perception.training.callbacks import SeededSteps, StopWhenNotFinite
 from sync_perception.training.losses.contrastive import symmetric_info_nce
-from sync_perception.training.optimizer import warm_cosine
+from sync_perception.training.optimizer import annealed
 import torch
 from torch import Tensor
 
@@ -143,12 +143,7 @@ class ContrastiveLearning(lightning.LightningModule):
             weight_decay=settings.weight_decay)
         if settings.warmup is None:
             return optimizer
-        steps = self.trainer.estimated_stepping_batches
-        scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: warm_cosine(step / steps, settings.warmup))
-        return {
-            'optimizer': optimizer,
-            'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'}}
+        return annealed(optimizer, self.trainer, settings.warmup)
 
 
 def retrieval_accuracy(similarity_bb: Tensor) -> tuple[Tensor, Tensor]:

@@ -28,7 +28,7 @@ from sync_perception.runtime.preprocess import normalise
 from sync_perception.training.callbacks import SeededSteps, StopWhenNotFinite
 from sync_perception.training.data.measured import Measurement
 from sync_perception.training.objective import Consistency, KINDS, Objective, TASKS
-from sync_perception.training.optimizer import learned_parameters, warm_cosine
+from sync_perception.training.optimizer import annealed, learned_parameters
 from sync_perception.training.validation import SourceEvaluation
 from sync_perception.training.weighting import (
     DynamicWeightAverage,
@@ -215,12 +215,7 @@ class SynchronisedLearning(lightning.LightningModule):
         if weights:  # decay would draw them to 0
             groups.append({'params': weights, 'lr': settings.learning_rate, 'weight_decay': 0.0})
         optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
-        steps = self.trainer.estimated_stepping_batches
-        scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: warm_cosine(step / steps, settings.warmup))
-        return {
-            'optimizer': optimizer,
-            'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'}}
+        return annealed(optimizer, self.trainer, settings.warmup)
 
 
 def photometric_variation() -> nn.Module:

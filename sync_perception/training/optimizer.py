@@ -20,6 +20,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import lightning
+import torch
 from torch import nn
 
 
@@ -76,6 +78,21 @@ def distances_from_top(names: list[str]) -> dict[str, int]:
         places[name] = encoder, number
         layers[encoder] = max(layers.get(encoder, 0), number + 1)
     return {name: layers[encoder] - 1 - number for name, (encoder, number) in places.items()}
+
+
+def annealed(
+        optimizer: torch.optim.Optimizer, trainer: lightning.Trainer, warmup: float
+        ) -> dict[str, Any]:
+    """
+    Let an optimiser's rates rise and fall over a training, as Lightning wants to be told.
+
+    :param warmup: share of the training in which the rates rise.
+    """
+    steps = trainer.estimated_stepping_batches
+    scheduler = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: warm_cosine(step / steps, warmup))
+    return {
+        'optimizer': optimizer, 'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'}}
 
 
 def warm_cosine(progress: float, warmup: float) -> float:

@@ -19,5 +19,5 @@ from __future__ import annotations
 from pathlib import Path
 import sys
 
-# small_batches.py and interruption.py serve several tests
+# constant.py, small_batches.py and interruption.py serve several tests
 sys.path.insert(0, str(Path(__file__).parent))

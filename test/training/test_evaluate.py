@@ -21,11 +21,12 @@ import json
 import math
 from pathlib import Path
 
+from constant import constant_model
 import cv2
 import numpy as np
 import pytest
 from sync_perception.labels import LabelSpace
-from sync_perception.models import build_model, hub
+from sync_perception.models import hub
 from sync_perception.models.hub import ModelConfig
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.training.data import DATASETS
@@ -256,21 +257,6 @@ def test_a_network_without_labels_is_measured_on_any_label_space():
     with pytest.raises(ValueError, match='share no class'):
         Evaluation(KnownModel(DenseOutput(logits=logits_of({'road': 1.0}))), space).add(
             sample_of(labels=0))
-
-
-def constant_model(folder: Path, label: str) -> None:
-    """Save a real model that answers `label` and 10 m (canonical) everywhere."""
-    space = LabelSpace.load('driving')
-    branch = {'kind': 'unet', 'dim': 8, 'multipliers': [1]}
-    model = build_model(ModelConfig(
-        'sync', {'depth': branch, 'semantics': branch}, space.to_dict(), input_pixels=32 * 32,
-        depth_range=[1.0, 100.0], canonical_focal=50.0))
-    with torch.no_grad():
-        for head in (model.network.depth.head[-1], model.network.semantics.head[-1]):
-            head.weight.zero_()
-            head.bias.zero_()
-        model.network.semantics.head[-1].bias[space.index(label)] = 10.0
-    hub.save(model, folder)
 
 
 def write_camvid(root: Path, truths: list[int]) -> None:

@@ -22,11 +22,10 @@ import json
 from pathlib import Path
 import re
 
+from constant import constant_model
 import cv2
 import numpy as np
 import pytest
-from sync_perception.labels import LabelSpace
-from sync_perception.models import build_model, hub, ModelConfig
 from sync_perception.training.evaluate import spread
 from sync_perception.training.report import choose, FrameScore, report
 from sync_perception.training.report_pictures import (
@@ -35,10 +34,8 @@ from sync_perception.training.report_pictures import (
     shrink_depth,
     thicken,
 )
-import torch
 
 VOID_TAGS = {'meta', 'img', 'link', 'br', 'input'}
-SPACE = LabelSpace.load('driving')
 
 
 class Page(HTMLParser):
@@ -73,21 +70,6 @@ class Page(HTMLParser):
             self.words.append(data.strip())
 
 
-def constant_model(folder: Path, label: str) -> Path:
-    """Save a real model that answers `label` and 10 m of a canonical camera everywhere."""
-    branch = {'kind': 'unet', 'dim': 8, 'multipliers': [1]}
-    model = build_model(ModelConfig(
-        'sync', {'depth': branch, 'semantics': branch}, SPACE.to_dict(), input_pixels=64 * 64,
-        depth_range=[1.0, 100.0], canonical_focal=50.0, record={'note': 'a <b> & c'}))
-    with torch.no_grad():
-        for head in (model.network.depth.head[-1], model.network.semantics.head[-1]):
-            head.weight.zero_()
-            head.bias.zero_()
-        model.network.semantics.head[-1].bias[SPACE.index(label)] = 10.0
-    hub.save(model, folder)
-    return folder
-
-
 @pytest.fixture
 def streets(tmp_path) -> Path:
     """Write four frames of Virtual KITTI 2: all road, a quarter of it car; 8, 10, 16, 25 m."""
@@ -111,7 +93,8 @@ def streets(tmp_path) -> Path:
 @pytest.fixture
 def page(streets, tmp_path) -> tuple[Page, dict, str]:
     """Report on a model that answers road and 10 m."""
-    model = constant_model(tmp_path / 'model', 'road')
+    model = constant_model(
+        tmp_path / 'model', 'road', input_pixels=64 * 64, record={'note': 'a <b> & c'})
     path = report(model, 'vkitti2', streets, tmp_path / 'out', worst=1, best=1, device='cpu')
     text = path.read_text(encoding='utf-8')
     return Page(text), json.loads((tmp_path / 'out' / 'report.json').read_text()), text

@@ -26,10 +26,10 @@ from pathlib import Path
 from sync_perception.images import read_image
 from sync_perception.kitti import read_matrix
 from sync_perception.training.data.cityscapes import TRAIN_IDS
-from sync_perception.training.data.files import images_by_stem, read_labels, shifted
+from sync_perception.training.data.files import images_by_stem, read_labels, read_list, shifted
 from sync_perception.training.data.sample import DenseDataset, Sample
 
-HELD_OUT = 5
+HELD_OUT = tuple(f'{number:06}_10' for number in (*range(18, 22), *range(43, 48)))
 LABELLED = '_10'
 
 
@@ -40,23 +40,29 @@ class KittiSemantics(DenseDataset):
     Ids are the images' names. Neighbours are there where the multi-view images of the scene flow
     benchmark lie beside them: `_09` and `_11` to each `_10`.
 
-    `val` are the last five by name, `train` is the rest. Images that follow each other often show
-    one street, so the cut must fall between two streets. Among the images 000018 to 000047 it
-    does: 000043 to 000047 are five moments at one crossing, with different traffic, that 000042
-    and those before do not show. A score on them is one crossing's.
+    The benchmark has no validation set of its own. A split is the list of ids in a file
+    `{split}.txt` in the root; where there is no such file, `val` are 000018 to 000021 and 000043
+    to 000047, and `train` is the rest. Images that follow each other often show one street; of
+    the images 000018 to 000047, each of these two groups shows a street (the first a green one
+    with fences, the second a crossing) that none outside of it shows.
     """
 
     splits = ('train', 'val')
     label_space = 'cityscapes19'
     layout = (
-        'training/image_2/{:06d}_10.(png|jpg), training/semantic/{:06d}_10.png and, for '
-        'intrinsics, training/calib_cam_to_cam/{:06d}.txt')
+        'training/image_2/{:06d}_10.(png|jpg), training/semantic/{:06d}_10.png; for intrinsics, '
+        'training/calib_cam_to_cam/{:06d}.txt; and perhaps {split}.txt')
 
     def list_ids(self) -> list[str]:
         """Return the ids by name."""
         self.images = images_by_stem(self.root / 'training' / 'image_2')
         ids = [stem for stem in self.images if stem.endswith(LABELLED)]
-        return {'all': ids, 'train': ids[:-HELD_OUT], 'val': ids[-HELD_OUT:]}[self.split]
+        if self.split == 'all':
+            return ids
+        path = self.root / f'{self.split}.txt'
+        if path.is_file():
+            return read_list(path, self.split, 'the ids', ids)
+        return [name for name in ids if (name in HELD_OUT) == (self.split == 'val')]
 
     def read(self, sample_id: str) -> Sample:
         """Read an image, its labels and its intrinsics."""
