@@ -27,6 +27,7 @@ from sync_perception.models.interface import present_maps
 from sync_perception.runtime.preprocess import normalise
 from sync_perception.training.callbacks import SeededSteps, StopWhenNotFinite
 from sync_perception.training.data.measured import Measurement
+from sync_perception.training.initial import Origin, start_from
 from sync_perception.training.objective import Consistency, KINDS, Objective, TASKS
 from sync_perception.training.optimizer import annealed, learned_parameters
 from sync_perception.training.validation import SourceEvaluation
@@ -49,6 +50,8 @@ class SynchronisedLearning(lightning.LightningModule):
 
     :param architecture: a key of `sync_perception.models.MODELS`.
     :param arguments: the architecture's own arguments.
+    :param initial: what parts of the network start from, by their names (`depth`,
+        `semantics.encoder`): models that learned before.
     :param label_space: what the network speaks; other spaces' labels are matched to it.
     :param input_pixels: area at which the trained network will see images.
     :param depth_range: least and greatest depth of the canonical camera, metres.
@@ -87,7 +90,8 @@ class SynchronisedLearning(lightning.LightningModule):
     """
 
     def __init__(
-            self, architecture: str, arguments: dict[str, Any], label_space: str = 'driving',
+            self, architecture: str, arguments: dict[str, Any],
+            initial: dict[str, Origin] | None = None, label_space: str = 'driving',
             input_pixels: int = 170_000, depth_range: tuple[float, float] = (0.5, 200.0),
             canonical_focal: float | None = 400.0, max_depth: float = 120.0,
             learning_rate: float = 1e-3, encoder_learning_rate: float = 2e-4,
@@ -109,6 +113,7 @@ class SynchronisedLearning(lightning.LightningModule):
             architecture=architecture, arguments=arguments, label_space=self.space.to_dict(),
             input_pixels=input_pixels, depth_range=list(depth_range),
             canonical_focal=canonical_focal))
+        start_from(self.model.network, initial or {})
         self.objective = Objective(self.space, self.hparams)
         self.weighting = build_weighting(weighting)
         self.terms: dict[str, Tensor] = {}

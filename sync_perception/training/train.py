@@ -30,9 +30,9 @@ from sync_perception.training.contrastive import ContrastiveLearning
 from sync_perception.training.data.mixture import MixtureData
 from sync_perception.training.data.pairs import PairData
 from sync_perception.training.module import SynchronisedLearning
+from sync_perception.training.recipes import check_variables, gathered
 import yaml
 
-DATA_VARIABLE = 'SYNC_PERCEPTION_DATA'
 LEARNINGS: dict[str, tuple[type[lightning.LightningModule], type[lightning.LightningDataModule]]]
 LEARNINGS = {
     'synchronised': (SynchronisedLearning, MixtureData),
@@ -88,34 +88,31 @@ def train(arguments: Sequence[str]) -> LightningCLI:
 
     :param arguments: as for LightningCLI's `fit`: --config FILE, --trainer.max_steps N, ...
     :return: the finished command line, with its trainer and model.
-    :raises ValueError: if the recipe needs the data's folder and the environment does not say it,
-        or its root folder holds another training, or a loss is not finite.
+    :raises FileNotFoundError: if there is no such recipe, or none that it extends.
+    :raises ValueError: if a recipe is broken or needs an environment variable that is not set, if
+        its root folder holds another training, or if a loss is not finite.
     """
-    recipes = [Path(argument) for argument in arguments if argument.endswith(('.yaml', '.yml'))]
-    texts = [recipe.read_text() for recipe in recipes if recipe.is_file()]
-    if DATA_VARIABLE not in os.environ and any(DATA_VARIABLE in text for text in texts):
-        raise ValueError(
-            f'the recipe finds its data in {DATA_VARIABLE}: set it to the folder that holds them')
+    recipe, others = gathered(arguments)
+    learning = chosen_learning(recipe)
+    check_variables(recipe)
     for message in UNHELPFUL:
         warnings.filterwarnings('ignore', message=message)
     # between two libraries, nothing to do for whoever trains
     os.environ.setdefault('JSONARGPARSE_DEPRECATION_WARNINGS', 'off')
+    # as a text: what reaches the parser is one recipe, whatever it was put together from
+    whole = ['--config', yaml.safe_dump(recipe, sort_keys=False)] if recipe else []
     return TrainingCLI(
-        *LEARNINGS[chosen_learning(texts)], args=['fit', *arguments], seed_everything_default=0,
+        *LEARNINGS[learning], args=['fit', *whole, *others], seed_everything_default=0,
         save_config_kwargs={'overwrite': True})
 
 
-def chosen_learning(recipes: Sequence[str]) -> str:
+def chosen_learning(recipe: dict[str, Any]) -> str:
     """
-    Read what recipes want to learn, before there is a parser for them.
+    Return what a recipe wants to learn, before there is a parser for it.
 
-    :param recipes: texts of YAML files; the last one that says it decides.
     :raises ValueError: if there is no such learning.
     """
-    descriptions = [yaml.safe_load(recipe) for recipe in recipes]
-    wanted = [description['learning'] for description in descriptions
-              if isinstance(description, dict) and 'learning' in description]
-    name = wanted[-1] if wanted else 'synchronised'
+    name = recipe.get('learning', 'synchronised')
     if name not in LEARNINGS:
         raise ValueError(f'learning: expected one of {", ".join(LEARNINGS)}, got {name!r}')
     return name

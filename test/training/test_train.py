@@ -20,14 +20,14 @@ from pathlib import Path
 
 import pytest
 from sync_perception.resources import config_folder
-from sync_perception.training.train import DATA_VARIABLE, train
+from sync_perception.training.train import train
 import yaml
 
 RECIPE = str(config_folder() / 'train' / 'driving_small.yaml')
 
 
 def test_the_shipped_recipe_is_understood(monkeypatch, capsys):
-    monkeypatch.setenv(DATA_VARIABLE, 'somewhere')
+    monkeypatch.setenv('SYNC_PERCEPTION_DATA', 'somewhere')
     with pytest.raises(SystemExit) as end:
         train(['--config', RECIPE, '--print_config'])
     assert end.value.code == 0
@@ -35,7 +35,7 @@ def test_the_shipped_recipe_is_understood(monkeypatch, capsys):
 
 
 def test_an_unknown_key_is_refused_by_name(monkeypatch, capsys, tmp_path):
-    monkeypatch.setenv(DATA_VARIABLE, 'somewhere')
+    monkeypatch.setenv('SYNC_PERCEPTION_DATA', 'somewhere')
     recipe = tmp_path / 'recipe.yaml'
     recipe.write_text(Path(RECIPE).read_text().replace('learning_rate:', 'learning_speed:'))
     with pytest.raises(SystemExit) as end:
@@ -45,8 +45,8 @@ def test_an_unknown_key_is_refused_by_name(monkeypatch, capsys, tmp_path):
 
 
 def test_without_the_datas_folder_it_says_what_to_set(monkeypatch):
-    monkeypatch.delenv(DATA_VARIABLE, raising=False)
-    with pytest.raises(ValueError, match=DATA_VARIABLE):
+    monkeypatch.delenv('SYNC_PERCEPTION_DATA', raising=False)
+    with pytest.raises(ValueError, match='SYNC_PERCEPTION_DATA'):
         train(['--config', RECIPE])
 
 

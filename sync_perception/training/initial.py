@@ -1,0 +1,111 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Where a training starts from: parts of networks that learned before."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from sync_perception.models import hub
+import torch
+from torch import nn
+
+
+class Origin(TypedDict, total=False):
+    """
+    What a part of a network starts from.
+
+    :ivar model: folder or hub id of the model that learned before.
+    :ivar part: its submodule; by default the one of the same name.
+    :ivar leave: submodules of the part that start anew, such as the `head` of another task.
+    """
+
+    model: str
+    part: str
+    leave: list[str]
+
+
+def start_from(network: nn.Module, origins: dict[str, Origin]) -> None:
+    """
+    Take over the weights of parts that learned before; all of a part, or nothing.
+
+    :param network: of `sync_perception.models`, not yet trained.
+    :param origins: by submodule of the network: `depth`, `semantics.encoder`.
+    :raises ValueError: if a part does not exist or does not fit.
+    :raises FileNotFoundError: if there is no such model.
+    """
+    for name, origin in origins.items():
+        unknown = sorted(set(origin) - set(Origin.__annotations__))
+        if unknown or 'model' not in origin:
+            raise ValueError(
+                f'initial {name}: expected model and perhaps part and leave, got '
+                f'{", ".join(origin) or "nothing"}')
+        donor = hub.load(origin['model'], torch.device('cpu')).network
+        source = origin.get('part', name)
+        where = f'initial {name}: {source} of {origin["model"]}'
+        taken = submodule(donor, source, f'initial {name}: {origin["model"]}').state_dict()
+        part = submodule(network, name, f'initial {name}: the network')
+        copy_weights(part, taken, tuple(origin.get('leave', ())), where)
+
+
+def submodule(network: nn.Module, name: str, owner: str) -> nn.Module:
+    """
+    Return a network's part.
+
+    :param owner: whose part it is, for the error message.
+    :raises ValueError: if there is none of this name.
+    """
+    try:
+        part = network.get_submodule(name)
+    except AttributeError:
+        part = None
+    if part is None:
+        there = ', '.join(child for child, module in network.named_children())
+        raise ValueError(f'{owner} has no part {name!r}, there are: {there}')
+    return part
+
+
+def copy_weights(
+        part: nn.Module, taken: dict[str, torch.Tensor], leave: tuple[str, ...], where: str
+        ) -> None:
+    """
+    Copy weights into a part, apart from those of some submodules.
+
+    :param where: they come from, for the error message.
+    :raises ValueError: unless names and shapes are the same.
+    """
+    for name in leave:
+        submodule(part, name, where)
+
+    def kept(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {name: weight for name, weight in state.items()
+                if not any(name.startswith(f'{left}.') for left in leave)}
+
+    own, taken = kept(part.state_dict()), kept(taken)
+    wrong = sorted(set(own) ^ set(taken))
+    wrong += [name for name in own if name in taken and own[name].shape != taken[name].shape]
+    if wrong:
+        found = taken.get(wrong[0])
+        expected = own.get(wrong[0])
+        raise ValueError(
+            f'{where} does not fit: {wrong[0]} is {shape(found)}, expected {shape(expected)}; '
+            f'{len(wrong) - 1} other(s) differ. `leave` names submodules that start anew')
+    part.load_state_dict(taken, strict=False)
+
+
+def shape(weight: torch.Tensor | None) -> str:
+    """Write a weight's shape, or that there is none."""
+    return 'absent' if weight is None else str(tuple(weight.shape))

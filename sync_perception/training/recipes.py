@@ -1,0 +1,145 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Recipes: what to learn, as YAML files that may build on one another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+import os
+from pathlib import Path
+import re
+from typing import Any
+
+import yaml
+
+BASES = 'extends'
+ARGUMENTS = '--model.arguments.'
+VARIABLE = re.compile(r'\$\{(\w+)\}')
+
+
+def load_recipe(path: str | Path, descendants: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """
+    Read a recipe, changing what it extends.
+
+    `extends: FILE`, or a list of files, names what it builds on, from its own folder.
+
+    :param descendants: the recipes that extend this one, nearest last.
+    :raises FileNotFoundError: if there is no such file.
+    :raises ValueError: if it is no mapping, or extends itself.
+    """
+    path = Path(path).resolve()
+    if path in descendants:
+        chain = ' extends '.join(file.name for file in (*descendants, path))
+        raise ValueError(f'a recipe cannot extend itself: {chain}')
+    if not path.is_file():
+        wanted = f', which {descendants[-1]} extends' if descendants else ''
+        raise FileNotFoundError(f'no recipe {path}{wanted}')
+    try:
+        own = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f'{path} is no YAML: {error}') from error
+    if not isinstance(own, dict):
+        raise ValueError(f'{path}: expected a recipe, a mapping, got {type(own).__name__}')
+    bases = own.pop(BASES, [])
+    recipe: dict[str, Any] = {}
+    for base in [bases] if isinstance(bases, str) else bases:
+        recipe = changed(recipe, load_recipe(path.parent / base, (*descendants, path)))
+    return changed(recipe, own)
+
+
+def changed(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return a recipe with changes: mappings are merged, all else is replaced.
+
+    Where two mappings name different things (another `kind`, `architecture` or `class_path`), the
+    later one stands alone: the former's settings are not the other thing's.
+    """
+    result = deepcopy(base)
+    for key, value in change.items():
+        former = result.get(key)
+        if isinstance(former, dict) and isinstance(value, dict) and not renamed(former, value):
+            result[key] = changed(former, value)
+        else:
+            result[key] = deepcopy(value)
+    return result
+
+
+def renamed(former: dict[str, Any], later: dict[str, Any]) -> bool:
+    """Say whether two mappings set up different things."""
+    return any(name in later and name in former and former[name] != later[name]
+               for name in ('kind', 'architecture', 'class_path'))
+
+
+def gathered(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """
+    Take the recipes, and what changes a network's arguments, out of a command line.
+
+    The parser behind it replaces free-form mappings as a whole: what is given of
+    `model.arguments`, by a second recipe or by `--model.arguments.depth.size tiny`, would drop
+    all that it does not name.
+
+    :return: one recipe of all `--config` and `--model.arguments`, and the other arguments.
+    """
+    recipe: dict[str, Any] = {}
+    others: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        name, given, value = word.partition('=')
+        is_recipe = name in ('--config', '-c')
+        if not is_recipe and not name.startswith(ARGUMENTS):
+            others.append(word)
+            continue
+        value = value if given else next(words, '')
+        if is_recipe:
+            recipe = changed(recipe, load_recipe(value))
+        else:
+            recipe = changed(recipe, nested(name.removeprefix('--').split('.'), value))
+    return recipe, others
+
+
+def nested(names: Sequence[str], value: str) -> dict[str, Any]:
+    """Make the mapping in which the last of some nested keys has a value, read as YAML."""
+    tree: Any = yaml.safe_load(value)
+    for name in reversed(names):
+        tree = {name: tree}
+    return tree
+
+
+def check_variables(recipe: dict[str, Any]) -> None:
+    """
+    Refuse a recipe whose environment variables are not all set.
+
+    :raises ValueError: naming those that are missing.
+    """
+    wanted = {name for text in texts(recipe) for name in VARIABLE.findall(text)}
+    missing = sorted(wanted - set(os.environ))
+    if missing:
+        raise ValueError(
+            f'the recipe finds its data in {", ".join(missing)}: set it to the folder that holds '
+            'them')
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Give all strings of a recipe, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from texts(inner)
