@@ -13,11 +13,11 @@
 # limitations under the License.
 
 
-"""The loss between a network's class scores and an expert's probabilities."""
+"""The losses between a network's class scores and an expert's probabilities."""
 
 from __future__ import annotations
 
-from sync_perception.training.losses.semantics import log_normaliser
+from sync_perception.training.losses.semantics import log_normaliser, VOID
 import torch
 from torch import Tensor
 
@@ -73,6 +73,94 @@ def soft_cross_entropy(
     return temperature ** 2 * losses.sum() / torch.where(normaliser > 0, normaliser, 1)
 
 
+def top_classes_cross_entropy(
+        logits_bchw: Tensor, classes_bkhw: Tensor, probabilities_bkhw: Tensor, groups_gc: Tensor,
+        weights_g: Tensor | None = None, confidence_bhw: Tensor | None = None,
+        candidates_bc: Tensor | None = None) -> Tensor:
+    """
+    Cross-entropy with the probabilities of an expert's K most probable classes, at T = 1.
+
+    -sum_k q_k ln p_k - r ln p_r, where p_k is the summed probability of the classes that the
+    expert's k-th can mean, r = 1 - sum_k q_k the expert's remaining probability, and p_r that of
+    all the classes that its other ones can mean: they are one class, "any other". So it is least
+    where the network gives the K classes the expert's own probabilities (Hinton et al., 2015, for
+    what is known of the distribution), and how the network shares out the rest is its own affair.
+    Scaling the K up to a sum of 1 instead would teach that nothing else is possible, most of all
+    where the expert is in doubt. With all classes stored it is `soft_cross_entropy`, with one
+    that is sure `grouped_cross_entropy`.
+
+    Stored classes without a counterpart are left out, and the rest where nothing else can be
+    meant; the pixel weighs as much as the probability that remains. The expert gets no gradient.
+
+    :param logits_bchw: (B, C, h, w).
+    :param classes_bkhw: integer (B, K, h, w), the expert's classes, all different, 255 for none;
+        pixels whose first is 255 are left out.
+    :param probabilities_bkhw: (B, K, h, w), theirs; of a sum of at most 1, but for rounding.
+    :param groups_gc: bool (G, C), the classes that each of the expert's can mean. Two rows are
+        equal or have no class in common.
+    :param weights_g: (G,), weight of each of the expert's classes; default 1. The rest weighs the
+        mean of the classes not stored.
+    :param confidence_bhw: (B, h, w), weight of each pixel; default 1.
+    :param candidates_bc: bool (B, C), the classes that each sample is decided among; default all.
+    :return: scalar, the weighted mean, scaled by confidence; 0 if no pixel has a class.
+    :raises ValueError: if shapes do not fit, a class is neither a row of groups_gc nor 255, the
+        expert's numbers are not probabilities, or a class that it can mean is no candidate.
+    """
+    check_top_classes(logits_bchw, classes_bkhw, probabilities_bkhw, groups_gc)
+    if candidates_bc is not None:
+        check_expert_candidates(candidates_bc, logits_bchw, groups_gc)
+    stored_bkhw = (classes_bkhw != VOID) & (classes_bkhw[:, :1] != VOID)
+    if not stored_bkhw.any():
+        return logits_bchw.sum() * 0
+    named_bghw = occurring(classes_bkhw, stored_bkhw, len(groups_gc))
+    others_bchw = other_classes(named_bghw, groups_gc)
+    classes_bkhw = classes_bkhw.long().masked_fill(~stored_bkhw, 0)
+    shares_bkhw = probabilities_bkhw.detach().to(logits_bchw.dtype).masked_fill(~stored_bkhw, 0)
+    rest_bhw = (1 - shares_bkhw.sum(dim=1)).clamp(min=0) * stored_bkhw[:, 0]
+    rest_bhw = rest_bhw * others_bchw.any(dim=1)
+    shares_bkhw = shares_bkhw * groups_gc.any(dim=1)[classes_bkhw]
+    if weights_g is not None:
+        weights_g = weights_g.to(logits_bchw.dtype)
+        shares_bkhw = shares_bkhw * weights_g[classes_bkhw]
+        rest_bhw = rest_bhw * rest_weight(named_bghw, groups_gc, weights_g)
+    log_total = log_normaliser(logits_bchw, candidates_bc)
+    scores_bkhw = group_scores(logits_bchw, groups_gc).gather(1, classes_bkhw)
+    losses = (shares_bkhw * (log_total[:, None] - scores_bkhw)).sum(dim=1)
+    losses = losses + rest_bhw * (log_total - masked_score(logits_bchw, others_bchw))
+    if confidence_bhw is not None:
+        losses = losses * confidence_bhw
+    normaliser = shares_bkhw.sum() + rest_bhw.sum()
+    return losses.sum() / torch.where(normaliser > 0, normaliser, 1)
+
+
+def occurring(classes_bkhw: Tensor, stored_bkhw: Tensor, groups: int) -> Tensor:
+    """Say which of the expert's classes are among the stored ones: bool (B, G, h, w)."""
+    batch, _, height, width = classes_bkhw.shape
+    named = torch.zeros(
+        batch, groups + 1, height, width, dtype=torch.bool, device=classes_bkhw.device)
+    index = classes_bkhw.long().masked_fill(~stored_bkhw, groups)
+    return named.scatter_(1, index, stored_bkhw)[:, :groups]
+
+
+def other_classes(named_bghw: Tensor, groups_gc: Tensor) -> Tensor:
+    """Return the classes that the expert can mean by none of those it named: (B, C, h, w)."""
+    own = torch.einsum('bghw,gc->bchw', named_bghw.float(), groups_gc.float()) > 0
+    return ~own & groups_gc.any(dim=0)[:, None, None]
+
+
+def rest_weight(named_bghw: Tensor, groups_gc: Tensor, weights_g: Tensor) -> Tensor:
+    """Return the mean weight of the expert's classes that it did not name, (B, h, w)."""
+    unnamed_bghw = ~named_bghw & groups_gc.any(dim=1)[:, None, None]
+    total_bhw = torch.einsum('bghw,g->bhw', unnamed_bghw.to(weights_g.dtype), weights_g)
+    return total_bhw / unnamed_bghw.sum(dim=1).clamp(min=1)
+
+
+def masked_score(scores_bchw: Tensor, mask_bchw: Tensor) -> Tensor:
+    """Return the log of the masked classes' summed exponentials, (B, h, w); of all if none."""
+    hidden = ~mask_bchw & mask_bchw.any(dim=1, keepdim=True)
+    return torch.logsumexp(scores_bchw.masked_fill(hidden, float('-inf')), dim=1)
+
+
 def group_scores(scores_bchw: Tensor, groups_gc: Tensor) -> Tensor:
     """Return the log of each group's summed exponentials, (B, G, h, w); any number if empty."""
     if bool((groups_gc.sum(dim=1) <= 1).all()):
@@ -109,6 +197,34 @@ def check_expert(
         raise ValueError(
             "an expert's probabilities must be at least 0 and sum to 1, got "
             f'{least.item()} at least and sums from {sums.min().item()} to {sums.max().item()}')
+
+
+def check_top_classes(
+        logits_bchw: Tensor, classes_bkhw: Tensor, probabilities_bkhw: Tensor, groups_gc: Tensor
+        ) -> None:
+    """Refuse maps of other sizes, classes that there are not, and what is no probability."""
+    batch, channels, *size = logits_bchw.shape
+    if (groups_gc.shape[1:] != (channels,) or classes_bkhw.ndim != 4
+            or classes_bkhw.shape != probabilities_bkhw.shape
+            or (classes_bkhw.shape[0], *classes_bkhw.shape[2:]) != (batch, *size)):
+        raise ValueError(
+            f'expected groups (G, {channels}), classes and probabilities ({batch}, K, {size[0]}, '
+            f'{size[1]}), got {tuple(groups_gc.shape)}, {tuple(classes_bkhw.shape)}, '
+            f'{tuple(probabilities_bkhw.shape)}')
+    stored = (classes_bkhw != VOID) & (classes_bkhw[:, :1] != VOID)
+    if not stored.any():
+        return
+    found = classes_bkhw[stored]
+    if found.min() < 0 or found.max() >= len(groups_gc):
+        raise ValueError(
+            f'classes must be from 0 to {len(groups_gc) - 1} or {VOID}, got '
+            f'{int(found.min())} to {int(found.max())}')
+    least = probabilities_bkhw[stored].min()
+    most = probabilities_bkhw.masked_fill(~stored, 0).sum(dim=1).max()
+    if not (least >= 0 and most <= 1 + SUM_TOLERANCE):
+        raise ValueError(
+            "an expert's probabilities must be at least 0 and sum to at most 1, got "
+            f'{least.item()} at least and a sum of {most.item()}')
 
 
 def check_expert_candidates(
