@@ -53,11 +53,11 @@ def start_from(network: nn.Module, origins: dict[str, Origin]) -> None:
             raise ValueError(
                 f'initial {name}: expected model and perhaps part and leave, got '
                 f'{", ".join(origin) or "nothing"}')
+        part = submodule(network, name, f'initial {name}: the network')
         donor = hub.load(origin['model'], torch.device('cpu')).network
         source = origin.get('part', name)
         where = f'initial {name}: {source} of {origin["model"]}'
         taken = submodule(donor, source, f'initial {name}: {origin["model"]}').state_dict()
-        part = submodule(network, name, f'initial {name}: the network')
         copy_weights(part, taken, tuple(origin.get('leave', ())), where)
 
 
