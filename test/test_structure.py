@@ -25,7 +25,7 @@ import pytest
 
 PACKAGE = 'sync_perception'
 ROOT = Path(__file__).resolve().parents[1]
-BASE = ('types', 'labels', 'geometry', 'resources', 'images', 'colors', 'kitti')
+BASE = ('types', 'labels', 'geometry', 'resources', 'images', 'colors', 'kitti', 'pages')
 ALLOWED = {
     **dict.fromkeys(BASE, BASE),
     'models': ('models', *BASE),

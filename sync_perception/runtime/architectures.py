@@ -30,6 +30,7 @@ from rich.table import Table
 from sync_perception.models import build_model
 from sync_perception.models.catalogue import CATALOGUE, Entry, find
 from sync_perception.models.cost import Cost, measure_cost
+from sync_perception.pages import replace_part, split_page
 from sync_perception.runtime.backends import choose_device
 from sync_perception.runtime.bench import machine
 from sync_perception.runtime.timing import time_network, Times
@@ -37,7 +38,7 @@ import torch
 
 SIZES = [(192, 640), (480, 640)]
 EXTRA = 'needs the extra `transformers`'
-BEGIN, END = '<!-- architectures: begin -->', '<!-- architectures: end -->'
+PART = 'architectures'
 CONVENTION = ('1 GFLOP is 10^9 multiplications and additions of convolutions and matrix products, '
               'attention included: a multiply-add counts two')
 
@@ -112,7 +113,7 @@ def list_architectures(
     chosen = {name: find(name) for name in names} or CATALOGUE
     target = choose_device(device) if timed else None
     if markdown is not None:
-        split_page(markdown)
+        split_page(markdown, PART)
     report = {'machine': machine(), 'device': str(target) if timed else None, 'half': half,
               'convention': CONVENTION, 'image_sizes': [label(size) for size in SIZES], 'rows': []}
     rows: list[Row] = []
@@ -159,7 +160,6 @@ def write_markdown(path: str | Path, rows: Sequence[Row], report: dict[str, Any]
 
     :raises ValueError: if the page lacks the markers.
     """
-    before, after = split_page(path)
     heads = ['name', 'what it is', *columns(report)[1:]]
     lines = [measured_where(report), '',
              f'| {" | ".join(heads)} |',
@@ -167,7 +167,7 @@ def write_markdown(path: str | Path, rows: Sequence[Row], report: dict[str, Any]
     for row in rows:
         name, *others = row.cells()[:len(heads) - 1]
         lines.append(f'| {" | ".join([f"`{name}`", row.summary, *others])} |')
-    Path(path).write_text('\n'.join([before + BEGIN, *lines, END + after]))
+    replace_part(path, PART, lines)
 
 
 def measured_where(report: dict[str, Any]) -> str:
@@ -178,20 +178,6 @@ def measured_where(report: dict[str, Any]) -> str:
         return f'Counted {where["time"][:10]} with {versions}; times were not measured.'
     return (f'Measured {where["time"][:10]} on {place(report)}: {versions}, load '
             f'{where["load_average"][0]} before the run.')
-
-
-def split_page(path: str | Path) -> tuple[str, str]:
-    """
-    Return what stands before and after a page's table.
-
-    :raises ValueError: if the page lacks the markers.
-    """
-    text = Path(path).read_text()
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f'{path}: expected {BEGIN} and {END} around its table')
-    return before, after
 
 
 def place(report: dict[str, Any]) -> str:

@@ -54,11 +54,25 @@ def load_recipe(path: str | Path, descendants: tuple[Path, ...] = ()) -> dict[st
         raise ValueError(f'{path} is no YAML: {error}') from error
     if not isinstance(own, dict):
         raise ValueError(f'{path}: expected a recipe, a mapping, got {type(own).__name__}')
-    bases = own.pop(BASES, [])
+    return extended(own, path.parent, (*descendants, path))
+
+
+def extended(
+        own: dict[str, Any], folder: Path, descendants: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """
+    Return what a recipe extends, with its changes.
+
+    :param own: what the recipe itself says.
+    :param folder: in which it lies.
+    :param descendants: the recipes that extend what it extends, nearest last.
+    :raises FileNotFoundError: if it extends what is not there.
+    :raises ValueError: if that is no mapping, or extends itself.
+    """
+    bases = own.get(BASES, [])
     recipe: dict[str, Any] = {}
     for base in [bases] if isinstance(bases, str) else bases:
-        recipe = changed(recipe, load_recipe(path.parent / base, (*descendants, path)))
-    return changed(recipe, own)
+        recipe = changed(recipe, load_recipe(folder / base, descendants))
+    return changed(recipe, {name: value for name, value in own.items() if name != BASES})
 
 
 def changed(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

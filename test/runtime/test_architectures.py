@@ -23,12 +23,14 @@ import pytest
 from sync_perception import cli
 from sync_perception.models.catalogue import CATALOGUE, find
 from sync_perception.models.cost import Cost
+from sync_perception.pages import markers, split_page
 from sync_perception.runtime import architectures, timing
-from sync_perception.runtime.architectures import BEGIN, END, list_architectures, Row
+from sync_perception.runtime.architectures import list_architectures, PART, Row
 from sync_perception.runtime.timing import Times
 from typer.testing import CliRunner
 import yaml
 
+BEGIN, END = markers(PART)
 PAGE = f'# Architectures\n\n{BEGIN}\nold\n{END}\n\nThe end.\n'
 
 
@@ -55,7 +57,7 @@ def test_times_reach_the_file_and_the_page(tmp_path, monkeypatch, capsys):
     assert content['machine']['processor'] in page.read_text()
     times = row['milliseconds']['480x640']
     assert times['eager'] > row['milliseconds']['192x640']['eager'] > 0
-    before, after = architectures.split_page(page)
+    before, after = split_page(page, PART)
     assert (before, after) == ('# Architectures\n\n', '\n\nThe end.\n')
     cells = [cell.strip() for cell in page.read_text().splitlines()[-4].strip('|').split('|')]
     assert cells[:3] == ['`mobile-unet-depth`', find('mobile-unet-depth').summary, 'depth']
