@@ -20,15 +20,18 @@ from __future__ import annotations
 from typing import TypedDict
 
 from sync_perception.models import hub
+from sync_perception.resources import default_model_folder
 import torch
 from torch import nn
+
+DEFAULT = 'default'
 
 
 class Origin(TypedDict, total=False):
     """
     What a part of a network starts from.
 
-    :ivar model: folder or hub id of the model that learned before.
+    :ivar model: folder or hub id of the model that learned before; `default` is the shipped one.
     :ivar part: its submodule; by default the one of the same name.
     :ivar leave: submodules of the part that start anew, such as the `head` of another task.
     """
@@ -54,7 +57,8 @@ def start_from(network: nn.Module, origins: dict[str, Origin]) -> None:
                 f'initial {name}: expected model and perhaps part and leave, got '
                 f'{", ".join(origin) or "nothing"}')
         part = submodule(network, name, f'initial {name}: the network')
-        donor = hub.load(origin['model'], torch.device('cpu')).network
+        folder = default_model_folder() if origin['model'] == DEFAULT else origin['model']
+        donor = hub.load(folder, torch.device('cpu')).network
         source = origin.get('part', name)
         where = f'initial {name}: {source} of {origin["model"]}'
         taken = submodule(donor, source, f'initial {name}: {origin["model"]}').state_dict()

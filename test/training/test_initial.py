@@ -21,6 +21,7 @@ import pytest
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub
 from sync_perception.models.hub import ModelConfig
+from sync_perception.resources import default_model_folder
 from sync_perception.training.initial import start_from
 from sync_perception.training.module import SynchronisedLearning
 import torch
@@ -91,6 +92,14 @@ def test_what_does_not_fit_is_refused(earlier, origin, message):
 def test_a_part_that_the_network_lacks(earlier):
     with pytest.raises(ValueError, match="the network has no part 'normals'"):
         start_from(network(1).network, {'normals': {'model': earlier[1]}})
+
+
+def test_the_shipped_model_is_the_default():
+    shipped = hub.load(default_model_folder(), torch.device('cpu'))
+    fresh = build_model(shipped.config).network
+    start_from(fresh, {name: {'model': 'default'} for name, _ in fresh.named_children()
+                       if next(fresh.get_submodule(name).parameters(), None) is not None})
+    assert not differing(fresh, shipped.network)
 
 
 def test_a_training_starts_there(earlier):

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import pytest
 from sync_perception.resources import config_folder
+from sync_perception.training.data import dataset_class
 from sync_perception.training.recipes import changed, check_variables, gathered, load_recipe
 from sync_perception.training.train import LEARNINGS, TrainingCLI
 import yaml
@@ -120,7 +121,9 @@ def test_shipped_recipes_are_understood(path, parsers):
     parser = parsers[recipe.get('learning', 'synchronised')]
     config = parser.parse_args(['fit', '--config', yaml.safe_dump(recipe)])
     assert config.fit.trainer.default_root_dir == f'runs/{path.stem}'
-    assert config.fit.data.sources
+    measured = config.fit.data.get('val_sources') or config.fit.data.get('validation')
+    for source in [*config.fit.data.sources, *measured]:
+        dataset_class(source.dataset).check_split(source.split)
 
 
 def test_the_variants_differ_from_the_whole_in_what_they_are_named_for():
