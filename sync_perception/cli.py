@@ -178,6 +178,9 @@ def pseudo_label(
             help='With --agreement: metres below which sky contradicts its depth, for a teacher '
             'whose depth knows the sky (one that learned from laser scans does not).')] = None,
         overwrite: Annotated[bool, typer.Option(help='Write what is there again.')] = False,
+        soft: Annotated[int, typer.Option(
+            help='Also store the probabilities of so many of the most probable classes, 2 to 4, '
+            'for `arguments: {soft: true}` of a source; 0 for none.')] = 0,
         shard: Annotated[str | None, typer.Option(
             help="i/n: the i-th of n processes that share the work; by default torchrun's "
             'RANK and WORLD_SIZE say so.')] = None,
@@ -188,7 +191,7 @@ def pseudo_label(
     result = labelling.pseudo_label(
         teacher, dataset, root, out, split, min_confidence=min_confidence, agreement=agreement,
         near_sky=near_sky, overwrite=overwrite, shard=shard, device=device,
-        arguments=named_values(argument))
+        arguments=named_values(argument), soft=soft)
     typer.echo(labelling.summary(result))
     if result['bad']:
         raise typer.Exit(1)

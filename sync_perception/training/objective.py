@@ -22,9 +22,11 @@ from typing import Any, TypedDict
 
 from sync_perception.labels import candidates, correspondence, LabelSpace
 from sync_perception.models import contrastive
+from sync_perception.training.data.sample import PROBABILITY_UNITS
 from sync_perception.training.losses import DEPTH_LOSSES, NORMALS_LOSSES, SEMANTIC_LOSSES
 from sync_perception.training.losses.contrastive import consistency_loss
 from sync_perception.training.losses.depth import log_gaussian_nll
+from sync_perception.training.losses.distillation import top_classes_cross_entropy
 from sync_perception.training.losses.ranking import semantic_ranking
 from sync_perception.training.losses.smoothness import edge_aware_smoothness
 from sync_perception.types import DenseOutput
@@ -76,6 +78,7 @@ class Objective:
             **{f'{part}/{name}': settings[f'{part}_weight'] * weight
                for part in ('semantics', 'expert')
                for name, weight in settings.semantic_losses.items()},
+            'expert/soft': settings.expert_weight * sum(settings.semantic_losses.values()),
             'ranking': settings.ranking_weight, 'smoothness': settings.smoothness_weight,
             'uncertainty': settings.uncertainty_weight,
             'consistency': settings.consistency['weight'] if settings.consistency else 0.0}
@@ -168,38 +171,71 @@ class Objective:
         for space in sorted(set(batch['space']) - {''}):
             members = torch.tensor(
                 [name == space for name in batch['space']], device=output.logits.device)
-            found = self.label_losses(output.logits[members], batch['labels'][members], space)
+            found = self.label_losses(space, output.logits[members], batch['labels'][members])
             for name, loss in found.items():
                 share = members.float().mean() * loss
                 terms[f'semantics/{name}'] = terms.get(f'semantics/{name}', 0) + share
         return terms
 
     def expert_terms(self, output: DenseOutput, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Compare with an expert's labels where it is sure, weighted by its confidence."""
-        confidence = batch['expert_confidence']
-        confidence = confidence * (confidence >= self.settings.expert_confidence)
+        """
+        Compare with what an expert says where it is sure, each sample's in its label space.
+
+        Labels are weighted by its confidence. Probabilities, where a sample has them, are
+        compared instead, and are not: they tell of its doubt themselves. Their term is
+        `expert/soft`, which weighs as much as those of the labels together.
+        """
+        sure = batch['expert_confidence'] >= self.settings.expert_confidence
+        confidence = batch['expert_confidence'] * sure
         labelled = (batch['expert_labels'] != self.space.void).flatten(1).any(dim=1)
+        soft = (batch['expert_classes'][:, 0] != self.space.void).flatten(1).any(dim=1)
+        kinds = (
+            (~soft, self.label_losses, (batch['expert_labels'], confidence)),
+            (soft, self.soft_loss, (
+                batch['expert_classes'], batch['expert_probabilities'], sure)))
         terms: dict[str, Tensor] = {}
         for space in sorted(set(batch['expert_space'])):
-            members = labelled & torch.tensor(
+            own = labelled & torch.tensor(
                 [name == space for name in batch['expert_space']], device=labelled.device)
-            if not members.any():
-                continue
-            found = self.label_losses(
-                output.logits[members], batch['expert_labels'][members], space,
-                confidence[members])
-            for name, loss in found.items():
-                share = members.float().mean() * loss
-                terms[f'expert/{name}'] = terms.get(f'expert/{name}', 0) + share
+            for kind, losses, targets in kinds:
+                members = own & kind
+                if not members.any():
+                    continue
+                found = losses(
+                    space, output.logits[members], *(maps[members] for maps in targets))
+                for name, loss in found.items():
+                    share = members.float().mean() * loss
+                    terms[f'expert/{name}'] = terms.get(f'expert/{name}', 0) + share
         return terms
 
     def label_losses(
-            self, logits: Tensor, labels: Tensor, space: str, confidence: Tensor | None = None
+            self, space: str, logits: Tensor, labels: Tensor, confidence: Tensor | None = None
             ) -> dict[str, Tensor]:
         """
         Compare logits with the labels of another space, through the classes they share.
 
         A head over several data sets is compared in the classes of that space's part only.
+        """
+        groups, weights, rivals = self.shared_classes(space, logits)
+        return {
+            name: loss(logits.float(), labels, groups, weights, confidence, rivals)
+            for name, loss in self.semantic_losses.items()}
+
+    def soft_loss(
+            self, space: str, logits: Tensor, classes: Tensor, probabilities: Tensor,
+            confidence: Tensor) -> dict[str, Tensor]:
+        """Compare logits with the probabilities of another space's classes, likewise."""
+        groups, weights, rivals = self.shared_classes(space, logits)
+        return {'soft': top_classes_cross_entropy(
+            logits.float(), classes, probabilities.float() / PROBABILITY_UNITS, groups, weights,
+            confidence, rivals)}
+
+    def shared_classes(self, space: str, logits: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """
+        Say how another space's classes correspond to the network's.
+
+        :return: the network's classes of each, bool (G, C); their weights (G,); the classes that
+            each sample is decided among, bool (B, C), or None for all.
         """
         if space not in self.groups:
             own = LabelSpace.load(space)
@@ -210,10 +246,7 @@ class Objective:
         if not self.candidates[space].all():
             rivals = self.candidates[space].to(logits.device).expand(len(logits), -1)
         weights = self.class_weights.to(logits.device)
-        group_weights = (groups * weights).sum(dim=1) / groups.sum(dim=1).clamp(min=1)
-        return {
-            name: loss(logits.float(), labels, groups, group_weights, confidence, rivals)
-            for name, loss in self.semantic_losses.items()}
+        return groups, (groups * weights).sum(dim=1) / groups.sum(dim=1).clamp(min=1), rivals
 
     def consistency(self, output: DenseOutput, batch: dict[str, Any]) -> Tensor:
         """

@@ -49,10 +49,11 @@ from sync_perception.training.data.pseudo import (
     map_file,
     MAPS,
     png_bytes,
+    SOFT,
     SPACE_FILE,
     space_name,
 )
-from sync_perception.training.data.sample import READ_ERRORS, Sample
+from sync_perception.training.data.sample import MAX_CLASSES, READ_ERRORS, Sample
 from sync_perception.training.evaluate import choose_device
 from sync_perception.training.inference import ask, enlarge, metric_scale
 from sync_perception.types import DenseOutput
@@ -74,12 +75,15 @@ class Teacher:
     :param agreement: whether pixels whose label and depth contradict each other lose both.
     :param near_sky: metres below which sky contradicts its depth; None for a depth that says
         nothing about the sky.
+    :param soft: how many of the most probable classes are stored with their probabilities; 0 for
+        labels alone.
     :ivar counts: pixels seen and labelled; images without depth for want of intrinsics.
     """
 
     def __init__(
             self, model: nn.Module, min_confidence: float = 0.0, agreement: bool = False,
-            near_sky: float | None = None):
+            near_sky: float | None = None, soft: int = 0):
+        self.soft = soft
         self.model, self.min_confidence, self.agreement = model, min_confidence, agreement
         self.limits = Limits(sky=near_sky)
         self.infinite = np.flatnonzero(model.labels.infinite)
@@ -94,11 +98,11 @@ class Teacher:
         """
         output = ask(self.model, sample.image)
         size = sample.image.shape[:2]
-        labels = confidence = depth = deviation = None
+        labels = confidence = depth = deviation = classes = probabilities = None
         if output.logits is not None:
-            best, index = enlarge(output.logits.float().softmax(dim=1), size)[0].max(dim=0)
-            labels = index.to(torch.uint8).cpu().numpy()
-            confidence = best.clamp(0, 1).cpu().numpy()
+            classes, probabilities = self.ranked(
+                enlarge(output.logits.float().softmax(dim=1), size)[0])
+            labels, confidence = classes[0], probabilities[0]
         if output.depth is not None:
             depth, deviation = self.depth_of(output, sample)
         if depth is not None and labels is not None:
@@ -107,7 +111,16 @@ class Teacher:
             labels[confidence < self.min_confidence] = self.model.labels.void
             self.counts.update(
                 pixels=labels.size, labelled=int((labels != self.model.labels.void).sum()))
-        return encode_maps(labels, confidence, depth, deviation)
+        soft = (classes[1:], probabilities[1:]) if self.soft else ()
+        return encode_maps(labels, confidence, depth, deviation, *soft)
+
+    def ranked(self, probability_chw: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Return the most probable classes, uint8 (K, H, W), and their probabilities; K >= 1."""
+        # the maximum alone is found in a fifth of the time
+        best, index = (
+            probability_chw.topk(self.soft, dim=0) if self.soft
+            else probability_chw.max(dim=0, keepdim=True))
+        return index.to(torch.uint8).cpu().numpy(), best.clamp(0, 1).cpu().numpy()
 
     def depth_of(
             self, output: DenseOutput, sample: Sample
@@ -145,7 +158,8 @@ def pseudo_label(
         teacher: str | Path | None, dataset: str, root: str | Path | None, out: str | Path,
         split: str = 'all', min_confidence: float = 0.0, agreement: bool = False,
         near_sky: float | None = None, overwrite: bool = False, shard: str | None = None,
-        device: str = 'auto', arguments: dict[str, Any] | None = None) -> dict[str, Any]:
+        device: str = 'auto', arguments: dict[str, Any] | None = None, soft: int = 0
+        ) -> dict[str, Any]:
     """
     Write an expert's maps of a data set's images, which `PseudoLabelled` reads.
 
@@ -163,21 +177,27 @@ def pseudo_label(
     :param shard: `i/n`, the i-th of n processes that share the work; by default that of
         torchrun's environment, or the only one.
     :param device: auto, cpu, cuda or cuda:N.
+    :param arguments: further ones of the data set's class.
+    :param soft: from 2 to MAX_CLASSES: how many of the most probable classes are stored with
+        their probabilities; 0 for labels alone.
     :return: written, kept, bad (errors by id), images, shard, and Teacher's counts.
     :raises ValueError: if the folder holds another teacher's maps, or an argument is wrong.
     """
     if not 0 <= min_confidence < 1:
         raise ValueError(f'min_confidence must be from 0 to below 1, got {min_confidence}')
+    if soft and not 2 <= soft <= MAX_CLASSES:
+        raise ValueError(f'soft must be 0, or from 2 to {MAX_CLASSES} classes, got {soft}')
     part, parts = parse_shard(shard)
     samples = open_dataset(dataset, root, split, arguments)
     name = str(default_model_folder() if teacher is None else teacher)
     model = hub.load(name, choose_device(own_device(device)))
-    expert = Teacher(model, min_confidence, agreement, near_sky)
+    expert = Teacher(model, min_confidence, agreement, near_sky, soft)
     folder = Path(out)
     manifest = Manifest(
         name, fingerprint(name), dataset, lasting(root), split, arguments or {},
-        model.labels.to_dict(), maps_of(model),
-        {'min_confidence': min_confidence, 'agreement': agreement, 'near_sky': near_sky})
+        model.labels.to_dict(), maps_of(model, soft),
+        {'min_confidence': min_confidence, 'agreement': agreement, 'near_sky': near_sky,
+         'soft': soft})
     claim(folder, manifest, model, overwrite and parts == 1)
     ids = samples.ids[part - 1::parts]
     done = {'written': 0, 'kept': 0}
@@ -242,13 +262,21 @@ def lasting(root: str | Path | None) -> str:
     return str(Path(root).absolute())
 
 
-def maps_of(model: nn.Module) -> list[str]:
-    """Return the kinds of maps that a model's answers become; asks it about a grey image."""
+def maps_of(model: nn.Module, soft: int = 0) -> list[str]:
+    """
+    Return the kinds of maps that a model's answers become; asks it about a grey image.
+
+    :raises ValueError: if it gives neither labels nor depth, or not so many classes as wanted.
+    """
     given = present_maps(ask(model, np.full((64, 96, 3), 127, np.uint8)))
     kinds = {kind for name in given for kind in GIVEN.get(name, ())}
     kinds -= set() if DEPTH in kinds else {DEVIATION}
     if not kinds:
         raise ValueError(f'the teacher gives {sorted(given)}, expected labels or depth')
+    if soft and (LABELS not in kinds or soft > len(model.labels)):
+        classes = len(model.labels) if LABELS in kinds else 0
+        raise ValueError(f'soft: the teacher gives {classes} classes, expected at least {soft}')
+    kinds |= set(SOFT) if soft else set()
     return [kind for kind in MAPS if kind in kinds]
 
 

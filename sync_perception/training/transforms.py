@@ -22,7 +22,7 @@ from typing import Any
 import cv2
 import numpy as np
 from sync_perception.geometry import crop_intrinsics, flip_intrinsics, resize_intrinsics
-from sync_perception.training.data.sample import Sample
+from sync_perception.training.data.sample import MAX_CLASSES, Sample
 
 VOID = 255
 SPARSE_SHARE = 0.5
@@ -151,8 +151,9 @@ def training_arrays(sample: Sample, view: View, stride: int) -> dict[str, Any]:
     :param stride: targets are given for cells of stride x stride pixels of the window.
     :return: image uint8 (h, w, 3); focal (pixels of the window, NaN if unknown); depth float32
         (h', w') metres, NaN where unknown or without end; labels, expert_labels uint8 (h', w');
-        expert_confidence float32 (h', w'); normals float32 (3, h', w'), NaN where unknown; with
-        h' = h / stride.
+        expert_confidence float32 (h', w'); expert_classes uint8 (MAX_CLASSES, h', w'), void
+        where there is none, and expert_probabilities, likewise, in PROBABILITY_UNITS; normals
+        float32 (3, h', w'), NaN where unknown; with h' = h / stride.
     """
     shape = view.size[0] // stride, view.size[1] // stride
     void = np.full(shape, VOID, np.uint8)
@@ -176,9 +177,30 @@ def training_arrays(sample: Sample, view: View, stride: int) -> dict[str, Any]:
         'labels': void if sample.labels is None else view.nearest(sample.labels, stride, VOID),
         'expert_labels': void if expert is None else view.nearest(expert, stride, VOID),
         'expert_confidence': confidence,
+        **soft_targets(sample, view, stride),
         'normals': normals.transpose(2, 0, 1)}
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     return {**arrays, 'focal': np.float32(focal)}
+
+
+def soft_targets(sample: Sample, view: View, stride: int) -> dict[str, np.ndarray]:
+    """
+    Cut an expert's most probable classes and their probabilities out of a sample.
+
+    The shapes are the same for every sample, also for one without them, so that they stack: bytes,
+    of which eight a cell cost a batch little.
+
+    :return: expert_classes and expert_probabilities, uint8 (MAX_CLASSES, h / stride, w / stride).
+    """
+    shape = MAX_CLASSES, view.size[0] // stride, view.size[1] // stride
+    maps = {'expert_classes': (sample.expert_classes, VOID),
+            'expert_probabilities': (sample.expert_probabilities, 0)}
+    targets = {name: np.full(shape, void, np.uint8) for name, (_, void) in maps.items()}
+    for name, (given, void) in maps.items():
+        if given is not None:
+            window = view.nearest(given, stride, void)
+            targets[name][:window.shape[2]] = window.transpose(2, 0, 1)
+    return targets
 
 
 def _random_start(rng: np.random.Generator, whole: int, part: int) -> int:

@@ -19,5 +19,5 @@ from __future__ import annotations
 from pathlib import Path
 import sys
 
-# constant.py, small_batches.py and interruption.py serve several tests
+# the modules here that are no tests serve several of them
 sys.path.insert(0, str(Path(__file__).parent))

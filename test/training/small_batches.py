@@ -38,6 +38,8 @@ def batch(**changes):
         'labels': torch.full((2, 32, 48), 255, dtype=torch.uint8),
         'expert_labels': torch.full((2, 32, 48), 255, dtype=torch.uint8),
         'expert_confidence': torch.ones(2, 32, 48),
+        'expert_classes': torch.full((2, 4, 32, 48), 255, dtype=torch.uint8),
+        'expert_probabilities': torch.zeros(2, 4, 32, 48, dtype=torch.uint8),
         'normals': torch.full((2, 3, 32, 48), float('nan')),
         'space': ['', ''], 'expert_space': ['cityscapes19'] * 2, 'id': ['a', 'b']}
     return {**bare, **changes}

@@ -119,6 +119,50 @@ def test_unsure_experts_are_ignored(ask):
     assert ask('expert/cross_entropy', output(), unsure).item() == 0
 
 
+def soft_targets(*samples):
+    """Return a batch whose given samples have 0.7 road, 0.2 sky, where the first is sure."""
+    labels = torch.zeros((2, 32, 48), dtype=torch.uint8)
+    classes = torch.full((2, 4, 32, 48), 255, dtype=torch.uint8)
+    probabilities = torch.zeros(2, 4, 32, 48, dtype=torch.uint8)
+    for sample in samples:
+        classes[sample, :2] = torch.tensor([0, 10], dtype=torch.uint8)[:, None, None]
+        probabilities[sample, 0], probabilities[sample, 1] = 178, 51
+    confidence = torch.full((2, 32, 48), 0.7)
+    confidence[:, :16] = 0.3
+    return batch(
+        expert_labels=labels, expert_confidence=confidence, expert_classes=classes,
+        expert_probabilities=probabilities)
+
+
+def test_probabilities_of_an_expert_are_learned_where_there_are_some(ask):
+    """By hand, for equal scores of 20 classes: half of the pixels are too unsure."""
+    rest = 26 / 255
+    expected = 0.5 * ((1 - rest) * math.log(20) + rest * math.log(20 / 17))
+    learned = ask('expert/soft', output(), soft_targets(0, 1)).item()
+    # driving's class without a counterpart among the 19 of the expert is none of the rest
+    assert learned == pytest.approx(expected, rel=1e-5)
+
+
+def test_soft_and_hard_experts_in_a_batch():
+    """Each sample counts once: the hard one by its label, the soft one by its probabilities."""
+    terms_of = objective()
+    torch.manual_seed(0)
+    said = output()
+    said.logits.data.normal_()
+    mixed, soft, hard = (
+        terms_of.expert_terms(said, soft_targets(*samples)) for samples in ((1,), (0, 1), ()))
+    assert set(mixed) == {'expert/soft', 'expert/cross_entropy'}
+    assert set(soft) == {'expert/soft'} and set(hard) == {'expert/cross_entropy'}
+    for index, (name, whole) in enumerate(
+            [('expert/cross_entropy', hard), ('expert/soft', soft)]):
+        gradients = [torch.autograd.grad(terms[name], said.logits, retain_graph=True)[0]
+                     for terms in (mixed, whole)]
+        torch.testing.assert_close(gradients[0][index], gradients[1][index])
+        assert (gradients[0][1 - index] == 0).all() and (gradients[0][index, :, :16] == 0).all()
+    chosen = objective(expert_weight=0.25, semantic_losses={'ohem': 1.0, 'cross_entropy': 2.0})
+    assert chosen.weights['expert/soft'] == 0.75
+
+
 def test_the_variance_learns_the_size_of_the_errors(ask):
     """Of a depth that is held still: half of the image is 10 % wrong, half 50 %."""
     depth = torch.full((2, 1, 32, 48), 10.0)

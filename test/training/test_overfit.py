@@ -92,6 +92,7 @@ def streets(size: tuple[int, int]) -> dict[str, Any]:
     return {'image': image, 'depth': depth, 'labels': labels, 'normals': nothing,
             'expert_labels': torch.full_like(labels, SPACE.void),
             'expert_confidence': torch.zeros_like(depth),
+            'expert_classes': torch.full((FRAMES, 4, *size), SPACE.void, dtype=torch.uint8),
             'focal': torch.full((FRAMES,), FOCAL * size[1]), 'space': ['driving'] * FRAMES,
             'expert_space': ['cityscapes19'] * FRAMES}
 

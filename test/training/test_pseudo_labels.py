@@ -22,6 +22,7 @@ import logging
 from pathlib import Path
 
 import cv2
+from known_teacher import K, KnownTeacher, ROAD, sample_of, SIZE, SKY, SPACE, write_drives
 import numpy as np
 import pytest
 from small_batches import batch, output, TINY
@@ -29,48 +30,11 @@ from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub, ModelConfig
 from sync_perception.training.data import open_dataset
 from sync_perception.training.data.mixture import Mixture, Source
-from sync_perception.training.data.sample import Sample
 from sync_perception.training.inference import ask
 from sync_perception.training.module import SynchronisedLearning
 from sync_perception.training.objective import Objective
 from sync_perception.training.pseudo_labels import parse_shard, pseudo_label, summary, Teacher
-from sync_perception.types import DenseOutput
 import torch
-from torch import nn
-
-K = np.array([[100.0, 0, 47.5], [0, 100.0, 31.5], [0, 0, 1]])
-SIZE = (64, 96)
-SPACE = LabelSpace.load('driving')
-ROAD, SKY, CAR = (SPACE.index(name) for name in ('road', 'sky', 'car'))
-
-
-class KnownTeacher(nn.Module):
-    """Sky above, road below, a car left of the middle of which it is half sure; 12 m."""
-
-    device = torch.device('cpu')
-
-    def __init__(self, canonical_focal: float | None = 50.0):
-        super().__init__()
-        self.labels = SPACE
-        self.config = ModelConfig(
-            'known', {}, SPACE.to_dict(), input_size=list(SIZE), canonical_focal=canonical_focal)
-        probability = torch.full((len(SPACE), *SIZE), 1e-6)
-        probability[SKY, :24] = 0.9
-        probability[ROAD, 24:] = 0.9
-        probability[:, 30:50, 10:40] = 1e-6
-        probability[CAR, 30:50, 10:40] = 0.5
-        probability[SPACE.index('truck'), 30:50, 10:40] = 0.4
-        self.output = DenseOutput(
-            depth=torch.full((1, 1, *SIZE), 12.0), logits=probability.log()[None],
-            log_variance=torch.full((1, 1, *SIZE), 2 * np.log(0.1)))
-
-    def forward(self, image_b3hw: torch.Tensor) -> DenseOutput:
-        """Give the answer."""
-        return self.output
-
-
-def sample_of(intrinsics: np.ndarray | None) -> Sample:
-    return Sample('one', np.zeros((*SIZE, 3), np.uint8), K=intrinsics)
 
 
 def test_maps_of_a_known_answer():
@@ -138,15 +102,7 @@ def selection(tmp_path) -> Path:
 @pytest.fixture
 def drives(tmp_path) -> Path:
     """Write three frames of CamVid's layout: labels, no camera."""
-    root = tmp_path / 'camvid'
-    for folder in ('train', 'trainannot'):
-        (root / folder).mkdir(parents=True)
-    rng = np.random.default_rng(1)
-    for number in range(3):
-        cv2.imwrite(
-            str(root / f'train/{number}.png'), rng.integers(0, 256, (*SIZE, 3), np.uint8))
-        cv2.imwrite(str(root / f'trainannot/{number}.png'), np.full(SIZE, number, np.uint8))
-    return root
+    return write_drives(tmp_path / 'camvid')
 
 
 def files(folder: Path) -> dict[str, int]:
@@ -290,7 +246,7 @@ def test_the_manifest_says_what_it_is(selection, small_model, tmp_path):
     manifest = json.loads((out / 'pseudo_labels.json').read_text())
     assert manifest['teacher'] == str(small_model) and len(manifest['fingerprint']) == 64
     assert manifest['settings'] == {
-        'min_confidence': 0.25, 'agreement': False, 'near_sky': None}
+        'min_confidence': 0.25, 'agreement': False, 'near_sky': None, 'soft': 0}
     moved = selection.rename(tmp_path / 'moved')
     with pytest.raises(FileNotFoundError, match='no folder'):
         open_dataset('pseudo_labelled', out)

@@ -171,6 +171,30 @@ def test_missing_annotations_stay_missing():
     assert (arrays['labels'] == 255).all() and (arrays['expert_labels'] == 255).all()
 
 
+@pytest.mark.parametrize('view', [
+    View(0.7, -8, 30, (160, 128), mirror=True), View(1.5, 250, 200, (96, 128))])
+def test_soft_targets_lie_where_the_labels_lie(view):
+    """The first class is the label in every crop; probabilities stay beside their classes."""
+    sample = plane_sample()
+    classes = np.stack([sample.labels, (sample.labels + 3) % 8], axis=-1)
+    soft = replace(
+        sample, expert_labels=sample.labels, expert_classes=classes,
+        expert_probabilities=classes * 20 + 1)
+    arrays = training_arrays(soft, view, 2)
+    found, probabilities = arrays['expert_classes'], arrays['expert_probabilities']
+    assert found.shape == probabilities.shape == (4, view.size[0] // 2, view.size[1] // 2)
+    assert found.dtype == probabilities.dtype == np.uint8
+    np.testing.assert_array_equal(found[0], arrays['expert_labels'])
+    known = found[0] != 255
+    assert known.mean() > 0.2 and (found[:, ~known] == 255).all()
+    np.testing.assert_array_equal(found[1, known], (found[0, known] + 3) % 8)
+    np.testing.assert_array_equal(probabilities[:2, known], found[:2, known] * 20 + 1)
+    assert (found[2:] == 255).all() and (probabilities[2:] == 0).all()
+    bare = training_arrays(sample, view, 2)
+    assert bare['expert_classes'].shape == found.shape
+    assert (bare['expert_classes'] == 255).all() and (bare['expert_probabilities'] == 0).all()
+
+
 def test_random_views_are_seeded_and_in_range():
     draws = [random_view(np.random.default_rng(7), SIZE, (96, 128), (0.5, 1.5)) for _ in '12']
     assert draws[0] == draws[1]

@@ -32,12 +32,15 @@ from sync_perception.training.data.files import (
     read_gray,
     read_labels,
 )
-from sync_perception.training.data.sample import DenseDataset, Sample
+from sync_perception.training.data.sample import DenseDataset, PROBABILITY_UNITS, Sample
 
 MANIFEST = 'pseudo_labels.json'
 SPACE_FILE = 'label_space.yaml'
-LABELS, CONFIDENCE, DEPTH, DEVIATION = MAPS = (
-    'expert_semantics', 'expert_confidence', 'depth', 'depth_deviation')
+LABELS, CONFIDENCE, DEPTH, DEVIATION, *SOFT = MAPS = (
+    'expert_semantics', 'expert_confidence', 'depth', 'depth_deviation', 'expert_alternatives',
+    'expert_alternative_confidence')
+"""Kinds of maps. SOFT are the classes after the label, by probability, and their probabilities:
+the maps of each rank below those of the one before, so (K - 1) * H rows."""
 DEPTH_UNITS = 256
 DEVIATION_UNITS = 10000
 """Stored units of a standard deviation of ln(depth)."""
@@ -89,7 +92,9 @@ class Manifest:
             raise ValueError(f'{path} is not JSON: {error}') from error
         if not isinstance(content, dict) or set(content) != expected:
             raise ValueError(f'{path}: expected the keys {sorted(expected)}, got {content!r:.200}')
-        return cls(**content)
+        manifest = cls(**content)
+        manifest.settings.setdefault('soft', 0)  # folders that were begun without soft targets
+        return manifest
 
     def to_json(self) -> str:
         """Return the file's content."""
@@ -118,7 +123,8 @@ def is_labelled(folder: Path, manifest: Manifest, sample_id: str) -> bool:
 
     Depth may be absent beside labels: that of an image whose camera is not known.
     """
-    required = [kind for kind in manifest.maps if kind in (LABELS, CONFIDENCE)] or manifest.maps
+    semantic = (LABELS, CONFIDENCE, *SOFT)
+    required = [kind for kind in manifest.maps if kind in semantic] or manifest.maps
     optional = [kind for kind in manifest.maps if map_file(folder, kind, sample_id).exists()]
     return all(is_whole(map_file(folder, kind, sample_id)) for kind in {*required, *optional})
 
@@ -139,7 +145,9 @@ class PseudoLabelled(DenseDataset):
     :param labels: whether the teacher's labels are used.
     :param max_deviation: standard deviation of ln(depth) above which depth is not used, if the
         teacher tells it.
+    :param soft: whether the teacher's most probable classes are used with their probabilities.
     :raises FileNotFoundError: if the folder holds nothing about these samples.
+    :raises ValueError: if soft labels are wanted that the folder lacks, or no labels at all.
     """
 
     splits = ()
@@ -150,14 +158,22 @@ class PseudoLabelled(DenseDataset):
 
     def __init__(
             self, root: str | Path, split: str = 'all', images: str | None = None,
-            depth: bool = True, labels: bool = True, max_deviation: float | None = None):
+            depth: bool = True, labels: bool = True, max_deviation: float | None = None,
+            soft: bool = False):
         from sync_perception.training.data import open_dataset  # which imports this module
         self.root, self.split = Path(root), split
         self.manifest = Manifest.read(self.root)
+        self.classes = int(self.manifest.settings['soft'])
+        if soft and not (labels and self.classes):
+            raise ValueError(
+                f'{self.root}: expected labels with probabilities for soft: true, as `sync_'
+                f'perception pseudo-label --soft 3` writes them, got labels: {labels}, written '
+                f'with --soft {self.classes}')
         self.base = open_dataset(
             self.manifest.dataset, images or self.manifest.root or None,
             self.manifest.split if split == 'all' else split, self.manifest.arguments)
-        self.use_depth, self.use_labels, self.max_deviation = depth, labels, max_deviation
+        self.use_depth, self.use_labels, self.use_soft = depth, labels, soft
+        self.max_deviation = max_deviation
         self.splits, self.label_space = self.base.splits, self.base.label_space
         self.max_depth, self.ordered = self.base.max_depth, self.base.ordered
         self.space = LabelSpace.from_dict(self.manifest.label_space)
@@ -177,17 +193,35 @@ class PseudoLabelled(DenseDataset):
         sample = self.base.read(sample_id)
         size = sample.image.shape[:2]
         changes: dict[str, np.ndarray] = {}
-        labels, confidence, depth, deviation = (
+        labels, confidence, depth, deviation, *_ = (
             map_file(self.root, kind, sample_id) for kind in MAPS)
         if self.use_labels and labels.is_file():
             changes['expert_labels'] = read_labels(labels, size, identity_table(len(self.space)))
             changes['expert_confidence'] = read_confidence(confidence, size)
+            changes.update(expert_classes=None, expert_probabilities=None)
+            if self.use_soft:
+                changes.update(self.read_soft(
+                    sample_id, changes['expert_labels'], changes['expert_confidence']))
         if self.use_depth and sample.depth is None and depth.is_file():
             metres = read_depth(depth, size, DEPTH_UNITS)
             if self.max_deviation is not None and deviation.is_file():
                 metres[read_deviation(deviation, size) > self.max_deviation] = np.nan
             changes['depth'] = metres
         return replace(sample, **changes)
+
+    def read_soft(
+            self, sample_id: str, labels: np.ndarray, confidence: np.ndarray
+            ) -> dict[str, np.ndarray]:
+        """Join the classes after the label to it, and their probabilities to its confidence."""
+        size = labels.shape[0] * (self.classes - 1), labels.shape[1]
+        classes, probabilities = (map_file(self.root, kind, sample_id) for kind in SOFT)
+        later = (read_labels(classes, size, identity_table(len(self.space))),
+                 read_gray(probabilities, np.uint8, size, 'probability x 255'))
+        sure = np.rint(confidence * PROBABILITY_UNITS).astype(np.uint8) * (labels != VOID)
+        joined = (
+            np.concatenate([first, others]).reshape(-1, *labels.shape).transpose(1, 2, 0)
+            for first, others in zip((labels, sure), later))
+        return dict(zip(('expert_classes', 'expert_probabilities'), joined))
 
     def crop(self, sample_id: str) -> str | None:
         """Name the crop of the data set's protocol."""
@@ -227,7 +261,8 @@ def png_bytes(array: np.ndarray) -> bytes:
 
 def encode_maps(
         labels: np.ndarray | None, confidence: np.ndarray | None, depth: np.ndarray | None,
-        deviation: np.ndarray | None) -> dict[str, np.ndarray]:
+        deviation: np.ndarray | None, classes: np.ndarray | None = None,
+        probabilities: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """
     Turn a teacher's maps into what the files store; the inverse of reading them.
 
@@ -236,12 +271,21 @@ def encode_maps(
     :param depth: float (H, W), metres, NaN where unknown; what does not fit (from 256 m on, or
         below 2 mm) is stored as unknown.
     :param deviation: float (H, W), standard deviation of ln(depth); stored up to 6.5.
+    :param classes: uint8 (K - 1, H, W), those after the label; kept where there is a label and
+        their probability is not stored as 0.
+    :param probabilities: float (K - 1, H, W) in [0, 1], theirs.
     :return: by kind, of MAPS.
     """
     stored: dict[str, np.ndarray] = {}
     if labels is not None:
         stored[LABELS] = labels
-        stored[CONFIDENCE] = np.rint(confidence * VOID).astype(np.uint8)
+        stored[CONFIDENCE] = np.rint(confidence * PROBABILITY_UNITS).astype(np.uint8)
+    if labels is not None and classes is not None:
+        units = np.rint(probabilities * PROBABILITY_UNITS).astype(np.uint8)
+        units[:, labels == VOID] = 0
+        maps = np.where(units == 0, VOID, classes), units
+        stored.update(
+            (kind, values.reshape(-1, labels.shape[1])) for kind, values in zip(SOFT, maps))
     if depth is not None:
         units = np.rint(np.nan_to_num(depth, nan=0, posinf=0).astype(np.float64) * DEPTH_UNITS)
         units[(units < 0) | (units > np.iinfo(np.uint16).max)] = 0

@@ -26,6 +26,10 @@ import numpy as np
 from sync_perception.images import read_image
 
 NEIGHBOURS = (-1, 1)
+MAX_CLASSES = 4
+"""Most classes of an expert that a pixel can have with their probabilities."""
+PROBABILITY_UNITS = 255
+"""Stored units of a probability."""
 READ_ERRORS = (ValueError, OSError)
 """What reading a sample raises if a file is missing, broken or not what it should be."""
 
@@ -43,6 +47,9 @@ class Sample:
     :param expert_labels: uint8 (H, W), an expert network's labels, ids of the data set's
         `expert_space`, 255 where it is not sure.
     :param expert_confidence: float32 (H, W) in [0, 1], probability of the expert's label.
+    :param expert_classes: uint8 (H, W, K), K up to MAX_CLASSES: the expert's most probable
+        classes, of which the first is its label; 255 for none.
+    :param expert_probabilities: uint8 (H, W, K), theirs, in PROBABILITY_UNITS.
     :param normals: float32 (H, W, 3), unit normals in the optical frame, NaN where unknown.
     """
 
@@ -53,6 +60,8 @@ class Sample:
     labels: np.ndarray | None = None
     expert_labels: np.ndarray | None = None
     expert_confidence: np.ndarray | None = None
+    expert_classes: np.ndarray | None = None
+    expert_probabilities: np.ndarray | None = None
     normals: np.ndarray | None = None
 
 

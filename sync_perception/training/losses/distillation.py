@@ -96,8 +96,7 @@ def top_classes_cross_entropy(
     :param classes_bkhw: integer (B, K, h, w), the expert's classes, all different, 255 for none;
         pixels whose first is 255 are left out.
     :param probabilities_bkhw: (B, K, h, w), theirs; of a sum of at most 1, but for rounding.
-    :param groups_gc: bool (G, C), the classes that each of the expert's can mean. Two rows are
-        equal or have no class in common.
+    :param groups_gc: bool (G, C), the classes that each of the expert's can mean; any is right.
     :param weights_g: (G,), weight of each of the expert's classes; default 1. The rest weighs the
         mean of the classes not stored.
     :param confidence_bhw: (B, h, w), weight of each pixel; default 1.
@@ -112,19 +111,19 @@ def top_classes_cross_entropy(
     stored_bkhw = (classes_bkhw != VOID) & (classes_bkhw[:, :1] != VOID)
     if not stored_bkhw.any():
         return logits_bchw.sum() * 0
-    named_bghw = occurring(classes_bkhw, stored_bkhw, len(groups_gc))
-    others_bchw = other_classes(named_bghw, groups_gc)
     classes_bkhw = classes_bkhw.long().masked_fill(~stored_bkhw, 0)
+    known_bkhw = stored_bkhw & groups_gc.any(dim=1)[classes_bkhw]
+    others_bchw = other_classes(classes_bkhw, known_bkhw, groups_gc)
     shares_bkhw = probabilities_bkhw.detach().to(logits_bchw.dtype).masked_fill(~stored_bkhw, 0)
     rest_bhw = (1 - shares_bkhw.sum(dim=1)).clamp(min=0) * stored_bkhw[:, 0]
     rest_bhw = rest_bhw * others_bchw.any(dim=1)
-    shares_bkhw = shares_bkhw * groups_gc.any(dim=1)[classes_bkhw]
+    shares_bkhw = shares_bkhw * known_bkhw
     if weights_g is not None:
         weights_g = weights_g.to(logits_bchw.dtype)
         shares_bkhw = shares_bkhw * weights_g[classes_bkhw]
-        rest_bhw = rest_bhw * rest_weight(named_bghw, groups_gc, weights_g)
+        rest_bhw = rest_bhw * rest_weight(classes_bkhw, known_bkhw, groups_gc, weights_g)
     log_total = log_normaliser(logits_bchw, candidates_bc)
-    scores_bkhw = group_scores(logits_bchw, groups_gc).gather(1, classes_bkhw)
+    scores_bkhw = class_scores(logits_bchw, classes_bkhw, groups_gc)
     losses = (shares_bkhw * (log_total[:, None] - scores_bkhw)).sum(dim=1)
     losses = losses + rest_bhw * (log_total - masked_score(logits_bchw, others_bchw))
     if confidence_bhw is not None:
@@ -133,26 +132,40 @@ def top_classes_cross_entropy(
     return losses.sum() / torch.where(normaliser > 0, normaliser, 1)
 
 
-def occurring(classes_bkhw: Tensor, stored_bkhw: Tensor, groups: int) -> Tensor:
-    """Say which of the expert's classes are among the stored ones: bool (B, G, h, w)."""
+def other_classes(classes_bkhw: Tensor, known_bkhw: Tensor, groups_gc: Tensor) -> Tensor:
+    """
+    Return the network's classes that the expert can mean, but by none of those it named.
+
+    :param classes_bkhw: int64, rows of groups_gc.
+    :param known_bkhw: bool, which of them are named and have a counterpart.
+    :return: bool (B, C, h, w).
+    """
     batch, _, height, width = classes_bkhw.shape
+    single = bool((groups_gc.sum(dim=1) <= 1).all())
+    index = groups_gc.int().argmax(dim=1)[classes_bkhw] if single else classes_bkhw
+    count = groups_gc.shape[1] if single else len(groups_gc)
     named = torch.zeros(
-        batch, groups + 1, height, width, dtype=torch.bool, device=classes_bkhw.device)
-    index = classes_bkhw.long().masked_fill(~stored_bkhw, groups)
-    return named.scatter_(1, index, stored_bkhw)[:, :groups]
+        batch, count + 1, height, width, dtype=torch.bool, device=classes_bkhw.device)
+    named = named.scatter_(1, index.masked_fill(~known_bkhw, count), True)[:, :count]
+    if not single:
+        named = torch.einsum('bghw,gc->bchw', named.float(), groups_gc.float()) > 0
+    return ~named & groups_gc.any(dim=0)[:, None, None]
 
 
-def other_classes(named_bghw: Tensor, groups_gc: Tensor) -> Tensor:
-    """Return the classes that the expert can mean by none of those it named: (B, C, h, w)."""
-    own = torch.einsum('bghw,gc->bchw', named_bghw.float(), groups_gc.float()) > 0
-    return ~own & groups_gc.any(dim=0)[:, None, None]
-
-
-def rest_weight(named_bghw: Tensor, groups_gc: Tensor, weights_g: Tensor) -> Tensor:
+def rest_weight(
+        classes_bkhw: Tensor, known_bkhw: Tensor, groups_gc: Tensor, weights_g: Tensor) -> Tensor:
     """Return the mean weight of the expert's classes that it did not name, (B, h, w)."""
-    unnamed_bghw = ~named_bghw & groups_gc.any(dim=1)[:, None, None]
-    total_bhw = torch.einsum('bghw,g->bhw', unnamed_bghw.to(weights_g.dtype), weights_g)
-    return total_bhw / unnamed_bghw.sum(dim=1).clamp(min=1)
+    known_g = groups_gc.any(dim=1)
+    named = (weights_g[classes_bkhw] * known_bkhw).sum(dim=1)
+    count = (known_g.sum() - known_bkhw.sum(dim=1)).clamp(min=1)
+    return ((weights_g * known_g).sum() - named).clamp(min=0) / count
+
+
+def class_scores(logits_bchw: Tensor, classes_bkhw: Tensor, groups_gc: Tensor) -> Tensor:
+    """Return the log of the summed exponentials of each named class's group, (B, K, h, w)."""
+    if bool((groups_gc.sum(dim=1) <= 1).all()):
+        return logits_bchw.gather(1, groups_gc.int().argmax(dim=1)[classes_bkhw])
+    return group_scores(logits_bchw, groups_gc).gather(1, classes_bkhw)
 
 
 def masked_score(scores_bchw: Tensor, mask_bchw: Tensor) -> Tensor:
@@ -212,15 +225,13 @@ def check_top_classes(
             f'{size[1]}), got {tuple(groups_gc.shape)}, {tuple(classes_bkhw.shape)}, '
             f'{tuple(probabilities_bkhw.shape)}')
     stored = (classes_bkhw != VOID) & (classes_bkhw[:, :1] != VOID)
-    if not stored.any():
-        return
-    found = classes_bkhw[stored]
+    found = classes_bkhw.masked_fill(~stored, 0)
     if found.min() < 0 or found.max() >= len(groups_gc):
         raise ValueError(
             f'classes must be from 0 to {len(groups_gc) - 1} or {VOID}, got '
             f'{int(found.min())} to {int(found.max())}')
-    least = probabilities_bkhw[stored].min()
-    most = probabilities_bkhw.masked_fill(~stored, 0).sum(dim=1).max()
+    shares = probabilities_bkhw.masked_fill(~stored, 0)
+    least, most = shares.min(), shares.sum(dim=1).max()
     if not (least >= 0 and most <= 1 + SUM_TOLERANCE):
         raise ValueError(
             "an expert's probabilities must be at least 0 and sum to at most 1, got "
