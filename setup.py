@@ -80,6 +80,7 @@ setup(
             'jsonargparse[signatures]',
             'kornia',
             'lightning',
+            'matplotlib',
             'scipy',
             'tensorboard',
             'torchmetrics',

@@ -32,7 +32,8 @@ app.add_typer(data, name='data')
 # what to install when a library is missing that only some verbs need
 EXTRAS = {
     'open3d': 'synth', 'lightning': 'train', 'jsonargparse': 'train', 'torchmetrics': 'train',
-    'kornia': 'train', 'h5py': 'train', 'scipy': 'train', 'onnx': 'export', 'onnx_ir': 'export',
+    'kornia': 'train', 'h5py': 'train', 'scipy': 'train', 'tensorboard': 'train',
+    'matplotlib': 'train', 'onnx': 'export', 'onnx_ir': 'export',
     'onnxruntime': 'export', 'onnxscript': 'export', 'rclpy': 'ros', 'sensor_msgs': 'ros',
     'std_msgs': 'ros', 'transformers': 'transformers'}
 USAGE_ERROR = 2
@@ -220,6 +221,25 @@ def report(
         model, dataset, root, out, split, limit=limit, worst=worst, best=best, device=device,
         skip_bad=skip_bad, arguments=named_values(argument))
     typer.echo(f'The report is {page}')
+
+
+@app.command()
+def ablate(
+        config: Annotated[Path, typer.Option(
+            help='What is trained, measured and compared, such as config/train/ablation.yaml.')],
+        only: Annotated[list[str] | None, typer.Option(
+            help='A variant to run, instead of all; repeat it for several.')] = None,
+        shard: Annotated[str | None, typer.Option(
+            help='i/n: the i-th of n processes that share the runs.')] = None,
+        page_only: Annotated[bool, typer.Option(
+            '--page-only', help='Write the page from the runs that there are.')] = False,
+        ) -> None:
+    """Train variants with several seeds each; write a page that says what makes a difference."""
+    from sync_perception.training import ablation
+    result = ablation.ablate(config, only or (), shard, page_only)
+    typer.echo(ablation.summary(result))
+    if result['failed']:
+        raise typer.Exit(1)
 
 
 @app.command()

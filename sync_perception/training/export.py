@@ -114,7 +114,7 @@ class ExportAverage(EMAWeightAveraging):
             'data': [
                 {'dataset': s.dataset, 'split': s.split, 'share': s.share} for s in data.sources],
             **({'measured': measured} if measured else {}),
-            'hours': round(self.seconds() / 3600, 2),
+            'hours': round(self.seconds() / 3600, 4),
             'finished': datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
             'machine': machine_name(trainer.strategy.root_device),
             'torch': torch.__version__}

@@ -1,0 +1,273 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""`sync_perception ablate`: the same training with and without what is to be judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, MISSING
+import logging
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+from sync_perception.training.ablation_page import METRICS, write_page
+from sync_perception.training.ablation_runs import (
+    carry_out,
+    check_settings,
+    Fit,
+    is_done,
+    Run,
+    train_in_child,
+)
+from sync_perception.training.data.measured import MeasuredSource
+from sync_perception.training.pseudo_labels import parse_shard
+from sync_perception.training.recipes import BASES, changed, check_variables, extended, texts
+import yaml
+
+LOG = logging.getLogger(__name__)
+Settings = TypeVar('Settings')
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """
+    A question that two variants answer.
+
+    :param variant: the one in which something is different.
+    :param against: the one that it is compared with.
+    :param asks: the question, in words.
+    """
+
+    variant: str
+    against: str
+    asks: str = ''
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """
+    What an ablation's file says.
+
+    :param recipe: common to all runs; `extends` names recipes, from the file's folder.
+    :param variants: by name, what each changes of the recipe.
+    :param measured: what the final models are measured on, each under its name.
+    :param seeds: each variant is trained with each of them.
+    :param out: folder of the runs: {out}/{variant}/seed_{seed}.
+    :param page: whose generated part is written; pictures go beside it, into images/.
+    :param summary: JSON of all runs' numbers; None for none.
+    :param preparations: recipes by name, trained once, before those that mention {out}/{name}.
+    :param comparisons: of variants, seed by seed.
+    :param metrics: of the tables, some of `ablation_page.METRICS`.
+    :param curves: variants whose losses are drawn; by default the first five.
+    :param notes: for the page.
+    :raises ValueError: if they contradict each other.
+    """
+
+    recipe: dict[str, Any]
+    variants: dict[str, dict[str, Any]]
+    measured: list[MeasuredSource]
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    out: str = 'runs/ablation'
+    page: str = 'docs/ablation.md'
+    summary: str | None = None
+    preparations: dict[str, dict[str, Any]] = field(default_factory=dict)
+    comparisons: list[Comparison] = field(default_factory=list)
+    metrics: list[str] = field(default_factory=lambda: ['miou', 'abs_rel', 'delta1'])
+    curves: list[str] = field(default_factory=list)
+    notes: str = ''
+
+    def __post_init__(self):
+        """Refuse what could not be carried out, before anything is trained."""
+        for kind in ('variants', 'measured', 'seeds', 'metrics'):
+            if not getattr(self, kind):
+                raise ValueError(f'{kind}: expected at least one')
+        names = [source.name for source in self.measured]
+        for kind, listed in (('seeds', self.seeds), ('measured', names)):
+            if len(set(listed)) < len(listed):
+                raise ValueError(f'{kind}: expected all different, got {listed}')
+        check_known('metrics', self.metrics, METRICS)
+        compared = [name for pair in self.comparisons for name in (pair.variant, pair.against)]
+        check_known('comparisons', compared, self.variants)
+        check_known('curves', self.curves, self.variants)
+        for name in (*self.variants, *self.preparations):
+            if not name or '/' in name or name.startswith('.'):
+                raise ValueError(f'expected a name that a folder can have, got {name!r}')
+        twice = sorted(set(self.variants) & set(self.preparations))
+        if twice:
+            raise ValueError(f'{twice[0]!r} is both a variant and a preparation')
+        for name, change in self.variants.items():
+            if BASES in change:
+                raise ValueError(
+                    f'variant {name!r}: expected changes of the recipe, got {BASES!r}, which only '
+                    'the recipe and preparations have')
+
+    def runs(self) -> list[Run]:
+        """Return the whole grid, seed by seed: what is compared is trained close together."""
+        return [self.run(name, seed) for seed in self.seeds for name in self.variants]
+
+    def run(self, variant: str, seed: int) -> Run:
+        """Put a run's recipe together."""
+        folder = Path(self.out) / variant / f'seed_{seed}'
+        recipe = changed(self.recipe, self.variants[variant])
+        return Run(folder, placed(recipe, folder, seed), variant, seed, self.measured)
+
+    def preparations_of(self, runs: Sequence[Run]) -> list[Run]:
+        """Return the preparations that runs, or other preparations of theirs, mention."""
+        needed: list[Run] = []
+        for name, recipe in reversed(self.preparations.items()):
+            folder = Path(self.out) / name
+            wanted = [text for run in (*runs, *needed) for text in texts(run.recipe)]
+            if any(Path(text).absolute().is_relative_to(folder.absolute()) for text in wanted):
+                needed.append(Run(folder, placed(recipe, folder), name))
+        return needed[::-1]
+
+
+def placed(recipe: dict[str, Any], folder: Path, seed: int | None = None) -> dict[str, Any]:
+    """Let a recipe write into a folder, and draw and initialise by a seed."""
+    place: dict[str, Any] = {'trainer': {'default_root_dir': str(folder)}}
+    if seed is not None:
+        place |= {'seed_everything': seed, 'data': {'seed': seed}}
+    return changed(recipe, place)
+
+
+def load_ablation(path: str | Path) -> Ablation:
+    """
+    Read an ablation's file.
+
+    :raises FileNotFoundError: if it, or a recipe that it extends, is not there.
+    :raises ValueError: if it says what is not known, contradicts itself, or needs an environment
+        variable that is not set.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'no ablation {path}')
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f'{path} is no YAML: {error}') from error
+    check_keys(Ablation, content, str(path))
+    check_variables(content)
+    sections = {
+        'recipe': extended(content['recipe'], path.parent),
+        'preparations': {name: extended(recipe, path.parent)
+                         for name, recipe in content.get('preparations', {}).items()},
+        'variants': {name: change or {} for name, change in content['variants'].items()},
+        'measured': [build(MeasuredSource, entry, f'{path}: measured {index}')
+                     for index, entry in enumerate(content['measured'], 1)],
+        'comparisons': [build(Comparison, entry, f'{path}: comparison {index}')
+                        for index, entry in enumerate(content.get('comparisons', ()), 1)]}
+    try:
+        return Ablation(**{**content, **sections})
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from error
+
+
+def build(kind: type[Settings], entry: Any, where: str) -> Settings:
+    """
+    Make settings of a mapping.
+
+    :raises ValueError: if it does not fit.
+    """
+    check_keys(kind, entry, where)
+    return kind(**entry)
+
+
+def check_keys(kind: type, entry: Any, where: str) -> None:
+    """
+    Compare a mapping's keys with what settings there are.
+
+    :raises ValueError: if it is no mapping, or has a key too many or too few.
+    """
+    if not isinstance(entry, dict):
+        raise ValueError(f'{where}: expected a mapping, got {entry!r:.80}')
+    known = [each.name for each in fields(kind)]
+    check_known(where, list(entry), known)
+    missing = [each.name for each in fields(kind) if each.name not in entry
+               and each.default is MISSING and each.default_factory is MISSING]
+    if missing:
+        raise ValueError(f'{where}: {", ".join(missing)} missing')
+
+
+def check_known(where: str, names: Sequence[str], known: Sequence[str]) -> None:
+    """
+    Look names up.
+
+    :raises ValueError: naming those that are unknown, and all that are known.
+    """
+    unknown = [str(name) for name in names if name not in known]
+    if unknown:
+        raise ValueError(
+            f'{where}: expected some of {", ".join(map(str, known))}, got {", ".join(unknown)}')
+
+
+def ablate(
+        config: str | Path, only: Sequence[str] = (), shard: str | None = None,
+        page_only: bool = False, fit: Fit = train_in_child) -> dict[str, Any]:
+    """
+    Train and measure the runs that are not there yet, and write the page when all are.
+
+    :param config: the ablation's file.
+    :param only: variants, by name; all by default.
+    :param shard: `i/n`, the i-th of n processes that share the runs.
+    :param page_only: whether the page is written from the runs that there are, and none trained.
+    :param fit: what trains, given the run's folder and the arguments of `train`.
+    :return: runs, done (their numbers), failed (errors by run), missing (runs), and page, None
+        unless it was written.
+    :raises FileNotFoundError: if something that the runs need is not there.
+    :raises ValueError: if the file is wrong, or runs are there that had other settings.
+    """
+    ablation = load_ablation(config)
+    check_known('only', only, ablation.variants)
+    part, parts = parse_shard(shard or '1/1')
+    everything = ablation.runs()
+    chosen = [run for run in everything if run.name in (only or ablation.variants)]
+    chosen = [] if page_only else chosen[part - 1::parts]
+    for run in (*ablation.preparations_of(everything), *everything):
+        check_settings(run)
+    for source in ablation.measured if chosen else ():
+        source.load()
+    failed = carry_out_all([*ablation.preparations_of(chosen), *chosen], fit)
+    missing = [run.label for run in everything if not is_done(run)]
+    done = len(everything) - len(missing)
+    page = None
+    if page_only or not missing:
+        page = write_page(ablation, everything, config)
+    return {'runs': len(everything), 'done': done, 'failed': failed, 'missing': missing,
+            'page': page}
+
+
+def carry_out_all(runs: Sequence[Run], fit: Fit) -> dict[str, str]:
+    """Carry runs out one after the other, whether or not others fail; return the failures."""
+    console, failed = Console(stderr=True), {}
+    for number, run in enumerate(runs, 1):
+        try:
+            for news in carry_out(run, fit):
+                console.print(f'{number} of {len(runs)}: {run.label}: {news}', highlight=False)
+        except (ValueError, OSError, RuntimeError) as error:
+            LOG.error('%s failed: %s', run.label, error)
+            failed[run.label] = str(error)
+    return failed
+
+
+def summary(result: dict[str, Any]) -> str:
+    """Say in words what `ablate` left."""
+    lines = [f'{result["done"]} of {result["runs"]} runs are done']
+    lines += [f'failed: {name}: {error}' for name, error in result['failed'].items()]
+    if result['missing']:
+        lines.append(f'missing: {"; ".join(result["missing"])}')
+    if result['page']:
+        lines.append(f'The page is {result["page"]}')
+    return '\n'.join(lines)

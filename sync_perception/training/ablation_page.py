@@ -1,0 +1,321 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The page of an ablation: tables, statements and curves, made of its runs' folders alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+import json
+import math
+from pathlib import Path
+from typing import Any, TYPE_CHECKING
+
+from sync_perception.pages import markers, replace_part
+from sync_perception.training.ablation_runs import CURVES, is_done, read_results, Run
+from sync_perception.training.curves import (
+    Curve,
+    draw_comparison,
+    draw_couplings,
+    load_curves,
+)
+from sync_perception.training.statistics import (
+    chance,
+    Difference,
+    HELPS,
+    HURTS,
+    paired_difference,
+    Spread,
+    spread,
+)
+
+if TYPE_CHECKING:
+    from sync_perception.training.ablation import Ablation, Comparison
+
+PART = 'ablation'
+METRICS = {
+    'miou': True, 'pixel_accuracy': True, 'abs_rel': False, 'sq_rel': False, 'rmse': False,
+    'rmse_log': False, 'silog': False, 'delta1': True, 'delta2': True, 'delta3': True,
+    'normals_mean': False, 'normals_median': False, 'normals_within_11.25': True,
+    'normals_within_22.5': True, 'normals_within_30': True}
+"""What `evaluate` measures, and whether more of it is better."""
+LOSSES = {'train/task_depth': 'Training loss, depth',
+          'train/task_semantics': 'Training loss, semantics',
+          'train/task_normals': 'Training loss, normals'}
+DRAWN = 5
+Measure = tuple[str, str]
+"""The name of what was measured on, and a metric."""
+Results = list[dict[str, Any]]
+
+
+def write_page(ablation: Ablation, runs: Sequence[Run], config: str | Path) -> Path:
+    """
+    Write the page, its pictures and the summary of what there is.
+
+    :param runs: the whole grid, done or not.
+    :param config: the ablation's file, for the command.
+    :return: the page.
+    :raises ValueError: if no run is done, or the page is there without the markers.
+    """
+    done = [run for run in runs if is_done(run)]
+    if not done:
+        raise ValueError(f'no run is done in {ablation.out}')
+    results = [read_results(run) for run in done]
+    page = Path(ablation.page)
+    if not page.is_file():
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text('\n'.join(['# Ablation', '', *markers(PART), '']))
+    missing = [run.label for run in runs if run not in done]
+    lines = [
+        *setting(ablation, results, missing, config), '', *first_table(ablation, results), '',
+        *second_table(ablation, results), *statements(ablation, results),
+        *pictures(ablation, done, page)]
+    if ablation.notes.strip():
+        lines += ['', ablation.notes.strip()]
+    if ablation.summary:
+        write_summary(ablation, results, config)
+    replace_part(page, PART, lines)
+    return page
+
+
+def write_summary(ablation: Ablation, results: Results, config: str | Path) -> None:
+    """Write all numbers of all runs, from which the page's figures can be computed again."""
+    path = Path(ablation.summary)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({
+        'config': str(config), 'recipe': ablation.recipe, 'variants': ablation.variants,
+        'comparisons': [asdict(comparison) for comparison in ablation.comparisons],
+        'metrics': ablation.metrics, 'runs': results}, indent=1) + '\n')
+
+
+def by_seed(results: Results, variant: str, measure: Measure) -> dict[int, float]:
+    """Return a variant's metric by seed, of those runs that have it."""
+    source, metric = measure
+    found = {
+        run['seed']: run['measured'][source]['scores'].get(metric)
+        for run in results if run['name'] == variant and source in run['measured']}
+    return {seed: value for seed, value in found.items()
+            if value is not None and math.isfinite(value)}
+
+
+def measures(ablation: Ablation, results: Results) -> list[Measure]:
+    """Return the columns of the tables: what any run was measured by."""
+    everything = [(source.name, metric) for source in ablation.measured
+                  for metric in ablation.metrics]
+    return [measure for measure in everything
+            if any(by_seed(results, variant, measure) for variant in ablation.variants)]
+
+
+def setting(
+        ablation: Ablation, results: Results, missing: Sequence[str], config: str | Path
+        ) -> list[str]:
+    """Say what was run, and where."""
+    records = [run['record'] for run in results]
+    counts = f'{len(results)} runs: {len(ablation.variants)} variants with the seeds ' \
+             f'{", ".join(map(str, ablation.seeds))}.'
+    data = distinct(', '.join(f'{part["dataset"]} ({part["split"]})' for part in record['data'])
+                    for record in records)
+    sizes = distinct(f'{record["batch_size"]} crops of {record["crop"][0]}x{record["crop"][1]}'
+                     for record in records)
+    sources = distinct(
+        f'{name}: {entry["scores"]["dataset"]}, {entry["scores"]["split"]}, '
+        f'{entry["scores"]["frames"]} frames'
+        for run in results for name, entry in run['measured'].items())
+    lines = [
+        f'`sync_perception ablate --config {config}`', '',
+        f'{counts} Each made {distinct(run["steps"] for run in results)} steps of {sizes} (height '
+        f'x width) from {data}, on {distinct(record["machine"] for record in records)}, torch '
+        f'{distinct(record["torch"] for record in records)}, finished '
+        f'{distinct(record["finished"] for record in records)}. The averaged weights of the last '
+        f'step were measured: {sources}. What else ran on the machine counts into the seconds.']
+    if missing:
+        lines += ['', f'**Incomplete**, without: {"; ".join(missing)}.']
+    return lines
+
+
+def distinct(values: Iterable[Any]) -> str:
+    """Name the different values, in the order of their first appearance."""
+    return '; '.join(dict.fromkeys(map(str, values)))
+
+
+def first_table(ablation: Ablation, results: Results) -> list[str]:
+    """Lay out each variant's means over seeds, the best of each column in bold."""
+    columns = measures(ablation, results)
+    cells = {
+        variant: {measure: spread(list(values.values())) for measure in columns
+                  if (values := by_seed(results, variant, measure))}
+        for variant in ablation.variants}
+    best = {measure: best_variant(measure, cells) for measure in columns}
+    heads = ['variant', *map(headed, columns), 'parameters (M)', 'seconds']
+    lines = ['Mean and standard deviation over seeds, the best mean in bold:', '',
+             *table_head(heads)]
+    for variant in ablation.variants:
+        own = [run for run in results if run['name'] == variant]
+        if not own:
+            continue
+        row = [shown(cells[variant].get(measure), best[measure] == variant, len(ablation.seeds))
+               for measure in columns]
+        million = distinct(f'{run["parameters"] / 1e6:.2f}' for run in own)
+        seconds = spread([run['seconds'] for run in own])
+        lines.append(f'| {" | ".join([variant, *row, million, f"{seconds.mean:.0f}"])} |')
+    return lines
+
+
+def best_variant(measure: Measure, cells: dict[str, dict[Measure, Spread]]) -> str | None:
+    """Return the variant of the best mean; None where there is nothing to be better than."""
+    means = {variant: row[measure].mean for variant, row in cells.items() if measure in row}
+    if len(means) < 2:
+        return None
+    return (max if METRICS[measure[1]] else min)(means, key=means.get)
+
+
+def headed(measure: Measure) -> str:
+    """Write a column's head, with an arrow towards the better."""
+    return f'{measure[0]} {measure[1]} {"↑" if METRICS[measure[1]] else "↓"}'
+
+
+def table_head(heads: Sequence[str]) -> list[str]:
+    """Write a table's first two lines: names to the left, figures to the right."""
+    return [f'| {" | ".join(heads)} |', '|---|' + '---:|' * (len(heads) - 1)]
+
+
+def shown(value: Spread | None, bold: bool = False, expected: int | None = None) -> str:
+    """Write a mean and its spread, and how many seeds it is of if these are not all."""
+    if value is None:
+        return '–'
+    text = f'{value.mean:.4f}'
+    if value.deviation is not None:
+        text += f' ± {value.deviation:.4f}'
+    text = f'**{text}**' if bold else text
+    few = expected is not None and value.count < expected
+    return f'{text} ({value.count} of {expected} seeds)' if few else text
+
+
+def differences(
+        comparison: Comparison, results: Results, columns: Sequence[Measure]
+        ) -> dict[Measure, Difference]:
+    """Compare two variants by all that both were measured by."""
+    found = {measure: paired_difference(
+        by_seed(results, comparison.variant, measure),
+        by_seed(results, comparison.against, measure), METRICS[measure[1]])
+        for measure in columns}
+    return {measure: difference for measure, difference in found.items() if difference}
+
+
+def second_table(ablation: Ablation, results: Results) -> list[str]:
+    """Lay out the comparisons, seed by seed."""
+    if not ablation.comparisons:
+        return []
+    columns = measures(ablation, results)
+    lines = [
+        'Differences, seed by seed: mean and standard deviation, and in how many seeds the first '
+        'is the better one:', '', *table_head(['comparison', *map(headed, columns)])]
+    for comparison in ablation.comparisons:
+        found = differences(comparison, results, columns)
+        row = [signed(found[measure]) if measure in found else '–' for measure in columns]
+        name = f'{comparison.variant} − {comparison.against}'
+        lines.append(f'| {" | ".join([name, *row])} |')
+    return lines
+
+
+def signed(difference: Difference) -> str:
+    """Write a difference with its sign, its spread and the seeds in which it is an improvement."""
+    own = difference.spread
+    spread_text = '' if own.deviation is None else f' ± {own.deviation:.4f}'
+    return f'{own.mean:+.4f}{spread_text} ({difference.better} of {own.count})'
+
+
+def statements(ablation: Ablation, results: Results) -> list[str]:
+    """Say in words what each comparison shows, by a rule that is stated."""
+    if not ablation.comparisons:
+        return []
+    columns = measures(ablation, results)
+    lines = [
+        '', 'A change *helps* or *hurts* where the differences of all seeds have the same sign '
+        'and their mean is greater than their standard deviation.']
+    if len(ablation.seeds) > 1:
+        lines[-1] += (
+            f' With {len(ablation.seeds)} seeds chance alone passes that in up to '
+            f'{chance(len(ablation.seeds)):.0%} of cells: what shows in one of them only is a '
+            'hint, no more.')
+    lines.append('')
+    return lines + [f'- {sentence(comparison, differences(comparison, results, columns))}'
+                    for comparison in ablation.comparisons]
+
+
+def sentence(comparison: Comparison, found: dict[Measure, Difference]) -> str:
+    """Say what a comparison shows."""
+    asks = f'{comparison.asks} ' if comparison.asks else ''
+    start = f'{asks}**{comparison.variant}** against **{comparison.against}**'
+    if not found:
+        return f'{start}: no seed of both was measured by the same.'
+    counts = sorted({difference.spread.count for difference in found.values()})
+    seeds = f'{" or ".join(map(str, counts))} seed{"s show" if counts[-1] > 1 else " shows"}'
+    parts = []
+    for verdict in (HELPS, HURTS, ''):
+        names = [f'{source} {metric} ({signed(difference)})'
+                 for (source, metric), difference in found.items()
+                 if difference.verdict == verdict]
+        if names:
+            what = verdict or f'makes no difference that {seeds} to'
+            parts.append(f'{what} {joined(names)}')
+    return f'{start}: {"; ".join(parts)}.'
+
+
+def joined(names: Sequence[str]) -> str:
+    """List names, the last one after `and`."""
+    return ' and '.join(filter(None, [', '.join(names[:-1]), names[-1]]))
+
+
+def pictures(ablation: Ablation, runs: Sequence[Run], page: Path) -> list[str]:
+    """Draw the curves beside the page; return the lines that show them."""
+    curves: dict[str, list[dict[str, Curve]]] = {}
+    for run in runs:
+        curves.setdefault(run.name, []).append(load_curves(run.folder / CURVES))
+    drawn = {name: curves[name] for name in ablation.curves or list(ablation.variants)[:DRAWN]
+             if name in curves}
+    logged = {f'val/{source}/{metric}': f'Validation, {source} {metric}'
+              for source in measured_names(drawn) for metric in ablation.metrics}
+    lines: list[str] = []
+    over = f'mean and standard deviation over {len(ablation.seeds)} seeds'
+    losses = page.parent / 'images' / f'{page.stem}_losses.png'
+    if draw_comparison(drawn, {**LOSSES, **logged}, f'While training: {over}', losses):
+        lines += ['', f'![Losses of {", ".join(drawn)} over the steps](images/{losses.name})']
+    coupled = most_coupled(ablation.curves or list(ablation.variants), curves)
+    couplings = page.parent / 'images' / f'{page.stem}_couplings.png'
+    titles = {tag: name.rpartition(', ')[2] for tag, name in LOSSES.items()}
+    if coupled and draw_couplings(
+            curves[coupled], titles, f'Couplings of "{coupled}": {over}', couplings):
+        lines += ['', f'![Norms of the couplings of {coupled} over the steps, below its losses]'
+                      f'(images/{couplings.name})']
+    return lines
+
+
+def measured_names(curves: dict[str, list[dict[str, Curve]]]) -> list[str]:
+    """Return the names of what the trainings were validated on."""
+    tags = sorted({tag for runs in curves.values() for run in runs for tag in run
+                   if tag.startswith('val/')})
+    return list(dict.fromkeys(tag.split('/')[1] for tag in tags))
+
+
+def most_coupled(
+        variants: Sequence[str], curves: dict[str, list[dict[str, Curve]]]) -> str | None:
+    """Return the first of the variants of which the most couplings are active."""
+    def active(variant: str) -> int:
+        return sum(tag.startswith('coupling/') and any(values)
+                   for run in curves.get(variant, [])[:1] for tag, (_, values) in run.items())
+
+    best = max(variants, key=active)
+    return best if active(best) else None
