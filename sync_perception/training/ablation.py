@@ -32,6 +32,7 @@ from sync_perception.training.ablation_runs import (
     Run,
     train_in_child,
 )
+from sync_perception.training.curves import PALETTE
 from sync_perception.training.data.measured import MeasuredSource
 from sync_perception.training.pseudo_labels import parse_shard
 from sync_perception.training.recipes import BASES, changed, check_variables, extended, texts
@@ -71,7 +72,8 @@ class Ablation:
     :param preparations: recipes by name, trained once, before those that mention {out}/{name}.
     :param comparisons: of variants, seed by seed.
     :param metrics: of the tables, some of `ablation_page.METRICS`.
-    :param curves: variants whose losses are drawn; by default the first five.
+    :param curves: variants whose losses are drawn, as many as there are colours; by default those
+        that are compared, or else the first ones.
     :param notes: for the page.
     :raises ValueError: if they contradict each other.
     """
@@ -102,6 +104,8 @@ class Ablation:
         compared = [name for pair in self.comparisons for name in (pair.variant, pair.against)]
         check_known('comparisons', compared, self.variants)
         check_known('curves', self.curves, self.variants)
+        if len(self.curves) > len(PALETTE):
+            raise ValueError(f'curves: expected at most {len(PALETTE)}, got {len(self.curves)}')
         for name in (*self.variants, *self.preparations):
             if not name or '/' in name or name.startswith('.'):
                 raise ValueError(f'expected a name that a folder can have, got {name!r}')
@@ -123,6 +127,12 @@ class Ablation:
         folder = Path(self.out) / variant / f'seed_{seed}'
         recipe = changed(self.recipe, self.variants[variant])
         return Run(folder, placed(recipe, folder, seed), variant, seed, self.measured)
+
+    def drawn(self) -> list[str]:
+        """Return the variants whose losses are drawn."""
+        compared = {name for pair in self.comparisons for name in (pair.variant, pair.against)}
+        chosen = self.curves or [name for name in self.variants if name in compared]
+        return (chosen or list(self.variants))[:len(PALETTE)]
 
     def preparations_of(self, runs: Sequence[Run]) -> list[Run]:
         """Return the preparations that runs, or other preparations of theirs, mention."""
@@ -148,8 +158,7 @@ def load_ablation(path: str | Path) -> Ablation:
     Read an ablation's file.
 
     :raises FileNotFoundError: if it, or a recipe that it extends, is not there.
-    :raises ValueError: if it says what is not known, contradicts itself, or needs an environment
-        variable that is not set.
+    :raises ValueError: if it says what is not known, or contradicts itself.
     """
     path = Path(path)
     if not path.is_file():
@@ -159,7 +168,9 @@ def load_ablation(path: str | Path) -> Ablation:
     except yaml.YAMLError as error:
         raise ValueError(f'{path} is no YAML: {error}') from error
     check_keys(Ablation, content, str(path))
-    check_variables(content)
+    for kind in ('recipe', 'variants', 'preparations'):
+        if not isinstance(content.get(kind, {}), dict):
+            raise ValueError(f'{path}: {kind}: expected a mapping, got {content[kind]!r:.80}')
     sections = {
         'recipe': extended(content['recipe'], path.parent),
         'preparations': {name: extended(recipe, path.parent)
@@ -227,7 +238,8 @@ def ablate(
     :return: runs, done (their numbers), failed (errors by run), missing (runs), and page, None
         unless it was written.
     :raises FileNotFoundError: if something that the runs need is not there.
-    :raises ValueError: if the file is wrong, or runs are there that had other settings.
+    :raises ValueError: if the file is wrong, needs an environment variable that is not set, or if
+        runs are there that had other settings.
     """
     ablation = load_ablation(config)
     check_known('only', only, ablation.variants)
@@ -237,9 +249,12 @@ def ablate(
     chosen = [] if page_only else chosen[part - 1::parts]
     for run in (*ablation.preparations_of(everything), *everything):
         check_settings(run)
+    chosen = [*ablation.preparations_of(chosen), *chosen]
+    for run in chosen:
+        check_variables(run.recipe)
     for source in ablation.measured if chosen else ():
         source.load()
-    failed = carry_out_all([*ablation.preparations_of(chosen), *chosen], fit)
+    failed = carry_out_all(chosen, fit)
     missing = [run.label for run in everything if not is_done(run)]
     done = len(everything) - len(missing)
     page = None

@@ -17,20 +17,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from dataclasses import asdict
 import json
 import math
 from pathlib import Path
+import textwrap
 from typing import Any, TYPE_CHECKING
 
 from sync_perception.pages import markers, replace_part
-from sync_perception.training.ablation_runs import CURVES, is_done, read_results, Run
-from sync_perception.training.curves import (
-    Curve,
-    draw_comparison,
-    draw_couplings,
-    load_curves,
-)
+from sync_perception.training.ablation_pictures import pictures
+from sync_perception.training.ablation_runs import is_done, read_results, Run
 from sync_perception.training.statistics import (
     chance,
     Difference,
@@ -44,17 +41,13 @@ from sync_perception.training.statistics import (
 if TYPE_CHECKING:
     from sync_perception.training.ablation import Ablation, Comparison
 
-PART = 'ablation'
+PART, WIDTH = 'ablation', 105
 METRICS = {
     'miou': True, 'pixel_accuracy': True, 'abs_rel': False, 'sq_rel': False, 'rmse': False,
     'rmse_log': False, 'silog': False, 'delta1': True, 'delta2': True, 'delta3': True,
     'normals_mean': False, 'normals_median': False, 'normals_within_11.25': True,
     'normals_within_22.5': True, 'normals_within_30': True}
 """What `evaluate` measures, and whether more of it is better."""
-LOSSES = {'train/task_depth': 'Training loss, depth',
-          'train/task_semantics': 'Training loss, semantics',
-          'train/task_normals': 'Training loss, normals'}
-DRAWN = 5
 Measure = tuple[str, str]
 """The name of what was measured on, and a metric."""
 Results = list[dict[str, Any]]
@@ -94,10 +87,14 @@ def write_summary(ablation: Ablation, results: Results, config: str | Path) -> N
     """Write all numbers of all runs, from which the page's figures can be computed again."""
     path = Path(ablation.summary)
     path.parent.mkdir(parents=True, exist_ok=True)
+    runs, protocols = deepcopy(results), {}
+    for run in runs:
+        for name, entry in run['measured'].items():
+            protocols[name] = entry['scores'].pop('protocol')
     path.write_text(json.dumps({
         'config': str(config), 'recipe': ablation.recipe, 'variants': ablation.variants,
         'comparisons': [asdict(comparison) for comparison in ablation.comparisons],
-        'metrics': ablation.metrics, 'runs': results}, indent=1) + '\n')
+        'metrics': ablation.metrics, 'protocols': protocols, 'runs': runs}, indent=1) + '\n')
 
 
 def by_seed(results: Results, variant: str, measure: Measure) -> dict[int, float]:
@@ -130,18 +127,19 @@ def setting(
     sizes = distinct(f'{record["batch_size"]} crops of {record["crop"][0]}x{record["crop"][1]}'
                      for record in records)
     sources = distinct(
-        f'{name}: {entry["scores"]["dataset"]}, {entry["scores"]["split"]}, '
-        f'{entry["scores"]["frames"]} frames'
+        f'{name} ({entry["scores"]["dataset"]}, {entry["scores"]["split"]}, '
+        f'{entry["scores"]["frames"]} frames)'
         for run in results for name, entry in run['measured'].items())
     lines = [
-        f'`sync_perception ablate --config {config}`', '',
-        f'{counts} Each made {distinct(run["steps"] for run in results)} steps of {sizes} (height '
-        f'x width) from {data}, on {distinct(record["machine"] for record in records)}, torch '
-        f'{distinct(record["torch"] for record in records)}, finished '
-        f'{distinct(record["finished"] for record in records)}. The averaged weights of the last '
-        f'step were measured: {sources}. What else ran on the machine counts into the seconds.']
+        f'`sync_perception ablate --config {config}`', '', wrapped(
+            f'{counts} Each made {distinct(run["steps"] for run in results)} steps of {sizes} '
+            f'(height x width) from {data}, on {distinct(record["machine"] for record in records)}'
+            f', torch {distinct(record["torch"] for record in records)}, finished '
+            f'{distinct(record["finished"] for record in records)}. The averaged weights of the '
+            f'last step were measured on {sources}. What else ran on the machine counts into the '
+            'seconds.')]
     if missing:
-        lines += ['', f'**Incomplete**, without: {"; ".join(missing)}.']
+        lines += ['', wrapped(f'**Incomplete**, without: {"; ".join(missing)}.')]
     return lines
 
 
@@ -157,7 +155,7 @@ def first_table(ablation: Ablation, results: Results) -> list[str]:
         variant: {measure: spread(list(values.values())) for measure in columns
                   if (values := by_seed(results, variant, measure))}
         for variant in ablation.variants}
-    best = {measure: best_variant(measure, cells) for measure in columns}
+    best = {measure: best_mean(measure, cells) for measure in columns}
     heads = ['variant', *map(headed, columns), 'parameters (M)', 'seconds']
     lines = ['Mean and standard deviation over seeds, the best mean in bold:', '',
              *table_head(heads)]
@@ -165,7 +163,7 @@ def first_table(ablation: Ablation, results: Results) -> list[str]:
         own = [run for run in results if run['name'] == variant]
         if not own:
             continue
-        row = [shown(cells[variant].get(measure), best[measure] == variant, len(ablation.seeds))
+        row = [shown(cells[variant].get(measure), best[measure], len(ablation.seeds))
                for measure in columns]
         million = distinct(f'{run["parameters"] / 1e6:.2f}' for run in own)
         seconds = spread([run['seconds'] for run in own])
@@ -173,12 +171,12 @@ def first_table(ablation: Ablation, results: Results) -> list[str]:
     return lines
 
 
-def best_variant(measure: Measure, cells: dict[str, dict[Measure, Spread]]) -> str | None:
-    """Return the variant of the best mean; None where there is nothing to be better than."""
-    means = {variant: row[measure].mean for variant, row in cells.items() if measure in row}
+def best_mean(measure: Measure, cells: dict[str, dict[Measure, Spread]]) -> float | None:
+    """Return the best variant's mean; None where there is nothing to be better than."""
+    means = [row[measure].mean for row in cells.values() if measure in row]
     if len(means) < 2:
         return None
-    return (max if METRICS[measure[1]] else min)(means, key=means.get)
+    return (max if METRICS[measure[1]] else min)(means)
 
 
 def headed(measure: Measure) -> str:
@@ -191,16 +189,18 @@ def table_head(heads: Sequence[str]) -> list[str]:
     return [f'| {" | ".join(heads)} |', '|---|' + '---:|' * (len(heads) - 1)]
 
 
-def shown(value: Spread | None, bold: bool = False, expected: int | None = None) -> str:
-    """Write a mean and its spread, and how many seeds it is of if these are not all."""
+def shown(value: Spread | None, best: float | None, expected: int) -> str:
+    """Write a mean and its spread, bold if it is the best, and of how many seeds if not of all."""
     if value is None:
         return '–'
-    text = f'{value.mean:.4f}'
-    if value.deviation is not None:
-        text += f' ± {value.deviation:.4f}'
-    text = f'**{text}**' if bold else text
-    few = expected is not None and value.count < expected
-    return f'{text} ({value.count} of {expected} seeds)' if few else text
+    text = f'{value.mean:.4f}{deviation(value)}'
+    text = f'**{text}**' if value.mean == best else text
+    return text if value.count == expected else f'{text} ({value.count} of {expected} seeds)'
+
+
+def deviation(value: Spread) -> str:
+    """Write a spread, if there is one."""
+    return '' if value.deviation is None else f' ± {value.deviation:.4f}'
 
 
 def differences(
@@ -221,7 +221,7 @@ def second_table(ablation: Ablation, results: Results) -> list[str]:
     columns = measures(ablation, results)
     lines = [
         'Differences, seed by seed: mean and standard deviation, and in how many seeds the first '
-        'is the better one:', '', *table_head(['comparison', *map(headed, columns)])]
+        'one is better:', '', *table_head(['comparison', *map(headed, columns)])]
     for comparison in ablation.comparisons:
         found = differences(comparison, results, columns)
         row = [signed(found[measure]) if measure in found else '–' for measure in columns]
@@ -233,8 +233,7 @@ def second_table(ablation: Ablation, results: Results) -> list[str]:
 def signed(difference: Difference) -> str:
     """Write a difference with its sign, its spread and the seeds in which it is an improvement."""
     own = difference.spread
-    spread_text = '' if own.deviation is None else f' ± {own.deviation:.4f}'
-    return f'{own.mean:+.4f}{spread_text} ({difference.better} of {own.count})'
+    return f'{own.mean:+.4f}{deviation(own)}, {difference.better}/{own.count}'
 
 
 def statements(ablation: Ablation, results: Results) -> list[str]:
@@ -242,17 +241,15 @@ def statements(ablation: Ablation, results: Results) -> list[str]:
     if not ablation.comparisons:
         return []
     columns = measures(ablation, results)
-    lines = [
-        '', 'A change *helps* or *hurts* where the differences of all seeds have the same sign '
-        'and their mean is greater than their standard deviation.']
-    if len(ablation.seeds) > 1:
-        lines[-1] += (
-            f' With {len(ablation.seeds)} seeds chance alone passes that in up to '
-            f'{chance(len(ablation.seeds)):.0%} of cells: what shows in one of them only is a '
-            'hint, no more.')
-    lines.append('')
-    return lines + [f'- {sentence(comparison, differences(comparison, results, columns))}'
-                    for comparison in ablation.comparisons]
+    compared = [(comparison, differences(comparison, results, columns))
+                for comparison in ablation.comparisons]
+    cells = [difference for _, found in compared for difference in found.values()]
+    rule = ('A change *helps* or *hurts* where the differences of all seeds have the same sign '
+            'and their mean is farther from 0 than their standard deviation. ')
+    lucky = sum(chance(difference.spread.count) for difference in cells)
+    rule += (f'{sum(difference.verdict != "" for difference in cells)} of the {len(cells)} '
+             f'differences above do one or the other; by chance alone up to {lucky:.1f} would.')
+    return ['', wrapped(rule), '', *(f'- {sentence(*each)}' for each in compared)]
 
 
 def sentence(comparison: Comparison, found: dict[Measure, Difference]) -> str:
@@ -265,9 +262,8 @@ def sentence(comparison: Comparison, found: dict[Measure, Difference]) -> str:
     seeds = f'{" or ".join(map(str, counts))} seed{"s show" if counts[-1] > 1 else " shows"}'
     parts = []
     for verdict in (HELPS, HURTS, ''):
-        names = [f'{source} {metric} ({signed(difference)})'
-                 for (source, metric), difference in found.items()
-                 if difference.verdict == verdict]
+        names = [' '.join(measure) + (f' ({difference.spread.mean:+.4f})' if verdict else '')
+                 for measure, difference in found.items() if difference.verdict == verdict]
         if names:
             what = verdict or f'makes no difference that {seeds} to'
             parts.append(f'{what} {joined(names)}')
@@ -279,43 +275,6 @@ def joined(names: Sequence[str]) -> str:
     return ' and '.join(filter(None, [', '.join(names[:-1]), names[-1]]))
 
 
-def pictures(ablation: Ablation, runs: Sequence[Run], page: Path) -> list[str]:
-    """Draw the curves beside the page; return the lines that show them."""
-    curves: dict[str, list[dict[str, Curve]]] = {}
-    for run in runs:
-        curves.setdefault(run.name, []).append(load_curves(run.folder / CURVES))
-    drawn = {name: curves[name] for name in ablation.curves or list(ablation.variants)[:DRAWN]
-             if name in curves}
-    logged = {f'val/{source}/{metric}': f'Validation, {source} {metric}'
-              for source in measured_names(drawn) for metric in ablation.metrics}
-    lines: list[str] = []
-    over = f'mean and standard deviation over {len(ablation.seeds)} seeds'
-    losses = page.parent / 'images' / f'{page.stem}_losses.png'
-    if draw_comparison(drawn, {**LOSSES, **logged}, f'While training: {over}', losses):
-        lines += ['', f'![Losses of {", ".join(drawn)} over the steps](images/{losses.name})']
-    coupled = most_coupled(ablation.curves or list(ablation.variants), curves)
-    couplings = page.parent / 'images' / f'{page.stem}_couplings.png'
-    titles = {tag: name.rpartition(', ')[2] for tag, name in LOSSES.items()}
-    if coupled and draw_couplings(
-            curves[coupled], titles, f'Couplings of "{coupled}": {over}', couplings):
-        lines += ['', f'![Norms of the couplings of {coupled} over the steps, below its losses]'
-                      f'(images/{couplings.name})']
-    return lines
-
-
-def measured_names(curves: dict[str, list[dict[str, Curve]]]) -> list[str]:
-    """Return the names of what the trainings were validated on."""
-    tags = sorted({tag for runs in curves.values() for run in runs for tag in run
-                   if tag.startswith('val/')})
-    return list(dict.fromkeys(tag.split('/')[1] for tag in tags))
-
-
-def most_coupled(
-        variants: Sequence[str], curves: dict[str, list[dict[str, Curve]]]) -> str | None:
-    """Return the first of the variants of which the most couplings are active."""
-    def active(variant: str) -> int:
-        return sum(tag.startswith('coupling/') and any(values)
-                   for run in curves.get(variant, [])[:1] for tag, (_, values) in run.items())
-
-    best = max(variants, key=active)
-    return best if active(best) else None
+def wrapped(text: str) -> str:
+    """Break a paragraph into lines."""
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)

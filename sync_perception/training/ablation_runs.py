@@ -38,7 +38,8 @@ from sync_perception.training.evaluate import evaluate
 import torch
 import yaml
 
-RECIPE, RESULTS, CURVES, LOG_FILE = 'recipe.yaml', 'results.json', 'curves.json', 'train.log'
+RECIPE, RESULTS, CURVES = 'recipe.yaml', 'results.json', 'curves.json'
+LOG_FILE, LOCK = 'train.log', '.lock'
 Fit = Callable[[Path, Sequence[str]], None]
 """Trains, given the folder of the run and the arguments of `train`; raises if that fails."""
 GRACE = 60
@@ -79,7 +80,14 @@ def carry_out(run: Run, fit: Fit) -> Iterator[str]:
     :raises ValueError: if the folder holds a run of other settings.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
-    with locked(run.folder):
+    with (run.folder / LOCK).open('w') as lock:
+        # the training inherits the lock, and keeps it should this process be killed
+        os.set_inheritable(lock.fileno(), True)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield 'another process has it, waits'
+            fcntl.flock(lock, fcntl.LOCK_EX)
         check_settings(run)
         if is_done(run):
             yield 'there already'
@@ -183,14 +191,6 @@ def training_record(run: Run) -> dict[str, Any]:
         'couplings': couplings, 'record': record, 'measured': {}}
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from a folder; the lock ends with the process, however that ends."""
-    with (folder / '.lock').open('w') as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def train_in_child(folder: Path, arguments: Sequence[str]) -> None:
     """
     Train in a process of its own, whose memory is free afterwards; what it prints goes to a file.
@@ -199,7 +199,8 @@ def train_in_child(folder: Path, arguments: Sequence[str]) -> None:
     """
     command = [sys.executable, '-m', 'sync_perception.cli', 'train', *arguments]
     with (folder / LOG_FILE).open('a') as log, ending_on_sigterm():
-        child = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        child = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, close_fds=False)
         try:
             status = child.wait()
         except KeyboardInterrupt:  # which a terminal sends to both

@@ -23,6 +23,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -32,7 +33,8 @@ Curve = tuple[list[int], list[float]]
 """Steps, ascending, and the values at them."""
 KEPT = ('train/', 'val/', 'coupling/')
 BINS = 40
-LABEL_GAP = 0.08
+LABEL_GAP, LEADER = 0.085, 0.05
+BAND = 0.13
 LOGARITHMIC = ('Loss', 'Training loss')
 """Titles of panels whose values span decades."""
 PALETTE = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#56B4E9', '#E69F00', '#000000')
@@ -123,7 +125,7 @@ def draw_comparison(
     rows = -(-len(shown) // 2)
     with matplotlib.rc_context(STYLE):
         figure = Figure((11, 0.6 + 3.1 * rows), layout='constrained')
-        axes = figure.subplots(rows, 2, squeeze=False).flat
+        axes = list(figure.subplots(rows, 2, squeeze=False).flat)
         for panel, (tag, name) in zip(axes, shown.items()):
             lines = {}
             for color, (variant, runs) in zip(PALETTE, variants.items()):
@@ -131,7 +133,8 @@ def draw_comparison(
                 if curves:
                     lines[variant] = (*averaged(curves), color)
             draw_lines(panel, lines, name)
-        for panel in list(axes)[len(shown):]:
+            panel.set_xlabel('step')
+        for panel in axes[len(shown):]:
             panel.remove()
         figure.suptitle(title, x=0.01, ha='left', color=INK)
         save(figure, path)
@@ -169,6 +172,7 @@ def draw_couplings(
                 name = f'level {level}' + (' (finest)' if level == 0 else '')
                 lines[name] = (*averaged([run[tag] for run in runs if tag in run]), shade)
             draw_lines(panel, lines, f'Norm of the coupling, {direction.replace("_", " ")}')
+        panels[-1].set_xlabel('step')
         figure.suptitle(title, x=0.01, ha='left', color=INK)
         save(figure, path)
     return True
@@ -181,14 +185,17 @@ def draw_lines(panel: Axes, lines: dict[str, tuple], title: str) -> None:
     :param lines: steps, mean, deviation and colour by name.
     """
     panel.set_title(title, color=INK)
-    panel.set_xlabel('step')
     logarithmic = title.startswith(LOGARITHMIC) and all(
         (mean > 0).all() for _, mean, *_ in lines.values())
-    panel.set_yscale('log' if logarithmic else 'linear')
+    if logarithmic:
+        panel.set_yscale('log')
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter(FormatStrFormatter('%g'))
+        panel.yaxis.set_minor_formatter(NullFormatter())
     for steps, mean, deviation, color in lines.values():
         lower = mean - deviation
         lower = np.maximum(lower, mean / 10) if logarithmic else lower
-        panel.fill_between(steps, lower, mean + deviation, color=color, alpha=0.18, linewidth=0)
+        panel.fill_between(steps, lower, mean + deviation, color=color, alpha=BAND, linewidth=0)
         panel.plot(steps, mean, color=color, linewidth=1.6)
     panel.margins(x=0)
     panel.autoscale_view()
@@ -198,21 +205,42 @@ def draw_lines(panel: Axes, lines: dict[str, tuple], title: str) -> None:
     for name, place in apart({name: end[1] for name, end in ends.items()}, LABEL_GAP).items():
         color = lines[name][-1]
         panel.annotate(
-            name, ends[name], (1.03, place), xycoords='axes fraction', va='center', color=color,
-            fontsize=9, annotation_clip=False, arrowprops={
+            name, ends[name], (1 + LEADER, place), xycoords='axes fraction', va='center',
+            color=color, fontsize=9, annotation_clip=False, arrowprops={
                 'arrowstyle': '-', 'color': color, 'linewidth': 0.6, 'shrinkA': 0, 'shrinkB': 0})
 
 
 def apart(places: dict[str, float], gap: float) -> dict[str, float]:
-    """Move places in [0, 1] so that neighbours keep a distance, as little as that takes."""
-    order = sorted(places, key=places.get)
-    moved = np.array([places[name] for name in order])
-    for index in range(1, len(moved)):
-        moved[index] = max(moved[index], moved[index - 1] + gap)
-    moved -= max(0, moved[-1] - 1) if len(moved) else 0
-    for index in range(len(moved) - 2, -1, -1):
-        moved[index] = min(moved[index], moved[index + 1] - gap)
-    return dict(zip(order, moved.tolist()))
+    """
+    Move places so that neighbours keep a distance; what would touch spreads around its mean.
+
+    :param places: by name.
+    :return: the new places, in the same order.
+    """
+    groups: list[tuple[float, list[str]]] = []
+    for name in sorted(places, key=places.get):
+        middle, members = places[name], [name]
+        while groups and groups[-1][0] + gap * (len(groups[-1][1]) + len(members)) / 2 > middle:
+            before, others = groups.pop()
+            total = before * len(others) + middle * len(members)
+            members = others + members
+            middle = total / len(members)
+        groups.append((middle, members))
+    return {name: middle + gap * (index - (len(members) - 1) / 2)
+            for middle, members in groups for index, name in enumerate(members)}
+
+
+def reached(curve: tuple[np.ndarray, ...], share: float) -> int:
+    """
+    Say when a curve has gone a share of the way from its first to its last value for good.
+
+    :param curve: as `averaged` gives it.
+    :return: the first step from which on it has.
+    """
+    steps, values = curve[:2]
+    way = (values - values[0]) / (values[-1] - values[0])
+    before = np.flatnonzero(way < share)
+    return int(round(steps[before[-1] + 1 if len(before) else 0]))
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -105,6 +105,8 @@ def chance(seeds: int) -> float:
     Student's distribution, for differences that are normally distributed around 0. That the signs
     have to agree as well makes it rarer.
 
-    :param seeds: at least 2.
+    :param seeds: how many; a single one never passes.
     """
+    if seeds < 2:
+        return 0.0
     return float(2 * stats.t.sf(math.sqrt(seeds), seeds - 1))
