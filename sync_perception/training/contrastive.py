@@ -26,12 +26,14 @@ from sync_perception.training.callbacks import SeededSteps, StopWhenNotFinite
 from sync_perception.training.losses.contrastive import symmetric_info_nce
 from sync_perception.training.optimizer import annealed
 import torch
-from torch import Tensor
+from torch import distributed, Tensor
 
 
 class ContrastiveLearning(lightning.LightningModule):
     """
     Pairs of depth and labels of one view attract each other, all others of the batch repel.
+
+    The batch is that of all processes together, as in CLIP.
 
     The defaults are the reference's: CLIP's large tower, Adam at a constant rate. The weight
     decay is decoupled and spares gains, biases and the temperature, as in CLIP.
@@ -96,13 +98,16 @@ class ContrastiveLearning(lightning.LightningModule):
         depth, labels = batch['depth'], self.matched_labels(batch)
         if mirrors:
             depth, labels = (torch.cat([maps, maps.flip(-1)]) for maps in (depth, labels))
-        similarity = self.model.similarity(depth, labels).float()
+        depth_bd = of_all_processes(self.model.embed_depth(depth))
+        labels_bd = of_all_processes(self.model.embed_labels(labels))
+        similarity = (self.model.scale * depth_bd @ labels_bd.T).float()
         loss = symmetric_info_nce(similarity)
         labels_found, depth_found = retrieval_accuracy(similarity)
-        size = len(similarity)
-        self.log(f'{stage}/loss', loss, prog_bar=True, batch_size=size)
-        self.log(f'{stage}/labels_found', labels_found, prog_bar=True, batch_size=size)
-        self.log(f'{stage}/depth_found', depth_found, batch_size=size)
+        # every process has the same numbers; Lightning warns unless they are averaged
+        how = {'batch_size': len(similarity), 'sync_dist': stage == 'val'}
+        self.log(f'{stage}/loss', loss, prog_bar=True, **how)
+        self.log(f'{stage}/labels_found', labels_found, prog_bar=True, **how)
+        self.log(f'{stage}/depth_found', depth_found, **how)
         return loss
 
     def matched_labels(self, batch: dict[str, Any]) -> Tensor:
@@ -144,6 +149,23 @@ class ContrastiveLearning(lightning.LightningModule):
         if settings.warmup is None:
             return optimizer
         return annealed(optimizer, self.trainer, settings.warmup)
+
+
+def of_all_processes(embedding_bd: Tensor) -> Tensor:
+    """
+    Join the embeddings of all processes, in their order; each part's gradient finds its way back.
+
+    A process's embeddings get the gradients of all processes' losses, which are equal. So the
+    mean over processes that distributed training takes of a weight's gradient is the gradient of
+    one process with the whole batch.
+
+    :param embedding_bd: (B, D), of this process; all have as many.
+    :return: (W B, D); unchanged if this process is alone.
+    """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return embedding_bd
+    from torch.distributed.nn.functional import all_gather  # torch can do without it
+    return torch.cat(all_gather(embedding_bd))
 
 
 def retrieval_accuracy(similarity_bb: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,7 +26,7 @@ import numpy as np
 from sync_perception.training.data import open_dataset
 from sync_perception.training.data.measured import Measured, MeasuredSource
 from sync_perception.training.data.sample import DenseDataset, READ_ERRORS, Sample
-from sync_perception.training.data.sampler import ContinuedSampler
+from sync_perception.training.data.sampler import ContinuedSampler, share_of
 from sync_perception.training.transforms import random_view, training_arrays
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
@@ -210,9 +210,7 @@ class MixtureData(lightning.LightningDataModule):
     @property
     def share(self) -> tuple[int, int]:
         """Return how many processes learn together, and which of them this is."""
-        if self.trainer is None:
-            return 1, 0
-        return self.trainer.world_size, self.trainer.global_rank
+        return share_of(self.trainer)
 
     def train_dataloader(self) -> DataLoader:
         """Return the batches in the mixture's order, from where the training is."""

@@ -23,6 +23,7 @@ from typing import Any
 import lightning
 import numpy as np
 from sync_perception.training.data.mixture import Source
+from sync_perception.training.data.sampler import share_of, SharedBatches
 from sync_perception.training.data.vkitti2 import VARIANTS
 from sync_perception.training.transforms import random_view, VOID
 import torch
@@ -191,8 +192,9 @@ class PairData(lightning.LightningDataModule):
 
     :param sources: what to draw from, by their shares.
     :param validation: what to measure retrieval on, the same crops at every epoch.
-    :param batch_size: pairs in a batch.
-    :param samples: pairs of an epoch; None for as many as the sources hold.
+    :param batch_size: pairs in a batch, of each process. No frame occurs twice in what all of them
+        learn from at a step: the same pairs as one process with the product would see.
+    :param samples: pairs of an epoch, of all processes; None for as many as the sources hold.
     :param crop: height and width of the crops, pixels of the image that the source's scale gives.
     :param stride: the maps are given at every stride-th pixel of the crop.
     :param workers: processes that read and cut.
@@ -212,11 +214,16 @@ class PairData(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """Return an epoch's batches, from where the training is."""
         pairs = Pairs(self.sources, self.crop, self.stride)
-        batches = max((self.samples or len(pairs)) // self.batch_size, 1)
-        sampler = ContinuedBatches(
-            DistinctFrames(pairs, self.batch_size, batches, self.seed), self.seed)
+        size = self.global_size
+        batches = max((self.samples or len(pairs)) // size, 1)
+        sampler = ContinuedBatches(DistinctFrames(pairs, size, batches, self.seed), self.seed)
         sampler.continue_from(**self.progress)
         return self._loader(pairs, sampler)
+
+    @property
+    def global_size(self) -> int:
+        """Return how many pairs all processes together learn from at a step."""
+        return self.batch_size * share_of(self.trainer)[0]
 
     def state_dict(self) -> dict[str, int]:
         """Return the epoch, and how many of its batches have been learned from."""
@@ -234,11 +241,12 @@ class PairData(lightning.LightningDataModule):
         if not self.validation:
             return []
         pairs = Pairs(self.validation, self.crop, self.stride, self.seed)
-        batches = max(len(pairs) // self.batch_size, 1)
-        return self._loader(
-            pairs, DistinctFrames(pairs, self.batch_size, batches, self.seed, repeat=True))
+        size = self.global_size
+        batches = max(len(pairs) // size, 1)
+        return self._loader(pairs, DistinctFrames(pairs, size, batches, self.seed, repeat=True))
 
     def _loader(self, pairs: Pairs, batches: Sampler) -> DataLoader:
         return DataLoader(
-            pairs, batch_sampler=batches, num_workers=self.workers,
+            pairs, self.batch_size, num_workers=self.workers, drop_last=True,
+            sampler=SharedBatches(batches, self.batch_size, *share_of(self.trainer)),
             persistent_workers=self.workers > 0)

@@ -19,8 +19,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sized
 from itertools import islice
+from typing import Any
 
-from torch.utils.data import DistributedSampler
+import lightning
+from torch.utils.data import DistributedSampler, Sampler
+
+
+def share_of(trainer: lightning.Trainer | None) -> tuple[int, int]:
+    """Return how many processes learn together, and which of them this is."""
+    return (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
 
 
 class ContinuedSampler(DistributedSampler):
@@ -55,3 +62,33 @@ class ContinuedSampler(DistributedSampler):
         first, self.done = self.done // self.num_replicas, 0
         offset = self.epoch * len(self.dataset)
         return (offset + index for index in islice(super().__iter__(), first, None))
+
+
+class SharedBatches(DistributedSampler):
+    """
+    Each process's part of every batch, one position after another.
+
+    It is no sampler of batches, because Lightning would share out such a one once more.
+
+    :param batches: what all processes together learn from at a step; of equal sizes, and the same
+        in every process.
+    :param batch_size: positions of each process in a batch.
+    :param processes: how many share the batches.
+    :param process: which of them this is.
+    """
+
+    def __init__(
+            self, batches: Sampler[list[Any]], batch_size: int, processes: int = 1,
+            process: int = 0):
+        super().__init__(batches, processes, process, shuffle=False)
+        self.batches, self.batch_size = batches, batch_size
+
+    def __len__(self) -> int:
+        """Count this process's positions in an epoch."""
+        return len(self.batches) * self.batch_size
+
+    def __iter__(self) -> Iterator[Any]:
+        """Give this process's positions; those of one batch follow each other."""
+        first = self.rank * self.batch_size
+        for batch in self.batches:
+            yield from batch[first:first + self.batch_size]

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import pytest
-from sync_perception.training.data.sampler import ContinuedSampler
+from sync_perception.training.data.sampler import ContinuedSampler, SharedBatches
 from torch.utils.data import BatchSampler
 
 
@@ -40,3 +40,14 @@ def test_an_epoch_goes_on_in_its_middle_and_the_next_is_whole(processes):
     for sampler in samplers:
         sampler.set_epoch(2)
     assert sorted(sum(map(list, samplers), [])) == list(range(24, 36))
+
+
+@pytest.mark.parametrize('processes', [1, 2, 3])
+def test_batches_are_shared_out(processes):
+    """Each process has a part of every batch, none has another's, and all have as many."""
+    batches = [list('abcdef'), list('ghijkl')]
+    size = 6 // processes
+    parts = [SharedBatches(batches, size, processes, process) for process in range(processes)]
+    assert [len(part) for part in parts] == [12 // processes] * processes
+    own = [list(BatchSampler(part, size, drop_last=True)) for part in parts]
+    assert [sum(together, []) for together in zip(*own)] == batches
