@@ -178,10 +178,10 @@ def pseudo_label(
         near_sky: Annotated[float | None, typer.Option(
             help='With --agreement: metres below which sky contradicts its depth, for a teacher '
             'whose depth knows the sky (one that learned from laser scans does not).')] = None,
-        overwrite: Annotated[bool, typer.Option(help='Write what is there again.')] = False,
         soft: Annotated[int, typer.Option(
             help='Also store the probabilities of so many of the most probable classes, 2 to 4, '
             'for `arguments: {soft: true}` of a source; 0 for none.')] = 0,
+        overwrite: Annotated[bool, typer.Option(help='Write what is there again.')] = False,
         shard: Annotated[str | None, typer.Option(
             help="i/n: the i-th of n processes that share the work; by default torchrun's "
             'RANK and WORLD_SIZE say so.')] = None,
