@@ -24,14 +24,8 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 from sync_perception.training.ablation_page import METRICS, write_page
-from sync_perception.training.ablation_runs import (
-    carry_out,
-    check_settings,
-    Fit,
-    is_done,
-    Run,
-    train_in_child,
-)
+from sync_perception.training.ablation_runs import carry_out, check_settings, Fit, is_done, Run
+from sync_perception.training.child import train_in_child
 from sync_perception.training.curves import PALETTE
 from sync_perception.training.data.measured import MeasuredSource
 from sync_perception.training.pseudo_labels import parse_shard

@@ -17,21 +17,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 import fcntl
 import json
 import os
 from pathlib import Path
-import signal
-import subprocess
-import sys
-import threading
 import time
 from typing import Any
 
 from sync_perception.models import contrastive, hub
 from sync_perception.models.folder import CONFIG_NAME
+from sync_perception.training.child import LOG_FILE
 from sync_perception.training.curves import read_curves, write_curves
 from sync_perception.training.data.measured import MeasuredSource
 from sync_perception.training.evaluate import evaluate
@@ -39,11 +35,9 @@ import torch
 import yaml
 
 RECIPE, RESULTS, CURVES = 'recipe.yaml', 'results.json', 'curves.json'
-LOG_FILE, LOCK = 'train.log', '.lock'
+LOCK = '.lock'
 Fit = Callable[[Path, Sequence[str]], None]
 """Trains, given the folder of the run and the arguments of `train`; raises if that fails."""
-GRACE = 60
-"""Seconds that an interrupted training has to end."""
 
 
 @dataclass(frozen=True)
@@ -189,41 +183,3 @@ def training_record(run: Run) -> dict[str, Any]:
         'seconds': round(record['hours'] * 3600, 1),
         'parameters': sum(weight.numel() for weight in model.parameters()),
         'couplings': couplings, 'record': record, 'measured': {}}
-
-
-def train_in_child(folder: Path, arguments: Sequence[str]) -> None:
-    """
-    Train in a process of its own, whose memory is free afterwards; what it prints goes to a file.
-
-    :raises RuntimeError: if it fails, with the last line that it printed.
-    """
-    command = [sys.executable, '-m', 'sync_perception.cli', 'train', *arguments]
-    with (folder / LOG_FILE).open('a') as log, ending_on_sigterm():
-        child = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, close_fds=False)
-        try:
-            status = child.wait()
-        except KeyboardInterrupt:  # which a terminal sends to both
-            with suppress(subprocess.TimeoutExpired):
-                child.wait(GRACE)
-            raise
-        finally:
-            child.terminate()
-            child.wait()
-    if status:
-        lines = (folder / LOG_FILE).read_text(errors='replace').strip().splitlines()
-        raise RuntimeError(
-            f'its training left with {status}: {lines[-1] if lines else "it printed nothing"}')
-
-
-@contextmanager
-def ending_on_sigterm() -> Iterator[None]:
-    """Leave in good order when told to end, so that no training is left behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    former = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)
