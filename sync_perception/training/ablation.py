@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
+from sync_perception.pages import split_page
 from sync_perception.training.ablation_page import METRICS, write_page
 from sync_perception.training.ablation_runs import carry_out, check_settings, Fit, is_done, Run
 from sync_perception.training.child import train_in_child
@@ -62,6 +63,7 @@ class Ablation:
     :param seeds: each variant is trained with each of them.
     :param out: folder of the runs: {out}/{variant}/seed_{seed}.
     :param page: whose generated part is written; pictures go beside it, into images/.
+    :param part: the name of that part, with which the pictures' names begin.
     :param summary: JSON of all runs' numbers; None for none.
     :param preparations: recipes by name, trained once, before those that mention {out}/{name}.
     :param comparisons: of variants, seed by seed.
@@ -78,6 +80,7 @@ class Ablation:
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     out: str = 'runs/ablation'
     page: str = 'docs/ablation.md'
+    part: str = 'ablation'
     summary: str | None = None
     preparations: dict[str, dict[str, Any]] = field(default_factory=dict)
     comparisons: list[Comparison] = field(default_factory=list)
@@ -100,7 +103,7 @@ class Ablation:
         check_known('curves', self.curves, self.variants)
         if len(self.curves) > len(PALETTE):
             raise ValueError(f'curves: expected at most {len(PALETTE)}, got {len(self.curves)}')
-        for name in (*self.variants, *self.preparations):
+        for name in (*self.variants, *self.preparations, self.part):
             if not name or '/' in name or name.startswith('.'):
                 raise ValueError(f'expected a name that a folder can have, got {name!r}')
         twice = sorted(set(self.variants) & set(self.preparations))
@@ -232,11 +235,13 @@ def ablate(
     :return: runs, done (their numbers), failed (errors by run), missing (runs), and page, None
         unless it was written.
     :raises FileNotFoundError: if something that the runs need is not there.
-    :raises ValueError: if the file is wrong, needs an environment variable that is not set, or if
-        runs are there that had other settings.
+    :raises ValueError: if the file is wrong, needs an environment variable that is not set, if the
+        page has no such part, or if runs are there that had other settings.
     """
     ablation = load_ablation(config)
     check_known('only', only, ablation.variants)
+    if Path(ablation.page).is_file():
+        split_page(ablation.page, ablation.part)
     part, parts = parse_shard(shard or '1/1')
     everything = ablation.runs()
     chosen = [run for run in everything if run.name in (only or ablation.variants)]

@@ -41,7 +41,7 @@ from sync_perception.training.statistics import (
 if TYPE_CHECKING:
     from sync_perception.training.ablation import Ablation, Comparison
 
-PART, WIDTH = 'ablation', 105
+WIDTH = 105
 METRICS = {
     'miou': True, 'pixel_accuracy': True, 'abs_rel': False, 'sq_rel': False, 'rmse': False,
     'rmse_log': False, 'silog': False, 'delta1': True, 'delta2': True, 'delta3': True,
@@ -69,7 +69,7 @@ def write_page(ablation: Ablation, runs: Sequence[Run], config: str | Path) -> P
     page = Path(ablation.page)
     if not page.is_file():
         page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text('\n'.join(['# Ablation', '', *markers(PART), '']))
+        page.write_text('\n'.join(['# Ablation', '', *markers(ablation.part), '']))
     missing = [run.label for run in runs if run not in done]
     lines = [
         *setting(ablation, results, missing, config), '', *first_table(ablation, results), '',
@@ -79,7 +79,7 @@ def write_page(ablation: Ablation, runs: Sequence[Run], config: str | Path) -> P
         lines += ['', ablation.notes.strip()]
     if ablation.summary:
         write_summary(ablation, results, config)
-    replace_part(page, PART, lines)
+    replace_part(page, ablation.part, lines)
     return page
 
 

@@ -51,11 +51,11 @@ def pictures(ablation: Ablation, runs: Sequence[Run], page: Path) -> list[str]:
               for source in measured_names(drawn) for metric in ablation.metrics}
     lines: list[str] = []
     over = 'mean and standard deviation over seeds'
-    losses = page.parent / 'images' / f'{page.stem}_losses.png'
+    losses = page.parent / 'images' / f'{ablation.part}_losses.png'
     if draw_comparison(drawn, {**LOSSES, **logged}, f'While training: {over}', losses):
         lines += ['', f'![Losses of {", ".join(drawn)} over the steps](images/{losses.name})']
     coupled = most_coupled(ablation.curves or list(ablation.variants), curves)
-    couplings = page.parent / 'images' / f'{page.stem}_couplings.png'
+    couplings = page.parent / 'images' / f'{ablation.part}_couplings.png'
     titles = {tag: name.rpartition(', ')[2] for tag, name in LOSSES.items()}
     if coupled and draw_couplings(
             curves[coupled], titles, f'Couplings of "{coupled}": {over}', couplings):

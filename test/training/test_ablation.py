@@ -22,6 +22,7 @@ from constant import constant_model
 import pytest
 from small_batches import write_recipe, write_streets
 from sync_perception import cli
+from sync_perception.pages import markers
 from sync_perception.training.ablation import ablate, load_ablation, summary
 from sync_perception.training.evaluate import evaluate
 from sync_perception.training.train import train
@@ -153,7 +154,7 @@ def test_the_grid_is_trained_measured_and_written_once(folder, streets):
     page = (folder / 'page.md').read_text()
     assert f'| road | **{scores["miou"]:.4f} ± 0.0000** |' in page
     assert 'Better? **road** against **plain**: helps streets miou' in page
-    assert (folder / 'images' / 'page_losses.png').is_file()
+    assert (folder / 'images' / 'ablation_losses.png').is_file()
     kept = json.loads((folder / 'results' / 'all.json').read_text())
     assert [run['name'] for run in kept['runs']] == ['road', 'plain'] * 2
     assert kept['runs'][0]['measured']['streets']['scores']['miou'] == scores['miou']
@@ -232,6 +233,12 @@ def test_preparations_come_before_those_that_mention_them(folder, streets):
     assert recipe == {'model': {'label': 'tree'}, 'trainer': {'default_root_dir': 'runs/first'}}
 
 
+def test_a_page_without_the_part_is_refused_before_anything_is_trained(folder, streets):
+    (folder / 'page.md').write_text('# By hand\n')
+    with pytest.raises(ValueError, match='page.md: expected <!-- ablation: begin -->'):
+        ablate(write_ablation(folder, streets), fit=pytest.fail)
+
+
 def test_a_page_of_nothing_is_not_written(folder, streets):
     with pytest.raises(ValueError, match='no run is done in runs'):
         ablate(write_ablation(folder, streets), page_only=True, fit=pytest.fail)
@@ -247,7 +254,8 @@ def test_a_whole_ablation(folder, streets):
         folder, streets, recipe={'extends': 'tiny.yaml', 'trainer': trainer}, variants={
             'apart': {'model': {'arguments': {
                 'depth_to_semantics': False, 'semantics_to_depth': False}}},
-            'coupled': {}}, comparisons=[{'variant': 'coupled', 'against': 'apart'}])
+            'coupled': {}}, comparisons=[{'variant': 'coupled', 'against': 'apart'}], part='grid')
+    (folder / 'page.md').write_text('\n'.join(['By hand', *markers('grid'), *markers('other')]))
     result = ablate(path, fit=lambda folder, arguments: train(arguments))
     assert result['failed'] == {} and result['done'] == 4
     read = [json.loads((folder / f'runs/{name}/seed_{seed}/results.json').read_text())
@@ -258,8 +266,9 @@ def test_a_whole_ablation(folder, streets):
     depths = [run['measured']['streets']['scores']['abs_rel'] for run in read]
     assert len(set(depths)) == 4
     page = (folder / 'page.md').read_text()
+    assert page.startswith('By hand\n') and page.endswith('\n'.join(markers('other')))
     assert '4 runs: 2 variants with the seeds 0, 1. Each made 3 steps of 2 crops' in page
-    assert (folder / 'images' / 'page_couplings.png').is_file()
+    assert (folder / 'images' / 'grid_couplings.png').is_file()
     shown = CliRunner().invoke(
         cli.app, ['ablate', '--config', str(path), '--page-only'])
     assert shown.exit_code == 0 and '4 of 4 runs are done' in shown.output
