@@ -25,7 +25,7 @@ from sync_perception.training.train import LEARNINGS, TrainingCLI
 import yaml
 
 TRAIN = config_folder() / 'train'
-RECIPES = sorted(path for path in TRAIN.glob('*.yaml') if path.name != 'ablation.yaml')
+RECIPES = sorted(path for path in TRAIN.glob('*.yaml') if not path.stem.startswith('ablation'))
 
 
 def write(folder, **recipes):
