@@ -99,7 +99,8 @@ DEPTH_ANYTHING = 'depth-anything/Depth-Anything-V2-Metric-Outdoor-{}-hf'
 SEGFORMER = 'nvidia/segformer-b{}-finetuned-cityscapes-1024-1024'
 
 CATALOGUE: dict[str, Entry] = {
-    'mobile-unet': twins('two light UNets on MobileNetV2: the default model', MOBILE),
+    'mobile-unet': twins(
+        'two light UNets on MobileNetV2: the default model', MOBILE, uncertainty=True),
     'mobile-unet-all': twins(
         'the same, with uncertainty and normals', MOBILE, uncertainty=True, normals=True),
     'mobile-unet-uncoupled': twins(
