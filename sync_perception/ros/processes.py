@@ -52,7 +52,9 @@ class ChildProcess:
             # ends its children in order
             self.process = subprocess.Popen(
                 [sys.executable, '-m', module, *arguments], stdin=subprocess.DEVNULL,
-                stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+                stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+                # the two streams share a file: unbuffered, their lines keep their order
+                env={**os.environ, 'PYTHONUNBUFFERED': '1'})
 
     def __enter__(self) -> ChildProcess:
         """Return the child."""
