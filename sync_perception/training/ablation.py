@@ -29,8 +29,8 @@ from sync_perception.training.ablation_runs import carry_out, check_settings, Fi
 from sync_perception.training.child import train_in_child
 from sync_perception.training.curves import PALETTE
 from sync_perception.training.data.measured import MeasuredSource
-from sync_perception.training.pseudo_labels import parse_shard
 from sync_perception.training.recipes import BASES, changed, check_variables, extended, texts
+from sync_perception.training.shards import parse_shard
 import yaml
 
 LOG = logging.getLogger(__name__)

@@ -23,7 +23,6 @@ import hashlib
 import logging
 import os
 from pathlib import Path
-import re
 import shutil
 from typing import Any
 from uuid import uuid4
@@ -56,6 +55,7 @@ from sync_perception.training.data.pseudo import (
 from sync_perception.training.data.sample import MAX_CLASSES, READ_ERRORS, Sample
 from sync_perception.training.evaluate import choose_device
 from sync_perception.training.inference import ask, enlarge, metric_scale
+from sync_perception.training.shards import parse_shard
 from sync_perception.types import DenseOutput
 import torch
 from torch import nn
@@ -217,21 +217,6 @@ def pseudo_label(
         done['written'] += 1
     return {'out': str(folder), 'images': len(ids), 'shard': f'{part}/{parts}', **done,
             'bad': bad, **expert.counts}
-
-
-def parse_shard(shard: str | None) -> tuple[int, int]:
-    """
-    Say which part of how many this process does.
-
-    :param shard: `i/n`, i from 1; None for what torchrun's RANK and WORLD_SIZE say, else 1/1.
-    :raises ValueError: if there is no such part.
-    """
-    if shard is None:
-        return int(os.environ.get('RANK', 0)) + 1, int(os.environ.get('WORLD_SIZE', 1))
-    match = re.fullmatch(r'(\d+)/(\d+)', shard)
-    if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise ValueError(f'shard: expected i/n with i from 1 to n, such as 1/4, got {shard!r}')
-    return int(match[1]), int(match[2])
 
 
 def own_device(device: str) -> str:

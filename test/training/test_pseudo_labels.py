@@ -33,7 +33,7 @@ from sync_perception.training.data.mixture import Mixture, Source
 from sync_perception.training.inference import ask
 from sync_perception.training.module import SynchronisedLearning
 from sync_perception.training.objective import Objective
-from sync_perception.training.pseudo_labels import parse_shard, pseudo_label, summary, Teacher
+from sync_perception.training.pseudo_labels import pseudo_label, summary, Teacher
 import torch
 
 
@@ -159,14 +159,6 @@ def test_processes_share_the_work(selection, small_model, tmp_path, monkeypatch)
     second = pseudo_label(small_model, 'kitti_depth', selection, out)
     assert (second['shard'], second['written'], len(second['bad'])) == ('2/2', 1, 1)
     assert len(open_dataset('pseudo_labelled', out)) == 3
-
-
-def test_shards_that_do_not_exist_are_refused():
-    """Parts count from 1."""
-    for wrong in ('0/2', '3/2', 'a', '1/0'):
-        with pytest.raises(ValueError, match='expected i/n'):
-            parse_shard(wrong)
-    assert parse_shard('3/3') == (3, 3)
 
 
 def test_labels_without_a_camera(drives, small_model, tmp_path):
