@@ -39,7 +39,8 @@ from sync_perception.ros.outputs import (
     OUTPUTS,
     Result,
 )
-from sync_perception.ros.parameters import ParameterServer, PerceptionParameters
+from sync_perception.ros.parameter_server import ParameterServer
+from sync_perception.ros.parameters import PerceptionParameters
 from sync_perception.ros.worker import NewestWorker
 from sync_perception.types import Prediction
 
@@ -225,7 +226,7 @@ class PerceptionNode(LifecycleNode):
             self.destroy_publisher(self.label_space_publisher)
             self.label_space_publisher = None
         self.predictor = None
-        self.parameters.locked = False
+        self.parameters.unlock()
 
     def _receive_camera_info(self, camera_info: CameraInfo) -> None:
         if any(camera_info.d):

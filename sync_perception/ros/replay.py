@@ -33,7 +33,8 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from sync_perception.ros import executor, qos
 from sync_perception.ros.conversions import image_message, stamp_nanoseconds
-from sync_perception.ros.parameters import ParameterServer, ReplayParameters
+from sync_perception.ros.parameter_server import ParameterServer
+from sync_perception.ros.replay_parameters import ReplayParameters
 from sync_perception.ros.sources import NANOSECONDS, Shot, Source, SOURCES
 
 # Seconds from a match until the first frame: DDS tells when this side knows the other, but not

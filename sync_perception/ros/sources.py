@@ -27,7 +27,7 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo
 from sync_perception.images import IMAGE_SUFFIXES, read_image
 from sync_perception.kitti import KittiDrive
-from sync_perception.ros.parameters import ReplayParameters
+from sync_perception.ros.replay_parameters import ReplayParameters
 import yaml
 
 NANOSECONDS = 10 ** 9

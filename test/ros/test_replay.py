@@ -30,8 +30,8 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from sync_perception.ros import replay
 from sync_perception.ros.conversions import decode, stamp_nanoseconds
-from sync_perception.ros.parameters import ReplayParameters
 from sync_perception.ros.replay import iterate, ReplayNode
+from sync_perception.ros.replay_parameters import ReplayParameters
 from sync_perception.ros.sources import pinhole, Shot
 
 PATIENCE = 20.0

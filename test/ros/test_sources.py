@@ -22,7 +22,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from sync_perception.ros.parameters import ReplayParameters
+from sync_perception.ros.replay_parameters import ReplayParameters
 from sync_perception.ros.sources import (
     ImagesSource,
     KittiSource,

@@ -23,11 +23,9 @@ import pytest
 from rcl_interfaces.msg import ParameterType
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from sync_perception.ros.parameters import (
-    ParameterServer,
-    PerceptionParameters,
-    ReplayParameters,
-)
+from sync_perception.ros.parameter_server import ParameterServer
+from sync_perception.ros.parameters import PerceptionParameters
+from sync_perception.ros.replay_parameters import ReplayParameters
 
 
 @pytest.fixture
@@ -58,7 +56,8 @@ def test_every_parameter_is_declared_with_description_range_and_type(serve, kind
         name = spec.metadata['name']
         descriptor = server.node.describe_parameter(name)
         assert len(descriptor.description) > 10
-        assert server.node.get_parameter(name).value == spec.default
+        value = server.node.get_parameter(name).value
+        assert (tuple(value) if isinstance(value, list) else value) == spec.default
         if descriptor.type == ParameterType.PARAMETER_INTEGER:
             assert len(descriptor.integer_range) == 1
         if descriptor.type == ParameterType.PARAMETER_DOUBLE:
@@ -115,12 +114,43 @@ def test_a_bad_change_is_refused_and_changes_nothing(serve, name, value, reason)
     assert server.values == PerceptionParameters()
 
 
-def test_what_is_read_at_configuration_cannot_change_while_configured(serve):
+def test_what_is_read_at_configuration_waits_for_the_next_one(serve):
     server = serve()
     server.locked = True
-    answer = change(server, 'device', 'cpu')
-    assert not answer.successful and 'clean it up first' in answer.reason
-    assert change(server, 'points.stride', 2).successful
-    server.locked = False
     assert change(server, 'device', 'cpu').successful
+    assert change(server, 'points.stride', 2).successful
+    assert (server.values.points_stride, server.values.device) == (2, 'auto')
+    server.unlock()
     assert (server.values.points_stride, server.values.device) == (2, 'cpu')
+
+
+def test_a_hook_carries_out_a_change_or_refuses_it(serve):
+    server, seen = serve(), []
+    server.locked = True
+    server.hooks['model'] = seen.append
+    assert change(server, 'model', 'good').successful
+    assert seen == ['good'] and server.values.model == 'good'
+
+    def refuse(value):
+        raise ValueError(f'no model {value}')
+    server.hooks['model'] = refuse
+    answer = change(server, 'model', 'bad')
+    assert not answer.successful and answer.reason == 'no model bad'
+    assert server.values.model == 'good' and server.node.get_parameter('model').value == 'good'
+
+
+def test_a_preset_sets_what_the_user_left_alone(serve):
+    server = serve(points__color='camera')
+    server.preset({'points.color': 'label', 'semantics.encoding': '16SC1'})
+    assert server.values.points_color == 'camera'
+    assert server.node.get_parameter('semantics.encoding').value == '16SC1'
+    change(server, 'depth.encoding', '16UC1')
+    server.preset({'depth.encoding': '32FC1', 'confidence.encoding': 'mono8'})
+    values = server.values
+    assert (values.semantics_encoding, values.depth_encoding, values.confidence_encoding) == (
+        'mono8', '16UC1', 'mono8')
+
+
+def test_a_list_of_names_is_a_tuple(serve):
+    assert serve().values.cameras == ('',)
+    assert serve(cameras=['front', 'left']).values.cameras == ('front', 'left')

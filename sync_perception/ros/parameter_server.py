@@ -1,0 +1,203 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Parameters of a node: typed, described, with ranges; declared and watched in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import field, fields, replace
+from typing import Any, Generic, get_type_hints, TypeVar
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+
+def parameter(name: str, default: Any, description: str, *, choices: tuple[str, ...] = (),
+              low: float | None = None, high: float | None = None, live: bool = False,
+              read_only: bool = False):
+    """
+    Describe one parameter.
+
+    :param name: its name in ROS, with dots.
+    :param default: its value where nothing is set; its type is the parameter's. A tuple of
+        strings is a list in ROS.
+    :param description: what it does, with its unit.
+    :param choices: the strings it may be; any, if empty.
+    :param low: its smallest value.
+    :param high: its largest value.
+    :param live: a change takes effect with the next frame; otherwise it does when the node
+        configures the next time.
+    :param read_only: it can only be set when the node starts.
+    """
+    return field(default=default, metadata={
+        'name': name, 'description': description, 'choices': choices, 'low': low, 'high': high,
+        'live': live, 'read_only': read_only})
+
+
+Values = TypeVar('Values')
+
+
+class ParameterServer(Generic[Values]):
+    """
+    Declares the parameters on a node and keeps their values.
+
+    A value that cannot be accepted at start (wrong type, out of range, no such choice) does not
+    stop the node: it is put into `problems`, which keeps the node from being configured until a
+    good value is set.
+
+    :param node: the node; its parameter overrides are applied.
+    :param kind: the dataclass of the parameters.
+    :ivar values: what holds now.
+    :ivar locked: whether parameters that are not live wait for `unlock` instead of taking effect.
+    :ivar waiting: by name, the values that wait.
+    :ivar hooks: by name, functions that carry out a change at once, whatever the lock: they get
+        the new value, and refuse it by raising ValueError.
+    """
+
+    def __init__(self, node: Node, kind: type[Values]):
+        self.node = node
+        self.kinds = get_type_hints(kind)
+        self.values = kind()
+        self.problems: dict[str, str] = {}
+        self.locked = False
+        self.waiting: dict[str, Any] = {}
+        self.hooks: dict[str, Callable[[Any], None]] = {}
+        # rclpy offers no public way to see what was set but never declared
+        self.overrides: dict[str, Parameter] = getattr(node, '_parameter_overrides', {})
+        self.specs = {spec.metadata['name']: spec for spec in fields(kind)}
+        self.chosen = self.overrides.keys() & self.specs.keys()
+        self.presetting = False
+        for name in self.specs:
+            self._declare(name)
+        node.add_on_set_parameters_callback(self._on_set)
+        self.unknown = sorted(
+            name for name in self.overrides
+            if not node.has_parameter(name) and not name.startswith('qos_overrides.'))
+
+    def unlock(self) -> None:
+        """Let the values that wait take effect, and those that come from now on at once."""
+        self.locked = False
+        for name, value in self.waiting.items():
+            self._keep(self.specs[name], value)
+        self.waiting = {}
+
+    def preset(self, values: dict[str, Any]) -> None:
+        """
+        Set parameters that the user left alone; those not named get their defaults.
+
+        :param values: by name.
+        :raises ValueError: if one cannot be accepted.
+        """
+        current = {name: getattr(self.values, spec.name) for name, spec in self.specs.items()}
+        wanted = {name: values.get(name, self.specs[name].default)
+                  for name in self.specs.keys() - self.chosen}
+        changes = [Parameter(name, value=_in_ros(value)) for name, value in wanted.items()
+                   if value != current[name]]
+        self.presetting = True
+        try:
+            answers = self.node.set_parameters(changes)
+        finally:
+            self.presetting = False
+        refused = [answer.reason for answer in answers if not answer.successful]
+        if refused:
+            raise ValueError('; '.join(refused))
+
+    def _declare(self, name: str) -> None:
+        spec, kind = self.specs[name], self.kinds[self.specs[name].name]
+        descriptor = _descriptor(spec, kind)
+        override = self.overrides.get(name)
+        if kind is float and override is not None and isinstance(override.value, int):
+            # who writes rate:=5 means 5.0
+            self.overrides[name] = Parameter(name, value=float(override.value))
+        default = _in_ros(spec.default)
+        try:
+            value = self.node.declare_parameter(name, default, descriptor).value
+            problem = _mismatch(spec, value)
+        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+            value, problem = default, str(error)
+            self.node.declare_parameter(name, value, descriptor, ignore_override=True)
+        if problem:
+            self.problems[name] = problem
+        else:
+            self._keep(spec, value)
+
+    def _on_set(self, changes: list[Parameter]) -> SetParametersResult:
+        known = [(self.specs[change.name], change.value) for change in changes
+                 if change.name in self.specs]
+        problems = [problem for spec, value in known if (problem := _mismatch(spec, value))]
+        if problems:
+            return SetParametersResult(successful=False, reason='; '.join(problems))
+        try:
+            for spec, value in known:
+                if spec.metadata['name'] in self.hooks:
+                    self.hooks[spec.metadata['name']](value)
+        except ValueError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        for spec, value in known:
+            self._take(spec, value)
+        return SetParametersResult(successful=True)
+
+    def _take(self, spec, value: Any) -> None:
+        name = spec.metadata['name']
+        self.problems.pop(name, None)
+        if not self.presetting:
+            self.chosen.add(name)
+        if self.locked and not spec.metadata['live'] and name not in self.hooks:
+            self.waiting[name] = value
+            self.node.get_logger().info(f'{name} takes effect when the node configures again')
+        else:
+            self._keep(spec, value)
+
+    def _keep(self, spec, value: Any) -> None:
+        kept = tuple(value) if isinstance(value, list) else value
+        self.values = replace(self.values, **{spec.name: kept})
+
+
+def _in_ros(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _mismatch(spec, value: Any) -> str:
+    """Say why a value cannot be accepted; rclpy itself has checked its type and range."""
+    choices = spec.metadata['choices']
+    if choices and value not in choices:
+        return f'{spec.metadata["name"]}: got {value!r}, expected one of {", ".join(choices)}'
+    return ''
+
+
+def _descriptor(spec, kind: type) -> ParameterDescriptor:
+    metadata = spec.metadata
+    descriptor = ParameterDescriptor(
+        name=metadata['name'], description=metadata['description'],
+        read_only=metadata['read_only'])
+    effect = 'at once' if metadata['live'] else 'when the node configures'
+    constraints = [] if metadata['read_only'] else [f'takes effect {effect}']
+    if metadata['choices']:
+        constraints.insert(0, f'one of {", ".join(metadata["choices"])}')
+    descriptor.additional_constraints = '; '.join(constraints)
+    if kind is int and metadata['low'] is not None:
+        descriptor.integer_range = [
+            IntegerRange(from_value=metadata['low'], to_value=metadata['high'], step=1)]
+    if kind is float and metadata['low'] is not None:
+        descriptor.floating_point_range = [
+            FloatingPointRange(from_value=metadata['low'], to_value=metadata['high'])]
+    return descriptor
