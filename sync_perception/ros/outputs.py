@@ -17,17 +17,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 import json
 from typing import Any
 
+import numpy as np
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
-from sync_perception.labels import LabelSpace
+from sync_perception.labels import LabelSpace, VOID
 from sync_perception.ros import qos
 from sync_perception.ros.conversions import (
     cloud_message,
@@ -106,8 +107,18 @@ def semantics_output(result: Result) -> Image:
 
 
 def confidence_output(result: Result) -> Image:
-    """Probability of the label, 0 to 1."""
-    return image_message(result.prediction.confidence, result.header, '32FC1')
+    """Probability of the label: 0 to 1, or 0 to 255 in eight bits."""
+    confidence, encoding = result.prediction.confidence, result.parameters.confidence_encoding
+    if encoding == 'mono8':
+        confidence = np.rint(confidence * np.float32(255)).astype(np.uint8)
+    return image_message(confidence, result.header, encoding)
+
+
+def dynamic_mask_output(result: Result) -> Image:
+    """Mark with 1 what can move by itself, with 0 everything else."""
+    movable = np.zeros(256, np.uint8)
+    movable[:len(result.labels)] = result.labels.dynamic
+    return image_message(movable[result.prediction.labels], result.header, 'mono8')
 
 
 def color_output(result: Result) -> Image:
@@ -125,7 +136,11 @@ def overlay_output(result: Result) -> Image:
 def points_output(result: Result) -> PointCloud2:
     """Backproject depth to points with colour, label and confidence."""
     frame, stride = result.frame, result.parameters.points_stride
-    make = partial(point_cloud, frame, result.prediction, result.labels,
+    prediction, farthest = result.prediction, result.parameters.points_max_depth
+    if farthest > 0:
+        near = np.where(prediction.depth <= farthest, prediction.depth, np.float32('nan'))
+        prediction = replace(prediction, depth=near)
+    make = partial(point_cloud, frame, prediction, result.labels,
                    color=result.parameters.points_color, stride=stride)
     if not result.parameters.points_organized:
         return cloud_message(make(organized=False), result.header)
@@ -154,11 +169,36 @@ OUTPUTS = (
     Output('sync/semantics/confidence', Image, frozenset({'confidence'}), confidence_output),
     Output('sync/semantics/color', Image, frozenset({'labels'}), color_output),
     Output('sync/overlay', Image, frozenset({'labels'}), overlay_output),
+    Output('sync/dynamic_mask', Image, frozenset({'labels'}), dynamic_mask_output),
     Output('sync/points', PointCloud2, frozenset({'depth'}), points_output,
            uses=frozenset({'labels', 'confidence'})),
     Output('sync/camera_info', CameraInfo, frozenset(), camera_info_output,
            qos.camera_info_output),
 )
+
+
+def offered(available: frozenset[str]) -> tuple[Output, ...]:
+    """Return the topics of a model that gives these maps, in the order of publication."""
+    return tuple(
+        output for output in (*EXTRA_OUTPUTS, *OUTPUTS) if output.needs <= available)
+
+
+def maps_of(outputs: Iterable[Output], available: frozenset[str],
+            parameters: PerceptionParameters) -> frozenset[str]:
+    """Return the maps that the model is to be asked for, to publish these topics."""
+    maps = frozenset().union(*(output.needs | output.uses for output in outputs))
+    if parameters.semantics_min_confidence > 0 and 'labels' in maps:
+        maps |= {'confidence'}
+    return maps & available
+
+
+def sure_labels(prediction: Prediction, parameters: PerceptionParameters) -> Prediction:
+    """Make labels void that are less probable than the parameters demand."""
+    least = parameters.semantics_min_confidence
+    if least <= 0 or prediction.labels is None or prediction.confidence is None:
+        return prediction
+    labels = np.where(prediction.confidence >= least, prediction.labels, np.uint8(VOID))
+    return replace(prediction, labels=labels)
 
 
 def label_space_json(space: LabelSpace, parameters: PerceptionParameters) -> str:
@@ -175,3 +215,17 @@ def label_space_json(space: LabelSpace, parameters: PerceptionParameters) -> str
          'dynamic': bool(space.dynamic[index]), 'infinite': bool(space.infinite[index])}
         for index, name in enumerate(space.names)]
     return json.dumps({'name': space.name, 'void': void, 'classes': classes})
+
+
+def label_info_message(space: LabelSpace, header: Header) -> Any | None:
+    """
+    Name the ids as vision_msgs/LabelInfo does.
+
+    :return: the message; None where the package vision_msgs is not installed.
+    """
+    try:
+        from vision_msgs.msg import LabelInfo, VisionClass
+    except ImportError:
+        return None
+    return LabelInfo(header=header, threshold=0.0, class_map=[
+        VisionClass(class_id=index, class_name=name) for index, name in enumerate(space.names)])
