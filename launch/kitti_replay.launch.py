@@ -14,56 +14,138 @@
 
 
 """
-Drive a KITTI raw recording through the perception node.
+Drive a recording, a KITTI raw drive or a bag, through the perception node.
 
-    ros2 launch sync_perception kitti_replay.launch.py drive:=/data/2011_09_26_drive_0001_sync
+    ros2 launch sync_perception kitti_replay.launch.py drive:=/data/2011_09_26_drive_0001_sync \
+        rviz:=true
+    ros2 launch sync_perception kitti_replay.launch.py bag:=/data/drive.mcap player:=ros2bag \
+        image_topic:=/camera/image_rect camera_info_topic:=/camera/camera_info
 
 The arguments of camera.launch.py can be given as well; all are listed by `--show-args`.
 """
 
 from __future__ import annotations
 
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, Shutdown
+from pathlib import Path
+
+from launch import LaunchContext, LaunchDescription
+from launch.action import Action
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    Shutdown,
+)
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import (
+    EqualsSubstitution,
+    IfElseSubstitution,
+    LaunchConfiguration,
+    PathJoinSubstitution,
+)
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
-# argument: (parameter, type, default, description)
+PLAYERS = ('node', 'ros2bag')
+# argument: (default, description)
 ARGUMENTS = {
-    'drive': ('path', str, None, 'Folder of the drive, {date}_drive_{nnnn}_sync.'),
-    'camera': ('camera', int, '2', '0 and 1 grey, 2 and 3 colour, left and right.'),
-    'rate': ('rate', float, '10.0', 'Frames a second.'),
-    'start': ('start', int, '0', 'Frames skipped at the beginning.'),
-    'count': ('count', int, '0', 'Frames played; 0 for all.'),
-    'loop': ('loop', bool, 'false', 'Begin again after the last frame.'),
-    'lockstep': ('lockstep', bool, 'false', 'Wait for the node after every frame: none is lost.'),
-    'clock': ('clock', bool, 'false', 'Publish /clock, for use_sim_time:=true.'),
-    'stamps': ('stamps', str, 'original', 'original or now.'),
+    'drive': ('', 'Folder of a KITTI raw drive, {date}_drive_{nnnn}_sync; this or bag.'),
+    'bag': ('', 'A rosbag2 bag: its folder, or an .mcap file; this or drive.'),
+    'player': ('node', "Who plays a bag: node (this package's replay_node) or ros2bag (ros2 bag "
+               'play --clock, with all topics of the bag).'),
+    'play_args': ('', 'Further arguments of ros2 bag play, such as "--rate 0.5 --start-offset '
+                  '10"; of the arguments below it takes loop alone.'),
+    'use_sim_time': ('auto', 'Follow /clock: true, false, or auto: if the player publishes it.'),
+    'shutdown': ('true', 'End the whole launch when the recording has ended: true or false.'),
+}
+# of the replay node; argument: (type, default, description); the parameter has the same name
+REPLAY = {
+    'camera': (int, '2', 'Of a drive: 0 and 1 grey, 2 and 3 colour, left and right.'),
+    'rate': (float, '10.0', 'Frames a second.'),
+    'start': (int, '0', 'Frames skipped at the beginning.'),
+    'count': (int, '0', 'Frames played; 0 for all.'),
+    'loop': (bool, 'false', 'Begin again after the last frame.'),
+    'lockstep': (bool, 'false', 'Wait for the node after every frame: none is lost.'),
+    'clock': (bool, 'false', 'Publish /clock.'),
+    'stamps': (str, 'original', 'original or now.'),
 }
 
 
-def generate_launch_description() -> LaunchDescription:
-    """Start the perception node, and a replay that ends the launch when it is through."""
-    share = FindPackageShare('sync_perception')
-    camera = IncludeLaunchDescription(PythonLaunchDescriptionSource(
-        PathJoinSubstitution([share, 'launch', 'camera.launch.py'])))
+def recording(context: LaunchContext) -> tuple[str, str]:
+    """
+    Return what is played and where it is.
+
+    :return: `kitti` or `bag`, and the absolute path.
+    :raises ValueError: if there is none, or more than one.
+    """
+    drive, bag = argument(context, 'drive'), argument(context, 'bag')
+    if bool(drive) == bool(bag):
+        raise ValueError(
+            f'got drive {drive!r} and bag {bag!r}, expected one of them: drive:=FOLDER or '
+            'bag:=PATH')
+    path = Path(drive or bag).expanduser().absolute()
+    if not path.exists():
+        raise ValueError(f'there is no {path}, expected the recording to replay')
+    return ('kitti' if drive else 'bag'), str(path)
+
+
+def player(context: LaunchContext) -> list[Action]:
+    """
+    Make the process that plays the recording.
+
+    :raises ValueError: if the arguments do not fit together.
+    """
+    source, path = recording(context)
+    chosen = argument(context, 'player')
+    if chosen not in PLAYERS:
+        raise ValueError(f'player: got {chosen!r}, expected one of {", ".join(PLAYERS)}')
+    end = argument(context, 'shutdown') == 'true'
+    on_exit = [Shutdown(reason='the recording has ended')] if end else []
+    if chosen == 'ros2bag':
+        if source != 'bag':
+            raise ValueError('player:=ros2bag plays bags, got a drive: expected bag:=PATH')
+        loop = ['--loop'] if argument(context, 'loop') == 'true' else []
+        return [ExecuteProcess(
+            cmd=['ros2', 'bag', 'play', path, '--clock', *loop,
+                 *argument(context, 'play_args').split()],
+            name='ros2_bag_play', output='screen', on_exit=on_exit)]
+    if argument(context, 'cameras'):
+        raise ValueError('the replay node plays one camera: cameras is for player:=ros2bag')
     values = {
-        parameter: ParameterValue(LaunchConfiguration(name), value_type=kind)
-        for name, (parameter, kind, _, _) in ARGUMENTS.items()}
-    replay = Node(
+        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
+        for name, (kind, _, _) in REPLAY.items()}
+    return [Node(
         package='sync_perception',
         executable='replay_node',
         name='replay',
-        namespace=LaunchConfiguration('namespace'),
-        parameters=[{'source': 'kitti', **values}],
-        remappings=[('image', LaunchConfiguration('image_topic')),
-                    ('camera_info', LaunchConfiguration('camera_info_topic'))],
+        namespace=argument(context, 'namespace'),
+        parameters=[{'source': source, 'path': ParameterValue(path, value_type=str), **values}],
+        remappings=[('image', argument(context, 'image_topic')),
+                    ('camera_info', argument(context, 'camera_info_topic'))],
         output='screen',
-        on_exit=[Shutdown(reason='the replay has ended')])
+        on_exit=on_exit)]
+
+
+def argument(context: LaunchContext, name: str) -> str:
+    """Return the value of a launch argument."""
+    return LaunchConfiguration(name).perform(context)
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Start the perception node, and a player that ends the launch when it is through."""
+    given = LaunchConfiguration('use_sim_time')
+    clock = IfElseSubstitution(
+        EqualsSubstitution(LaunchConfiguration('player'), 'ros2bag'),
+        'true', LaunchConfiguration('clock'))
+    camera = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(PathJoinSubstitution(
+            [FindPackageShare('sync_perception'), 'launch', 'camera.launch.py'])),
+        launch_arguments=[
+            ('use_sim_time', IfElseSubstitution(EqualsSubstitution(given, 'auto'), clock, given))])
+    defaults = {**ARGUMENTS, **{name: rest for name, (_, *rest) in REPLAY.items()}}
     return LaunchDescription([
         *(DeclareLaunchArgument(name, default_value=default, description=description)
-          for name, (_, _, default, description) in ARGUMENTS.items()),
-        camera, replay])
+          for name, (default, description) in defaults.items()),
+        camera, OpaqueFunction(function=player)])
