@@ -32,7 +32,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, Poi
 from std_msgs.msg import Header
 from sync_perception.geometry import crop_intrinsics, resize_intrinsics
 from sync_perception.labels import VOID
-from sync_perception.runtime.pointcloud import POINT
+from sync_perception.runtime.pointcloud import POINT, SEMANTIC_POINT
 from sync_perception.types import Frame
 
 
@@ -89,10 +89,11 @@ LAYOUTS = {
     'bayer_grbg16': Layout(np.uint16, 1, cv2.COLOR_BayerGRBG2RGB),
 }
 
-# rgb is PCL's: four bytes of colour that call themselves a float
+# the colours are PCL's: four bytes that call themselves a float
 POINT_FIELD_TYPES = {
     'x': PointField.FLOAT32, 'y': PointField.FLOAT32, 'z': PointField.FLOAT32,
-    'rgb': PointField.FLOAT32, 'label': PointField.UINT32, 'confidence': PointField.FLOAT32}
+    'rgb': PointField.FLOAT32, 'label': PointField.UINT32, 'confidence': PointField.FLOAT32,
+    'semantic_color': PointField.FLOAT32}
 
 
 def stamp_nanoseconds(header: Header) -> int:
@@ -277,35 +278,38 @@ def cloud_message(cloud: np.ndarray, header: Header) -> PointCloud2:
     """
     Make a message of a cloud.
 
-    :param cloud: `POINT` (H, W) for an organized cloud, which may have holes of NaN, or (N,) for
-        a list of valid points.
+    :param cloud: `POINT` or `SEMANTIC_POINT`, (H, W) for an organized cloud, which may have holes
+        of NaN, or (N,) for a list of valid points.
     """
     height, width = cloud.shape if cloud.ndim == 2 else (1, len(cloud))
-    message = _empty_cloud(height, width, header)
+    message = _empty_cloud(height, width, header, cloud.dtype)
     message.is_dense = cloud.ndim == 1
     message.data = _bytes_of(cloud)
     return message
 
 
-def writable_cloud(size: tuple[int, int], header: Header) -> tuple[PointCloud2, np.ndarray]:
+def writable_cloud(size: tuple[int, int], header: Header,
+                   semantic_color: bool = False) -> tuple[PointCloud2, np.ndarray]:
     """
     Make a message whose organized cloud is still to be written, which saves a copy of it.
 
     :param size: height and width of the cloud.
+    :param semantic_color: whether its points will be `SEMANTIC_POINT`.
     :return: the message, and its data as zeroed, writable bytes.
     """
-    message = _empty_cloud(*size, header)
+    message = _empty_cloud(*size, header, SEMANTIC_POINT if semantic_color else POINT)
     message.data = array.array('B', bytes(1)) * (message.row_step * message.height)
     return message, np.frombuffer(message.data, np.uint8)
 
 
-def _empty_cloud(height: int, width: int, header: Header) -> PointCloud2:
+def _empty_cloud(height: int, width: int, header: Header, dtype: np.dtype) -> PointCloud2:
     fields = [
-        PointField(name=name, offset=POINT.fields[name][1], datatype=datatype, count=1)
-        for name, datatype in POINT_FIELD_TYPES.items()]
+        PointField(
+            name=name, offset=dtype.fields[name][1], datatype=POINT_FIELD_TYPES[name], count=1)
+        for name in dtype.names]
     return PointCloud2(
         header=header, height=height, width=width, fields=fields,
-        is_bigendian=False, point_step=POINT.itemsize, row_step=POINT.itemsize * width,
+        is_bigendian=False, point_step=dtype.itemsize, row_step=dtype.itemsize * width,
         is_dense=False)
 
 

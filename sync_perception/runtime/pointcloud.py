@@ -34,13 +34,20 @@ POINT = np.dtype({
 One point: x, y, z in metres in the optical frame; rgb packed as PCL does (0x00RRGGBB, to be read
 as float32 by consumers); label id; probability of the label. Bytes 12-15 and 28-31 are zero.
 """
+SEMANTIC_POINT = np.dtype({
+    'names': [*POINT.names, 'semantic_color'],
+    'formats': [*(POINT[name] for name in POINT.names), '<u4'],
+    'offsets': [*(POINT.fields[name][1] for name in POINT.names), 28],
+    'itemsize': POINT.itemsize})
+"""The same with the label's colour in bytes 28-31, packed like rgb; void is black."""
 ROWS = 16
 """Rows written at once: few enough that a point's fields meet in the cache."""
 
 
 def point_cloud(
         frame: Frame, prediction: Prediction, space: LabelSpace, color: str = 'camera',
-        stride: int = 1, organized: bool = True, out: np.ndarray | None = None) -> np.ndarray:
+        stride: int = 1, organized: bool = True, semantic_color: bool = False,
+        out: np.ndarray | None = None) -> np.ndarray:
     """
     Turn a prediction into a cloud in the camera's optical frame.
 
@@ -54,14 +61,15 @@ def point_cloud(
     :param color: 'camera' or 'label'.
     :param stride: take every stride-th row and column, from the first.
     :param organized: keep the image's rows and columns; otherwise leave out the holes.
+    :param semantic_color: add the label's colour as a field of its own.
     :param out: where to write an organized cloud: writable bytes, as many as it needs, zeroed or
-        written before by this function.
-    :return: `POINT` (H', W'), or (N,) if not organized; H' = ceil(H / stride).
+        written before by this function with the same semantic_color.
+    :return: `POINT` or `SEMANTIC_POINT` (H', W'), or (N,) if not organized; H' = ceil(H / stride).
     :raises ValueError: if an argument is not as stated.
     """
-    check(frame, prediction, color, stride)
+    check(frame, prediction, color, stride, semantic_color)
     size = cloud_size(frame.size, stride)
-    points = _allocate(size, out)
+    points = _allocate(size, SEMANTIC_POINT if semantic_color else POINT, out)
     step = (slice(None, None, stride), slice(None, None, stride))
     rays_x, rays_y = _rays(np.asarray(frame.K, np.float64).tobytes(), frame.size)
     rays_x, rays_y = rays_x[::stride], rays_y[::stride, None]
@@ -75,14 +83,17 @@ def point_cloud(
         np.multiply(z, rays_x, out=block['x'])
         np.multiply(z, rays_y[rows], out=block['y'])
         block['z'] = z
-        block['rgb'] = _pack(image[rows]) if color == 'camera' else palette[labels[rows]]
+        painted = palette[labels[rows]] if semantic_color or color == 'label' else None
+        block['rgb'] = _pack(image[rows]) if color == 'camera' else painted
+        if semantic_color:
+            block['semantic_color'] = painted
         block['label'] = labels[rows]
         block['confidence'] = confidence[rows]
     if organized:
         return points
     # As whole words: NumPy copies a structure's fields, and leaves its padding to chance.
     words = points.view('<u4').reshape(*size, POINT.itemsize // 4)
-    return words[~np.isnan(depth)].view(POINT)[:, 0]
+    return words[~np.isnan(depth)].view(points.dtype)[:, 0]
 
 
 def cloud_size(size: tuple[int, int], stride: int) -> tuple[int, int]:
@@ -90,7 +101,8 @@ def cloud_size(size: tuple[int, int], stride: int) -> tuple[int, int]:
     return -(-size[0] // stride), -(-size[1] // stride)
 
 
-def check(frame: Frame, prediction: Prediction, color: str, stride: int) -> None:
+def check(frame: Frame, prediction: Prediction, color: str, stride: int,
+          semantic_color: bool = False) -> None:
     """
     Refuse what no cloud can be made of.
 
@@ -106,6 +118,8 @@ def check(frame: Frame, prediction: Prediction, color: str, stride: int) -> None
         raise ValueError('a cloud needs a prediction with depth')
     if color == 'label' and prediction.labels is None:
         raise ValueError("color 'label' needs a prediction with labels")
+    if semantic_color and prediction.labels is None:
+        raise ValueError('semantic_color needs a prediction with labels')
     for name in ('depth', 'labels', 'confidence'):
         values = getattr(prediction, name)
         if values is not None and values.shape != frame.size:
@@ -113,15 +127,16 @@ def check(frame: Frame, prediction: Prediction, color: str, stride: int) -> None
                 f'{name} is {values.shape}, but the frame is {frame.size} (height, width)')
 
 
-def _allocate(size: tuple[int, int], out: np.ndarray | None) -> np.ndarray:
+def _allocate(
+        size: tuple[int, int], dtype: np.dtype, out: np.ndarray | None) -> np.ndarray:
     if out is None:
-        return np.zeros(size, POINT)
-    needed = size[0] * size[1] * POINT.itemsize
+        return np.zeros(size, dtype)
+    needed = size[0] * size[1] * dtype.itemsize
     if out.nbytes != needed or not out.flags.c_contiguous or not out.flags.writeable:
         raise ValueError(
             f'out must be {needed} writable, contiguous bytes for a cloud of {size}, got '
             f'{out.nbytes}')
-    return out.reshape(-1).view(np.uint8).view(POINT).reshape(size)
+    return out.reshape(-1).view(np.uint8).view(dtype).reshape(size)
 
 
 def _or_constant(

@@ -37,7 +37,7 @@ from sync_perception.ros.conversions import (
     to_frame,
     writable_cloud,
 )
-from sync_perception.runtime.pointcloud import POINT
+from sync_perception.runtime.pointcloud import POINT, SEMANTIC_POINT
 
 SIZE = (32, 48)
 
@@ -357,6 +357,20 @@ def test_a_cloud_can_be_written_into_its_message():
     data.view(POINT)[:] = example_cloud().reshape(-1)
     whole = cloud_message(example_cloud(), Header())
     assert sent == whole
+
+
+def test_the_labels_colour_is_one_more_field():
+    cloud = np.zeros((2, 3), SEMANTIC_POINT)
+    cloud['semantic_color'] = 0x405060
+    sent = cloud_message(cloud, Header())
+    plain = cloud_message(example_cloud(), Header())
+    assert sent.fields[:-1] == plain.fields and sent.point_step == plain.point_step
+    assert sent.fields[-1] == PointField(
+        name='semantic_color', offset=28, datatype=PointField.FLOAT32, count=1)
+    assert bytes(sent.data[28:32]) == bytes([0x60, 0x50, 0x40, 0])
+    written, data = writable_cloud((2, 3), Header(), semantic_color=True)
+    data.view(SEMANTIC_POINT)[:] = cloud.reshape(-1)
+    assert written == sent
 
 
 def test_every_encoding_of_the_contract_is_known():

@@ -21,7 +21,7 @@ import struct
 import numpy as np
 import pytest
 from sync_perception.labels import LabelSpace
-from sync_perception.runtime.pointcloud import cloud_size, POINT, point_cloud
+from sync_perception.runtime.pointcloud import cloud_size, POINT, point_cloud, SEMANTIC_POINT
 from sync_perception.types import Frame, Prediction
 
 K = np.array([[50.0, 0, 19.5], [0, 52.0, 9.25], [0, 0, 1]])
@@ -109,6 +109,24 @@ def test_label_colours(scene, space):
     assert points['rgb'][0, 0] == 0 and points['label'][0, 0] == 255
 
 
+def test_the_labels_colour_can_stand_beside_the_cameras(scene, space):
+    """Nothing else of a point changes; void is black."""
+    frame, prediction = scene
+    prediction.labels[0, 0] = 255
+    plain = point_cloud(frame, prediction, space)
+    points = point_cloud(frame, prediction, space, semantic_color=True)
+    words = points.view('<u4').reshape(*SIZE, 8)
+    np.testing.assert_array_equal(words[..., :7], plain.view('<u4').reshape(*SIZE, 8)[..., :7])
+    red, green, blue = np.moveaxis(space.colorize(prediction.labels).astype(np.uint32), -1, 0)
+    np.testing.assert_array_equal(words[..., 7], red << 16 | green << 8 | blue)
+    assert words[0, 0, 7] == 0
+    listed = point_cloud(frame, prediction, space, semantic_color=True, organized=False)
+    assert listed.tobytes() == words[~np.isnan(prediction.depth)].tobytes()
+    buffer = np.zeros(plain.nbytes, np.uint8)
+    point_cloud(frame, prediction, space, semantic_color=True, out=buffer)
+    assert buffer.tobytes() == points.tobytes()
+
+
 def test_depth_alone_is_enough(scene, space):
     frame, prediction = scene
     points = point_cloud(frame, Prediction(depth=prediction.depth), space)
@@ -138,6 +156,8 @@ def test_agrees_with_open3d(scene, space):
 def test_layout():
     assert POINT.itemsize == 32
     assert [POINT.fields[name][1] for name in POINT.names] == [0, 4, 8, 16, 20, 24]
+    assert SEMANTIC_POINT.itemsize == 32
+    assert SEMANTIC_POINT.fields['semantic_color'] == (np.dtype('<u4'), 28)
 
 
 @pytest.mark.parametrize('arguments, message', [
@@ -156,6 +176,8 @@ def test_refuses_predictions_it_cannot_use(scene, space):
         point_cloud(frame, Prediction(labels=prediction.labels), space)
     with pytest.raises(ValueError, match='labels'):
         point_cloud(frame, Prediction(depth=prediction.depth), space, color='label')
+    with pytest.raises(ValueError, match='semantic_color needs'):
+        point_cloud(frame, Prediction(depth=prediction.depth), space, semantic_color=True)
     with pytest.raises(ValueError, match=r'\(5, 5\)'):
         point_cloud(frame, Prediction(depth=np.zeros((5, 5), np.float32)), space)
     skewed = Frame(frame.image, K + [[0, 1, 0], [0, 0, 0], [0, 0, 0]])
