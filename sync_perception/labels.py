@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import itertools
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,9 @@ import yaml
 
 VOID = 255
 PIVOT = 'driving'
-CLASS_KEYS = {'name', 'color', 'dynamic', 'infinite', PIVOT}
+FLAGS = {'dynamic': 'dynamic', 'infinite': 'infinite', 'ground': 'ground', 'object': 'objects'}
+"""What can be said of a class: the key in a description, the attribute of the space."""
+CLASS_KEYS = {'name', 'color', *FLAGS, PIVOT}
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +43,8 @@ class LabelSpace:
     :param colors: uint8 (C, 3), RGB.
     :param dynamic: bool (C,), classes that move by themselves.
     :param infinite: bool (C,), classes without a depth (sky).
+    :param ground: bool (C,), surfaces on which one can move.
+    :param objects: bool (C,), things that can be told apart and counted.
     :param pivot: for each class the classes of the `driving` space that it comprises, or None
         where the space has nothing in common with street scenes.
     :param parts: of a union, the spaces whose classes it joins, in their order; else empty.
@@ -51,6 +55,8 @@ class LabelSpace:
     colors: np.ndarray
     dynamic: np.ndarray
     infinite: np.ndarray
+    ground: np.ndarray
+    objects: np.ndarray
     pivot: tuple[tuple[str, ...], ...] | None = None
     void: int = VOID
     parts: tuple[LabelSpace, ...] = ()
@@ -118,19 +124,17 @@ class LabelSpace:
             name=description['name'],
             names=names,
             colors=np.array([entry['color'] for entry in classes], np.uint8).reshape(-1, 3),
-            dynamic=np.array([entry.get('dynamic', False) for entry in classes]),
-            infinite=np.array([entry.get('infinite', False) for entry in classes]),
-            pivot=pivot, parts=parts)
+            pivot=pivot, parts=parts,
+            **{attribute: np.array([bool(entry.get(key, False)) for entry in classes])
+               for key, attribute in FLAGS.items()})
 
     def to_dict(self) -> dict[str, Any]:
         """Describe the space in plain types, for config.json."""
         classes = []
         for index, name in enumerate(self.names):
             entry: dict[str, Any] = {'name': name, 'color': self.colors[index].tolist()}
-            if self.dynamic[index]:
-                entry['dynamic'] = True
-            if self.infinite[index]:
-                entry['infinite'] = True
+            entry.update({key: True for key, attribute in FLAGS.items()
+                          if getattr(self, attribute)[index]})
             if self.pivot is not None and self.name != PIVOT:
                 entry[PIVOT] = list(self.pivot[index])
             classes.append(entry)
@@ -218,6 +222,33 @@ def union(*spaces: LabelSpace) -> LabelSpace:
     return LabelSpace.from_dict({
         'name': '+'.join(part.name for part in parts), 'classes': classes,
         'parts': [part.to_dict() for part in parts]})
+
+
+def with_flags(space: LabelSpace) -> LabelSpace:
+    """
+    Say which classes are ground and which are objects where a space says it of none.
+
+    Spaces kept with older models do not. They take it from the shipped space with the same name
+    and classes; else a class is what all its members in the pivot space are. Where there is
+    neither, the space stays as it is.
+    """
+    names = ('ground', 'objects')
+    if any(getattr(space, name).any() for name in names):
+        return space
+    if space.parts:
+        parts = tuple(with_flags(part) for part in space.parts)
+        return replace(space, parts=parts, **{
+            name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+    if (config_folder() / 'labels' / f'{space.name}.yaml').is_file():
+        shipped = LabelSpace.load(space.name)
+        if shipped.names == space.names:
+            return replace(space, **{name: getattr(shipped, name) for name in names})
+    if space.pivot is None:
+        return space
+    members, pivot = _pivot_matrix(space), LabelSpace.load(PIVOT)
+    return replace(space, **{
+        name: members.any(axis=1) & ~(members & ~getattr(pivot, name)).any(axis=1)
+        for name in names})
 
 
 def correspondence(source: LabelSpace, target: LabelSpace) -> np.ndarray:

@@ -21,7 +21,14 @@ import json
 import cv2
 import numpy as np
 import pytest
-from sync_perception.labels import candidates, correspondence, LabelSpace, remap_table, union
+from sync_perception.labels import (
+    candidates,
+    correspondence,
+    LabelSpace,
+    remap_table,
+    union,
+    with_flags,
+)
 
 SIZES = {
     'driving': 20, 'cityscapes19': 19, 'camvid11': 11, 'camvid32': 31, 'idd7': 7, 'vkitti2': 14,
@@ -94,6 +101,54 @@ def test_kitti6_colours_are_those_of_a_real_annotation(data_root):
     black = (picture == 0).all(axis=-1)
     assert ((labels == 255) == black).all()
     assert set(np.unique(labels)) == {0, 1, 2, 3, 4, 5, 255}
+
+
+def without_flags(name: str) -> dict:
+    """Describe a shipped space as models were saved before ground and object were known."""
+    description = LabelSpace.load(name).to_dict()
+    for entry in [*description['classes'],
+                  *(entry for part in description.get('parts', ()) for entry in part['classes'])]:
+        entry.pop('ground', None)
+        entry.pop('object', None)
+    return description
+
+
+def named(space: LabelSpace, flags: np.ndarray) -> set[str]:
+    """Return the names of the classes that are marked."""
+    return {space.names[index] for index in np.flatnonzero(flags)}
+
+
+def test_streets_have_ground_and_objects():
+    space = LabelSpace.load('driving')
+    assert named(space, space.ground) == {'road', 'sidewalk', 'terrain'}
+    assert named(space, ~space.ground & ~space.objects) == {
+        'building', 'wall', 'fence', 'vegetation', 'sky', 'guard rail'}
+    assert not (space.ground & space.objects).any()
+
+
+@pytest.mark.parametrize('name', [*SIZES, 'nyud40+kitti6'])
+def test_a_space_saved_before_the_flags_gets_them_back(name):
+    space = LabelSpace.load(name)
+    old = LabelSpace.from_dict(without_flags(name))
+    assert not old.ground.any() and not old.objects.any()
+    again = with_flags(old)
+    assert again.to_dict() == space.to_dict()
+    assert with_flags(space) is space
+
+
+@pytest.mark.parametrize('name', sorted(SIZES.keys() - {'driving', 'nyud40'}))
+def test_the_flags_of_street_spaces_agree_with_the_pivot(name):
+    """What was written down for each space is what its members in the pivot say."""
+    space = LabelSpace.load(name)
+    derived = with_flags(LabelSpace.from_dict({**without_flags(name), 'name': 'mine'}))
+    comprised = np.array([bool(members) for members in space.pivot])
+    assert (derived.ground == space.ground & comprised).all()
+    assert (derived.objects == space.objects & comprised).all()
+
+
+def test_a_space_that_nobody_knows_stays_as_it_is():
+    space = LabelSpace.from_dict({**without_flags('nyud40'), 'name': 'rooms'})
+    assert with_flags(space) is space
 
 
 def test_a_union_has_the_classes_of_its_parts_one_after_another():
