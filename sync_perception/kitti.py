@@ -23,6 +23,7 @@ its development kit.
 from __future__ import annotations
 
 import calendar
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -139,6 +140,34 @@ def parse_stamp(text: str) -> int:
     whole = calendar.timegm(time.strptime(seconds, '%Y-%m-%d %H:%M:%S'))
     # Integers throughout: float64 seconds since 1970 resolve only 200 ns.
     return whole * NANOSECONDS + int(fraction.ljust(9, '0')[:9] or 0)
+
+
+def read_stamps(path: str | Path, numbers: Sequence[int]) -> list[int]:
+    """
+    Read the times in nanoseconds of a drive's numbered files.
+
+    A line belongs to the file whose number is the line's (from 0); a drive of which only a part
+    is kept has instead one line for each kept file.
+
+    :param path: a timestamps.txt.
+    :param numbers: the files' numbers, ascending.
+    :raises FileNotFoundError: if there is no such file.
+    :raises ValueError: if a line is not a time, or there are too few.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'no time stamps {path}')
+    lines = [line for line in path.read_text().splitlines() if line.strip()]
+    if len(lines) == len(numbers):
+        numbers = range(len(lines))
+    elif numbers and len(lines) <= numbers[-1]:
+        raise ValueError(
+            f'{path} has {len(lines)} lines, expected one for each of the {len(numbers)} files '
+            f'or at least {numbers[-1] + 1}, one for each frame number')
+    try:
+        return [parse_stamp(lines[number]) for number in numbers]
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}, expected one time a line') from error
 
 
 def read_scan(path: str | Path) -> np.ndarray:
@@ -266,27 +295,9 @@ class KittiDrive:
 
     @cached_property
     def stamps(self) -> list[int]:
-        """
-        Return the images' acquisition times in nanoseconds, from timestamps.txt.
-
-        A line belongs to the image whose number is the line's (from 0); a drive of which only a
-        part is kept has instead one line for each kept image.
-        """
-        path = self.image_folder / 'timestamps.txt'
-        if not path.is_file():
-            raise FileNotFoundError(f'no time stamps {path}')
-        lines = [line for line in path.read_text().splitlines() if line.strip()]
-        numbers = [int(image.stem) for image in self.image_paths]
-        if len(lines) == len(numbers):
-            numbers = range(len(lines))
-        elif len(lines) <= numbers[-1]:
-            raise ValueError(
-                f'{path} has {len(lines)} lines, expected one for each of the {len(numbers)} '
-                f'images or at least {numbers[-1] + 1}, one for each frame number')
-        try:
-            return [parse_stamp(lines[number]) for number in numbers]
-        except ValueError as error:
-            raise ValueError(f'{path}: {error}, expected one time a line') from error
+        """Return the images' acquisition times in nanoseconds, as `read_stamps` reads them."""
+        return read_stamps(
+            self.image_folder / 'timestamps.txt', [int(path.stem) for path in self.image_paths])
 
     def find_calibration(self) -> Path:
         """Return the folder of the calibration files: the day's, or the drive's own."""
