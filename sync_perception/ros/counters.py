@@ -29,23 +29,28 @@ class Counters:
     :param received: images that arrived.
     :param published: frames of which at least one output was published.
     :param dropped: images replaced by a newer one before their turn came.
+    :param skipped: images that came sooner than the parameter max_rate allows.
     :param unwanted: images that were not processed because nobody subscribes to an output.
     :param failed: frames whose processing failed.
     :param refused: malformed images and camera_infos, by reason.
     :param durations: seconds from arrival to publication of the latest frames.
+    :param ages: seconds from stamp to publication of the latest frames, by the node's clock.
     """
 
     received: int = 0
     published: int = 0
     dropped: int = 0
+    skipped: int = 0
     unwanted: int = 0
     failed: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     durations: deque[float] = field(default_factory=lambda: deque(maxlen=256))
+    ages: deque[float] = field(default_factory=lambda: deque(maxlen=256))
 
     def summary(self) -> str:
         """Say the counts in one line, for the log."""
         refused = ', '.join(f'{count} {reason}' for reason, count in self.refused.items())
         return (f'{self.received} images received, {self.published} frames published, '
-                f'{self.dropped} dropped, {self.unwanted} unwanted, {self.failed} failed, '
+                f'{self.dropped} dropped, {self.skipped} skipped, {self.unwanted} unwanted, '
+                f'{self.failed} failed, '
                 f'{sum(self.refused.values())} refused' + (f' ({refused})' if refused else ''))

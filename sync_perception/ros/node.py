@@ -17,46 +17,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 import os
+import re
 import time
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_msgs.msg import String
+from std_msgs.msg import Header, String
+from std_srvs.srv import SetBool
 from sync_perception.resources import default_model_folder
-from sync_perception.ros import executor, qos
-from sync_perception.ros.camera_info import CameraInfoCache
-from sync_perception.ros.conversions import MalformedInput, to_frame
-from sync_perception.ros.counters import Counters
-from sync_perception.ros.outputs import (
-    EXTRA_OUTPUTS,
-    label_space_json,
-    Output,
-    OUTPUTS,
-    Result,
-)
+from sync_perception.ros import diagnostics, executor, qos
+from sync_perception.ros.camera import Camera
+from sync_perception.ros.consumers import CONSUMERS
+from sync_perception.ros.log import SeldomLog
+from sync_perception.ros.monitor import ConsistencyMonitor
+from sync_perception.ros.outputs import label_info_message, label_space_json, offered, OUTPUTS
 from sync_perception.ros.parameter_server import ParameterServer
 from sync_perception.ros.parameters import PerceptionParameters
+from sync_perception.ros.pipeline import Arrival, Pipeline
 from sync_perception.ros.worker import NewestWorker
-from sync_perception.types import Prediction
 
-LOG_PERIOD = 5.0  # seconds between two log lines about the same trouble
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """
-    An image and when it came.
-
-    :param time: seconds of the monotonic clock.
-    """
-
-    image: Image | CompressedImage
-    time: float
+CAMERA_NAME = re.compile(r'[A-Za-z]\w*(/[A-Za-z]\w*)*')
 
 
 def load_predictor(parameters: PerceptionParameters):
@@ -72,12 +60,25 @@ def load_predictor(parameters: PerceptionParameters):
         half=parameters.half, max_depth=parameters.max_depth or None)
 
 
+def load_monitor(parameters: PerceptionParameters) -> ConsistencyMonitor | None:
+    """
+    Load the contrastive model that the parameters name, if they do.
+
+    :raises ValueError: if there is no such model.
+    """
+    if not parameters.consistency_model:
+        return None
+    from sync_perception.runtime.consistency import ConsistencyScorer
+    return ConsistencyMonitor(ConsistencyScorer(parameters.consistency_model, parameters.device))
+
+
 class PerceptionNode(LifecycleNode):
     """
     Turns every camera frame it has time for into those topics of `outputs` that the model gives.
 
     The executor's thread only receives messages; one worker thread does everything else, always
-    with the newest image. Configuring loads the model, activating starts listening to the camera.
+    with the newest images. Configuring loads the model, activating starts listening to the
+    cameras.
 
     :param load_predictor: makes the predictor of the node's parameters.
     :param node_arguments: go to the LifecycleNode.
@@ -90,16 +91,23 @@ class PerceptionNode(LifecycleNode):
         self._service_change_state.callback = self._change_state_or_refuse
         self.load_predictor = load_predictor
         self.parameters = ParameterServer(self, PerceptionParameters)
+        self.parameters.hooks['model'] = self._swap_model
         for name in self.parameters.unknown:
             self.get_logger().warning(f'there is no parameter {name}: it has no effect')
-        self.counters = Counters()
-        self.camera_infos = CameraInfoCache()
-        self.predictor = None
-        self.outputs: list[tuple[Output, Any]] = []
-        self.label_space_publisher = None
-        self.inputs: list[Any] = []
+        self.log = SeldomLog(self.get_logger())
+        self.cameras: list[Camera] = []
+        self.pipeline: Pipeline | None = None
         self.worker: NewestWorker[Arrival] | None = None
-        self.last_logged: dict[str, float] = {}
+        self.label_publishers: list[Any] = []
+        self.enabled = True
+        self.problem = ''
+        self.create_service(SetBool, '~/enable', self._enable)
+        self.diagnostics = diagnostics.Desk(self.get_fully_qualified_name())
+        self.diagnostics_publisher = self.create_publisher(
+            DiagnosticArray, '/diagnostics', qos.output())
+        # steady: with use_sim_time and no /clock, the node is to say what it waits for
+        self.create_timer(
+            diagnostics.PERIOD, self._tell, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def autostart(self) -> None:
         """Configure and activate, unless the parameter `autostart` says no."""
@@ -110,38 +118,37 @@ class PerceptionNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and create the publishers; on failure say why and stay as before."""
         try:
-            if self.parameters.problems:
-                raise ValueError('; '.join(self.parameters.problems.values()))
-            self.predictor = self.load_predictor(self.parameters.values)
-            self._create_publishers()
+            self._configure()
         except Exception as error:  # noqa: BLE001 - whatever it is, the node must live
+            self.problem = f'cannot configure: {type(error).__name__}: {error}'
             if self.context.ok():  # otherwise the node is just being stopped
-                self.get_logger().error(f'cannot configure: {type(error).__name__}: {error}')
+                self.get_logger().error(self.problem)
             self._release()
             return TransitionCallbackReturn.FAILURE
+        self.problem = ''
         self.parameters.locked = True
-        facts = ', '.join(f'{key} {value}' for key, value in self.predictor.describe().items())
-        self.get_logger().info(f'configured: {facts}')
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Listen to the camera."""
-        self.counters = Counters()
-        self.worker = NewestWorker(self._process, self._count_dropped)
+        """Listen to the cameras."""
         try:
-            self._create_subscriptions()
+            self.pipeline.halted = ''
+            self._work()
+            if self.enabled:
+                self._listen()
         except Exception as error:  # noqa: BLE001 - such as a QoS override that does not exist
-            self.get_logger().error(f'cannot activate: {type(error).__name__}: {error}')
-            self._stop_listening()
+            self.problem = f'cannot activate: {type(error).__name__}: {error}'
+            self.get_logger().error(self.problem)
+            self._stop()
             return TransitionCallbackReturn.FAILURE
-        topics = ' and '.join(subscription.topic_name for subscription in self.inputs)
-        self.get_logger().info(f'active: listening to {topics}')
+        self.problem = ''
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Finish the frame in hand and stop listening."""
-        self._stop_listening()
-        self.get_logger().info(f'inactive: {self.counters.summary()}')
+        """Finish the frames in hand and stop listening."""
+        self._stop()
+        for camera in self.cameras:
+            self.get_logger().info(f'inactive: {camera.title}: {camera.counters.summary()}')
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -162,7 +169,7 @@ class PerceptionNode(LifecycleNode):
 
     def close(self) -> None:
         """Stop the worker and give back the model and all topics."""
-        self._stop_listening()
+        self._stop()
         self._release()
 
     def _change_state_or_refuse(
@@ -178,120 +185,153 @@ class PerceptionNode(LifecycleNode):
             response.success = False
             return response
 
-    def _create_publishers(self) -> None:
-        available = self.predictor.available
-        absent = [output.topic for output in OUTPUTS if not output.needs <= available]
+    def _configure(self) -> None:
+        if self.parameters.problems:
+            raise ValueError('; '.join(self.parameters.problems.values()))
+        self.parameters.preset(CONSUMERS[self.parameters.values.consumer].parameters)
+        values = self.parameters.values
+        check_cameras(values.cameras)
+        predictor, monitor = self.load_predictor(values), load_monitor(values)
+        self.pipeline = Pipeline(
+            predictor, lambda: self.parameters.values, self.get_clock(), self.log, monitor)
+        self.cameras = [Camera(self, name, self.log) for name in values.cameras]
+        self._advertise()
+        facts = ', '.join(f'{key} {value}' for key, value in predictor.describe().items())
+        self.get_logger().info(f'configured: {facts}')
+
+    def _advertise(self) -> None:
+        """Publish what the model gives, and what its labels mean."""
+        predictor = self.pipeline.predictor
+        outputs = offered(predictor.available)
+        absent = [output.topic for output in OUTPUTS if output not in outputs]
         if absent:
-            self.get_logger().info(
-                f'the model gives {", ".join(sorted(available))} only: no {", ".join(absent)}')
-        for output in (*EXTRA_OUTPUTS, *OUTPUTS):
-            if output.needs <= available:
-                publisher = self.create_lifecycle_publisher(
-                    output.message_type, output.topic, output.profile(),
-                    qos_overriding_options=qos.overridable())
-                self.outputs.append((output, publisher))
-        if 'labels' in available:
-            self.label_space_publisher = self.create_publisher(
-                String, 'sync/label_space', qos.latched())
-            self.label_space_publisher.publish(
-                String(data=label_space_json(self.predictor.labels, self.parameters.values)))
+            self.get_logger().info(f'the model gives {", ".join(sorted(predictor.available))} '
+                                   f'only: no {", ".join(absent)}')
+        for camera in self.cameras:
+            camera.advertise(outputs, active=self.worker is not None)
+        self._withdraw_labels()
+        if 'labels' in predictor.available:
+            header = Header(stamp=self.get_clock().now().to_msg())
+            space = String(data=label_space_json(predictor.labels, self.parameters.values))
+            for topic, message in (
+                    ('sync/label_space', space),
+                    ('sync/label_info', label_info_message(predictor.labels, header))):
+                if message is not None:
+                    publisher = self.create_publisher(type(message), topic, qos.latched())
+                    publisher.publish(message)
+                    self.label_publishers.append(publisher)
 
-    def _create_subscriptions(self) -> None:
-        image_type, topic = Image, 'image'
-        if self.parameters.values.image_transport == 'compressed':
-            # the convention of image_transport: beside the raw topic, wherever it was remapped to
-            image_type, topic = CompressedImage, f'{self.resolve_topic_name("image")}/compressed'
-        self.inputs = [
-            self.create_subscription(
-                CameraInfo, 'camera_info', self._receive_camera_info, qos.camera_info_input(),
-                qos_overriding_options=qos.overridable()),
-            self.create_subscription(
-                image_type, topic, self._receive_image, qos.image_input(),
-                qos_overriding_options=qos.overridable())]
+    def _work(self) -> None:
+        self.worker = NewestWorker(
+            self.pipeline.process, self._count_dropped, lanes=len(self.cameras))
 
-    def _stop_listening(self) -> None:
+    def _listen(self) -> None:
+        compressed = self.parameters.values.image_transport == 'compressed'
+        for camera in self.cameras:
+            camera.listen(compressed, self._receive_image, self._receive_camera_info)
+            topics = ' and '.join(subscription.topic_name for subscription in camera.inputs)
+            self.get_logger().info(f'listening to {topics}')
+
+    def _stop(self) -> None:
         if self.worker is not None:
             self.worker.stop()
             self.worker = None
-        for subscription in self.inputs:
-            self.destroy_subscription(subscription)
-        self.inputs = []
-        self.camera_infos = CameraInfoCache()
+        for camera in self.cameras:
+            camera.ignore()
 
     def _release(self) -> None:
-        for _, publisher in self.outputs:
-            self.destroy_lifecycle_publisher(publisher)
-        self.outputs = []
-        if self.label_space_publisher is not None:
-            self.destroy_publisher(self.label_space_publisher)
-            self.label_space_publisher = None
-        self.predictor = None
+        for camera in self.cameras:
+            camera.advertise(())
+        self._withdraw_labels()
+        self.cameras, self.pipeline = [], None
         self.parameters.unlock()
 
-    def _receive_camera_info(self, camera_info: CameraInfo) -> None:
-        if any(camera_info.d):
-            self._log_seldom('distortion', 'camera_info states distortion: images are taken to '
-                             'be rectified, and P to be their intrinsics', period=float('inf'))
-        self.camera_infos.add(camera_info)
-        self.worker.retry()
+    def _withdraw_labels(self) -> None:
+        for publisher in self.label_publishers:
+            self.destroy_publisher(publisher)
+        self.label_publishers = []
 
-    def _receive_image(self, image: Image | CompressedImage) -> None:
-        self.counters.received += 1
-        self.worker.offer(Arrival(image, time.monotonic()))
+    def _swap_model(self, model: str) -> None:
+        """
+        Load another model while the node is configured; the old one serves until it is there.
 
-    def _count_dropped(self, _: Arrival) -> None:
-        self.counters.dropped += 1
-
-    def _process(self, arrival: Arrival) -> bool:
-        """Handle one image on the worker's thread; False to wait for its camera_info."""
+        :raises ValueError: if it cannot be loaded; nothing has changed then.
+        """
+        if self.pipeline is None:
+            return
         try:
-            return self._answer(arrival)
-        except ValueError as error:
-            reason = error.reason if isinstance(error, MalformedInput) else 'model input'
-            self.counters.refused[reason] += 1
-            self._log_seldom(reason, f'refused an image: {error}')
-        except Exception as error:  # noqa: BLE001 - one bad frame must not end the node
-            self.counters.failed += 1
-            self._log_seldom('failure', f'a frame failed: {type(error).__name__}: {error}')
-        return True
+            predictor = self.load_predictor(replace(self.parameters.values, model=model))
+        except Exception as error:  # whatever it is, the old model goes on
+            raise ValueError(
+                f'cannot load {model!r}, the model stays: {type(error).__name__}: {error}'
+                ) from error
+        active = self.worker is not None
+        if active:
+            self.worker.stop()
+        self.pipeline.predictor, self.pipeline.halted = predictor, ''
+        self._advertise()
+        if active:
+            self._work()
+        facts = ', '.join(f'{key} {value}' for key, value in predictor.describe().items())
+        self.get_logger().info(f'swapped the model: {facts}')
 
-    def _answer(self, arrival: Arrival) -> bool:
-        image = arrival.image
-        wanted = [(output, publisher) for output, publisher in self.outputs
-                  if publisher.get_subscription_count()]
-        if not wanted:
-            self.counters.unwanted += 1
-            return True
-        size = (image.height, image.width) if isinstance(image, Image) else None
-        camera_info = self.camera_infos.find(image.header, size)
-        if camera_info is None:
-            self._log_seldom(
-                'no camera_info', f'got an image of frame {image.header.frame_id!r}, waiting for '
-                f'its camera_info on {self.inputs[0].topic_name}')
-            return False
-        self._publish(image, camera_info, wanted)
-        self.counters.published += 1
-        self.counters.durations.append(time.monotonic() - arrival.time)
-        return True
+    def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """Listen to the cameras, or leave their images alone, without a change of state."""
+        changed, self.enabled = self.enabled != request.data, request.data
+        if self.worker is not None and changed:
+            if self.enabled:
+                self._listen()
+            else:
+                for camera in self.cameras:
+                    camera.ignore()
+        response.success = True
+        response.message = 'frames are answered' if self.enabled else 'images are ignored'
+        if self.worker is None:
+            response.message += ' as soon as the node is active'
+        return response
 
-    def _publish(self, image: Image | CompressedImage, camera_info: CameraInfo,
-                 wanted: list[tuple[Output, Any]]) -> None:
-        frame = to_frame(image, camera_info)
-        needs = frozenset().union(*(output.needs | output.uses for output, _ in wanted))
-        needs &= self.predictor.available
-        prediction = self.predictor.predict(frame, needs) if needs else Prediction()
-        result = Result(
-            header=image.header, camera_info=camera_info, frame=frame, prediction=prediction,
-            labels=self.predictor.labels, parameters=self.parameters.values)
-        for output, publisher in wanted:
-            publisher.publish(output.build(result))
+    def _receive_camera_info(self, camera: Camera, camera_info: CameraInfo) -> None:
+        if any(camera_info.d):
+            self.log.warn(
+                f'distortion {camera.name}', 'camera_info states distortion: images are taken to '
+                'be rectified, and P to be their intrinsics', period=float('inf'))
+        camera.camera_infos.add(camera_info)
+        self.worker.retry(self.cameras.index(camera))
 
-    def _log_seldom(self, trouble: str, message: str, period: float = LOG_PERIOD) -> None:
-        """Warn at most once in a period about each kind of trouble."""
+    def _receive_image(self, camera: Camera, image: Image | CompressedImage) -> None:
         now = time.monotonic()
-        if now - self.last_logged.get(trouble, -float('inf')) > period:
-            self.last_logged[trouble] = now
-            self.get_logger().warning(message)
+        camera.counters.received += 1
+        if camera.due(now, self.parameters.values.max_rate):
+            self.worker.offer(Arrival(camera, image, now), self.cameras.index(camera))
+        else:
+            camera.counters.skipped += 1
+
+    def _count_dropped(self, arrival: Arrival) -> None:
+        arrival.camera.counters.dropped += 1
+
+    def _tell(self) -> None:
+        """Publish how the node fares."""
+        state = self._state_machine.current_state[1]
+        reports = self.diagnostics.reports(
+            state, self.pipeline, self.cameras, self.problem, self.enabled)
+        self.diagnostics_publisher.publish(
+            diagnostics.message(reports, self.get_fully_qualified_name(), self.get_clock().now()))
+
+
+def check_cameras(names: Sequence[str]) -> None:
+    """
+    Refuse names that cannot be topics.
+
+    :raises ValueError: naming the first that cannot.
+    """
+    if list(names) == ['']:
+        return
+    for name in names:
+        if not CAMERA_NAME.fullmatch(name):
+            raise ValueError(
+                f'cameras: got {name!r}, expected letters, digits and _, beginning with a letter')
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f'cameras: got {list(names)}, expected names that differ, at least one')
 
 
 def make_node() -> PerceptionNode:

@@ -140,11 +140,13 @@ def points_output(result: Result) -> PointCloud2:
     if farthest > 0:
         near = np.where(prediction.depth <= farthest, prediction.depth, np.float32('nan'))
         prediction = replace(prediction, depth=near)
-    make = partial(point_cloud, frame, prediction, result.labels,
-                   color=result.parameters.points_color, stride=stride)
+    semantic_color = result.parameters.points_semantic_color
+    make = partial(point_cloud, frame, prediction, result.labels, stride=stride,
+                   color=result.parameters.points_color, semantic_color=semantic_color)
     if not result.parameters.points_organized:
         return cloud_message(make(organized=False), result.header)
-    message, data = writable_cloud(cloud_size(frame.size, stride), result.header)
+    message, data = writable_cloud(
+        cloud_size(frame.size, stride), result.header, semantic_color)
     make(out=data)
     return message
 

@@ -29,7 +29,9 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 from sync_perception.labels import LabelSpace
+from sync_perception.ros.camera import Camera
 from sync_perception.ros.conversions import image_message
+from sync_perception.ros.counters import Counters
 from sync_perception.ros.node import PerceptionNode
 from sync_perception.ros.sources import pinhole
 from sync_perception.types import Prediction
@@ -39,7 +41,7 @@ SIZE = (24, 32)
 K = np.array([[30.0, 0, 15.5], [0, 30.0, 11.5], [0, 0, 1]])
 TOPICS = {
     'depth': Image, 'semantics': Image, 'semantics/confidence': Image, 'semantics/color': Image,
-    'overlay': Image, 'points': PointCloud2, 'camera_info': CameraInfo}
+    'overlay': Image, 'dynamic_mask': Image, 'points': PointCloud2, 'camera_info': CameraInfo}
 EXTRA_TOPICS = {'depth/uncertainty': Image, 'normals': Image}
 RELIABLE = QoSProfile(depth=20, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
@@ -54,10 +56,12 @@ class KnownPredictor:
     """
 
     available = frozenset({'depth', 'labels', 'confidence'})
+    reduced = ''
 
     def __init__(self):
         self.labels = LabelSpace.load('driving')
         self.asked: list[frozenset] = []
+        self.batches: list[int] = []
         self.fail: Exception | None = None
         self.go, self.busy = Event(), Event()
         self.go.set()
@@ -66,13 +70,22 @@ class KnownPredictor:
         """Say what runs."""
         return {'model': 'known', 'device': 'cpu'}
 
-    def predict(self, frame, outputs) -> Prediction:
-        """Predict what is asked for, and nothing else."""
-        self.asked.append(frozenset(outputs))
+    def predict_batch(self, frames, outputs) -> list[Prediction]:
+        """Predict what is asked for of each frame, and nothing else."""
+        self.batches.append(len(frames))
+        self.asked += [frozenset(each) for each in outputs]
         self.busy.set()
         assert self.go.wait(PATIENCE)
         if self.fail is not None:
             raise self.fail
+        return [self._read(frame, each) for frame, each in zip(frames, outputs)]
+
+    def focal_problem(self, frame) -> str:
+        """Complain about wide lenses."""
+        return '' if frame.K[0, 0] >= 20 else f'a focal length of {frame.K[0, 0]:g} pixels'
+
+    @staticmethod
+    def _read(frame, outputs) -> Prediction:
         red, green = frame.image[..., 0], frame.image[..., 1]
         maps = {'depth': np.where(red < 250, red / np.float32(4), np.nan).astype(np.float32),
                 'labels': np.ascontiguousarray(green),
@@ -107,14 +120,25 @@ class Bench:
         self.node.autostart()
         self.spin(self.node)
         self.spin(self.others)
-        if self.node.inputs:
+        if self.node.cameras and self.camera.inputs:
             self.wait(lambda: self.image_publisher.get_subscription_count()
                       or self.node.parameters.values.image_transport == 'compressed')
             self.wait(self.info_publisher.get_subscription_count)
-        for output, publisher in self.node.outputs:
-            if output.topic.removeprefix('sync/') in listen:
-                self.wait(publisher.get_subscription_count)
+        for camera in self.node.cameras:
+            for output, publisher in camera.outputs:
+                if camera.topic(output.topic).replace('sync/', '') in listen:
+                    self.wait(publisher.get_subscription_count)
         return self
+
+    @property
+    def camera(self) -> Camera:
+        """The node's first camera."""
+        return self.node.cameras[0]
+
+    @property
+    def counters(self) -> Counters:
+        """Of the first camera."""
+        return self.camera.counters
 
     def spin(self, node: Node) -> None:
         """Serve a node on a thread."""
@@ -138,7 +162,8 @@ class Bench:
             if condition():
                 return
             ticker.wait(0.01)
-        raise AssertionError(f'it never happened; {self.node.counters}')
+        raise AssertionError(
+            f'it never happened; {[camera.counters for camera in self.node.cameras]}')
 
     def header(self, stamp: int, frame_id: str = 'cam') -> Header:
         """Return a header of this stamp."""

@@ -87,7 +87,7 @@ class Turntable:
             messages.clear()
         bench.wait(bench.image_publisher.get_subscription_count)
         bench.wait(bench.info_publisher.get_subscription_count)
-        for output, publisher in bench.node.outputs:
+        for output, publisher in bench.camera.outputs:
             if output.topic.removeprefix('sync/') in topics:
                 bench.wait(publisher.get_subscription_count)
         bench.send_info(self.stamp, SIZE)

@@ -35,15 +35,15 @@ def bench(ros):
 def test_the_lifecycle_goes_all_the_way_round(bench):
     bench.start(autostart=False)
     assert bench.state() == State.PRIMARY_STATE_UNCONFIGURED
-    assert bench.node.inputs == [] and bench.node.outputs == []
+    assert bench.node.cameras == [] and bench.node.pipeline is None
     for _ in range(2):
         assert bench.transition(Transition.TRANSITION_CONFIGURE)
         assert bench.transition(Transition.TRANSITION_ACTIVATE)
         assert bench.state() == State.PRIMARY_STATE_ACTIVE
         assert bench.transition(Transition.TRANSITION_DEACTIVATE)
-        assert bench.node.inputs == [] and bench.node.worker is None
+        assert bench.camera.inputs == [] and bench.node.worker is None
         assert bench.transition(Transition.TRANSITION_CLEANUP)
-        assert bench.node.predictor is None and bench.node.outputs == []
+        assert bench.node.cameras == [] and bench.node.pipeline is None
     assert bench.transition(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
     assert bench.state() == State.PRIMARY_STATE_FINALIZED
 
@@ -61,7 +61,7 @@ def test_frames_come_again_after_deactivation(bench):
         bench.wait(bench.image_publisher.get_subscription_count)
         bench.wait(bench.info_publisher.get_subscription_count)
         bench.send_info(stamp)
-        bench.wait(lambda: bench.node.camera_infos.remembered)
+        bench.wait(lambda: bench.camera.camera_infos.remembered)
         bench.send_image(stamp)
         bench.wait(lambda stamp=stamp: len(bench.received['depth']) == stamp)
         assert bench.transition(Transition.TRANSITION_DEACTIVATE)
@@ -95,17 +95,17 @@ def test_a_parameter_out_of_range_fails_the_configuration_not_the_node(bench):
 def test_a_model_without_labels_offers_no_topic_of_labels(bench):
     bench.predictor.available = frozenset({'depth'})
     bench.start(listen=('depth',))
-    topics = [output.topic for output, _ in bench.node.outputs]
+    topics = [output.topic for output, _ in bench.camera.outputs]
     assert topics == ['sync/depth', 'sync/points', 'sync/camera_info']
 
 
 def test_quality_of_service_can_be_overridden(bench):
     bench.start(**{'qos_overrides./sync/depth.publisher.reliability': 'best_effort',
                    'qos_overrides./image.subscription.reliability': 'reliable'})
-    profiles = {output.topic: publisher.qos_profile for output, publisher in bench.node.outputs}
+    profiles = {output.topic: publisher.qos_profile for output, publisher in bench.camera.outputs}
     assert profiles['sync/depth'].reliability == ReliabilityPolicy.BEST_EFFORT
     assert profiles['sync/points'].reliability == ReliabilityPolicy.RELIABLE
     assert profiles['sync/camera_info'].durability == DurabilityPolicy.TRANSIENT_LOCAL
-    info, image = bench.node.inputs
+    info, image = bench.camera.inputs
     assert image.qos_profile.reliability == ReliabilityPolicy.RELIABLE
     assert info.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT

@@ -27,20 +27,19 @@ PATIENCE = 10.0
 class Desk:
     """Handles items one by one when it is let, and writes down what happened."""
 
-    def __init__(self, refuse: tuple = ()):
-        self.handled, self.dropped = [], []
+    def __init__(self, refuse: tuple = (), lanes: int = 1):
+        self.handled, self.dropped, self.batches = [], [], []
         self.refuse = set(refuse)
         self.begun, self.go = Event(), Event()
-        self.worker = NewestWorker(self.handle, self.dropped.append)
+        self.worker = NewestWorker(self.handle, self.dropped.append, lanes)
 
-    def handle(self, item) -> bool:
-        """Wait for permission, then note the item; leave it if it is to be refused."""
+    def handle(self, items) -> list:
+        """Wait for permission, then note the items; leave those that are to be refused."""
         self.begun.set()
         assert self.go.wait(PATIENCE)
-        if item in self.refuse:
-            return False
-        self.handled.append(item)
-        return True
+        self.batches.append(len(items))
+        self.handled += [item for item in items if item not in self.refuse]
+        return [item for item in items if item in self.refuse]
 
     def offer_while_busy(self, first, *others):
         """Offer one item, and the others when the worker has it in hand."""
@@ -83,7 +82,7 @@ def test_an_item_that_is_left_is_handled_again_on_retry():
     desk = Desk(refuse=(1,))
     desk.go.set()
     desk.worker.offer(1)
-    wait_for(lambda: desk.worker.slot == 1)
+    wait_for(lambda: desk.worker.slots == [1])
     assert desk.handled == []
     desk.refuse.clear()
     desk.worker.retry()
@@ -121,3 +120,41 @@ def test_stopping_finishes_what_is_in_hand_and_drops_what_waits():
     stopping.join(PATIENCE)
     assert desk.handled == [1] and desk.dropped == [2]
     assert not desk.worker.thread.is_alive()
+
+
+def test_the_newest_of_every_lane_is_handled_at_once():
+    desk = Desk(lanes=3)
+    desk.worker.offer('a1', 0)
+    assert desk.begun.wait(PATIENCE)
+    for item, lane in (('b1', 1), ('a2', 0), ('b2', 1), ('c1', 2), ('b3', 1)):
+        desk.worker.offer(item, lane)
+    desk.go.set()
+    wait_for(lambda: len(desk.handled) == 4)
+    desk.worker.stop()
+    assert desk.handled == ['a1', 'a2', 'b3', 'c1'] and desk.batches == [1, 3]
+    assert desk.dropped == ['b1', 'b2']
+
+
+def test_a_lane_that_waits_does_not_hold_up_the_others():
+    desk = Desk(refuse=('a',), lanes=2)
+    desk.go.set()
+    desk.worker.offer('a', 0)
+    wait_for(lambda: desk.worker.slots[0] == 'a')
+    for item in ('b', 'c'):
+        desk.worker.offer(item, 1)
+        wait_for(lambda item=item: desk.handled[-1:] == [item])
+    assert desk.worker.slots[0] == 'a'
+    desk.worker.stop()
+    assert desk.dropped == ['a']
+
+
+def test_a_greedy_lane_does_not_starve_another():
+    desk = Desk(lanes=2)
+    desk.go.set()
+    for number in range(200):
+        desk.worker.offer(('greedy', number), 0)
+        if number % 20 == 0:
+            desk.worker.offer(('rare', number), 1)
+            wait_for(lambda number=number: ('rare', number) in desk.handled)
+    desk.worker.stop()
+    assert sum(name == 'rare' for name, _ in desk.handled) == 10

@@ -1,0 +1,159 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""One camera of the node: what comes from it, what is published of it, and how it fares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from lifecycle_msgs.msg import State
+from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState
+from rclpy.qos import qos_policy_name_from_kind
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sync_perception.ros import qos
+from sync_perception.ros.camera_info import CameraInfoCache
+from sync_perception.ros.counters import Counters
+from sync_perception.ros.log import SeldomLog
+from sync_perception.ros.outputs import Output
+
+ACTIVE = LifecycleState('active', State.PRIMARY_STATE_ACTIVE)
+EARLY = 0.25
+"""Part of a period by which an image may come early and still count as in time."""
+
+
+class Camera:
+    """
+    Topics, calibrations and counts of one camera.
+
+    :param node: where its topics are.
+    :param name: goes before its topics; empty for a camera whose topics have no name before them.
+    :param log: for troubles of its topics.
+    :ivar outputs: what is published, with the publishers.
+    :ivar inputs: the subscriptions, camera_info first; none while the node does not listen.
+    :ivar mismatches: by topic, the quality of service that keeps a peer from being heard.
+    :ivar troubles: by kind, what is doubtful about its latest frame.
+    """
+
+    def __init__(self, node: LifecycleNode, name: str, log: SeldomLog):
+        self.node = node
+        self.name = name
+        self.log = log
+        self.outputs: list[tuple[Output, LifecyclePublisher]] = []
+        self.inputs: list[Subscription] = []
+        self.camera_infos = CameraInfoCache()
+        self.counters = Counters()
+        self.mismatches: dict[str, str] = {}
+        self.troubles: dict[str, str] = {}
+        self.next_due = 0.0
+
+    @property
+    def title(self) -> str:
+        """Its name for people."""
+        return f'camera {self.name}' if self.name else 'camera'
+
+    def topic(self, name: str) -> str:
+        """Return a topic's name below this camera's."""
+        return f'{self.name}/{name}' if self.name else name
+
+    def advertise(self, outputs: Iterable[Output], active: bool = False) -> None:
+        """
+        Publish these outputs from now on; those that it publishes already keep their publishers.
+
+        :param active: whether the node is: new publishers then begin at once.
+        """
+        present = {output.topic: publisher for output, publisher in self.outputs}
+        wanted = {output.topic: output for output in outputs}
+        for topic in present.keys() - wanted.keys():
+            self.node.destroy_lifecycle_publisher(present.pop(topic))
+        for topic in wanted.keys() - present.keys():
+            present[topic] = self._publisher(wanted[topic])
+            if active:
+                present[topic].on_activate(ACTIVE)
+        self.outputs = [(output, present[topic]) for topic, output in wanted.items()]
+
+    def wanted(self) -> list[tuple[Output, LifecyclePublisher]]:
+        """Return the outputs that somebody subscribes to, with their publishers."""
+        return [(output, publisher) for output, publisher in self.outputs
+                if publisher.get_subscription_count()]
+
+    def listen(self, compressed: bool, receive_image: Callable[[Camera, Any], None],
+               receive_camera_info: Callable[[Camera, CameraInfo], None]) -> None:
+        """
+        Subscribe to its images and calibrations, and count from zero.
+
+        :param compressed: take what image_transport publishes beside the raw images.
+        :param receive_image: called with this camera and an Image or a CompressedImage.
+        :param receive_camera_info: called with this camera and a CameraInfo.
+        """
+        self.counters, self.next_due = Counters(), 0.0
+        image_type, topic = Image, self.topic('image')
+        if compressed:
+            # the convention of image_transport: beside the raw topic, wherever it was remapped to
+            topic = f'{self.node.resolve_topic_name(topic)}/compressed'
+            image_type = CompressedImage
+        self.inputs.append(self._subscription(
+            CameraInfo, self.topic('camera_info'), receive_camera_info, qos.camera_info_input()))
+        self.inputs.append(self._subscription(
+            image_type, topic, receive_image, qos.image_input()))
+
+    def ignore(self) -> None:
+        """Stop listening, and forget the calibrations."""
+        for subscription in self.inputs:
+            self.node.destroy_subscription(subscription)
+        self.inputs = []
+        self.camera_infos = CameraInfoCache()
+        self.troubles = {}
+
+    def due(self, now: float, max_rate: float) -> bool:
+        """
+        Say whether an image that comes now may be looked at.
+
+        :param now: seconds of the monotonic clock.
+        :param max_rate: images a second on average; 0 for no limit.
+        """
+        if max_rate <= 0:
+            return True
+        period = 1 / max_rate
+        if now < self.next_due - EARLY * period:
+            return False
+        self.next_due = max(self.next_due + period, now)
+        return True
+
+    def _subscription(self, kind: type, topic: str, receive: Callable, profile) -> Subscription:
+        return self.node.create_subscription(
+            kind, topic, lambda message: receive(self, message), profile,
+            qos_overriding_options=qos.overridable(),
+            event_callbacks=SubscriptionEventCallbacks(
+                incompatible_qos=lambda event: self._note_mismatch(
+                    topic, 'a publisher offers', event.last_policy_kind)))
+
+    def _publisher(self, output: Output) -> LifecyclePublisher:
+        topic = self.topic(output.topic)
+        return self.node.create_lifecycle_publisher(
+            output.message_type, topic, output.profile(),
+            qos_overriding_options=qos.overridable(),
+            event_callbacks=PublisherEventCallbacks(
+                incompatible_qos=lambda event: self._note_mismatch(
+                    topic, 'a subscriber asks for', event.last_policy_kind)))
+
+    def _note_mismatch(self, topic: str, who: str, kind: int) -> None:
+        policy = qos_policy_name_from_kind(kind).lower()
+        name = self.node.resolve_topic_name(topic)
+        self.mismatches[name] = (
+            f'{name}: {who} an incompatible quality of service ({policy}) and is not heard')
+        self.log.warn(f'mismatch {name}', f'{self.mismatches[name]}; see qos_overrides')

@@ -1,0 +1,49 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Warnings that do not flood the log."""
+
+from __future__ import annotations
+
+import time
+
+from rclpy.impl.rcutils_logger import RcutilsLogger
+
+PERIOD = 5.0
+"""Seconds between two lines about the same trouble."""
+
+
+class SeldomLog:
+    """
+    Warns at most once in a period about each kind of trouble, from any thread.
+
+    :param logger: the node's.
+    :ivar last: by trouble, when it was logged: seconds of the monotonic clock.
+    """
+
+    def __init__(self, logger: RcutilsLogger):
+        self.logger = logger
+        self.last: dict[str, float] = {}
+
+    def warn(self, trouble: str, message: str, period: float = PERIOD) -> None:
+        """
+        Log a message, unless its trouble was logged a moment ago.
+
+        :param trouble: names the kind.
+        :param period: seconds.
+        """
+        now = time.monotonic()
+        if now - self.last.get(trouble, -float('inf')) > period:
+            self.last[trouble] = now
+            self.logger.warning(message)

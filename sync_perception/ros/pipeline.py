@@ -1,0 +1,212 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The way of a frame through the node: images in, messages published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+import time
+from typing import Any
+
+from rclpy.clock import Clock
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sync_perception.ros.camera import Camera
+from sync_perception.ros.conversions import MalformedInput, stamp_nanoseconds, to_frame
+from sync_perception.ros.log import SeldomLog
+from sync_perception.ros.monitor import ConsistencyMonitor
+from sync_perception.ros.outputs import maps_of, Output, Result, sure_labels
+from sync_perception.ros.parameters import PerceptionParameters
+from sync_perception.types import Frame, Prediction
+
+
+@dataclass(frozen=True, eq=False)
+class Arrival:
+    """
+    An image and when it came.
+
+    :param time: seconds of the monotonic clock.
+    """
+
+    camera: Camera
+    image: Image | CompressedImage
+    time: float
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """
+    A frame that is to be answered.
+
+    :param wanted: the outputs that somebody subscribes to, with their publishers.
+    :param maps: what the model is asked for.
+    """
+
+    arrival: Arrival
+    camera_info: CameraInfo
+    frame: Frame
+    wanted: list[tuple[Output, Any]]
+    maps: frozenset[str]
+
+
+class Pipeline:
+    """
+    Turns images into messages; everything runs on the worker's thread.
+
+    :param predictor: the model.
+    :param parameters: gives the node's parameters as they are now.
+    :param clock: the node's, for the age of what is published.
+    :param log: for frames that are refused or fail.
+    :param monitor: judges now and then whether depth and labels fit together, if there is one.
+    :ivar halted: why no frame is answered any more, or empty.
+    """
+
+    def __init__(self, predictor: Any, parameters: Callable[[], PerceptionParameters],
+                 clock: Clock, log: SeldomLog, monitor: ConsistencyMonitor | None = None):
+        self.predictor = predictor
+        self.parameters = parameters
+        self.clock = clock
+        self.log = log
+        self.monitor = monitor
+        self.halted = ''
+
+    def process(self, arrivals: Iterable[Arrival]) -> list[Arrival]:
+        """
+        Answer images, those of several cameras in one call of the network.
+
+        :return: those that wait for their camera_info.
+        """
+        jobs: list[Job] = []
+        left: list[Arrival] = []
+        for arrival in arrivals:
+            try:
+                job = self._begin(arrival, left)
+            except Exception as error:  # noqa: BLE001 - one bad frame must not end the node
+                self._refuse(arrival.camera, error)
+            else:
+                jobs += [] if job is None else [job]
+        if jobs:
+            self._answer(jobs)
+        return left
+
+    def _begin(self, arrival: Arrival, left: list[Arrival]) -> Job | None:
+        camera, image = arrival.camera, arrival.image
+        wanted = camera.wanted()
+        if not wanted:
+            camera.counters.unwanted += 1
+            return None
+        size = (image.height, image.width) if isinstance(image, Image) else None
+        camera_info = camera.camera_infos.find(image.header, size)
+        if camera_info is None:
+            topic = camera.node.resolve_topic_name(camera.topic('camera_info'))
+            self._note(camera, 'camera_info', f'got an image of frame {image.header.frame_id!r}, '
+                       f'waiting for its camera_info on {topic}')
+            left.append(arrival)
+            return None
+        self._note(camera, 'camera_info', '')
+        maps = maps_of(
+            (output for output, _ in wanted), self.predictor.available, self.parameters())
+        return Job(arrival, camera_info, to_frame(image, camera_info), wanted, maps)
+
+    def _answer(self, jobs: list[Job]) -> None:
+        if self.halted:
+            for job in jobs:
+                job.arrival.camera.counters.failed += 1
+            return
+        judged = self._is_judged(jobs[0])
+        try:
+            predictions = self._predict(
+                [job.frame for job in jobs],
+                [jobs[0].maps | judged, *(job.maps for job in jobs[1:])])
+        except MemoryError as error:  # the predictor has tried all that it can
+            self._halt(jobs, error)
+        except Exception as error:  # noqa: BLE001 - one bad frame must not end the node
+            if len(jobs) == 1:
+                self._refuse(jobs[0].arrival.camera, error)
+            else:
+                for job in jobs:  # it may be one frame of them only
+                    self._answer([job])
+        else:
+            if judged:
+                self._judge(jobs[0], predictions[0])
+            for job, prediction in zip(jobs, predictions):
+                self._finish(job, prediction)
+
+    def _predict(self, frames: list[Frame], maps: list[frozenset[str]]) -> list[Prediction]:
+        """Ask the network, in one call, about those frames of which any map is wanted."""
+        asked = [index for index, wanted in enumerate(maps) if wanted]
+        answers = iter(self.predictor.predict_batch(
+            [frames[index] for index in asked], [maps[index] for index in asked]) if asked else ())
+        return [next(answers) if wanted else Prediction() for wanted in maps]
+
+    def _finish(self, job: Job, prediction: Prediction) -> None:
+        camera = job.arrival.camera
+        try:
+            self._publish(job, prediction)
+        except Exception as error:  # noqa: BLE001 - one bad frame must not end the node
+            self._refuse(camera, error)
+            return
+        age = self.clock.now().nanoseconds - stamp_nanoseconds(job.arrival.image.header)
+        camera.counters.published += 1
+        camera.counters.durations.append(time.monotonic() - job.arrival.time)
+        camera.counters.ages.append(age * 1e-9)
+        self._note(camera, 'focal length', self.predictor.focal_problem(job.frame))
+
+    def _publish(self, job: Job, prediction: Prediction) -> None:
+        parameters = self.parameters()
+        result = Result(
+            header=job.arrival.image.header, camera_info=job.camera_info, frame=job.frame,
+            prediction=sure_labels(prediction, parameters), labels=self.predictor.labels,
+            parameters=parameters)
+        for output, publisher in job.wanted:
+            publisher.publish(output.build(result))
+
+    def _is_judged(self, job: Job) -> frozenset[str]:
+        """Return the maps that the monitor needs of this frame; none if it is not its turn."""
+        if self.monitor is None or not self.monitor.due(self.parameters().consistency_period):
+            return frozenset()
+        return self.monitor.MAPS
+
+    def _judge(self, job: Job, prediction: Prediction) -> None:
+        problem = self.monitor.judge(
+            prediction, job.frame, self.predictor.labels, self.parameters().consistency_minimum)
+        self._note(job.arrival.camera, 'consistency', problem)
+
+    def _note(self, camera: Camera, kind: str, problem: str) -> None:
+        """Remember what is doubtful about a camera's latest frame, and warn when it begins."""
+        if not problem:
+            camera.troubles.pop(kind, None)
+            return
+        if kind not in camera.troubles:  # else it is in /diagnostics, and was logged
+            self.log.warn(f'{kind} {camera.name}', f'{camera.title}: {problem}')
+        camera.troubles[kind] = problem
+
+    def _refuse(self, camera: Camera, error: Exception) -> None:
+        if isinstance(error, ValueError):
+            reason = error.reason if isinstance(error, MalformedInput) else 'model input'
+            camera.counters.refused[reason] += 1
+            self.log.warn(f'{reason} {camera.name}', f'refused an image: {error}')
+        else:
+            camera.counters.failed += 1
+            self.log.warn(
+                f'failure {camera.name}', f'a frame failed: {type(error).__name__}: {error}')
+
+    def _halt(self, jobs: list[Job], error: MemoryError) -> None:
+        self.halted = f'out of memory: {error}'
+        self.log.logger.error(
+            f'{self.halted}; no frame is answered until the node is activated again or gets '
+            'another model')
+        for job in jobs:
+            job.arrival.camera.counters.failed += 1
