@@ -28,6 +28,8 @@ app = typer.Typer(
     help='Metric depth, semantic labels and a semantic point cloud from each camera frame.')
 data = typer.Typer(no_args_is_help=True, help='Look after data sets.')
 app.add_typer(data, name='data')
+labels = typer.Typer(no_args_is_help=True, help='Look at label spaces; write them for others.')
+app.add_typer(labels, name='labels')
 
 # what to install when a library is missing that only some verbs need
 EXTRAS = {
@@ -335,6 +337,24 @@ def models(
     from sync_perception.runtime.architectures import list_architectures
     list_architectures(
         names or (), timed=time, device=device, half=half, json_file=json, markdown=markdown)
+
+
+@labels.command('export')
+def labels_export(
+        space: Annotated[str, typer.Option(help='Shipped name, YAML file or model folder.')],
+        consumer: Annotated[str, typer.Option(help='Who reads them: hydra, kimera or nav2.')],
+        out: Annotated[Path, typer.Option(help='Folder to write into.')]) -> None:
+    """Write the label files of SLAM and navigation software."""
+    from sync_perception import label_exports
+    written = label_exports.export_labels(label_exports.read_space(space), consumer, out)
+    typer.echo('\n'.join([*map(str, written.files), *(f'note: {n}' for n in written.notes)]))
+
+
+@labels.command('show')
+def labels_show(space: Annotated[str, typer.Argument(help='As in labels export.')]) -> None:
+    """List the classes of a label space."""
+    from sync_perception import label_exports
+    typer.echo(label_exports.table(label_exports.read_space(space)))
 
 
 def named_values(words: list[str] | None) -> dict[str, Any]:
