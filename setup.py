@@ -21,6 +21,7 @@ from setuptools import find_packages, setup
 
 PACKAGE = 'sync_perception'
 ROOT = Path(__file__).resolve().parent
+BAGS = ['rosbags']
 EXPORT = ['onnx', 'onnxruntime', 'onnxscript']
 
 
@@ -63,10 +64,13 @@ setup(
         'typer',
     ],
     extras_require={
+        # rosbag2 bags, with or without ROS
+        'bags': BAGS,
         # models as ONNX files; to run one, onnxruntime alone will do
         'export': EXPORT,
         # ROS 2 Jazzy as wheels, for machines without a ROS 2 installation
         'ros': [
+            *BAGS,
             'ros-rclpy[fastrtps]',
             'ros-lifecycle-msgs',
             'ros-rcl-interfaces',
@@ -88,6 +92,7 @@ setup(
         # scipy: without it the library builds neither Mask2Former nor EoMT
         'transformers': ['scipy', 'transformers>=5.20'],
         'test': [
+            *BAGS,
             *EXPORT,
             'ament-xmllint',
             'catkin-pkg',
@@ -100,6 +105,7 @@ setup(
             'flake8-import-order',
             'flake8-quotes',
             'h5py',
+            'mcap-ros2-support',  # with mcap: reads bags without what wrote them
             'pytest',
             'pytest-timeout',
             'pytest-xdist',
