@@ -32,8 +32,8 @@ from sync_perception.ros.log import SeldomLog
 from sync_perception.ros.outputs import Output
 
 ACTIVE = LifecycleState('active', State.PRIMARY_STATE_ACTIVE)
-EARLY = 0.25
-"""Part of a period by which an image may come early and still count as in time."""
+MOST_CREDIT = 2.0
+"""Images that may be looked at after a pause: the second evens out when they come irregularly."""
 
 
 class Camera:
@@ -59,7 +59,7 @@ class Camera:
         self.counters = Counters()
         self.mismatches: dict[str, str] = {}
         self.troubles: dict[str, str] = {}
-        self.next_due = 0.0
+        self.credit, self.asked = 0.0, 0.0
 
     @property
     def title(self) -> str:
@@ -100,7 +100,8 @@ class Camera:
         :param receive_image: called with this camera and an Image or a CompressedImage.
         :param receive_camera_info: called with this camera and a CameraInfo.
         """
-        self.counters, self.next_due = Counters(), 0.0
+        self.counters = Counters()
+        self.credit, self.asked = 0.0, 0.0
         image_type, topic = Image, self.topic('image')
         if compressed:
             # the convention of image_transport: beside the raw topic, wherever it was remapped to
@@ -128,10 +129,11 @@ class Camera:
         """
         if max_rate <= 0:
             return True
-        period = 1 / max_rate
-        if now < self.next_due - EARLY * period:
+        self.credit = min(self.credit + (now - self.asked) * max_rate, MOST_CREDIT)
+        self.asked = now
+        if self.credit < 1:
             return False
-        self.next_due = max(self.next_due + period, now)
+        self.credit -= 1
         return True
 
     def _subscription(self, kind: type, topic: str, receive: Callable, profile) -> Subscription:

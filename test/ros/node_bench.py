@@ -120,7 +120,7 @@ class Bench:
         self.node.autostart()
         self.spin(self.node)
         self.spin(self.others)
-        if self.node.cameras and self.camera.inputs:
+        if [camera.name for camera in self.node.cameras if camera.inputs] == ['']:
             self.wait(lambda: self.image_publisher.get_subscription_count()
                       or self.node.parameters.values.image_transport == 'compressed')
             self.wait(self.info_publisher.get_subscription_count)
