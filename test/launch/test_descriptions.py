@@ -12,25 +12,23 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
-"""What the launch files say before anything runs: arguments, parameters, environment."""
+"""What the launch files say before anything runs: arguments, parameters, topics, environment."""
 
 from __future__ import annotations
 
 import runpy
+from typing import Any
 
 from launch import LaunchContext
-from launch.actions import SetEnvironmentVariable
 from launch.launch_description_sources import get_launch_description_from_python_launch_file
 from launch.utilities import perform_substitutions
+from launch_ros.parameter_descriptions import ParameterValue
 import pytest
+from sync_perception.ros.parameters import PerceptionParameters
+from sync_perception.ros.replay_parameters import ReplayParameters
 
 FILES = ['camera.launch.py', 'kitti_replay.launch.py']
-
-
-def description(launch_files, name: str):
-    """Load one of the launch files."""
-    return get_launch_description_from_python_launch_file(str(launch_files / name))
+PROFILE_VARIABLES = {'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'}
 
 
 @pytest.fixture
@@ -39,68 +37,161 @@ def launch_files(request):
     return request.path.parents[2] / 'launch'
 
 
+@pytest.fixture
+def arguments_of(launch_files):
+    """Return the function that lists the arguments of a launch file."""
+    return lambda name: get_launch_description_from_python_launch_file(
+        str(launch_files / name)).get_launch_arguments()
+
+
+@pytest.fixture
+def contents(launch_files):
+    """Return the functions and tables of the launch files, by file."""
+    return {name: runpy.run_path(str(launch_files / name)) for name in FILES}
+
+
+@pytest.fixture
+def context(arguments_of):
+    """Return the function that makes a context with these arguments, the others at defaults."""
+    def make(name: str = 'camera.launch.py', **values: str) -> LaunchContext:
+        made = LaunchContext()
+        made.launch_configurations.update(values)
+        for argument in arguments_of(name):
+            argument.visit(made)
+        return made
+    return make
+
+
+def evaluated(values: dict[str, Any], made: LaunchContext) -> dict[str, Any]:
+    """Turn the launch system's descriptions of values into the values."""
+    return {name: value.evaluate(made) if isinstance(value, ParameterValue) else value
+            for name, value in values.items()}
+
+
 @pytest.mark.parametrize('name', FILES)
-def test_every_argument_is_described(launch_files, name):
-    arguments = description(launch_files, name).get_launch_arguments()
-    assert len(arguments) > 10
+def test_every_argument_is_described(arguments_of, name):
+    arguments = arguments_of(name)
+    assert len(arguments) > 25
     for argument in arguments:
-        assert argument.description and argument.description != 'no description given'
+        assert len(argument.description) > 9
+        assert argument.description != 'no description given'
 
 
-def test_the_replay_takes_the_arguments_of_the_camera(launch_files):
-    camera, replay = (
-        {argument.name for argument in description(launch_files, name).get_launch_arguments()}
-        for name in FILES)
+@pytest.mark.parametrize('name', FILES)
+def test_no_argument_must_be_given(arguments_of, name):
+    assert all(argument.default_value is not None for argument in arguments_of(name))
+
+
+def test_the_replay_takes_the_arguments_of_the_camera(arguments_of):
+    camera, replay = ({argument.name for argument in arguments_of(name)} for name in FILES)
     assert camera < replay
-    assert {'drive', 'rate', 'loop'} <= replay - camera
+    assert {'drive', 'bag', 'player', 'rate', 'loop'} <= replay - camera
 
 
-def test_only_the_drive_must_be_given(launch_files):
-    for name, required in zip(FILES, ([], ['drive'])):
-        arguments = description(launch_files, name).get_launch_arguments()
-        assert [argument.name for argument in arguments
-                if argument.default_value is None] == required
+@pytest.mark.parametrize('name, kind', zip(FILES, (PerceptionParameters, ReplayParameters)))
+def test_arguments_name_parameters_of_the_nodes(contents, name, kind):
+    named = {spec.metadata['name']: spec.default for spec in kind.__dataclass_fields__.values()}
+    if kind is PerceptionParameters:
+        given = {parameter: type_ for parameter, type_, _ in contents[name]['PARAMETERS'].values()}
+    else:
+        given = {parameter: type_ for parameter, (type_, *_) in contents[name]['REPLAY'].items()}
+    for parameter, type_ in given.items():
+        assert type(named[parameter]) is (tuple if type_ is list else type_), parameter
 
 
-def environment_after(launch_files, monkeypatch, **before: str) -> dict[str, str]:
-    """Apply the launch file's environment over another one."""
-    for variable in ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'):
-        monkeypatch.delenv(variable, raising=False)
-    for variable, value in before.items():
-        monkeypatch.setenv(variable, value)
-    context = LaunchContext()
-    found = {}
-    for entity in description(launch_files, 'camera.launch.py').entities:
-        if isinstance(entity, SetEnvironmentVariable):
-            name, value = (perform_substitutions(context, part)
-                           for part in (entity.name, entity.value))
-            entity.visit(context)
-            assert context.environment[name] == value
+def test_every_parameter_of_the_perception_node_has_an_argument(contents):
+    given = {parameter for parameter, _, _ in contents['camera.launch.py']['PARAMETERS'].values()}
+    assert given == {spec.metadata['name']
+                     for spec in PerceptionParameters.__dataclass_fields__.values()}
+
+
+def test_arguments_that_are_set_become_parameters_of_their_type(contents, context):
+    parameters = contents['camera.launch.py']['parameters']
+    assert parameters(context()) == {'use_sim_time': False}
+    made = context(
+        model='12', half='true', max_depth='40', points_stride='2', points_organized='False',
+        cameras='front, 2,on', use_sim_time='true', min_confidence='0.5')
+    assert evaluated(parameters(made), made) == {
+        'use_sim_time': True, 'model': '12', 'half': True, 'max_depth': 40.0,
+        'points.stride': 2, 'points.organized': False, 'semantics.min_confidence': 0.5,
+        'cameras': ['front', '2', 'on']}
+
+
+@pytest.mark.parametrize('name, value, expected', [
+    ('half', 'perhaps', 'true or false'), ('points_stride', '1.5', 'int'),
+    ('max_rate', 'fast', 'float'), ('use_sim_time', '2', 'true or false')])
+def test_a_value_of_another_type_is_refused(contents, context, name, value, expected):
+    with pytest.raises(ValueError, match=f'{name}: got .{value}.*{expected}'):
+        contents['camera.launch.py']['parameters'](context(**{name: value}))
+
+
+def test_topics_of_one_camera(contents, context):
+    made = context(image_topic='/cam/image_rect')
+    assert contents['camera.launch.py']['input_topics'](made) == [
+        ('image', '/cam/image_rect'), ('camera_info', 'camera_info')]
+
+
+def test_topics_of_several_cameras_are_below_their_names(contents, context):
+    made = context(cameras='front,left', image_topic='image_rect')
+    assert contents['camera.launch.py']['input_topics'](made) == [
+        ('front/image', 'front/image_rect'), ('front/camera_info', 'front/camera_info'),
+        ('left/image', 'left/image_rect'), ('left/camera_info', 'left/camera_info')]
+
+
+def test_several_cameras_cannot_share_a_topic(contents, context):
+    with pytest.raises(ValueError, match="image_topic: got '/cam/image'.*below the name"):
+        contents['camera.launch.py']['input_topics'](
+            context(cameras='front,left', image_topic='/cam/image'))
+
+
+@pytest.fixture
+def profile(contents, context, monkeypatch):
+    """Return the function that applies the profile over an environment."""
+    def apply(chosen: str, **before: str) -> dict[str, str]:
+        for variable in PROFILE_VARIABLES:
+            monkeypatch.delenv(variable, raising=False)
+        for variable, value in before.items():
+            monkeypatch.setenv(variable, value)
+        made, found = context(profile=chosen), {}
+        for action in contents['camera.launch.py']['transport'](made):
+            name, value = (perform_substitutions(made, part)
+                           for part in (action.name, action.value))
+            monkeypatch.setenv(name, '')  # so that the environment is put back afterwards
+            action.visit(made)
+            assert made.environment[name] == value
             found[name] = value
-    return found
+        return found
+    return apply
 
 
-def test_the_shared_memory_profile_is_set_for_both_names(launch_files, monkeypatch):
-    found = environment_after(launch_files, monkeypatch)
-    assert set(found) == {'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'}
+def test_the_shared_memory_profile_is_set_for_both_names(profile):
+    found = profile('shm')
+    assert set(found) == PROFILE_VARIABLES
     assert all(value.endswith('config/fastdds_shm.xml') for value in found.values())
 
 
-@pytest.mark.parametrize('variable', [
-    'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'])
-def test_a_profile_of_the_user_is_left_alone(launch_files, monkeypatch, variable):
-    found = environment_after(launch_files, monkeypatch, **{variable: '/my/profile.xml'})
-    assert set(found.values()) == {'/my/profile.xml'}
+@pytest.mark.parametrize('variable', sorted(PROFILE_VARIABLES))
+def test_a_profile_of_the_user_is_left_alone(profile, variable):
+    assert set(profile('shm', **{variable: '/my/profile.xml'}).values()) == {'/my/profile.xml'}
 
 
-def test_arguments_that_are_set_become_parameters_of_their_type(launch_files):
-    parameters = runpy.run_path(str(launch_files / 'camera.launch.py'))['parameters']
-    context = LaunchContext()
-    for argument in description(launch_files, 'camera.launch.py').get_launch_arguments():
-        argument.visit(context)
-    assert parameters(context) == {'use_sim_time': False}
-    context.launch_configurations.update(
-        model='12', half='true', max_depth='40', points_stride='2', points_organized='False')
-    assert parameters(context) == {
-        'use_sim_time': False, 'model': '12', 'half': True, 'max_depth': 40.0,
-        'points.stride': 2, 'points.organized': False}
+def test_a_profile_can_be_named_or_left_out(profile, tmp_path):
+    file = tmp_path / 'mine.xml'
+    file.write_text('<dds/>')
+    assert profile(str(file), FASTDDS_DEFAULT_PROFILES_FILE='/my/profile.xml') == dict.fromkeys(
+        PROFILE_VARIABLES, str(file))
+    assert profile('none') == {}
+    with pytest.raises(ValueError, match='profile: got .*nothing.xml.*expected shm, none or'):
+        profile(str(tmp_path / 'nothing.xml'))
+
+
+@pytest.mark.parametrize('values, message', [
+    ({}, 'expected one of them'),
+    ({'drive': '/tmp', 'bag': '/tmp'}, 'expected one of them'),
+    ({'drive': '/nowhere/at/all'}, 'there is no /nowhere/at/all'),
+    ({'drive': '/tmp', 'player': 'ros2bag'}, 'plays bags, got a drive'),
+    ({'bag': '/tmp', 'player': 'vlc'}, 'player: got .vlc.'),
+    ({'bag': '/tmp', 'cameras': 'front'}, 'cameras is for player:=ros2bag')])
+def test_what_cannot_be_replayed_is_refused(contents, context, values, message):
+    with pytest.raises(ValueError, match=message):
+        contents['kitti_replay.launch.py']['player'](context('kitti_replay.launch.py', **values))

@@ -12,39 +12,98 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
-"""The KITTI launch file: the drive is played, answered, and then everything ends by itself."""
+"""The replay's launch file: a recording is played, answered, and then everything ends."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription, LaunchService
 from launch.actions import RegisterEventHandler
-from launch.event_handlers import OnProcessExit, OnProcessIO
+from launch.event_handlers import OnProcessExit, OnProcessIO, OnProcessStart
 import pytest
+import yaml
 
+pytestmark = pytest.mark.timeout(300)
 DRIVE = Path('kitti', '2011_09_26', '2011_09_26_drive_0000_sync')
 
 
-@pytest.mark.timeout(300)
-def test_a_drive_is_played_to_its_end(include, small_model, data_root):
-    output: list[str] = []
-    ends: dict[str, int] = {}
+@dataclass
+class Run:
+    """
+    How a launch went.
 
-    def ended(event, context: LaunchContext) -> None:
-        ends[event.process_name.rsplit('-', 1)[0]] = event.returncode
+    :param status: of the launch itself.
+    :param ends: exit status of each process.
+    :param parameters: that the launch gave each node.
+    :param output: all that they printed.
+    """
 
-    service = LaunchService()
-    service.include_launch_description(LaunchDescription([
-        RegisterEventHandler(OnProcessExit(on_exit=ended)),
-        RegisterEventHandler(OnProcessIO(
-            on_stdout=lambda event: output.append(event.text.decode()),
-            on_stderr=lambda event: output.append(event.text.decode()))),
-        include('kitti_replay.launch.py', drive=data_root / DRIVE, count=3, rate=5.0,
-                lockstep='true', model=small_model, device='cpu')]))
-    assert service.run() == 0
-    assert ends == {'replay_node': 0, 'perception_node': 0}
-    text = ''.join(output)
-    assert 'published 3 frames' in text
-    assert 'no answer' not in text
+    status: int = -1
+    ends: dict[str, int] = field(default_factory=dict)
+    parameters: dict[str, dict] = field(default_factory=dict)
+    output: str = ''
+
+
+@pytest.fixture
+def run(include):
+    """Return the function that launches the replay to its end."""
+    def launch(**arguments) -> Run:
+        result = Run()
+
+        def started(event, context: LaunchContext) -> None:
+            files = [word for flag, word in zip(event.cmd, event.cmd[1:])
+                     if flag == '--params-file']
+            values = result.parameters[event.process_name.rsplit('-', 1)[0]] = {}
+            for file in files:
+                values.update(yaml.safe_load(Path(file).read_text())['/**']['ros__parameters'])
+
+        def ended(event, context: LaunchContext) -> None:
+            result.ends[event.process_name.rsplit('-', 1)[0]] = event.returncode
+
+        def printed(event) -> None:
+            result.output += event.text.decode()
+
+        service = LaunchService()
+        service.include_launch_description(LaunchDescription([
+            RegisterEventHandler(OnProcessStart(on_start=started)),
+            RegisterEventHandler(OnProcessExit(on_exit=ended)),
+            RegisterEventHandler(OnProcessIO(on_stdout=printed, on_stderr=printed)),
+            include('kitti_replay.launch.py', **arguments)]))
+        result.status = service.run()
+        return result
+    return launch
+
+
+def test_a_drive_is_played_to_its_end(run, small_model, data_root):
+    went = run(drive=data_root / DRIVE, count=3, rate=5.0, lockstep='true', model=small_model,
+               device='cpu', namespace='car')
+    assert went.status == 0
+    assert went.ends == {'replay_node': 0, 'perception_node': 0}
+    assert 'published 3 frames' in went.output
+    assert 'no answer' not in went.output
+    assert went.parameters['perception_node']['use_sim_time'] is False
+
+
+def test_a_bag_is_played_by_ros2_bag_play(run, tmp_path, monkeypatch):
+    note, folder = tmp_path / 'command.txt', tmp_path / 'bin'
+    folder.mkdir()
+    (tmp_path / 'drive bag').mkdir()
+    # stands in for the command of a full installation; the launch must end when it ends
+    (folder / 'ros2').write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > "{note}"\n')
+    (folder / 'ros2').chmod(0o755)
+    monkeypatch.setenv('PATH', str(folder), prepend=':')
+    went = run(bag=tmp_path / 'drive bag', player='ros2bag', loop='true', autostart='false',
+               play_args='--rate 0.5')
+    assert went.status == 0
+    assert went.ends['ros2_bag_play'] == 0 and 'perception_node' in went.ends
+    assert went.parameters['perception_node'] == {'use_sim_time': True, 'autostart': False}
+    assert note.read_text().splitlines() == [
+        'bag', 'play', str(tmp_path / 'drive bag'), '--clock', '--loop', '--rate', '0.5']
+
+
+def test_a_recording_that_is_not_there_ends_the_launch_with_an_error(run, tmp_path):
+    went = run(drive=tmp_path / 'nothing', autostart='false')
+    assert went.status != 0
+    assert 'replay_node' not in went.ends
