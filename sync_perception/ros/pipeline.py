@@ -180,8 +180,12 @@ class Pipeline:
         return self.monitor.MAPS
 
     def _judge(self, job: Job, prediction: Prediction) -> None:
-        problem = self.monitor.judge(
-            prediction, job.frame, self.predictor.labels, self.parameters().consistency_minimum)
+        try:
+            problem = self.monitor.judge(
+                prediction, job.frame, self.predictor.labels,
+                self.parameters().consistency_minimum)
+        except Exception as error:  # noqa: BLE001 - a judge that fails must not cost a frame
+            problem = f'depth and labels cannot be compared: {type(error).__name__}: {error}'
         self._note(job.arrival.camera, 'consistency', problem)
 
     def _note(self, camera: Camera, kind: str, problem: str) -> None:

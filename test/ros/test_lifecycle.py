@@ -17,11 +17,19 @@
 
 from __future__ import annotations
 
+import gc
+import json
+import threading
+
 from lifecycle_msgs.msg import State, Transition
-from node_bench import Bench
+from node_bench import Bench, KnownPredictor, LATCHED
+import psutil
 import pytest
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+from std_msgs.msg import String
+from std_srvs.srv import SetBool
+from sync_perception.labels import LabelSpace
 
 
 @pytest.fixture
@@ -109,3 +117,116 @@ def test_quality_of_service_can_be_overridden(bench):
     info, image = bench.camera.inputs
     assert image.qos_profile.reliability == ReliabilityPolicy.RELIABLE
     assert info.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
+
+
+def test_a_consumer_sets_what_the_user_left_alone(bench):
+    bench.start(consumer='hydra', depth__encoding='16UC1')
+    values = bench.node.parameters.values
+    assert (values.semantics_encoding, values.depth_encoding) == ('16SC1', '16UC1')
+    assert bench.node.get_parameter('semantics.encoding').value == '16SC1'
+    bench.node.set_parameters([Parameter('consumer', value='generic')])
+    assert bench.node.parameters.values.semantics_encoding == '16SC1'  # until it configures again
+    bench.node.trigger_deactivate()
+    bench.node.trigger_cleanup()
+    bench.node.trigger_configure()
+    assert bench.node.parameters.values.semantics_encoding == 'mono8'
+
+
+class Loader:
+    """Loads models by their names, as folders would."""
+
+    def __init__(self, good: KnownPredictor):
+        self.models = {'': good, 'depth': KnownPredictor(), 'rooms': KnownPredictor()}
+        self.models['depth'].available = frozenset({'depth', 'uncertainty'})
+        self.models['rooms'].labels = LabelSpace.load('nyud40')
+
+    def __call__(self, parameters):
+        """Load one, or fail as a missing folder does."""
+        if parameters.model not in self.models:
+            raise FileNotFoundError(f'no config.json in {parameters.model}')
+        return self.models[parameters.model]
+
+
+def set_model(bench: Bench, name: str):
+    """Set the parameter as the service does, and return the answer."""
+    return bench.node.set_parameters([Parameter('model', value=name)])[0]
+
+
+def test_a_model_is_swapped_while_the_node_is_active(bench):
+    spaces = []
+    bench.others.create_subscription(
+        String, 'sync/label_space', lambda told: spaces.append(json.loads(told.data)['name']),
+        LATCHED)
+    bench.start(load=Loader(bench.predictor), listen=('depth',))
+    bench.send_info(1)
+    bench.send_image(1)
+    bench.wait(lambda: len(bench.received['depth']) == 1)
+    before = {output.topic: publisher for output, publisher in bench.camera.outputs}
+    assert set_model(bench, 'depth').successful
+    topics = {output.topic: publisher for output, publisher in bench.camera.outputs}
+    assert topics.keys() == {
+        'sync/depth', 'sync/depth/uncertainty', 'sync/points', 'sync/camera_info'}
+    assert topics['sync/depth'] is before['sync/depth']  # its subscribers notice nothing
+    bench.listen('depth/uncertainty')
+    bench.wait(topics['sync/depth/uncertainty'].get_subscription_count)
+    bench.send_image(2)
+    bench.wait(lambda: len(bench.received['depth']) == 2 and bench.received['depth/uncertainty'])
+    assert set_model(bench, 'rooms').successful
+    bench.wait(lambda: spaces == ['driving', 'nyud40'])
+    assert bench.node.parameters.values.model == 'rooms'
+    assert bench.state() == State.PRIMARY_STATE_ACTIVE
+
+
+def test_a_swap_that_fails_leaves_the_old_model_at_work(bench):
+    bench.start(load=Loader(bench.predictor), listen=('depth',))
+    answer = set_model(bench, '/nowhere')
+    assert not answer.successful
+    assert "cannot load '/nowhere', the model stays: FileNotFoundError" in answer.reason
+    assert bench.node.get_parameter('model').value == ''
+    bench.send_info(1)
+    bench.send_image(1)
+    bench.wait(lambda: bench.received['depth'])
+
+
+def test_the_node_can_be_told_to_leave_images_alone(bench):
+    bench.start(listen=('depth',))
+    answer = bench.call(SetBool, '/perception/enable', SetBool.Request(data=False))
+    assert answer.success and answer.message == 'images are ignored'
+    bench.wait(lambda: not bench.image_publisher.get_subscription_count())
+    assert bench.state() == State.PRIMARY_STATE_ACTIVE
+    assert bench.call(SetBool, '/perception/enable', SetBool.Request(data=True)).success
+    bench.wait(bench.image_publisher.get_subscription_count)
+    bench.wait(bench.info_publisher.get_subscription_count)
+    bench.send_info(1)
+    bench.send_image(1)
+    bench.wait(lambda: bench.received['depth'])
+
+
+def test_a_node_that_is_disabled_before_it_is_active_stays_so(bench):
+    bench.start(autostart=False)
+    answer = bench.call(SetBool, '/perception/enable', SetBool.Request(data=False))
+    assert answer.message == 'images are ignored as soon as the node is active'
+    assert bench.transition(Transition.TRANSITION_CONFIGURE)
+    assert bench.transition(Transition.TRANSITION_ACTIVATE)
+    assert bench.camera.inputs == []
+    bench.call(SetBool, '/perception/enable', SetBool.Request(data=True))
+    assert len(bench.camera.inputs) == 2
+
+
+def test_a_hundred_cycles_leak_neither_memory_nor_threads(bench):
+    bench.start(autostart=False)
+    node, process = bench.node, psutil.Process()
+
+    def cycle(times: int) -> int:
+        for _ in range(times):
+            node.trigger_configure()
+            node.trigger_activate()
+            node.trigger_deactivate()
+            node.trigger_cleanup()
+        gc.collect()
+        return process.memory_info().rss
+    before = cycle(30)  # the middleware's pools have grown by then
+    threads = threading.active_count(), process.num_threads()
+    after = cycle(100)
+    assert (threading.active_count(), process.num_threads()) == threads
+    assert after < 1.05 * before
