@@ -17,6 +17,8 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
+import re
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -47,6 +49,7 @@ K = np.array([[25.0, 0, 9.5], [0, 24.0, 5.5], [0, 0, 1]])
 SPACE = LabelSpace.load('driving')
 FIELDS = {spec.metadata['name']: spec for spec in fields(PerceptionParameters)}
 VOID = 255
+PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'consumers.md'
 
 
 def profile(reliability: ReliabilityPolicy, durability=DurabilityPolicy.VOLATILE) -> QoSProfile:
@@ -137,6 +140,15 @@ def test_presets_are_values_that_the_node_accepts(name):
         assert not spec.metadata['choices'] or value in spec.metadata['choices']
     assert set(CONSUMERS[name].remaps) <= {output.topic for output in outputs()}
     assert all(topic.startswith('/') for topic in CONSUMERS[name].remaps.values())
+
+
+@pytest.mark.parametrize('name', CONSUMER_NAMES)
+def test_the_page_says_what_a_preset_sets(name):
+    """The table in docs/consumers.md is this dictionary."""
+    row = re.search(rf'^\| `{name}` \|([^|]*)\|', PAGE.read_text(), re.MULTILINE)
+    stated = [part.split(': ') for part in re.findall('`([^`]*)`', row[1])]
+    assert {key: yaml.safe_load(value) for key, value in stated} == (
+        CONSUMERS[name].parameters)
 
 
 @pytest.mark.parametrize('name', CONSUMER_NAMES)
