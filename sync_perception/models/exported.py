@@ -44,11 +44,14 @@ class ExportedModel(nn.Module, ABC):
     :param config: from within the file; its `input_size` is what the network takes.
     :param name: of the file, for people.
     :param device: where images go and maps come from.
+    :param batch: how many images at once the file was written for; None for any number.
     """
 
-    def __init__(self, config: ModelConfig, name: str, device: torch.device):
+    def __init__(
+            self, config: ModelConfig, name: str, device: torch.device, batch: int | None = None):
         super().__init__()
         self.config, self.name, self.device = config, name, device
+        self.one_at_a_time = batch == 1
         self.labels, _ = LabelSpace.from_dict(config.label_space).part(config.label_part)
 
     def forward(self, image_b3hw: Tensor) -> DenseOutput:
@@ -56,7 +59,7 @@ class ExportedModel(nn.Module, ABC):
         Run the network.
 
         :param image_b3hw: float (B, 3, h, w) of the config's input size, normalised by its mean
-            and std; any B.
+            and std; any B, but 1 where the file takes images `one_at_a_time`.
         :return: the maps that the network gives, at h / k, w / k, k a whole number.
         :raises ValueError: if the images are of another size.
         """
@@ -93,7 +96,10 @@ class OnnxModel(ExportedModel):
                 '%s runs on the CPU: onnxruntime has no provider for %s here', path, device)
             device = torch.device('cpu')
         session = open_session(path, providers)
-        super().__init__(session_config(session, path), str(path), device)
+        batch = session.get_inputs()[0].shape[0]
+        super().__init__(
+            session_config(session, path), str(path), device,
+            batch if isinstance(batch, int) else None)
         self.session = session
         self.map_names = [output.name for output in session.get_outputs()]
 
@@ -126,7 +132,7 @@ class ProgramModel(ExportedModel):
         if device.type != 'cpu':
             from torch.export.passes import move_to_device_pass
             program = move_to_device_pass(program, device)
-        super().__init__(config, str(path), device)
+        super().__init__(config, str(path), device, traced_batch(program))
         self.program = program.module().requires_grad_(False)
 
     def train(self, mode: bool = True) -> ProgramModel:
@@ -137,6 +143,13 @@ class ProgramModel(ExportedModel):
         """Return the maps by name."""
         # not called as a module: the hook that checks its input cannot be traced
         return self.program.forward(image_b3hw)
+
+
+def traced_batch(program: torch.export.ExportedProgram) -> int | None:
+    """Return how many images at once a program takes; None if any number."""
+    [name] = program.graph_signature.user_inputs
+    image = next(node for node in program.graph.nodes if node.name == name).meta['val']
+    return image.shape[0] if isinstance(image.shape[0], int) else None
 
 
 MODELS: dict[str, type[OnnxModel] | type[ProgramModel]] = {

@@ -60,11 +60,13 @@ class Backend(ABC):
     :ivar name: of the way it runs, for people.
     :ivar precision: of the network's arithmetic: float32, bfloat16 or float16.
     :ivar device: where it runs.
+    :ivar batches: whether several images in one call are possible, and no slower than one by one.
     """
 
     name: str
     precision: str
     device: torch.device
+    batches: bool
 
     @abstractmethod
     def __call__(self, image_b3hw: Tensor) -> DenseOutput:
@@ -91,6 +93,8 @@ class EagerBackend(Backend):
         self.device = model.device
         self.dtype = reduced_precision(self.device) if half else torch.float32
         self.precision = str(self.dtype).removeprefix('torch.')
+        # on a CPU, three images together take longer than one after the other: caches overflow
+        self.batches = self.device.type != 'cpu' and takes_batches(model)
 
     def __call__(self, image_b3hw: Tensor) -> DenseOutput:
         """Run the network."""
@@ -104,13 +108,15 @@ class FrozenBackend(Backend):
     """
     The traced and frozen model on a CPU: constants folded, Python gone from the hot path.
 
-    Tracing fixes the shapes, so each input size is traced once; the last few are kept.
+    Tracing fixes the shapes, so each input size is traced once; the last few are kept. Another
+    number of images would be traced anew, for seconds, to be slower than one after the other.
 
     :param model: on the CPU, in evaluation mode.
     :param half: run in bfloat16 where the CPU computes in it, instead of float32.
     """
 
     name = 'frozen'
+    batches = False
 
     def __init__(self, model: PerceptionModel, half: bool = False):
         self.device = torch.device('cpu')
@@ -159,6 +165,7 @@ class OnnxBackend(Backend):
 
     def __init__(self, model: OnnxModel):
         self.model, self.device = model, model.device
+        self.batches = takes_batches(model)
 
     def __call__(self, image_b3hw: Tensor) -> DenseOutput:
         """Run the network."""
@@ -214,6 +221,11 @@ def probe(model: PerceptionModel | ExportedModel) -> Tensor:
     """Make an image (1, 3, h, w) to try a model with, on its device, of a size that it takes."""
     size = model.config.input_size or PROBE_SIZE
     return torch.linspace(-1, 1, 3 * math.prod(size), device=model.device).reshape(1, 3, *size)
+
+
+def takes_batches(model: PerceptionModel | ExportedModel) -> bool:
+    """Tell whether a model takes several images at once: an exported file need not."""
+    return not isinstance(model, ExportedModel) or not model.one_at_a_time
 
 
 def reduced_precision(device: torch.device) -> torch.dtype:

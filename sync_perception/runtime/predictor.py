@@ -16,7 +16,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
+from dataclasses import replace
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +33,21 @@ from sync_perception.runtime.backends import (
     choose_device,
     probe,
 )
+from sync_perception.runtime.memory import (
+    cause_of,
+    free_memory,
+    in_pixels,
+    is_out_of_memory,
+    OutOfMemoryError,
+)
 from sync_perception.runtime.postprocess import classify, resize_map
 from sync_perception.runtime.preprocess import normalise, resize_image, seen_size
+from sync_perception.runtime.transfer import to_host, Upload
 from sync_perception.types import DenseOutput, Frame, Prediction
 import torch
 from torch import Tensor
 
+LOGGER = logging.getLogger(__name__)
 OUTPUTS = ('depth', 'labels', 'confidence', 'uncertainty', 'normals')
 DEFAULT_OUTPUTS = frozenset({'depth', 'labels', 'confidence'})
 SOURCES = {
@@ -51,6 +62,9 @@ class Predictor:
     One predictor serves one thread at a time. The first frame of a new size is slower: the
     network is prepared for it.
 
+    When the device's memory does not suffice, frames that were to share a call go one by one from
+    then on. If that is not it, the network sees images at half the area, once and from then on.
+
     :param model_folder: config.json and model.safetensors, or a hub id; None is the default model.
     :param device: auto, cpu, cuda or cuda:N.
     :param half: run the network in the device's 16-bit format, where it has one.
@@ -58,6 +72,7 @@ class Predictor:
     :raises FileNotFoundError: if there is no such model.
     :raises ValueError: if the model is malformed, the device is not there, or max_depth is not
         positive.
+    :ivar reduced: a sentence if memory ran out and the network's input was made smaller; else ''.
     """
 
     def __init__(
@@ -80,6 +95,7 @@ class Predictor:
             self, model: PerceptionModel, name: str, half: bool,
             max_depth: float | None) -> None:
         self.config = model.config
+        self.reduced, self.one_by_one = '', False
         self.max_depth = float(self.config.depth_range[1] if max_depth is None else max_depth)
         if not self.max_depth > 0:
             raise ValueError(f'max_depth must be positive metres, got {max_depth}')
@@ -88,6 +104,7 @@ class Predictor:
         self.device = model.device
         self.infinite_ids = np.flatnonzero(self.labels.infinite).tolist()
         self.backend: Backend = choose_backend(model, half)
+        self.upload = Upload(self.device)
         given = present_maps(self.backend(probe(model)))
         self.available = frozenset(
             output for output, maps in SOURCES.items() if given.keys() >= set(maps))
@@ -109,27 +126,53 @@ class Predictor:
         :param outputs: a subset of `available`; None for depth, labels and confidence, as far as
             the model gives them.
         :raises ValueError: if an output is unknown or the model does not give it.
+        :raises OutOfMemoryError: if the device's memory does not suffice for a smaller input of
+            the network either.
         """
-        if outputs is None:
-            outputs = DEFAULT_OUTPUTS & self.available
-        missing = set(outputs) - self.available
-        if missing:
-            raise ValueError(
-                f'{self.model_name} does not give {sorted(missing)}, only '
-                f'{sorted(self.available)}')
-        if not outputs:
-            return Prediction()
-        return self.finish(self.backend(self.prepare(frame)), frame, outputs)
+        return self.predict_batch([frame], outputs)[0]
 
-    def prepare(self, frame: Frame) -> Tensor:
-        """Turn a frame into the network's input: (1, 3, h, w) on the device, channels-last."""
-        size = seen_size(self.config, frame.size)
-        image = torch.from_numpy(np.ascontiguousarray(resize_image(frame.image, size)))
-        if self.device.type == 'cuda':
-            image = image.pin_memory().to(self.device, non_blocking=True)
-        return normalise(image[None], self.config.mean, self.config.std)
+    def predict_batch(
+            self, frames: Sequence[Frame],
+            outputs: Set[str] | Sequence[Set[str] | None] | None = None) -> list[Prediction]:
+        """
+        Predict several frames; those that the network sees at one size share a call of it.
 
-    @torch.inference_mode()
+        One by one they get the same answers. Where the backend gains nothing from batches, or
+        cannot take them, one by one is how it is done.
+
+        :param frames: of any sizes and cameras.
+        :param outputs: as for `predict`, of all frames; or a sequence with those of each.
+        :return: in the order of the frames.
+        :raises ValueError: if an output is unknown or the model does not give it, or there are
+            not as many sets of outputs as frames.
+        :raises OutOfMemoryError: as `predict`.
+        """
+        wanted = self._wanted(outputs, len(frames))
+        predictions = [Prediction()] * len(frames)
+        waiting = [index for index, names in enumerate(wanted) if names]
+        while waiting:
+            # chosen anew each time: what ran out of memory changes the sizes
+            size = seen_size(self.config, frames[waiting[0]].size)
+            group = [index for index in waiting
+                     if seen_size(self.config, frames[index].size) == size]
+            group = group[:1] if self.one_by_one or not self.backend.batches else group
+            found = self._predict_or_shrink(
+                [frames[index] for index in group], [wanted[index] for index in group])
+            for index, prediction in zip(group, found):
+                predictions[index] = prediction
+                waiting.remove(index)
+        return predictions
+
+    def prepare(self, *frames: Frame) -> Tensor:
+        """
+        Turn frames into the network's input: (B, 3, h, w) on the device, channels-last.
+
+        :param frames: of sizes that the network sees at one size.
+        """
+        size = seen_size(self.config, frames[0].size)
+        batch = self.upload([resize_image(frame.image, size) for frame in frames])
+        return normalise(batch, self.config.mean, self.config.std)
+
     def finish(
             self, output: DenseOutput, frame: Frame,
             outputs: Set[str] | None = None) -> Prediction:
@@ -139,36 +182,141 @@ class Predictor:
         :param output: of `backend` for `prepare(frame)`.
         :param outputs: what to compute, as for `predict`.
         """
-        if outputs is None:
-            outputs = DEFAULT_OUTPUTS & self.available
+        [wanted] = self._wanted(outputs, 1)
+        return self._finish(output, [frame], [wanted])[0]
+
+    def _wanted(
+            self, outputs: Set[str] | Sequence[Set[str] | None] | None, count: int
+            ) -> list[Set[str]]:
+        """Say what is wanted of each frame, and refuse what the model does not give."""
+        each = [outputs] * count if outputs is None or isinstance(outputs, Set) else list(outputs)
+        if len(each) != count:
+            raise ValueError(f'got the outputs of {len(each)} frames, expected those of {count}')
+        each = [DEFAULT_OUTPUTS & self.available if names is None else names for names in each]
+        missing = set().union(*each) - self.available
+        if missing:
+            raise ValueError(
+                f'{self.model_name} does not give {sorted(missing)}, only '
+                f'{sorted(self.available)}')
+        return each
+
+    def _predict_or_shrink(
+            self, frames: Sequence[Frame], wanted: Sequence[Set[str]]) -> list[Prediction]:
+        """Predict frames of one network input size; see the class for when memory runs out."""
+        try:
+            return self._predict(frames, wanted)
+        except Exception as error:  # each library has a class of its own for it
+            if not is_out_of_memory(error):
+                raise
+            cause = cause_of(error)
+        # outside of the except clause: the error holds on to the maps of the call that failed
+        free_memory(self.device)
+        if len(frames) == 1:
+            return [self._predict_smaller(frames[0], wanted[0], cause)]
+        self.one_by_one = True
+        LOGGER.warning(
+            '%s ran out of memory on %d frames together: from now on they go one by one',
+            self.device, len(frames))
+        return [self._predict_or_shrink([frame], [names])[0]
+                for frame, names in zip(frames, wanted)]
+
+    def _predict_smaller(self, frame: Frame, wanted: Set[str], cause: str) -> Prediction:
+        """Predict with half the network's input area, and stay there if there is memory for it."""
+        full, size = self.config, seen_size(self.config, frame.size)
+        half = replace(full, input_pixels=size[0] * size[1] // 2)
+        smaller = seen_size(half, frame.size)
+        trouble = f'{self.device} ran out of memory with the network at {in_pixels(size)} pixels'
+        advice = (
+            'free memory there, choose a smaller model or another device, or half precision (now '
+            f'it is {self.backend.precision}); {cause}')
+        if self.reduced or smaller == size:
+            reason = 'already made smaller' if self.reduced else 'which this model cannot change'
+            raise OutOfMemoryError(f'{trouble}, {reason}: {advice}')
+        self.config = half
+        try:
+            [prediction] = self._predict([frame], [wanted])
+        except Exception as error:
+            self.config = full
+            if not is_out_of_memory(error):
+                raise
+        else:
+            self.reduced = f'{trouble}: it sees images at {in_pixels(smaller)} from now on'
+            LOGGER.warning(self.reduced)
+            return prediction
+        free_memory(self.device)
+        raise OutOfMemoryError(f'{trouble}, and again at {in_pixels(smaller)}: {advice}')
+
+    def _predict(
+            self, frames: Sequence[Frame], wanted: Sequence[Set[str]]) -> list[Prediction]:
+        """Predict frames of one network input size in one call."""
+        return self._finish(self.backend(self.prepare(*frames)), frames, wanted)
+
+    @torch.inference_mode()
+    def _finish(
+            self, output: DenseOutput, frames: Sequence[Frame], wanted: Sequence[Set[str]]
+            ) -> list[Prediction]:
+        """Bring the network's output for some frames back to their cameras."""
+        maps = present_maps(output)
+        found = [
+            self._camera_maps(
+                DenseOutput(**{name: values[index, None] for name, values in maps.items()}),
+                frame, names)
+            for index, (frame, names) in enumerate(zip(frames, wanted))]
+        return [Prediction(**own) for own in to_host(found)]
+
+    def _camera_maps(
+            self, output: DenseOutput, frame: Frame, wanted: Set[str]) -> dict[str, Tensor]:
+        """
+        Compute the maps that are wanted of one frame at its camera's size, on the device.
+
+        :param output: with a batch size of 1.
+        """
         size = frame.size
         maps: dict[str, Tensor] = {}
         depth = labels = None
-        if output.logits is not None and outputs & {'labels', 'confidence', 'depth'}:
+        if output.logits is not None and wanted & {'labels', 'confidence', 'depth'}:
             labels, maps['confidence'] = classify(output.logits, size)
             maps['labels'] = labels
-        if outputs & {'depth', 'uncertainty'}:
+        if wanted & {'depth', 'uncertainty'}:
             depth = resize_map(output.depth * self.metric_scale(frame), size)[0, 0]
             maps['depth'] = self._mask(depth, labels)
-        if 'uncertainty' in outputs:
+        if 'uncertainty' in wanted:
             deviation = resize_map(output.log_variance, size)[0, 0].mul(0.5).exp()
             maps['uncertainty'] = deviation * depth
-        if 'normals' in outputs:
+        if 'normals' in wanted:
             normals = resize_map(output.normals, size)[0].permute(1, 2, 0)
             maps['normals'] = torch.nn.functional.normalize(normals, dim=-1)
-        return Prediction(**{name: _to_numpy(maps[name]) for name in outputs})
+        return {name: maps[name] for name in wanted}
+
+    def seen_focal(self, frame: Frame) -> float:
+        """Return the horizontal focal length at the network's input size, in pixels."""
+        width = seen_size(self.config, frame.size)[1]
+        return float(frame.K[0, 0]) * width / frame.size[1]
+
+    def focal_problem(self, frame: Frame) -> str:
+        """
+        Say in a sentence if a camera is unlike those that the model learned depth from.
+
+        :return: '' if the focal length at the network's input size is within the model's
+            `focal_range`, this is not known, or the model gives no depth.
+        """
+        known, focal = self.config.focal_range, self.seen_focal(frame)
+        if not known or known[0] <= focal <= known[1] or 'depth' not in self.available:
+            return ''
+        return (
+            f"the focal length is {focal:.0f} pixels at the network's input size, "
+            f'{in_pixels(seen_size(self.config, frame.size))}, but the model learned depth from '
+            f'{known[0]:.0f} to {known[1]:.0f}: its metres are extrapolated')
 
     def metric_scale(self, frame: Frame) -> float:
         """
         Return metres per canonical metre: f / f_canonical at the network's input size.
 
-        f is the horizontal focal length, scaled as the width is. It is 1 for a network that gives
-        metres whatever the camera.
+        It is 1 for a network that gives metres whatever the camera.
         """
         if self.config.canonical_focal is None:
             return 1.0
-        width = seen_size(self.config, frame.size)[1]
-        return float(frame.K[0, 0]) * width / frame.size[1] / self.config.canonical_focal
+        return self.seen_focal(frame) / self.config.canonical_focal
 
     def _mask(self, depth: Tensor, labels: Tensor | None) -> Tensor:
         """Write NaN where there is no surface within range; in place."""
@@ -178,7 +326,3 @@ class Predictor:
                 invalid |= labels == index
         return depth.masked_fill_(invalid, float('nan'))
 
-
-def _to_numpy(tensor: Tensor) -> np.ndarray:
-    """Bring a map to the host, as an array of its own."""
-    return tensor.contiguous().cpu().numpy()
