@@ -91,14 +91,16 @@ class Camera:
         return [(output, publisher) for output, publisher in self.outputs
                 if publisher.get_subscription_count()]
 
-    def listen(self, compressed: bool, receive_image: Callable[[Camera, Any], None],
-               receive_camera_info: Callable[[Camera, CameraInfo], None]) -> None:
+    def listen(self, receive_image: Callable[[Camera, Any], None],
+               receive_camera_info: Callable[[Camera, CameraInfo], None], *,
+               compressed: bool = False, keep_all: bool = False) -> None:
         """
         Subscribe to its images and calibrations, and count from zero.
 
-        :param compressed: take what image_transport publishes beside the raw images.
         :param receive_image: called with this camera and an Image or a CompressedImage.
         :param receive_camera_info: called with this camera and a CameraInfo.
+        :param compressed: take what image_transport publishes beside the raw images.
+        :param keep_all: lose no image, and demand of the publisher that it loses none either.
         """
         self.counters = Counters()
         self.credit, self.asked = 0.0, 0.0
@@ -108,9 +110,11 @@ class Camera:
             topic = f'{self.node.resolve_topic_name(topic)}/compressed'
             image_type = CompressedImage
         self.inputs.append(self._subscription(
-            CameraInfo, self.topic('camera_info'), receive_camera_info, qos.camera_info_input()))
+            CameraInfo, self.topic('camera_info'), receive_camera_info,
+            qos.every_image_input() if keep_all else qos.camera_info_input()))
         self.inputs.append(self._subscription(
-            image_type, topic, receive_image, qos.image_input()))
+            image_type, topic, receive_image,
+            qos.every_image_input() if keep_all else qos.image_input()))
 
     def ignore(self) -> None:
         """Stop listening, and forget the calibrations."""

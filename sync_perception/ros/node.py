@@ -42,7 +42,7 @@ from sync_perception.ros.outputs import label_info_message, label_space_json, of
 from sync_perception.ros.parameter_server import ParameterServer
 from sync_perception.ros.parameters import PerceptionParameters
 from sync_perception.ros.pipeline import Arrival, Pipeline
-from sync_perception.ros.worker import NewestWorker
+from sync_perception.ros.worker import Worker
 
 CAMERA_NAME = re.compile(r'[A-Za-z]\w*(/[A-Za-z]\w*)*')
 
@@ -77,8 +77,8 @@ class PerceptionNode(LifecycleNode):
     Turns every camera frame it has time for into those topics of `outputs` that the model gives.
 
     The executor's thread only receives messages; one worker thread does everything else, always
-    with the newest images. Configuring loads the model, activating starts listening to the
-    cameras.
+    with the newest images (offline: with every one). Configuring loads the model, activating
+    starts listening to the cameras.
 
     :param load_predictor: makes the predictor of the node's parameters.
     :param node_arguments: go to the LifecycleNode.
@@ -97,7 +97,7 @@ class PerceptionNode(LifecycleNode):
         self.log = SeldomLog(self.get_logger())
         self.cameras: list[Camera] = []
         self.pipeline: Pipeline | None = None
-        self.worker: NewestWorker[Arrival] | None = None
+        self.worker: Worker[Arrival] | None = None
         self.label_publishers: list[Any] = []
         self.enabled = True
         self.problem = ''
@@ -222,13 +222,16 @@ class PerceptionNode(LifecycleNode):
                     self.label_publishers.append(publisher)
 
     def _work(self) -> None:
-        self.worker = NewestWorker(
-            self.pipeline.process, self._count_dropped, lanes=len(self.cameras))
+        self.worker = Worker(
+            self.pipeline.process, self._count_dropped, lanes=len(self.cameras),
+            keep_all=self.parameters.values.offline)
 
     def _listen(self) -> None:
-        compressed = self.parameters.values.image_transport == 'compressed'
+        values = self.parameters.values
         for camera in self.cameras:
-            camera.listen(compressed, self._receive_image, self._receive_camera_info)
+            camera.listen(self._receive_image, self._receive_camera_info,
+                          compressed=values.image_transport == 'compressed',
+                          keep_all=values.offline)
             topics = ' and '.join(subscription.topic_name for subscription in camera.inputs)
             self.get_logger().info(f'listening to {topics}')
 

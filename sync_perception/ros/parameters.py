@@ -54,6 +54,9 @@ class PerceptionParameters:
     max_rate: float = parameter(
         'max_rate', 0.0, 'Frames a second of each camera, at most; 0 for no limit. Images that '
         'come sooner are not looked at.', low=0.0, high=1000.0, live=True)
+    offline: bool = parameter(
+        'offline', False, 'Answer every image, in order, however long it takes: images wait in '
+        'memory instead of being dropped, and are asked for reliably. For bags, not for robots.')
     image_transport: str = parameter(
         'image_transport', 'raw', 'How the camera sends its images: raw (topic image) or '
         'compressed (topic image/compressed).', choices=('raw', 'compressed'))

@@ -21,13 +21,25 @@ Each call gives a new profile, because rclpy writes the overrides into the profi
 
 from __future__ import annotations
 
-from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSPolicyKind,
+    QoSProfile,
+    ReliabilityPolicy,
+)
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 
 def image_input() -> QoSProfile:
     """Best effort, as it matches reliable and best effort cameras alike; only the newest image."""
     return QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+def every_image_input() -> QoSProfile:
+    """Reliable, and nothing is thrown away: who publishes faster has to wait."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_ALL, depth=1, reliability=ReliabilityPolicy.RELIABLE)
 
 
 def camera_info_input() -> QoSProfile:

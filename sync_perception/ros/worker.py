@@ -12,10 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A thread that works on the newest items only: what it has no time for is dropped, not queued."""
+"""A thread that works on the newest items, and drops what it has no time for; or on every one."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection
 from threading import Condition, Thread
 from typing import Generic, TypeVar
@@ -23,43 +24,45 @@ from typing import Generic, TypeVar
 Item = TypeVar('Item')
 
 
-class NewestWorker(Generic[Item]):
+class Worker(Generic[Item]):
     """
-    One slot a lane between those who offer items and the thread that handles them.
+    Lanes between those who offer items and the thread that handles them.
 
-    The thread takes what waits in all lanes at once, one item of each: no lane waits for another
-    one's second item.
+    The thread takes one item of every lane in which one waits, all at once: no lane waits for
+    another one's second item.
 
-    :param handle: called on the thread with the newest items, in the order of their lanes; returns
-        those that it leaves in their slots until something newer replaces them or `retry` is
-        called. It must not raise.
+    :param handle: called on the thread with the items, in the order of their lanes; returns those
+        that it leaves in their lanes until `retry` is called, or something newer replaces them.
+        It must not raise.
     :param dropped: called for every item that was replaced before it was handled, or that waits
         when the worker stops; one call at a time. It must not call the worker.
     :param lanes: how many.
+    :param keep_all: whether items wait in a queue instead of being replaced by newer ones.
     """
 
     def __init__(self, handle: Callable[[list[Item]], Collection[Item]],
-                 dropped: Callable[[Item], None], lanes: int = 1):
+                 dropped: Callable[[Item], None], lanes: int = 1, keep_all: bool = False):
         self.handle = handle
         self.dropped = dropped
+        self.keep_all = keep_all
         self.changed = Condition()
-        self.slots: list[Item | None] = [None] * lanes
+        self.waiting: list[deque[Item]] = [deque() for _ in range(lanes)]
         self.ready = [False] * lanes
         self.running = True
-        self.thread = Thread(target=self._run, name='newest_worker', daemon=True)
+        self.thread = Thread(target=self._run, name='worker', daemon=True)
         self.thread.start()
 
     def offer(self, item: Item, lane: int = 0) -> None:
-        """Put an item into a lane's slot; one that still waits there is dropped."""
+        """Put an item into a lane; unless all are kept, one that still waits there is dropped."""
         with self.changed:
-            waiting = self.slots[lane]
-            if waiting is not None:
-                self.dropped(waiting)
-            self.slots[lane], self.ready[lane] = item, True
+            if self.waiting[lane] and not self.keep_all:
+                self.dropped(self.waiting[lane].pop())
+            self.waiting[lane].append(item)
+            self.ready[lane] = True
             self.changed.notify()
 
     def retry(self, lane: int = 0) -> None:
-        """Have an item that was left in the slot, or is just being left there, handled again."""
+        """Have an item that was left in its lane, or is just being left there, handled again."""
         with self.changed:
             self.ready[lane] = True
             self.changed.notify()
@@ -70,32 +73,32 @@ class NewestWorker(Generic[Item]):
             self.running = False
             self.changed.notify()
         self.thread.join()
-        for lane, waiting in enumerate(self.slots):
-            if waiting is not None:
-                self.dropped(waiting)
-                self.slots[lane] = None
+        for waiting in self.waiting:
+            while waiting:
+                self.dropped(waiting.popleft())
 
     def _run(self) -> None:
         while True:
             with self.changed:
-                self.changed.wait_for(lambda: not self.running or self._waiting_lanes())
+                self.changed.wait_for(lambda: not self.running or self._ready_lanes())
                 if not self.running:
                     return
-                items = {lane: self.slots[lane] for lane in self._waiting_lanes()}
+                items = {lane: self.waiting[lane].popleft() for lane in self._ready_lanes()}
                 for lane in items:
-                    self.slots[lane], self.ready[lane] = None, False
+                    self.ready[lane] = False
             left = self.handle(list(items.values()))
-            for lane, item in items.items():
-                if item in left:
-                    self._leave(item, lane)
+            with self.changed:
+                for lane, item in items.items():
+                    if item in left:
+                        self._leave(item, lane)
+                    else:
+                        self.ready[lane] |= bool(self.waiting[lane])
 
-    def _waiting_lanes(self) -> list[int]:
-        return [lane for lane, item in enumerate(self.slots)
-                if item is not None and self.ready[lane]]
+    def _ready_lanes(self) -> list[int]:
+        return [lane for lane, waiting in enumerate(self.waiting) if waiting and self.ready[lane]]
 
     def _leave(self, item: Item, lane: int) -> None:
-        with self.changed:
-            if self.slots[lane] is None:
-                self.slots[lane] = item
-            else:
-                self.dropped(item)
+        if self.waiting[lane] and not self.keep_all:
+            self.dropped(item)
+        else:
+            self.waiting[lane].appendleft(item)

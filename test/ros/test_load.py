@@ -73,6 +73,20 @@ def test_a_camera_three_times_too_fast_makes_no_queue(bench):
     assert stamps(bench) == sorted(stamps(bench))
 
 
+def test_offline_every_frame_is_answered_in_order(bench):
+    bench.start(listen=('depth',), offline=True)
+    bench.predictor.go.clear()
+    for stamp in range(1, 31):
+        bench.send_info(stamp)
+        bench.send_image(stamp)
+    bench.wait(lambda: bench.counters.received == 30)
+    bench.predictor.go.set()
+    bench.wait(lambda: bench.counters.published == 30)
+    assert bench.counters.dropped == 0
+    bench.wait(lambda: stamps(bench)[-1:] == [30])
+    assert stamps(bench) == sorted(stamps(bench))
+
+
 def test_a_bag_that_begins_anew_and_a_pause_are_gone_along_with(bench):
     bench.start(listen=('depth',))
     expected = [*range(100, 103), *range(1, 4), 10 ** 12]

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from threading import Event, Thread
 
-from sync_perception.ros.worker import NewestWorker
+from sync_perception.ros.worker import Worker
 
 PATIENCE = 10.0
 
@@ -27,11 +27,11 @@ PATIENCE = 10.0
 class Desk:
     """Handles items one by one when it is let, and writes down what happened."""
 
-    def __init__(self, refuse: tuple = (), lanes: int = 1):
+    def __init__(self, refuse: tuple = (), lanes: int = 1, keep_all: bool = False):
         self.handled, self.dropped, self.batches = [], [], []
         self.refuse = set(refuse)
         self.begun, self.go = Event(), Event()
-        self.worker = NewestWorker(self.handle, self.dropped.append, lanes)
+        self.worker = Worker(self.handle, self.dropped.append, lanes, keep_all)
 
     def handle(self, items) -> list:
         """Wait for permission, then note the items; leave those that are to be refused."""
@@ -82,7 +82,7 @@ def test_an_item_that_is_left_is_handled_again_on_retry():
     desk = Desk(refuse=(1,))
     desk.go.set()
     desk.worker.offer(1)
-    wait_for(lambda: desk.worker.slots == [1])
+    wait_for(lambda: list(desk.worker.waiting[0]) == [1])
     assert desk.handled == []
     desk.refuse.clear()
     desk.worker.retry()
@@ -139,11 +139,11 @@ def test_a_lane_that_waits_does_not_hold_up_the_others():
     desk = Desk(refuse=('a',), lanes=2)
     desk.go.set()
     desk.worker.offer('a', 0)
-    wait_for(lambda: desk.worker.slots[0] == 'a')
+    wait_for(lambda: list(desk.worker.waiting[0]) == ['a'])
     for item in ('b', 'c'):
         desk.worker.offer(item, 1)
         wait_for(lambda item=item: desk.handled[-1:] == [item])
-    assert desk.worker.slots[0] == 'a'
+    assert list(desk.worker.waiting[0]) == ['a']
     desk.worker.stop()
     assert desk.dropped == ['a']
 
@@ -158,3 +158,27 @@ def test_a_greedy_lane_does_not_starve_another():
             wait_for(lambda number=number: ('rare', number) in desk.handled)
     desk.worker.stop()
     assert sum(name == 'rare' for name, _ in desk.handled) == 10
+
+
+def test_when_all_are_kept_every_item_is_handled_in_order():
+    desk = Desk(keep_all=True, lanes=2)
+    desk.offer_while_busy('a0', 'a1', 'a2', 'a3')
+    desk.worker.offer('b0', 1)
+    desk.go.set()
+    wait_for(lambda: len(desk.handled) == 5)
+    assert [item for item in desk.handled if item[0] == 'a'] == ['a0', 'a1', 'a2', 'a3']
+    assert desk.batches == [1, 2, 1, 1]
+    desk.worker.stop()
+    assert desk.dropped == []
+
+
+def test_when_all_are_kept_an_item_that_is_left_keeps_its_place():
+    desk = Desk(refuse=(1,), keep_all=True)
+    desk.offer_while_busy(1, 2, 3)
+    desk.go.set()
+    wait_for(lambda: list(desk.worker.waiting[0]) == [1, 2, 3])
+    desk.refuse.clear()
+    desk.worker.retry()
+    wait_for(lambda: desk.handled == [1, 2, 3])
+    desk.worker.stop()
+    assert desk.dropped == []
