@@ -12,7 +12,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """The command `sync_perception`. Each verb imports its room when it is called, not before."""
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from pathlib import Path
 import sys
 from typing import Annotated, Any
 
+from sync_perception import cli_bags
 import typer
 
 app = typer.Typer(
@@ -30,12 +30,13 @@ data = typer.Typer(no_args_is_help=True, help='Look after data sets.')
 app.add_typer(data, name='data')
 labels = typer.Typer(no_args_is_help=True, help='Look at label spaces; write them for others.')
 app.add_typer(labels, name='labels')
+app.add_typer(cli_bags.app)
 
 # what to install when a library is missing that only some verbs need
 EXTRAS = {
     'open3d': 'synth', 'lightning': 'train', 'jsonargparse': 'train', 'torchmetrics': 'train',
     'kornia': 'train', 'h5py': 'train', 'scipy': 'train', 'tensorboard': 'train',
-    'matplotlib': 'train', 'onnx': 'export', 'onnx_ir': 'export',
+    'matplotlib': 'train', 'onnx': 'export', 'onnx_ir': 'export', 'rosbags': 'bags',
     'onnxruntime': 'export', 'onnxscript': 'export', 'rclpy': 'ros', 'sensor_msgs': 'ros',
     'std_msgs': 'ros', 'transformers': 'transformers'}
 USAGE_ERROR = 2

@@ -102,7 +102,7 @@ class Bag:
         try:
             self.reader = Reader(self.path)
             self.reader.open()
-        except Exception as error:  # noqa: BLE001 - whatever a broken file makes of the library
+        except Exception as error:  # whatever a broken file makes of the library
             raise ValueError(
                 f'{self.path} is not a rosbag2 bag that can be read '
                 f'({type(error).__name__}: {error}); was the recording ended properly? '
@@ -151,7 +151,7 @@ class Bag:
         while True:
             try:
                 message = next(messages, None)
-            except Exception as error:  # noqa: BLE001 - as for opening
+            except Exception as error:  # as for opening
                 raise ValueError(
                     f'{self.path} is broken after {count} messages '
                     f'({type(error).__name__}: {error})') from error

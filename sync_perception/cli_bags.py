@@ -1,0 +1,90 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""The verbs about bags of the command `sync_perception`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+Storage = Annotated[str | None, typer.Option(help='How the bag is stored: mcap or sqlite3.')]
+
+
+@app.command()
+def kitti_to_bag(
+        drive: Annotated[Path, typer.Argument(
+            help='A KITTI raw drive, {date}_drive_{nnnn}_sync, or a folder that holds one.')],
+        out: Annotated[Path, typer.Option(help='The bag to write: a new folder.')],
+        storage: Storage = 'mcap',
+        camera: Annotated[list[int] | None, typer.Option(
+            help='0 and 1 grey, 2 and 3 colour; repeat it for several. By default all that the '
+            'drive has.')] = None,
+        compressed: Annotated[bool, typer.Option(
+            help='Keep the image files as they are, as CompressedImage.')] = False,
+        ) -> None:
+    """Turn a KITTI drive into a rosbag2 bag: images, scans, poses, calibration; needs no ROS."""
+    from sync_perception.ros.kitti_bag import kitti_to_bag as convert
+    result = convert(drive, out, storage or 'mcap', camera or (), compressed, typer.echo)
+    for topic, count in result['topics'].items():
+        typer.echo(f'{count:6} {topic}')
+    if result['broken']:
+        typer.echo(f'{len(result["broken"])} broken files were left out')
+        raise typer.Exit(1)
+
+
+@app.command()
+def process_bag(
+        source: Annotated[Path, typer.Argument(
+            metavar='IN', help='A rosbag2 bag: its folder, or an .mcap or .db3 file.')],
+        out: Annotated[Path, typer.Argument(
+            metavar='OUT', help='The bag to write, or the interrupted one to go on with.')],
+        model: Annotated[str | None, typer.Option(
+            help='As for predict; the model of the package by default.')] = None,
+        device: Annotated[str, typer.Option(help='auto, cpu, cuda or cuda:N.')] = 'auto',
+        half: Annotated[bool, typer.Option(
+            help="Run the network in the device's 16-bit format.")] = False,
+        image: Annotated[str, typer.Option(
+            help='Topic of the images; by default the only one that can be meant.')] = '',
+        camera_info: Annotated[str, typer.Option(
+            help='Topic of their calibrations, or a YAML file as camera_calibration writes it; '
+            'by default the topic beside the images.')] = '',
+        outputs: Annotated[list[str] | None, typer.Option(
+            help='A topic to write, such as sync/points, or all; repeat it for several. By '
+            'default sync/depth, sync/semantics, sync/semantics/confidence and '
+            'sync/camera_info.')] = None,
+        param: Annotated[list[str] | None, typer.Option(
+            help="One of the node's parameters as NAME=VALUE, such as points.stride=2; repeat it "
+            'for several.')] = None,
+        namespace: Annotated[str, typer.Option(
+            help="Put before the outputs' topics, such as front.")] = '',
+        storage: Storage = None,
+        ) -> None:
+    """Answer every frame of a bag, none lost, and write the outputs beside the originals."""
+    from sync_perception.cli import named_values
+    from sync_perception.ros import process_bag as processing
+    from sync_perception.ros.given_parameters import make_parameters
+    parameters = make_parameters({
+        'model': model or '', 'device': device, 'half': half, **named_values(param)})
+    result = processing.process_bag(processing.Job(
+        source, out, image=image, camera_info=camera_info, outputs=tuple(outputs or ()),
+        namespace=namespace, storage=storage or '', parameters=parameters), report=typer.echo)
+    typer.echo(f'{out}: {result["answered"]} of {result["frames"]} frames answered')
+    for reason, count in result['refused'].items():
+        typer.echo(f'{count:6} refused: {reason}')
