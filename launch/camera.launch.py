@@ -27,13 +27,13 @@ and namespaces, and more than once.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, List
+from typing import Any
 
 from launch import LaunchContext, LaunchDescription
+from launch.action import Action
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 import yaml
 
@@ -86,6 +86,8 @@ PARAMETERS = {
     'consistency_period': ('consistency.period', float, 'Seconds between two judgements.'),
     'consistency_minimum': ('consistency.minimum', float, 'Cosine below which /diagnostics '
                             'warns.'),
+    'offline': ('offline', bool, 'Every image in order, none dropped, however late: true or '
+                'false.'),
     'autostart': ('autostart', bool, 'Configure and activate at start: true or false.'),
 }
 
@@ -121,10 +123,8 @@ def typed(context: LaunchContext, name: str, kind: type) -> Any:
     :raises ValueError: saying what was got and what was expected.
     """
     text = argument(context, name)
-    if kind is str:  # said explicitly, or the launch system would make a number of a name like 12
-        return ParameterValue(text, value_type=str)
     if kind is list:
-        return ParameterValue(camera_names(context), value_type=List[str])
+        return camera_names(context)
     if kind is bool:
         return switch(context, name)
     try:
@@ -216,6 +216,11 @@ def transport(context: LaunchContext) -> list[SetEnvironmentVariable]:
     return [SetEnvironmentVariable(variable, file) for variable in PROFILE_VARIABLES]
 
 
+def everything(context: LaunchContext) -> list[Action]:
+    """Make all at once: a mistake in an argument is found before any process has started."""
+    return [*transport(context), *perception(context), *viewer(context)]
+
+
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start the nodes."""
     arguments = [
@@ -225,6 +230,4 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             name, default_value='', description=f'{description} Empty: as in params_file.')
         for name, (_, _, description) in PARAMETERS.items()]
-    return LaunchDescription(
-        [*arguments, *(OpaqueFunction(function=function)
-                       for function in (transport, perception, viewer))])
+    return LaunchDescription([*arguments, OpaqueFunction(function=everything)])

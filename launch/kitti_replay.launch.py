@@ -91,28 +91,34 @@ def recording(context: LaunchContext) -> tuple[str, str]:
     return ('kitti' if drive else 'bag'), str(path)
 
 
-def player(context: LaunchContext) -> list[Action]:
+def check(context: LaunchContext) -> None:
     """
-    Make the process that plays the recording.
+    Refuse arguments that do not fit together, before any process has started.
 
-    :raises ValueError: if the arguments do not fit together.
+    :raises ValueError: saying what was got and what was expected.
     """
-    source, path = recording(context)
+    source, _ = recording(context)
     chosen = argument(context, 'player')
     if chosen not in PLAYERS:
         raise ValueError(f'player: got {chosen!r}, expected one of {", ".join(PLAYERS)}')
+    if chosen == 'ros2bag' and source != 'bag':
+        raise ValueError('player:=ros2bag plays bags, got a drive: expected bag:=PATH')
+    # declared by camera.launch.py, which comes later
+    if chosen == 'node' and context.launch_configurations.get('cameras'):
+        raise ValueError('the replay node plays one camera: cameras is for player:=ros2bag')
+
+
+def player(context: LaunchContext) -> list[Action]:
+    """Make the process that plays the recording."""
+    source, path = recording(context)
     end = argument(context, 'shutdown') == 'true'
     on_exit = [Shutdown(reason='the recording has ended')] if end else []
-    if chosen == 'ros2bag':
-        if source != 'bag':
-            raise ValueError('player:=ros2bag plays bags, got a drive: expected bag:=PATH')
+    if argument(context, 'player') == 'ros2bag':
         loop = ['--loop'] if argument(context, 'loop') == 'true' else []
         return [ExecuteProcess(
             cmd=['ros2', 'bag', 'play', path, '--clock', *loop,
                  *argument(context, 'play_args').split()],
             name='ros2_bag_play', output='screen', on_exit=on_exit)]
-    if argument(context, 'cameras'):
-        raise ValueError('the replay node plays one camera: cameras is for player:=ros2bag')
     values = {
         name: ParameterValue(LaunchConfiguration(name), value_type=kind)
         for name, (kind, _, _) in REPLAY.items()}
@@ -121,7 +127,7 @@ def player(context: LaunchContext) -> list[Action]:
         executable='replay_node',
         name='replay',
         namespace=argument(context, 'namespace'),
-        parameters=[{'source': source, 'path': ParameterValue(path, value_type=str), **values}],
+        parameters=[{'source': source, 'path': path, **values}],
         remappings=[('image', argument(context, 'image_topic')),
                     ('camera_info', argument(context, 'camera_info_topic'))],
         output='screen',
@@ -148,4 +154,4 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
         *(DeclareLaunchArgument(name, default_value=default, description=description)
           for name, (default, description) in defaults.items()),
-        camera, OpaqueFunction(function=player)])
+        OpaqueFunction(function=check), camera, OpaqueFunction(function=player)])

@@ -57,7 +57,8 @@ def run(include):
                      if flag == '--params-file']
             values = result.parameters[event.process_name.rsplit('-', 1)[0]] = {}
             for file in files:
-                values.update(yaml.safe_load(Path(file).read_text())['/**']['ros__parameters'])
+                node, = yaml.safe_load(Path(file).read_text()).values()
+                values.update(node['ros__parameters'])
 
         def ended(event, context: LaunchContext) -> None:
             result.ends[event.process_name.rsplit('-', 1)[0]] = event.returncode
@@ -103,7 +104,9 @@ def test_a_bag_is_played_by_ros2_bag_play(run, tmp_path, monkeypatch):
         'bag', 'play', str(tmp_path / 'drive bag'), '--clock', '--loop', '--rate', '0.5']
 
 
-def test_a_recording_that_is_not_there_ends_the_launch_with_an_error(run, tmp_path):
-    went = run(drive=tmp_path / 'nothing', autostart='false')
+@pytest.mark.parametrize('arguments', [
+    {'drive': '/nothing/there'}, {'drive': '/', 'rviz': 'perhaps'}])
+def test_a_mistake_ends_the_launch_before_any_process_starts(run, arguments):
+    went = run(autostart='false', **arguments)
     assert went.status != 0
-    assert 'replay_node' not in went.ends
+    assert went.parameters == went.ends == {}
