@@ -325,4 +325,3 @@ class Predictor:
             for index in self.infinite_ids:
                 invalid |= labels == index
         return depth.masked_fill_(invalid, float('nan'))
-

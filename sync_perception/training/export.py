@@ -54,6 +54,7 @@ class ExportAverage(EMAWeightAveraging):
         self.folder = None if folder is None else Path(folder)
         self.every, self.monitor, self.mode = every, monitor, mode
         self.best: float | None = None
+        self.focals: list[float] = []
         self.began, self.seconds_before = time.monotonic(), 0.0
 
     def setup(
@@ -65,9 +66,10 @@ class ExportAverage(EMAWeightAveraging):
 
     def on_train_batch_end(
             self, trainer: lightning.Trainer, pl_module: lightning.LightningModule,
-            *args: Any, **kwargs: Any) -> None:
+            outputs: Any, batch: dict[str, Any], *args: Any, **kwargs: Any) -> None:
         """Update the average, and export it now and then."""
-        super().on_train_batch_end(trainer, pl_module, *args, **kwargs)
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, *args, **kwargs)
+        self.note_focals(batch)
         if self.monitor is None and trainer.global_step % self.every == 0:
             self.export(trainer, self._average_model.module.model)
 
@@ -97,6 +99,14 @@ class ExportAverage(EMAWeightAveraging):
         if self.best is None:
             self.export(trainer, pl_module.model)
 
+    def note_focals(self, batch: dict[str, Any]) -> None:
+        """Widen the range of focal lengths by those of the crops whose depth is known."""
+        if 'focal' in batch:  # pairs for contrastive learning have none
+            focal_b = batch['focal']
+            deep = batch['depth'].isfinite().flatten(1).any(dim=1) & focal_b.isfinite()
+            seen = [*self.focals, *focal_b[deep].tolist()]
+            self.focals = [min(seen), max(seen)] if seen else []
+
     def export(
             self, trainer: lightning.Trainer, model: hub.PerceptionModel,
             measured: dict[str, float] | None = None) -> None:
@@ -104,9 +114,8 @@ class ExportAverage(EMAWeightAveraging):
         if not trainer.is_global_zero:
             return
         data = trainer.datamodule
-        focals = [focal for source in data.sources for focal in source.focal or ()]
-        if focals:
-            model.config.focal_range = [min(focals), max(focals)]
+        if self.focals:  # this process's: the others draw from the same sources
+            model.config.focal_range = [round(focal, 1) for focal in self.focals]
         model.config.record = {
             'steps': trainer.global_step,
             'batch_size': data.batch_size * trainer.world_size,
@@ -125,13 +134,15 @@ class ExportAverage(EMAWeightAveraging):
         return self.seconds_before + time.monotonic() - self.began
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the average, the best measurement and the time."""
-        return {**super().state_dict(), 'best': self.best, 'seconds': self.seconds()}
+        """Return the state of the average, the best measurement, the focal lengths, the time."""
+        return {**super().state_dict(), 'best': self.best, 'focals': self.focals,
+                'seconds': self.seconds()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint's state."""
         super().load_state_dict(state_dict)
         self.best, self.seconds_before = state_dict['best'], state_dict['seconds']
+        self.focals = state_dict.get('focals', [])  # older checkpoints have none
 
 
 def machine_name(device: torch.device) -> str:
