@@ -25,7 +25,7 @@ PHRASES = (
     'Failed to allocate memory')  # onnxruntime
 
 
-class OutOfMemoryError(RuntimeError):
+class OutOfMemoryError(MemoryError):
     """A frame for which the device has no memory, not even with a smaller network input."""
 
 

@@ -62,7 +62,7 @@ class Turntable:
         assert self.configure(model)
         assert bench.transition(Transition.TRANSITION_ACTIVATE)
         try:
-            predictor = bench.node.predictor
+            predictor = bench.node.pipeline.predictor
             assert predictor.describe()['model'] == str(model)
             topics = [topic for topic, output in (('depth', 'depth'), ('semantics', 'labels'))
                       if output in predictor.available]
