@@ -27,7 +27,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from sync_perception.labels import LabelSpace, VOID
+from sync_perception.labels import correspondence, LabelSpace, VOID
 from sync_perception.models import folder as folders
 from sync_perception.models.folder import FolderConfig, FolderModel
 from sync_perception.models.towers import build_tower, describe_tower
@@ -245,6 +245,35 @@ class ContrastiveModel(FolderModel):
         embedding = self.towers[tower](pixels).image_embeds
         at_least_single = torch.promote_types(embedding.dtype, torch.float32)
         return functional.normalize(embedding.to(at_least_single), dim=1)
+
+
+def class_meanings(source: LabelSpace, target: LabelSpace) -> Tensor:
+    """
+    Return what each id of a label space means in a contrastive model's: `table[labels]`.
+
+    :return: float32 (256, C_target), probabilities. A coarser class is an even mixture of those
+        that it comprises; a class without counterpart is void, all zero.
+    :raises ValueError: if one of the spaces has no relation to street scenes, or they are alien
+        to each other: no class means anything.
+    """
+    matches = torch.from_numpy(correspondence(source, target)).float()
+    if not matches.any():
+        raise ValueError(
+            f'no class of the label space {source.name!r} corresponds to one of {target.name!r}')
+    table = torch.zeros(256, len(target))
+    table[:len(source)] = matches / matches.sum(dim=1, keepdim=True).clamp(min=1)
+    return table
+
+
+def matched_labels(labels_hw: Tensor, meanings: Tensor) -> Tensor:
+    """
+    Say what a label map means in a contrastive model's space.
+
+    :param labels_hw: integer (H, W), ids of the space that `meanings` was made for.
+    :param meanings: of `class_meanings`.
+    :return: float32 (C, H, W), probabilities, all zero where void.
+    """
+    return meanings.to(labels_hw.device)[labels_hw.long()].movedim(-1, 0)
 
 
 def load(model: str | Path, device: str | torch.device = 'cpu') -> ContrastiveModel:

@@ -20,8 +20,14 @@ import math
 from typing import Any
 
 import lightning
-from sync_perception.labels import correspondence, LabelSpace
-from sync_perception.models.contrastive import ContrastiveConfig, ContrastiveModel, GREATEST_SCALE
+from sync_perception.labels import LabelSpace
+from sync_perception.models.contrastive import (
+    class_meanings,
+    ContrastiveConfig,
+    ContrastiveModel,
+    GREATEST_SCALE,
+    matched_labels,
+)
 from sync_perception.training.callbacks import SeededSteps, StopWhenNotFinite
 from sync_perception.training.losses.contrastive import symmetric_info_nce
 from sync_perception.training.optimizer import annealed
@@ -112,24 +118,14 @@ class ContrastiveLearning(lightning.LightningModule):
 
     def matched_labels(self, batch: dict[str, Any]) -> Tensor:
         """Say what labels of several spaces mean in the model's: probabilities (B, C, H, W)."""
-        tables = [self.meanings(space) for space in batch['space']]
         return torch.stack([
-            table.to(labels.device)[labels.long()].movedim(-1, 0)
-            for table, labels in zip(tables, batch['labels'])])
+            matched_labels(labels, self.meanings(space))
+            for space, labels in zip(batch['space'], batch['labels'])])
 
     def meanings(self, space: str) -> Tensor:
-        """
-        Return what each id of a label space means in the model's: float32 (256, C).
-
-        A coarser class is an even mixture of those that it comprises; a class without counterpart
-        is void, all zero.
-        """
+        """Return what each id of a label space means in the model's, as `class_meanings` says."""
         if space not in self.tables:
-            source = LabelSpace.load(space)
-            matches = torch.from_numpy(correspondence(source, self.model.labels)).float()
-            table = torch.zeros(256, len(self.model.labels))
-            table[:len(source)] = matches / matches.sum(dim=1, keepdim=True).clamp(min=1)
-            self.tables[space] = table
+            self.tables[space] = class_meanings(LabelSpace.load(space), self.model.labels)
         return self.tables[space]
 
     def on_train_batch_end(self, *args: Any) -> None:
