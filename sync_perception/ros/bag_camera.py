@@ -210,5 +210,5 @@ def deserialize(record: Record, kind: type) -> Any:
         return deserialize_message(bytes(record.data), kind)
     except Exception as error:  # rclpy has no public name for what the middleware raises
         raise MalformedInput(
-            'message', f'{len(record.data)} bytes on {record.topic} at {record.time} ns are not '
-            f'a {kind.__name__} ({error})') from error
+            'message', f'{len(record.data)} bytes on {record.topic} at {record.time} ns are no '
+            f'{kind.__name__} ({error})') from error

@@ -120,12 +120,15 @@ def process_bag(job: Job, load: Callable[[PerceptionParameters], Any] = load_pre
             report(f'{job.out}: going on after {resumed} frames')
         try:
             with progress_bar(bag.counts[camera.image]) as advance:
-                steps = Pairing(bag, camera).follow(bag.records())
+                pairing = Pairing(bag, camera)
+                steps = pairing.follow(bag.records())
                 write_chunks(chunked, steps, camera, writer, chunk_frames, advance)
         except OSError as error:
             done = sum(chunk['facts']['frames'] for chunk in chunked.chunks)
             raise OSError(f'{error}; {done} frames are done: the same command goes on from '
                           'there') from error
+        if pairing.unreadable:
+            report(f'{pairing.unreadable} messages on {camera.camera_info} cannot be read')
         facts = [chunk['facts'] for chunk in chunked.chunks]
         files = len(chunked.chunks)
         chunked.finish({'sync_perception': predictor.model_name, 'image': camera.image})

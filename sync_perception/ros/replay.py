@@ -18,6 +18,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+import copy
+from dataclasses import replace
 from itertools import islice
 import time
 from typing import Any
@@ -40,11 +42,12 @@ from sync_perception.ros.sources import NANOSECONDS, Shot, Source, SOURCES
 # Seconds from a match until the first frame: DDS tells when this side knows the other, but not
 # when the other side knows this one, and until then it would lose what is sent
 GRACE = 0.3
+POLL = 0.005  # seconds between two looks for an answer, where frames have their own time
 
 
 class ReplayNode(Node):
     """
-    Publishes `image` and `camera_info` of a recording at a set rate.
+    Publishes `image` and `camera_info` of a recording at a set rate, or as it was recorded.
 
     :param sources: makes the source of each kind.
     :param node_arguments: go to the Node.
@@ -71,8 +74,7 @@ class ReplayNode(Node):
         self.shots = iterate(self.source, self.parameters)
         self.upcoming: Shot | None = next(self.shots)
         self._create_topics()
-        self.get_logger().info(
-            f'{self.source.title}: {len(self.source)} frames, {self.parameters.rate:g} Hz')
+        self.get_logger().info(f'{self.source.title}: {len(self.source)} frames, {self._pace()}')
         self._begin_if_ready()
 
     def close(self) -> None:
@@ -110,10 +112,36 @@ class ReplayNode(Node):
         if ready and self.timer is None:
             self.timer = self._timer(GRACE, self._start)
 
+    def _pace(self) -> str:
+        if is_timed(self.upcoming, self.parameters):
+            return f'{self.parameters.speed:g} times as fast as recorded'
+        return f'{self.parameters.rate:g} Hz'
+
     def _start(self) -> None:
         self.timer.cancel()
-        self.timer = self._timer(1 / self.parameters.rate, self._tick)
-        self._tick()
+        self.started = time.monotonic()
+        if is_timed(self.upcoming, self.parameters):
+            self.begin = self.upcoming.recorded
+            self.timer = self._timer(0.0, self._tick_when_due)
+            self._tick_when_due()
+        else:
+            self.timer = self._timer(1 / self.parameters.rate, self._tick)
+            self._tick()
+
+    def _tick_when_due(self) -> None:
+        """Publish the frame whose time has come, and sleep until that of the next one."""
+        if self.upcoming is None or self._until_due() <= 0:
+            self._tick()
+        waits = self.awaited is not None or self.upcoming is None
+        self.timer.timer_period_ns = round(
+            NANOSECONDS * (POLL if waits else max(self._until_due(), 0.0)))
+        if not self.done.done():
+            self.timer.reset()
+
+    def _until_due(self) -> float:
+        """Return the seconds until the next frame is to be published."""
+        recorded = (self.upcoming.recorded - self.begin) / NANOSECONDS
+        return self.started + recorded / self.parameters.speed - time.monotonic()
 
     def _timer(self, period: float, callback: Callable[[], None]):
         # of the steady clock: simulated time may come from this very node
@@ -141,22 +169,31 @@ class ReplayNode(Node):
         stamp = shot.stamp
         if self.parameters.stamps == 'now':
             stamp = self.get_clock().now().nanoseconds
-        header = Header(frame_id=self.parameters.frame_id)
+        frame_id = self.parameters.frame_id if shot.frame_id is None else shot.frame_id
+        header = Header(frame_id=frame_id)
         header.stamp.sec, header.stamp.nanosec = divmod(stamp, NANOSECONDS)
         if self.clock_publisher is not None:
             self.clock_publisher.publish(ClockMessage(clock=header.stamp))
-        camera_info = self.source.camera_info
-        if shot.image.shape[:2] != (camera_info.height, camera_info.width):
-            raise ValueError(
-                f'frame {self.published} of {self.source.title} is {shot.image.shape[1]}x'
-                f'{shot.image.shape[0]}, expected {camera_info.width}x{camera_info.height} as '
-                'its calibration says')
-        camera_info.header = header
-        self.camera_info_publisher.publish(camera_info)
-        self.image_publisher.publish(image_message(shot.image, header, 'rgb8'))
+        camera_info = self._calibration(shot)
+        if camera_info is not None:
+            camera_info.header = header
+            self.camera_info_publisher.publish(camera_info)
+        self.image_publisher.publish(as_message(shot, header))
         self.published += 1
         if self.parameters.lockstep:
             self.awaited, self.awaited_since = stamp, time.monotonic()
+
+    def _calibration(self, shot: Shot) -> CameraInfo | None:
+        """Return a frame's calibration: its own as it was recorded, else the source's."""
+        if shot.camera_info is not None or self.source.camera_info is None:
+            return copy.copy(shot.camera_info)
+        camera_info = self.source.camera_info
+        if shot.size != (camera_info.height, camera_info.width):
+            raise ValueError(
+                f'frame {self.published} of {self.source.title} is {shot.size[1]}x'
+                f'{shot.size[0]}, expected {camera_info.width}x{camera_info.height} as its '
+                'calibration says')
+        return camera_info
 
     def _receive_answer(self, answer: CameraInfo) -> None:
         if stamp_nanoseconds(answer.header) == self.awaited:
@@ -171,6 +208,20 @@ class ReplayNode(Node):
             self.done.set_result(self.published)
 
 
+def is_timed(shot: Shot, parameters: ReplayParameters) -> bool:
+    """Tell whether a recording is played with its own spacing."""
+    return shot.recorded is not None and parameters.speed > 0
+
+
+def as_message(shot: Shot, header: Header) -> Image:
+    """Make the message of a frame; a recorded one only gets the header."""
+    if isinstance(shot.image, Image):
+        message = copy.copy(shot.image)
+        message.header = header
+        return message
+    return image_message(shot.image, header, 'rgb8')
+
+
 def iterate(source: Source, parameters: ReplayParameters) -> Iterator[Shot]:
     """
     Read the frames that the parameters ask for, in every pass.
@@ -179,18 +230,28 @@ def iterate(source: Source, parameters: ReplayParameters) -> Iterator[Shot]:
 
     :raises ValueError: if there is no frame at the start.
     """
-    period, offset = round(NANOSECONDS / parameters.rate), 0
+    period = round(NANOSECONDS / parameters.rate)
+    offset = played = 0  # of the stamps, and of the times of recording
     while True:
         first = last = None
+        count = 0
         for shot in islice(source.shots(parameters.start), parameters.count or None):
-            first, last = shot.stamp if first is None else first, shot.stamp
-            yield Shot(shot.image, shot.stamp + offset)
+            first, last, count = first or shot, shot, count + 1
+            recorded = None if shot.recorded is None else shot.recorded + played
+            yield replace(shot, stamp=shot.stamp + offset, recorded=recorded)
         if first is None:
             raise ValueError(
                 f'start is {parameters.start}, but {source.title} has {len(source)} frames')
         if not parameters.loop:
             return
-        offset += last - first + period
+        if is_timed(first, parameters):
+            length = last.recorded - first.recorded
+            # after the last frame there is a pause as they had between them
+            pause = length // (count - 1) if count > 1 else period
+            played += length + pause
+        else:
+            pause = period
+        offset += last.stamp - first.stamp + pause
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -26,14 +26,21 @@ class ReplayParameters:
     """What users can set on the replay node."""
 
     source: str = parameter(
-        'source', 'synthetic', 'What is replayed: kitti (a raw drive), images (a folder), video '
-        '(a file) or synthetic (the street world).',
-        choices=('kitti', 'images', 'video', 'synthetic'), read_only=True)
+        'source', 'synthetic', 'What is replayed: kitti (a raw drive), bag (rosbag2: .mcap or '
+        '.db3), images (a folder), video (a file) or synthetic (the street world).',
+        choices=('kitti', 'bag', 'images', 'video', 'synthetic'), read_only=True)
     path: str = parameter(
-        'path', '', 'The drive, the folder of images or the video file.', read_only=True)
+        'path', '', 'The drive, the bag, the folder of images or the video file.',
+        read_only=True)
     camera_info: str = parameter(
         'camera_info', '', 'YAML file with the calibration of images and video, as '
-        'camera_calibration writes it.', read_only=True)
+        'camera_calibration writes it; of a bag, instead of the recorded one.', read_only=True)
+    bag_image: str = parameter(
+        'bag.image', '', 'Topic of the images in a bag (Image or CompressedImage); empty for the '
+        'only one, or the only raw one with a camera_info beside it.', read_only=True)
+    bag_camera_info: str = parameter(
+        'bag.camera_info', '', 'Topic of the calibrations in a bag; empty for the one beside the '
+        'images, or the only one.', read_only=True)
     camera: int = parameter(
         'camera', 2, 'Which camera of a KITTI drive: 0 and 1 grey, 2 and 3 colour.', low=0,
         high=3, read_only=True)
@@ -41,7 +48,12 @@ class ReplayParameters:
         'seed', 0, 'Which street of the synthetic world.', low=0, high=2 ** 31 - 1,
         read_only=True)
     rate: float = parameter(
-        'rate', 10.0, 'Frames a second.', low=0.01, high=1000.0, read_only=True)
+        'rate', 10.0, 'Frames a second; of a bag only where speed is 0.', low=0.01, high=1000.0,
+        read_only=True)
+    speed: float = parameter(
+        'speed', 1.0, 'A bag is played with the spacing of its recording, so many times as fast '
+        '(what --rate is to ros2 bag play); 0 to play it at `rate` frames a second, as all other '
+        'sources are.', low=0.0, high=1000.0, read_only=True)
     start: int = parameter(
         'start', 0, 'Frames skipped at the beginning.', low=0, high=2 ** 31 - 1, read_only=True)
     count: int = parameter(
@@ -57,8 +69,8 @@ class ReplayParameters:
         'clock', False, "Publish the frames' stamps on /clock, for nodes with use_sim_time.",
         read_only=True)
     frame_id: str = parameter(
-        'frame_id', 'camera_optical_frame', "Name of the camera's optical frame.",
-        read_only=True)
+        'frame_id', 'camera_optical_frame', "Name of the camera's optical frame; a bag keeps the "
+        'recorded one.', read_only=True)
     wait_for_subscriber: bool = parameter(
         'wait_for_subscriber', True, 'Publish the first frame only when somebody listens to the '
         'image and to camera_info.', read_only=True)

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Where a replay's frames come from: a KITTI drive, images, a video, the synthetic world."""
+"""Where a replay's frames come from: a drive, a bag, images, a video, the synthetic world."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CameraInfo, Image
 from sync_perception.images import IMAGE_SUFFIXES, read_image
 from sync_perception.kitti import KittiDrive
 from sync_perception.ros.replay_parameters import ReplayParameters
@@ -38,12 +38,25 @@ class Shot:
     """
     One recorded image.
 
-    :param image: uint8 (H, W, 3), RGB.
+    :param image: uint8 (H, W, 3), RGB; or a recorded message, whose header is replaced.
     :param stamp: acquisition time in nanoseconds.
+    :param recorded: when it was recorded, nanoseconds; None where only the stamps are known.
+    :param camera_info: its calibration; None for that of the source.
+    :param frame_id: the camera's optical frame; None for that of the parameters.
     """
 
-    image: np.ndarray
+    image: np.ndarray | Image
     stamp: int
+    recorded: int | None = None
+    camera_info: CameraInfo | None = None
+    frame_id: str | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        if isinstance(self.image, Image):
+            return self.image.height, self.image.width
+        return self.image.shape[:2]
 
 
 class Source(Protocol):
@@ -51,11 +64,12 @@ class Source(Protocol):
     A recording.
 
     :ivar title: what it is, for people.
-    :ivar camera_info: the calibration of all of its images; the header is left empty.
+    :ivar camera_info: the calibration of those of its images that have none of their own; the
+        header is left empty.
     """
 
     title: str
-    camera_info: CameraInfo
+    camera_info: CameraInfo | None
 
     def __len__(self) -> int:
         """Count the frames."""
@@ -163,7 +177,22 @@ class SyntheticSource:
             yield Shot(frame.image, frame.stamp)
 
 
+def bag_source(parameters: ReplayParameters) -> Source:
+    """
+    Open a bag.
+
+    :raises ValueError: if it cannot be read, or the library that reads bags is not installed.
+    """
+    _existing(parameters)
+    try:
+        from sync_perception.ros.bag_source import BagSource
+    except ModuleNotFoundError as error:
+        raise ValueError(f"source bag: {error}: pip install 'sync_perception[bags]'") from error
+    return BagSource(parameters)
+
+
 SOURCES: dict[str, Callable[[ReplayParameters], Source]] = {
+    'bag': bag_source,
     'kitti': KittiSource,
     'images': ImagesSource,
     'video': VideoSource,
