@@ -24,10 +24,12 @@ from typing import TYPE_CHECKING
 from sync_perception.training.ablation_runs import CURVES, Run
 from sync_perception.training.curves import (
     averaged,
+    BINS,
     Curve,
     draw_comparison,
     draw_couplings,
     load_curves,
+    LOSS_BINS,
     reached,
 )
 
@@ -75,7 +77,7 @@ def waking(variant: str, runs: Sequence[Curves], losses: dict[str, str]) -> list
     rows = []
     for name, curves in {**directions, **falling}.items():
         if curves and any(values[0] != values[-1] for _, values in curves):
-            mean = averaged(curves)
+            mean = averaged(curves, LOSS_BINS if name in falling else BINS)
             rows.append(f'| {name} | {reached(mean, 0.5)} | {reached(mean, 0.9)} |')
     return [
         f'Steps by which half and nine tenths of the way from the first to the last value were '

@@ -32,7 +32,7 @@ matplotlib.use('Agg')
 Curve = tuple[list[int], list[float]]
 """Steps, ascending, and the values at them."""
 KEPT = ('train/', 'val/', 'coupling/')
-BINS = 40
+BINS, LOSS_BINS = 40, 12
 LABEL_GAP, LEADER = 0.085, 0.05
 BAND = 0.13
 LOGARITHMIC = ('Loss', 'Training loss')
@@ -80,6 +80,11 @@ def load_curves(path: Path) -> dict[str, Curve]:
     if not path.is_file():
         return {}
     return {tag: (steps, values) for tag, (steps, values) in json.loads(path.read_text()).items()}
+
+
+def bins_of(tag: str) -> int:
+    """Say into how many bins a curve goes: few for losses, which jump from batch to batch."""
+    return LOSS_BINS if tag.startswith('train/') else BINS
 
 
 def averaged(curves: Sequence[Curve], bins: int = BINS) -> tuple[np.ndarray, ...]:
@@ -131,7 +136,7 @@ def draw_comparison(
             for color, (variant, runs) in zip(PALETTE, variants.items()):
                 curves = [run[tag] for run in runs if tag in run]
                 if curves:
-                    lines[variant] = (*averaged(curves), color)
+                    lines[variant] = (*averaged(curves, bins_of(tag)), color)
             draw_lines(panel, lines, name)
             panel.set_xlabel('step')
         for panel in axes[len(shown):]:
@@ -160,7 +165,7 @@ def draw_couplings(
     with matplotlib.rc_context(STYLE):
         figure = Figure((11, 2.9 * (1 + len(directions))), layout='constrained')
         panels = figure.subplots(1 + len(directions), 1, sharex=True)
-        upper = {name: (*averaged([run[tag] for run in runs if tag in run]), color)
+        upper = {name: (*averaged([run[tag] for run in runs if tag in run], LOSS_BINS), color)
                  for color, (tag, name) in zip(PALETTE, losses.items())
                  if any(tag in run for run in runs)}
         draw_lines(panels[0], upper, 'Loss')
