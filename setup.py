@@ -22,6 +22,7 @@ from setuptools import find_packages, setup
 PACKAGE = 'sync_perception'
 ROOT = Path(__file__).resolve().parent
 BAGS = ['rosbags']
+BENCH = ['psutil']
 EXPORT = ['onnx', 'onnxruntime', 'onnxscript']
 
 
@@ -64,6 +65,8 @@ setup(
         'typer',
     ],
     extras_require={
+        # what processes cost, for bench --ros where a ROS 2 installation is sourced
+        'bench': BENCH,
         # rosbag2 bags, with or without ROS
         'bags': BAGS,
         # models as ONNX files; to run one, onnxruntime alone will do
@@ -71,12 +74,15 @@ setup(
         # ROS 2 Jazzy as wheels, for machines without a ROS 2 installation
         'ros': [
             *BAGS,
+            *BENCH,
             'ros-rclpy[fastrtps]',
+            'ros-diagnostic-msgs',
             'ros-lifecycle-msgs',
             'ros-rcl-interfaces',
             'ros-rosgraph-msgs',
             'ros-sensor-msgs',
             'ros-std-msgs',
+            'ros-std-srvs',
         ],
         'synth': ['open3d'],
         'train': [
@@ -92,6 +98,7 @@ setup(
         # scipy: without it the library builds neither Mask2Former nor EoMT
         'transformers': ['scipy', 'transformers>=5.20'],
         'test': [
+            *BENCH,
             *BAGS,
             *EXPORT,
             'ament-xmllint',

@@ -44,8 +44,8 @@ ARGUMENTS = {
     'image_topic': ('image', 'Rectified images; with cameras, below the name of each.'),
     'camera_info_topic': ('camera_info', 'Their calibration; with cameras, below each name.'),
     'namespace': ('', 'Namespace of the nodes; the outputs are NAMESPACE/sync/...'),
-    'params_file': ('', "YAML file with the node's parameters, such as a copy of "
-                    'config/perception.yaml; empty: the defaults.'),
+    'params_file': (PathJoinSubstitution([SHARE, 'config', 'perception.yaml']),
+                    "YAML file with the node's parameters; empty: the node's defaults."),
     'use_sim_time': ('false', 'Follow /clock: true or false.'),
     'profile': ('shm', 'Profile of Fast DDS: shm (the shipped one, which carries images between '
                 'processes without loss, unless the environment names another), none (leave the '
