@@ -13,13 +13,14 @@
 # limitations under the License.
 
 
-"""Pairs images with the CameraInfo that belongs to them."""
+"""Calibrations: the one that belongs to an image, and that of a rectified camera."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from threading import Lock
 
+import numpy as np
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 from sync_perception.ros.conversions import stamp_nanoseconds
@@ -68,3 +69,16 @@ class CameraInfoCache:
         same_stamp = [info for time, info in latest if time == stamp]
         own = [info for info in same_stamp if info.header.frame_id == header.frame_id]
         return next(iter([*own, *same_stamp, *same_size, *same_frame]), None)
+
+
+def pinhole(K: np.ndarray, size: tuple[int, int]) -> CameraInfo:
+    """
+    Describe a rectified camera without distortion.
+
+    :param K: float64 (3, 3), pixels.
+    :param size: height and width, pixels.
+    """
+    return CameraInfo(
+        height=size[0], width=size[1], distortion_model='plumb_bob', d=[0.0] * 5,
+        k=np.ravel(K).tolist(), r=np.eye(3).ravel().tolist(),
+        p=np.column_stack([K, np.zeros(3)]).ravel().tolist())

@@ -18,7 +18,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 import json
@@ -28,8 +27,9 @@ import numpy as np
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
-from sync_perception.labels import LabelSpace, VOID
+from sync_perception.labels import FLAGS, LabelSpace, VOID
 from sync_perception.ros import qos
+from sync_perception.ros.camera_info import pinhole
 from sync_perception.ros.conversions import (
     cloud_message,
     depth_message,
@@ -152,8 +152,14 @@ def points_output(result: Result) -> PointCloud2:
 
 
 def camera_info_output(result: Result) -> CameraInfo:
-    """Repeat the calibration under the image's header; outputs have the image's size."""
-    camera_info = copy.copy(result.camera_info)
+    """
+    Describe the camera that the outputs would be of.
+
+    They belong to the rectified image as it came, so its intrinsics are both K and P, and there is
+    neither distortion nor region nor binning left: consumers that read only one of them get the
+    same geometry. Without the baseline of a stereo pair, since depth is this camera's own.
+    """
+    camera_info = pinhole(result.frame.K, result.frame.size)
     camera_info.header = result.header
     return camera_info
 
@@ -209,12 +215,12 @@ def label_space_json(space: LabelSpace, parameters: PerceptionParameters) -> str
 
     :return: `name`; `void`, the id of pixels without a label; and `classes`, a list of `id`,
         `name`, `color` (red, green, blue, 0 to 255), `dynamic` (moves by itself), `infinite` (has
-        no depth).
+        no depth), `ground` (can be driven or walked on), `object` (a thing that can be counted).
     """
     void = -1 if parameters.semantics_encoding == '16SC1' else space.void
     classes = [
         {'id': index, 'name': name, 'color': space.colors[index].tolist(),
-         'dynamic': bool(space.dynamic[index]), 'infinite': bool(space.infinite[index])}
+         **{flag: bool(getattr(space, name)[index]) for flag, name in FLAGS.items()}}
         for index, name in enumerate(space.names)]
     return json.dumps({'name': space.name, 'void': void, 'classes': classes})
 

@@ -27,6 +27,7 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo, Image
 from sync_perception.images import IMAGE_SUFFIXES, read_image
 from sync_perception.kitti import KittiDrive
+from sync_perception.ros.camera_info import pinhole
 from sync_perception.ros.replay_parameters import ReplayParameters
 import yaml
 
@@ -198,19 +199,6 @@ SOURCES: dict[str, Callable[[ReplayParameters], Source]] = {
     'video': VideoSource,
     'synthetic': SyntheticSource,
 }
-
-
-def pinhole(K: np.ndarray, size: tuple[int, int]) -> CameraInfo:
-    """
-    Describe a rectified camera without distortion.
-
-    :param K: float64 (3, 3), pixels.
-    :param size: height and width, pixels.
-    """
-    return CameraInfo(
-        height=size[0], width=size[1], distortion_model='plumb_bob', d=[0.0] * 5,
-        k=np.ravel(K).tolist(), r=np.eye(3).ravel().tolist(),
-        p=np.column_stack([K, np.zeros(3)]).ravel().tolist())
 
 
 def read_camera_info(path: str) -> CameraInfo:

@@ -30,7 +30,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import String
-from sync_perception.labels import LabelSpace
+from sync_perception.labels import FLAGS, LabelSpace
 from sync_perception.ros import qos
 from sync_perception.ros.conversions import to_frame
 from sync_perception.ros.outputs import OUTPUTS
@@ -162,7 +162,7 @@ def stamp_of(message: bytes) -> int:
 def read_label_space(text: str) -> LabelSpace:
     """Build the label space that the topic sync/label_space describes."""
     description = json.loads(text)
-    classes = [{key: entry[key] for key in ('name', 'color', 'dynamic', 'infinite')}
+    classes = [{key: entry[key] for key in ('name', 'color', *FLAGS)}
                for entry in description['classes']]
     return LabelSpace.from_dict({'name': description['name'], 'classes': classes})
 

@@ -27,8 +27,8 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header, String
 from sync_perception.ros import bags
+from sync_perception.ros.camera_info import pinhole
 from sync_perception.ros.conversions import image_message
-from sync_perception.ros.sources import pinhole
 
 SECOND = 10 ** 9
 START = 100 * SECOND

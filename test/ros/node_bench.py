@@ -30,10 +30,10 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 from sync_perception.labels import LabelSpace
 from sync_perception.ros.camera import Camera
+from sync_perception.ros.camera_info import pinhole
 from sync_perception.ros.conversions import image_message
 from sync_perception.ros.counters import Counters
 from sync_perception.ros.node import PerceptionNode
-from sync_perception.ros.sources import pinhole
 from sync_perception.types import Prediction
 
 PATIENCE = 20.0

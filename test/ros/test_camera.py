@@ -23,8 +23,8 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from sync_perception.ros.camera import Camera
+from sync_perception.ros.camera_info import pinhole
 from sync_perception.ros.conversions import image_message, stamp_nanoseconds
-from sync_perception.ros.sources import pinhole
 
 CAMERAS = ['front', 'left', 'right']
 

@@ -37,10 +37,10 @@ from std_msgs.msg import Header
 from sync_perception.label_exports import export_labels
 from sync_perception.labels import LabelSpace
 from sync_perception.ros import qos
+from sync_perception.ros.camera_info import pinhole
 from sync_perception.ros.consumers import CONSUMERS
 from sync_perception.ros.outputs import label_info_message, offered, Result
 from sync_perception.ros.parameters import CONSUMER_NAMES, PerceptionParameters
-from sync_perception.ros.sources import pinhole
 from sync_perception.types import Frame, Prediction
 import yaml
 

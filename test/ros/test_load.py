@@ -28,9 +28,9 @@ import numpy as np
 import psutil
 import pytest
 from sensor_msgs.msg import CameraInfo
+from sync_perception.ros.camera_info import pinhole
 from sync_perception.ros.conversions import image_message, stamp_nanoseconds
 from sync_perception.ros.pipeline import Arrival
-from sync_perception.ros.sources import pinhole
 
 WORK = 0.03  # seconds that a slow network takes
 FRAMES = 10_000

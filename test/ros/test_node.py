@@ -27,6 +27,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from sync_perception.labels import LabelSpace
+from sync_perception.ros.camera_info import pinhole
 from sync_perception.ros.conversions import stamp_nanoseconds
 from sync_perception.runtime.pointcloud import POINT
 
@@ -67,6 +68,29 @@ def test_a_frame_becomes_a_bundle_under_its_own_header(bench):
         points[10, 20, :3], [20 * 4.5 / 30, 20 * -1.5 / 30, 20], rtol=1e-6)
     assert np.isnan(points[0, :, :3]).all() and points[10, 20, 6] == 0.75
     np.testing.assert_array_equal(bundle['camera_info'].k.reshape(3, 3), K)
+
+
+def test_the_camera_info_is_that_of_the_rectified_image_whichever_matrix_one_reads(bench):
+    bench.start(listen=('camera_info', 'points'))
+    info = pinhole(K, (SIZE[0], SIZE[1] + 8))  # a right stereo camera, whose lens distorts
+    info.header = bench.header(1)
+    info.d, info.k = [0.1] * 5, (K * 1.25).ravel()
+    info.r = np.diag([1.0, -1.0, -1.0]).ravel()
+    info.p[3] = -380.0
+    info.roi.width, info.roi.height, info.roi.x_offset = SIZE[1], SIZE[0], 4
+    bench.info_publisher.publish(info)
+    bench.wait(lambda: bench.camera.camera_infos.remembered)
+    bench.send_image(1)
+    bench.wait(lambda: all(bench.received.values()))
+    sent, cloud = bench.received['camera_info'][0], bench.received['points'][0]
+    own = K - np.outer([1, 0, 0], [0, 0, 4])  # the region begins at column 4
+    np.testing.assert_allclose(sent.k.reshape(3, 3), own)
+    np.testing.assert_allclose(sent.p.reshape(3, 4), np.column_stack([own, np.zeros(3)]))
+    np.testing.assert_array_equal(sent.r.reshape(3, 3), np.eye(3))
+    assert not any(sent.d) and sent.roi.width == sent.binning_x == 0
+    points = np.frombuffer(cloud.data, '<f4').reshape(*SIZE, 8)
+    u, v, z = 20, 10, points[10, 20, 2]
+    np.testing.assert_allclose(sent.k.reshape(3, 3) @ points[v, u, :3] / z, [u, v, 1], rtol=1e-5)
 
 
 @pytest.mark.parametrize('topics, needs', [
@@ -227,7 +251,8 @@ def test_label_space_is_told_to_those_who_come_late(bench):
     space = json.loads(told[0].data)
     assert (space['name'], space['void'], len(space['classes'])) == ('driving', -1, 20)
     assert space['classes'][0] == {
-        'id': 0, 'name': 'road', 'color': [128, 64, 128], 'dynamic': False, 'infinite': False}
+        'id': 0, 'name': 'road', 'color': [128, 64, 128], 'dynamic': False, 'infinite': False,
+        'ground': True, 'object': False}
     assert [each['id'] for each in space['classes'] if each['infinite']] == [10]
 
 

@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 from rclpy.clock import Clock
 from std_msgs.msg import Header
-from sync_perception.ros.camera_info import CameraInfoCache
+from sync_perception.ros.camera_info import CameraInfoCache, pinhole
 from sync_perception.ros.conversions import image_message
 from sync_perception.ros.counters import Counters
 from sync_perception.ros.log import SeldomLog
@@ -32,7 +32,6 @@ from sync_perception.ros.monitor import ConsistencyMonitor
 from sync_perception.ros.outputs import OUTPUTS
 from sync_perception.ros.parameters import PerceptionParameters
 from sync_perception.ros.pipeline import Arrival, Pipeline
-from sync_perception.ros.sources import pinhole
 
 
 class Publisher:

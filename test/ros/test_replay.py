@@ -29,10 +29,11 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from sync_perception.ros import replay
+from sync_perception.ros.camera_info import pinhole
 from sync_perception.ros.conversions import decode, stamp_nanoseconds
 from sync_perception.ros.replay import iterate, ReplayNode
 from sync_perception.ros.replay_parameters import ReplayParameters
-from sync_perception.ros.sources import pinhole, Shot
+from sync_perception.ros.sources import Shot
 
 PATIENCE = 20.0
 RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
