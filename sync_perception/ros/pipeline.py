@@ -198,6 +198,8 @@ class Pipeline:
         camera.troubles[kind] = problem
 
     def _refuse(self, camera: Camera, error: Exception) -> None:
+        if not camera.node.context.ok():
+            return  # ROS is being stopped: nothing can be published any more
         if isinstance(error, ValueError):
             reason = error.reason if isinstance(error, MalformedInput) else 'model input'
             camera.counters.refused[reason] += 1

@@ -51,7 +51,8 @@ class Eye:
         self.camera_infos = CameraInfoCache()
         self.camera_infos.add(self.with_header(pinhole(K, SIZE)))
         self.publishers = {topic: Publisher() for topic in topics}
-        self.node = SimpleNamespace(resolve_topic_name=lambda topic: f'/{topic}')
+        self.node = SimpleNamespace(
+            resolve_topic_name=lambda topic: f'/{topic}', context=SimpleNamespace(ok=lambda: True))
 
     def topic(self, name: str) -> str:
         """Return a topic's name below this camera's."""
@@ -259,3 +260,11 @@ def test_trouble_with_one_frame_is_counted_and_over(ros, trouble, count):
     fixture.predictor.fail = None
     fixture.process([eye.look()])
     assert count(eye.counters) == 1 and published(eye) == 1
+
+
+def test_what_fails_because_ros_is_stopping_is_not_worth_a_line(ros):
+    fixture, eye = Fixture(), Eye('a')
+    eye.node.context.ok = lambda: False
+    fixture.predictor.fail = RuntimeError('context is invalid')
+    fixture.process([eye.look()])
+    assert fixture.log.lines == [] and eye.counters.failed == 0
