@@ -25,7 +25,7 @@ from sync_perception import cli
 from typer.testing import CliRunner
 
 VERBS = ('predict', 'synth', 'train', 'evaluate', 'data', 'bench', 'models', 'import-weights',
-         'export', 'pseudo-label', 'report', 'ablate', 'labels')
+         'export', 'pseudo-label', 'report', 'ablate', 'labels', 'kitti-to-bag', 'process-bag')
 HEAVY = ('torch', 'cv2', 'lightning', 'open3d', 'rclpy')
 
 

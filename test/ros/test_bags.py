@@ -113,11 +113,14 @@ def test_nothing_lies_under_the_name_before_it_is_complete(tmp_path):
 def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path, monkeypatch, error, message):
     def refuse(*_):
         raise error
-    with pytest.raises(OSError, match=f'cannot write .*bag: .*{message}'):
+
+    def write():
         with BagWriter(tmp_path / 'bag') as writer:
             topic = writer.add_topic('/word', WORD, bags.qos(), bags.typestore())
             monkeypatch.setattr(writer.writer.storage, 'write', refuse)
             writer.write(topic, START, b'')
+    with pytest.raises(OSError, match=f'cannot write .*bag: .*{message}'):
+        write()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -151,7 +151,7 @@ def test_only_the_same_job_goes_on(interrupted):
     for options, message in (
             ({'outputs': ('sync/depth',)}, 'outputs was .* and is now'),
             ({'namespace': 'front'}, "namespace was '' and is now 'front'"),
-            ({'parameters': make_parameters({'depth.encoding': '16UC1'})}, "depth_encoding was"),
+            ({'parameters': make_parameters({'depth.encoding': '16UC1'})}, 'depth_encoding was'),
             ({'storage': 'sqlite3'}, "storage was 'mcap' and is now 'sqlite3'")):
         with pytest.raises(ValueError, match=message):
             run(source, out, **options)
