@@ -1,0 +1,81 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A contrastive model that watches the node's frames."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from node_bench import Bench, K, picture
+import pytest
+from rclpy.parameter import Parameter
+from sync_perception.labels import LabelSpace
+from sync_perception.models import contrastive
+from sync_perception.models.contrastive import ContrastiveConfig, ContrastiveModel
+from sync_perception.ros.monitor import ConsistencyMonitor
+from sync_perception.runtime.consistency import ConsistencyScorer
+from sync_perception.types import Frame
+import torch
+
+pytest.importorskip('transformers')
+
+TOWER = {
+    'image_size': 32, 'patch_size': 8, 'hidden_size': 32, 'intermediate_size': 64,
+    'num_hidden_layers': 1, 'num_attention_heads': 2, 'projection_dim': 16}
+
+
+@pytest.fixture
+def bench(ros):
+    """Return a bench that is cleared away after the test."""
+    made = Bench()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Save a contrastive model with random weights."""
+    torch.manual_seed(0)
+    space = LabelSpace.load('driving')
+    contrastive.save(ContrastiveModel(ContrastiveConfig(space.to_dict(), TOWER)), tmp_path)
+    return tmp_path
+
+
+def test_it_is_due_once_in_a_period():
+    monitor = ConsistencyMonitor(SimpleNamespace(score=lambda *maps: 0.5))
+    assert monitor.due(3600.0)
+    assert monitor.judge(None, None, None, minimum=0.4) == '' and monitor.score == 0.5
+    assert not monitor.due(3600.0) and monitor.due(0.0)
+    assert '0.50, expected at least 0.6' in monitor.judge(None, None, None, minimum=0.6)
+
+
+def test_the_node_scores_its_own_frames(bench, folder):
+    bench.start(listen=('depth', 'semantics'), **{'consistency.model': str(folder)})
+    bench.send_info(1)
+    bench.send_image(1)
+    bench.wait(lambda: bench.node.pipeline.monitor.score is not None)
+    frame = Frame(picture(), K)
+    maps = bench.predictor.predict_batch([frame], [frozenset({'depth', 'labels'})])[0]
+    expected = ConsistencyScorer(folder).score(maps, frame, LabelSpace.load('driving'))
+    assert bench.node.pipeline.monitor.score == pytest.approx(expected)
+    bench.node.set_parameters([Parameter('consistency.minimum', value=1.0),
+                               Parameter('consistency.period', value=0.1)])
+    bench.wait(lambda: bench.send_image(2) or bench.camera.troubles)
+    assert 'contradict each other' in bench.camera.troubles['consistency']
+
+
+def test_a_folder_that_holds_no_such_model_fails_the_configuration(bench, tmp_path):
+    bench.start(**{'consistency.model': str(tmp_path / 'nowhere')})
+    assert 'nowhere' in bench.node.problem and bench.node.pipeline is None
