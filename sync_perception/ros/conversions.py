@@ -32,8 +32,14 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, Poi
 from std_msgs.msg import Header
 from sync_perception.geometry import crop_intrinsics, resize_intrinsics
 from sync_perception.labels import VOID
+from sync_perception.ros.encoded_size import encoded_size
 from sync_perception.runtime.pointcloud import POINT, SEMANTIC_POINT
 from sync_perception.types import Frame
+
+MAX_PIXELS = 2**26
+"""Of a compressed image: a few hundred bytes can claim pixels that fill any memory."""
+FOCAL_RANGE = (1e-2, 1e7)
+"""Pixels; no lens is beyond, and single precision still holds the viewing rays."""
 
 
 class MalformedInput(ValueError):
@@ -105,11 +111,15 @@ def to_frame(image: Image | CompressedImage, camera_info: CameraInfo) -> Frame:
     """
     Turn a camera's messages into the packet that the runtime works on.
 
-    :param image: raw in one of `LAYOUTS`, or compressed as JPEG, PNG or whatever OpenCV reads.
+    :param image: raw in one of `LAYOUTS`, or compressed as JPEG or PNG.
     :param camera_info: the calibration that belongs to this image.
     :raises MalformedInput: if one of them cannot be interpreted, or they do not fit together.
     """
-    rgb = decompress(image) if isinstance(image, CompressedImage) else decode(image)
+    if isinstance(image, CompressedImage):
+        intrinsics(camera_info, compressed_size(image))  # what does not fit is not decoded
+        rgb = decompress(image)
+    else:
+        rgb = decode(image)
     return Frame(
         image=rgb,
         K=intrinsics(camera_info, rgb.shape[:2]),
@@ -143,20 +153,40 @@ def decompress(message: CompressedImage) -> np.ndarray:
     """
     Turn a compressed image into uint8 (H, W, 3) RGB.
 
-    :raises MalformedInput: if OpenCV cannot read it.
+    :raises MalformedInput: if it is no JPEG or PNG, too large, or OpenCV cannot read it.
     """
-    data = np.frombuffer(message.data, np.uint8)
+    compressed_size(message)
     # the orientation tag is ignored: intrinsics belong to the pixels as they were taken
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        bgr = cv2.imdecode(data, flags) if data.size else None
+        bgr = cv2.imdecode(np.frombuffer(message.data, np.uint8), flags)
     except cv2.error:
         bgr = None
     if bgr is None:
-        raise MalformedInput(
-            'compressed data', f'OpenCV cannot read {data.size} bytes of a compressed image with '
-            f'format {message.format!r}, expected JPEG or PNG')
+        raise _unreadable(message)
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+
+def compressed_size(message: CompressedImage) -> tuple[int, int]:
+    """
+    Return the height and width that a compressed image claims; nothing is decoded.
+
+    :raises MalformedInput: if it is no JPEG or PNG, or has more than MAX_PIXELS.
+    """
+    size = encoded_size(bytes(message.data))
+    if size is None:
+        raise _unreadable(message)
+    if size[0] * size[1] > MAX_PIXELS:
+        raise MalformedInput(
+            'image size', f'got {len(message.data)} bytes that claim to be {size[1]}x{size[0]} '
+            f'pixels, expected at most {MAX_PIXELS / 1e6:.0f} million')
+    return size
+
+
+def _unreadable(message: CompressedImage) -> MalformedInput:
+    return MalformedInput(
+        'compressed data', f'cannot read {len(message.data)} bytes of a compressed image with '
+        f'format {message.format!r:.60}, expected JPEG or PNG')
 
 
 def _pixels(message: Image) -> tuple[np.ndarray, Layout]:
@@ -165,7 +195,7 @@ def _pixels(message: Image) -> tuple[np.ndarray, Layout]:
     layout = LAYOUTS.get(message.encoding)
     if layout is None:
         raise MalformedInput(
-            'encoding', f'unknown image encoding {message.encoding!r}, expected one of '
+            'encoding', f'unknown image encoding {message.encoding!r:.60}, expected one of '
             f'{", ".join(LAYOUTS)}')
     if height == 0 or width == 0:
         raise MalformedInput(
@@ -188,6 +218,8 @@ def _pixels(message: Image) -> tuple[np.ndarray, Layout]:
     if layout.channels > 1:
         shape, strides = (*shape, layout.channels), (*strides, dtype.itemsize)
     view = np.ndarray(shape, dtype, message.data, strides=strides)
+    if step % dtype.itemsize:
+        view = view.copy()  # OpenCV refuses rows that start within a number
     return view.astype(layout.dtype, copy=False), layout
 
 
@@ -204,7 +236,8 @@ def intrinsics(camera_info: CameraInfo, size: tuple[int, int]) -> np.ndarray:
     :param camera_info: the camera's calibration.
     :param size: the image's height and width, in pixels.
     :return: float64 (3, 3), pixels of the image.
-    :raises MalformedInput: if it belongs to an image of another size, or has no focal length.
+    :raises MalformedInput: if it belongs to an image of another size, contradicts itself, or has
+        no focal length.
     """
     region, binning = camera_info.roi, (camera_info.binning_y or 1, camera_info.binning_x or 1)
     full = (region.height or camera_info.height, region.width or camera_info.width)
@@ -214,16 +247,28 @@ def intrinsics(camera_info: CameraInfo, size: tuple[int, int]) -> np.ndarray:
             'camera_info size', f'got a camera_info for {expected[1]}x{expected[0]} pixels '
             f'({camera_info.width}x{camera_info.height}, region {region.width}x{region.height}, '
             f'binning {binning[1]}x{binning[0]}), expected {size[1]}x{size[0]} as the image has')
+    if (region.height and region.y_offset + region.height > camera_info.height
+            or region.width and region.x_offset + region.width > camera_info.width):
+        raise MalformedInput(
+            'camera_info size', f'got a region of {region.width}x{region.height} pixels at '
+            f'({region.x_offset}, {region.y_offset}) in camera_info, expected one within its '
+            f'{camera_info.width}x{camera_info.height}')
     K, P = camera_info.k.reshape(3, 3), camera_info.p.reshape(3, 4)
     if not (np.isfinite(K).all() and np.isfinite(P).all()):
         raise MalformedInput(
             'camera_info values', f'got a camera_info with K = {K.tolist()} and '
             f'P = {P.tolist()}, expected finite numbers')
     matrix = P[:, :3] if P[0, 0] > 0 else K
-    if matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
+    focals = matrix[0, 0], matrix[1, 1]
+    if not FOCAL_RANGE[0] <= min(focals) <= max(focals) <= FOCAL_RANGE[1]:
         raise MalformedInput(
-            'focal length', f'got the focal lengths {matrix[0, 0]} and {matrix[1, 1]} in '
-            'camera_info, expected positive ones: is the camera calibrated?')
+            'focal length', f'got the focal lengths {focals[0]} and {focals[1]} in camera_info, '
+            f'expected {FOCAL_RANGE[0]:g} to {FOCAL_RANGE[1]:g} pixels: is the camera calibrated?')
+    others = matrix[[1, 2, 2, 2], [0, 0, 1, 2]]
+    if (others != (0, 0, 0, 1)).any() or np.abs(matrix[:2, 1:]).max() > FOCAL_RANGE[1]:
+        raise MalformedInput(
+            'camera_info values', f'got the intrinsics {matrix.tolist()} in camera_info, expected '
+            '[[fx, skew, cx], [0, fy, cy], [0, 0, 1]] in pixels')
     if full != (camera_info.height, camera_info.width):
         matrix = crop_intrinsics(matrix, region.y_offset, region.x_offset)
     return resize_intrinsics(matrix, full, expected)

@@ -153,7 +153,7 @@ def test_every_named_encoding_agrees_with_rosbags(encoding):
 def test_padded_rows_and_either_byte_order_change_nothing(encoding, big):
     pixels = encoded(smooth_image(), encoding)
     expected = decode(message(pixels, encoding))
-    for padding in (2, 14, 64):
+    for padding in (1, 2, 14, 64):
         decoded = decode(message(pixels, encoding, padding, big))
         np.testing.assert_array_equal(decoded, expected)
         assert decoded.flags.c_contiguous
@@ -243,6 +243,9 @@ MALFORMED_CAMERA_INFOS = {
     'no size': (lambda i: spoil(i, width=0, height=0), 'for 0x0', 'camera_info size'),
     'binning of another image': (
         lambda i: spoil(i, binning_x=2, binning_y=2), 'binning 2x2', 'camera_info size'),
+    'region that sticks out': (
+        lambda i: spoil(i, roi=RegionOfInterest(width=48, height=32, x_offset=1)),
+        r'48x32 pixels at \(1, 0\) .* within its 48x32', 'camera_info size'),
     'region of another image': (
         lambda i: spoil(i, roi=RegionOfInterest(width=10, height=10)), 'region 10x10',
         'camera_info size'),
@@ -251,6 +254,13 @@ MALFORMED_CAMERA_INFOS = {
     'nan in K': (lambda i: set_element(i, 'k', 4, float('nan')), 'nan', 'camera_info values'),
     'infinite principal point': (
         lambda i: set_element(i, 'p', 2, float('inf')), 'inf', 'camera_info values'),
+    'no projection but numbers': (
+        lambda i: set_element(i, 'p', 10, 0.0), r'expected \[\[fx, skew, cx\]',
+        'camera_info values'),
+    'principal point far away': (
+        lambda i: set_element(i, 'p', 2, 1e9), r'1000000000.0', 'camera_info values'),
+    'focal length of no lens': (
+        lambda i: set_element(i, 'p', 0, 1e-300), '1e-300', 'focal length'),
     'not calibrated': (
         lambda i: spoil(i, p=[0.0] * 12, k=[0.0] * 9), 'is the camera calibrated', 'focal length'),
     'zero vertical focal length': (
