@@ -223,7 +223,7 @@ def compressed(data: bytes, kind: str = 'jpeg') -> CompressedImage:
 
 
 def test_broken_compressed_images(capfd):
-    """OpenCV is lenient with JPEG: many a spoiled one still gives a picture of the right size."""
+    """Many a spoiled JPEG still gives a picture of the right size: OpenCV is lenient."""
     rng = np.random.default_rng(4)
     sound, found = encoded_images(), Counter()
     for data in sound:
