@@ -32,6 +32,7 @@ from sync_perception.training.data.nyuv2 import NyuDepthV2
 from sync_perception.training.data.nyuv2_labeled import NyuDepthV2Labeled
 from sync_perception.training.data.pseudo import PseudoLabelled
 from sync_perception.training.data.sample import DenseDataset
+from sync_perception.training.data.selection import Selection, split_words
 from sync_perception.training.data.sevenscenes import SevenScenes
 from sync_perception.training.data.synthetic import Synthetic
 from sync_perception.training.data.vkitti2 import VirtualKitti2
@@ -74,9 +75,11 @@ def open_dataset(
 
     :param name: a key of DATASETS.
     :param root: its folder; environment variables are expanded. Only `synthetic` needs none.
-    :param split: one of the data set's splits, or `all`.
+    :param split: one of the data set's splits, or `all`; or a file of `sync_perception select`,
+        FILE.json, or FILE.json:25 for its first 25 images.
     :param arguments: further ones that its class takes, such as a camera.
-    :raises ValueError: if there is no such data set, split or argument, or no folder is named.
+    :raises ValueError: if there is no such data set, split or argument, no folder is named, or a
+        selection is not of this data set.
     :raises FileNotFoundError: if the folder does not hold the data set.
     """
     kind, arguments = dataset_class(name), dict(arguments or {})
@@ -88,4 +91,13 @@ def open_dataset(
             + (f'it has: {", ".join(known)}' if known else 'it has none'))
     if not root and kind is not Synthetic:
         raise ValueError(f'data set {name!r} needs the folder in which it lies')
-    return kind(os.path.expandvars(root) if root else None, split, **arguments)
+    root, selected = os.path.expandvars(root) if root else None, split_words(split)
+    if selected is None:
+        return kind(root, split, **arguments)
+    selection = Selection.read(selected[0])
+    if selection.dataset != name and kind is not PseudoLabelled:
+        raise ValueError(
+            f'{selected[0]} selects images of {selection.dataset!r}, expected {name!r}')
+    dataset = kind(root, selection.split, **arguments)
+    dataset.keep(selection.first(selected[1]))
+    return dataset

@@ -118,6 +118,15 @@ class DenseDataset(ABC):
     def read(self, sample_id: str) -> Sample:
         """Read one sample from its files."""
 
+    def keep(self, ids: Sequence[str]) -> None:
+        """
+        Drop all samples but these, whose order stays that of the data set.
+
+        :param ids: of the split's samples.
+        :raises ValueError: if one of them is none of the split's.
+        """
+        self.ids = kept(self.ids, ids, type(self).__name__)
+
     def __len__(self) -> int:
         """Count the samples."""
         return len(self.ids)
@@ -170,3 +179,18 @@ class DenseDataset(ABC):
         """
         files = (self.neighbour_file(sample_id, offset) for offset in offsets)
         return [None if path is None else read_image(path) for path in files]
+
+
+def kept(ids: Sequence[str], chosen: Sequence[str], name: str) -> list[str]:
+    """
+    Return those ids that are chosen.
+
+    :param name: of the data set, for the message.
+    :raises ValueError: if a chosen one is not there.
+    """
+    wanted = set(chosen)
+    missing = wanted.difference(ids)
+    if missing:
+        raise ValueError(f'{name} has no sample {min(missing)!r}, which is expected to be kept '
+                         f'({len(missing)} of {len(wanted)} are missing)')
+    return [sample_id for sample_id in ids if sample_id in wanted]

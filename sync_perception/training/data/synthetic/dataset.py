@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from sync_perception.training.data.sample import DenseDataset, NEIGHBOURS, Sample
+from sync_perception.training.data.sample import DenseDataset, kept, NEIGHBOURS, Sample
 from sync_perception.training.data.synthetic.world import default_intrinsics, StreetWorld
 
 STRIDE = 12
@@ -73,6 +73,7 @@ class Synthetic(DenseDataset):
         self.frames_per_world, self.interleave = frames_per_world, interleave
         self.vary_camera, self.weather = vary_camera, weather
         self.worlds: OrderedDict[int, StreetWorld] = OrderedDict()
+        self.chosen: list[str] | None = None
 
     def list_ids(self) -> list[str]:
         """Return the samples' names: the street's number and the frame in it."""
@@ -81,7 +82,12 @@ class Synthetic(DenseDataset):
     @property
     def ids(self) -> list[str]:
         """Return the samples' names, in order."""
-        return self.list_ids()
+        return self.list_ids() if self.chosen is None else self.chosen
+
+    def keep(self, ids: Sequence[str]) -> None:
+        """Drop all samples but these, as every data set can."""
+        self.chosen = kept(self.ids, ids, type(self).__name__)
+        self.length = len(self.chosen)
 
     def __len__(self) -> int:
         """Count the samples."""
@@ -107,7 +113,7 @@ class Synthetic(DenseDataset):
         """
         if not 0 <= index < self.length:
             raise IndexError(f'sample {index} of {self.length}')
-        return self.read(self.name(index))
+        return self.read(self.name(index) if self.chosen is None else self.chosen[index])
 
     def read(self, sample_id: str) -> Sample:
         """Render the sample of this name."""
