@@ -37,8 +37,8 @@ EXTRAS = {
     'open3d': 'synth', 'lightning': 'train', 'jsonargparse': 'train', 'torchmetrics': 'train',
     'kornia': 'train', 'h5py': 'train', 'scipy': 'train', 'tensorboard': 'train',
     'matplotlib': 'train', 'onnx': 'export', 'onnx_ir': 'export', 'rosbags': 'bags',
-    'onnxruntime': 'export', 'onnxscript': 'export', 'rclpy': 'ros', 'sensor_msgs': 'ros',
-    'std_msgs': 'ros', 'transformers': 'transformers'}
+    'onnxruntime': 'export', 'onnxscript': 'export', 'psutil': 'bench', 'rclpy': 'ros',
+    'sensor_msgs': 'ros', 'std_msgs': 'ros', 'transformers': 'transformers'}
 USAGE_ERROR = 2
 KITTI_SIZE = (375, 1242)
 
@@ -257,8 +257,25 @@ def bench(
         height: Annotated[int, typer.Option(min=1, help='Of the frames, pixels.')] = 375,
         image: Annotated[Path | None, typer.Option(
             help='A photograph to use, resized; otherwise a drawn street.')] = None,
+        ros: Annotated[bool, typer.Option(
+            '--ros', help='Measure latency and processor time over DDS instead, between '
+            'processes, beside a node that only copies the image and one that gives the same '
+            'outputs the usual way.')] = False,
+        rate: Annotated[float, typer.Option(
+            min=0.1, help='With --ros: images a second.')] = 5.0,
         ) -> None:
     """Time every stage from message to messages on this machine."""
+    if ros:
+        from sync_perception.ros.bench_dds import bench_dds
+        from sync_perception.ros.bench_turns import BenchFailed
+        try:
+            bench_dds(
+                json=json, model=model, device=device, half=half, frames=frames, width=width,
+                height=height, image=image, rate=rate)
+        except BenchFailed as error:
+            typer.echo(f'sync_perception: {error}', err=True)
+            raise typer.Exit(1) from error
+        return
     from sync_perception.ros.bench import bench as time_stages
     time_stages(
         json=json, model=model, device=device, half=half, frames=frames, width=width,
