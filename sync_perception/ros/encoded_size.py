@@ -41,10 +41,11 @@ def _png_size(data: bytes) -> tuple[int, int] | None:
     """Walk over all chunks: OpenCV makes room for whatever length a broken one has."""
     if data[12:16] != b'IHDR':
         return None
-    place = len(PNG)
-    while data[place + 4:place + 8] != b'IEND':
+    kind, place = b'', len(PNG)
+    while kind != b'IEND':
+        kind = data[place + 4:place + 8]
         place += 12 + _number(data, place, 4)  # length, type and checksum are twelve bytes
-        if place >= len(data):
+        if place > len(data):
             return None
     return _number(data, 20, 4), _number(data, 16, 4)
 
