@@ -17,13 +17,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 import errno
+from random import Random
 import sqlite3
 
 from bag_checks import check_bag, read_bag
-from camera_bags import camera_messages, PERIOD, START, write_bag
+from camera_bags import camera_messages, image, info, PERIOD, START, write_bag
 import pytest
+import rclpy
 from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from sync_perception.ros import bags
 from sync_perception.ros.bags import Bag, BagWriter
@@ -170,6 +174,100 @@ def test_a_break_in_the_middle_is_said_where_it_is(tmp_path):
     with Bag(folder) as bag, pytest.raises(ValueError, match=r'broken after \d+ messages'):
         for _ in bag.records():
             pass
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_whatever_a_file_holds_it_is_read_or_refused(tmp_path, storage):
+    folder, random = write_bag(tmp_path / 'bag', camera_messages(3), storage), Random(0)
+    path = next(folder.glob('bag.*'))
+    data, outcomes = path.read_bytes(), Counter()
+    for _ in range(150):
+        broken = bytearray(data)
+        for _ in range(random.randrange(1, 20)):
+            # half of the damage is done to the end, where MCAP has its index
+            place = random.choice([random.randrange(len(data)), -1 - random.randrange(600)])
+            broken[place] = random.randrange(256)
+        path.write_bytes(broken[:random.choice([len(data), random.randrange(len(data))])])
+        try:
+            with Bag(path) as bag:
+                outcomes['read'] += sum(1 for _ in bag.records()) <= 9
+        except ValueError:
+            outcomes['refused'] += 1
+    assert outcomes.total() == 150 and min(outcomes.values()) > 10
+
+
+def write_humble_bag(folder) -> list[tuple[str, bytes]]:
+    """Write a bag as ROS 2 Humble does: metadata 5, schema 3, and no definitions of messages."""
+    kinds = {'/cam/image': bags.IMAGE, '/cam/camera_info': bags.CAMERA_INFO,
+             '/own': 'own_msgs/msg/Thing'}
+    profile = ('- history: 3\n  depth: 0\n  reliability: 1\n  durability: 2\n'
+               + ''.join(f'  {name}:\n    sec: 9223372036\n    nsec: 854775807\n'
+                         for name in ('deadline', 'lifespan', 'liveliness_lease_duration'))
+               + '  liveliness: 1\n  avoid_ros_namespace_conventions: false')
+    messages = [('/cam/camera_info', serialize_message(info(0))),
+                ('/cam/image', serialize_message(image(0))), ('/own', b'\0\1\0\0\7\0\0\0')]
+    folder.mkdir()
+    with sqlite3.connect(folder / 'old_0.db3') as database:
+        database.executescript(
+            'CREATE TABLE schema(schema_version INTEGER PRIMARY KEY, ros_distro TEXT NOT NULL);'
+            'CREATE TABLE metadata(id INTEGER PRIMARY KEY, metadata_version INTEGER NOT NULL, '
+            'metadata TEXT NOT NULL);'
+            'CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT NOT NULL, type TEXT NOT NULL, '
+            'serialization_format TEXT NOT NULL, offered_qos_profiles TEXT NOT NULL);'
+            'CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL, '
+            'timestamp INTEGER NOT NULL, data BLOB NOT NULL);'
+            'CREATE INDEX timestamp_idx ON messages (timestamp ASC);'
+            "INSERT INTO schema VALUES (3, 'humble');")
+        for index, (topic, kind) in enumerate(kinds.items()):
+            database.execute('INSERT INTO topics VALUES (?, ?, ?, ?, ?)',
+                             (index + 1, topic, kind, 'cdr', profile))
+        for index, (topic, data) in enumerate(messages):
+            database.execute('INSERT INTO messages VALUES (?, ?, ?, ?)',
+                             (index + 1, list(kinds).index(topic) + 1, START + index, data))
+    begin = {'nanoseconds_since_epoch': START}
+    (folder / 'metadata.yaml').write_text(yaml.safe_dump({'rosbag2_bagfile_information': {
+        'version': 5, 'storage_identifier': 'sqlite3', 'duration': {'nanoseconds': 2},
+        'starting_time': begin, 'message_count': 3,
+        'topics_with_message_count': [
+            {'topic_metadata': {'name': topic, 'type': kind, 'serialization_format': 'cdr',
+                                'offered_qos_profiles': profile}, 'message_count': 1}
+            for topic, kind in kinds.items()],
+        'compression_format': '', 'compression_mode': '', 'relative_file_paths': ['old_0.db3'],
+        'files': [{'path': 'old_0.db3', 'starting_time': begin, 'message_count': 3,
+                   'duration': {'nanoseconds': 2}}]}}))
+    return messages
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_a_bag_of_humble_is_copied_even_with_unknown_types(tmp_path, storage):
+    messages = write_humble_bag(tmp_path / 'old')
+    with Bag(tmp_path / 'old') as bag, BagWriter(tmp_path / 'new', storage) as copy:
+        store = bags.typestore(bag)
+        connections = {each.id: copy.copy_topic(each, store) for each in bag.connections}
+        for record in bag.records():
+            copy.write(connections[record.connection.id], record.time, record.data)
+    information = check_bag(tmp_path / 'new')
+    assert [(each.topic, each.data) for each in read_bag(tmp_path / 'new')] == messages
+    hashes = {entry['topic_metadata']['name']: entry['topic_metadata']['type_description_hash']
+              for entry in information['topics_with_message_count']}
+    # of sensor_msgs/msg/Image, as every Jazzy has it
+    assert hashes['/cam/image'] == type_hash(Image)
+    assert hashes['/own'] == bags.UNKNOWN_HASH
+    with Bag(tmp_path / 'new') as bag:
+        assert [record.data for record in bag.records()] == [data for _, data in messages]
+
+
+def type_hash(kind: type) -> str:
+    """Ask ROS itself for the hash of a type."""
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node('asks', context=context)
+    try:
+        node.create_publisher(kind, 'hashed', 1)
+        return str(node.get_publishers_info_by_topic('/hashed')[0].topic_type_hash)
+    finally:
+        node.destroy_node()
+        context.shutdown()
 
 
 def test_the_writer_says_what_it_is_not_given(tmp_path):

@@ -41,6 +41,7 @@ import pytest
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import String
+from sync_perception.ros import process_bag as process_bag_module
 from sync_perception.ros.bags import Bag
 from sync_perception.ros.given_parameters import make_parameters
 from sync_perception.ros.kitti_bag import kitti_to_bag
@@ -107,6 +108,13 @@ def test_the_order_of_time_holds_across_files(tmp_path):
     assert times == sorted(times)
     with Bag(tmp_path / 'out') as bag:  # rosbags reads it as well
         assert [record.time for record in bag.records()] == times
+
+
+def test_files_end_when_they_are_large_enough(tmp_path, monkeypatch):
+    monkeypatch.setattr(process_bag_module, 'CHUNK_BYTES', 20_000)  # 10 KB a frame
+    source = write_bag(tmp_path / 'in', camera_messages(8))
+    assert run(source, tmp_path / 'out', chunk_frames=100)['files'] == 4
+    check_bag(tmp_path / 'out')
 
 
 @pytest.fixture
