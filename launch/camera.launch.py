@@ -43,6 +43,8 @@ PROFILE_VARIABLES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES
 ARGUMENTS = {
     'image_topic': ('image', 'Rectified images; with cameras, below the name of each.'),
     'camera_info_topic': ('camera_info', 'Their calibration; with cameras, below each name.'),
+    'consumer_topics': ('false', 'Publish where the consumer looks by itself, instead of on '
+                        'sync/...: true or false.'),
     'namespace': ('', 'Namespace of the nodes; the outputs are NAMESPACE/sync/...'),
     'params_file': (PathJoinSubstitution([SHARE, 'config', 'perception.yaml']),
                     "YAML file with the node's parameters; empty: the node's defaults."),
@@ -164,6 +166,24 @@ def input_topics(context: LaunchContext) -> list[tuple[str, str]]:
     return remaps
 
 
+def output_topics(context: LaunchContext) -> list[tuple[str, str]]:
+    """
+    Pair the node's outputs with the topics that the consumer reads, if that is wanted.
+
+    :raises ValueError: if there is no such consumer, or there are cameras with names.
+    """
+    if not switch(context, 'consumer_topics'):
+        return []
+    from sync_perception.ros.consumers import CONSUMERS
+    consumer = argument(context, 'consumer')
+    if consumer not in CONSUMERS:
+        raise ValueError(
+            f'consumer_topics: got consumer {consumer!r}, expected one of {", ".join(CONSUMERS)}')
+    if camera_names(context) != ['']:
+        raise ValueError('consumer_topics: got cameras with names, expected one without')
+    return list(CONSUMERS[consumer].remaps.items())
+
+
 def perception(context: LaunchContext) -> list[Node]:
     """Make the perception node; arguments that are set win over the file."""
     file = argument(context, 'params_file')
@@ -173,7 +193,7 @@ def perception(context: LaunchContext) -> list[Node]:
         name='perception',
         namespace=argument(context, 'namespace'),
         parameters=[*([file] if file else []), parameters(context)],
-        remappings=input_topics(context),
+        remappings=input_topics(context) + output_topics(context),
         arguments=['--ros-args', '--log-level', argument(context, 'log_level')],
         output='screen')]
 
@@ -191,7 +211,8 @@ def viewer(context: LaunchContext) -> list[Node]:
         package='rviz2', executable='rviz2', name='rviz',
         namespace=argument(context, 'namespace'),
         parameters=[{'use_sim_time': switch(context, 'use_sim_time')}],
-        remappings=[(topic, f'{camera}/{topic}') for topic in sorted(topics)] if camera else [],
+        remappings=output_topics(context) + [
+            (topic, f'{camera}/{topic}') for topic in sorted(topics) if camera],
         arguments=['-d', file, '-f', argument(context, 'rviz_frame')])]
 
 

@@ -18,7 +18,8 @@ Drive a recording, a KITTI raw drive or a bag, through the perception node.
 
     ros2 launch sync_perception kitti_replay.launch.py drive:=/data/2011_09_26_drive_0001_sync \
         rviz:=true
-    ros2 launch sync_perception kitti_replay.launch.py bag:=/data/drive.mcap player:=ros2bag \
+    ros2 launch sync_perception kitti_replay.launch.py bag:=/data/drive.mcap clock:=true
+    ros2 launch sync_perception kitti_replay.launch.py bag:=/data/drive player:=ros2bag \
         image_topic:=/camera/image_rect camera_info_topic:=/camera/camera_info
 
 The arguments of camera.launch.py can be given as well; all are listed by `--show-args`.
@@ -52,24 +53,30 @@ PLAYERS = ('node', 'ros2bag')
 # argument: (default, description)
 ARGUMENTS = {
     'drive': ('', 'Folder of a KITTI raw drive, {date}_drive_{nnnn}_sync; this or bag.'),
-    'bag': ('', 'A rosbag2 bag: its folder, or an .mcap file; this or drive.'),
-    'player': ('node', "Who plays a bag: node (this package's replay_node) or ros2bag (ros2 bag "
-               'play --clock, with all topics of the bag).'),
-    'play_args': ('', 'Further arguments of ros2 bag play, such as "--rate 0.5 --start-offset '
-                  '10"; of the arguments below it takes loop alone.'),
+    'bag': ('', 'A rosbag2 bag: its folder, or its .mcap or .db3 file; this or drive.'),
+    'player': ('node', "Who plays a bag: node (this package's replay_node, the images alone) or "
+               'ros2bag (ros2 bag play --clock, all topics).'),
+    'play_args': ('', 'Further arguments of ros2 bag play, such as "--start-offset 10".'),
     'use_sim_time': ('auto', 'Follow /clock: true, false, or auto: if the player publishes it.'),
     'shutdown': ('true', 'End the whole launch when the recording has ended: true or false.'),
 }
-# of the replay node; argument: (type, default, description); the parameter has the same name
+# of the recording; argument: (parameter of the replay node, type, default, description)
 REPLAY = {
-    'camera': (int, '2', 'Of a drive: 0 and 1 grey, 2 and 3 colour, left and right.'),
-    'rate': (float, '10.0', 'Frames a second.'),
-    'start': (int, '0', 'Frames skipped at the beginning.'),
-    'count': (int, '0', 'Frames played; 0 for all.'),
-    'loop': (bool, 'false', 'Begin again after the last frame.'),
-    'lockstep': (bool, 'false', 'Wait for the node after every frame: none is lost.'),
-    'clock': (bool, 'false', 'Publish /clock.'),
-    'stamps': (str, 'original', 'original or now.'),
+    'bag_image': ('bag.image', str, '', 'Topic of the images in the bag; empty: the only one, or '
+                  'with player:=ros2bag image_topic.'),
+    'bag_camera_info': ('bag.camera_info', str, '', 'Topic of their calibration in the bag; '
+                        'empty: the one beside them, or with player:=ros2bag '
+                        'camera_info_topic.'),
+    'speed': ('speed', float, '1.0', 'Of a bag: times as fast as it was recorded; for the replay '
+              'node 0 plays it at rate.'),
+    'loop': ('loop', bool, 'false', 'Begin again after the last frame.'),
+    'camera': ('camera', int, '2', 'Of a drive: 0 and 1 grey, 2 and 3 colour, left and right.'),
+    'rate': ('rate', float, '10.0', 'Frames a second; not with player:=ros2bag, as what follows.'),
+    'start': ('start', int, '0', 'Frames skipped at the beginning.'),
+    'count': ('count', int, '0', 'Frames played; 0 for all.'),
+    'lockstep': ('lockstep', bool, 'false', 'Wait for the node after every frame: none is lost.'),
+    'clock': ('clock', bool, 'false', 'Publish /clock.'),
+    'stamps': ('stamps', str, 'original', 'original or now.'),
 }
 
 
@@ -114,14 +121,12 @@ def player(context: LaunchContext) -> list[Action]:
     end = argument(context, 'shutdown') == 'true'
     on_exit = [Shutdown(reason='the recording has ended')] if end else []
     if argument(context, 'player') == 'ros2bag':
-        loop = ['--loop'] if argument(context, 'loop') == 'true' else []
         return [ExecuteProcess(
-            cmd=['ros2', 'bag', 'play', path, '--clock', *loop,
-                 *argument(context, 'play_args').split()],
+            cmd=['ros2', 'bag', 'play', path, '--clock', *play_arguments(context)],
             name='ros2_bag_play', output='screen', on_exit=on_exit)]
     values = {
-        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
-        for name, (kind, _, _) in REPLAY.items()}
+        parameter: ParameterValue(LaunchConfiguration(name), value_type=kind)
+        for name, (parameter, kind, _, _) in REPLAY.items()}
     return [Node(
         package='sync_perception',
         executable='replay_node',
@@ -132,6 +137,23 @@ def player(context: LaunchContext) -> list[Action]:
                     ('camera_info', argument(context, 'camera_info_topic'))],
         output='screen',
         on_exit=on_exit)]
+
+
+def play_arguments(context: LaunchContext) -> list[str]:
+    """Turn the arguments into those of ros2 bag play; named topics go to the node's inputs."""
+    words = ['--rate', argument(context, 'speed')]
+    if argument(context, 'loop') == 'true':
+        words.append('--loop')
+    remaps = []
+    for recorded, wanted in (('bag_image', 'image_topic'),
+                             ('bag_camera_info', 'camera_info_topic')):
+        topic, target = argument(context, recorded), argument(context, wanted)
+        if topic:
+            if not target.startswith('/'):
+                target = '/'.join(['', *argument(context, 'namespace').split('/'), target])
+            remaps.append(f'{topic}:={target.replace("//", "/")}')
+    return [*words, *(['--remap', *remaps] if remaps else []),
+            *argument(context, 'play_args').split()]
 
 
 def argument(context: LaunchContext, name: str) -> str:
@@ -150,7 +172,7 @@ def generate_launch_description() -> LaunchDescription:
             [FindPackageShare('sync_perception'), 'launch', 'camera.launch.py'])),
         launch_arguments=[
             ('use_sim_time', IfElseSubstitution(EqualsSubstitution(given, 'auto'), clock, given))])
-    defaults = {**ARGUMENTS, **{name: rest for name, (_, *rest) in REPLAY.items()}}
+    defaults = {**ARGUMENTS, **{name: rest for name, (_, _, *rest) in REPLAY.items()}}
     return LaunchDescription([
         *(DeclareLaunchArgument(name, default_value=default, description=description)
           for name, (default, description) in defaults.items()),

@@ -45,6 +45,15 @@ def launched(camera):
 
 
 @launch_pytest.fixture
+def two_cameras(include, small_model):
+    """Launch it for two cameras of a consumer."""
+    return LaunchDescription([
+        include('camera.launch.py', model=small_model, device='cpu', cameras='front,left',
+                image_topic='image_rect', consumer='hydra'),
+        launch_pytest.actions.ReadyToTest()])
+
+
+@launch_pytest.fixture
 def twice(include):
     """Launch it twice, as another launch file would: in groups, under a robot's namespace."""
     groups = [
@@ -97,6 +106,20 @@ def test_the_node_becomes_active_on_its_topics(observer):
         'depth', 'semantics', 'semantics/confidence', 'semantics/color', 'overlay', 'points',
         'camera_info', 'label_space')}
     assert all(name.startswith('/left/sync/') for name in outputs)
+
+
+@pytest.mark.launch(fixture=two_cameras)
+def test_two_cameras_have_their_topics_below_their_names(observer):
+    wait_until_active(observer, '/perception')
+    topics = dict(observer.get_topic_names_and_types())
+    for name in ('front', 'left'):
+        assert topics[f'/{name}/image_rect'] == ['sensor_msgs/msg/Image']
+        assert topics[f'/{name}/camera_info'] == ['sensor_msgs/msg/CameraInfo']
+        assert topics[f'/{name}/sync/points'] == ['sensor_msgs/msg/PointCloud2']
+    answer = ask(observer, GetParameters, '/perception/get_parameters',
+                 GetParameters.Request(names=['cameras', 'semantics.encoding']))
+    assert answer.values[0].string_array_value == ['front', 'left']
+    assert answer.values[1].string_value == '16SC1'
 
 
 @pytest.mark.launch(fixture=twice)

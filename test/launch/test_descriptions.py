@@ -24,6 +24,7 @@ from launch.launch_description_sources import get_launch_description_from_python
 from launch.utilities import perform_substitutions
 from launch_ros.utilities import evaluate_parameters, normalize_parameters
 import pytest
+from sync_perception.ros.consumers import CONSUMERS
 from sync_perception.ros.parameters import PerceptionParameters
 from sync_perception.ros.replay_parameters import ReplayParameters
 
@@ -90,12 +91,16 @@ def test_the_replay_takes_the_arguments_of_the_camera(arguments_of):
 @pytest.mark.parametrize('name, kind', zip(FILES, (PerceptionParameters, ReplayParameters)))
 def test_arguments_name_parameters_of_the_nodes(contents, name, kind):
     named = {spec.metadata['name']: spec.default for spec in kind.__dataclass_fields__.values()}
-    if kind is PerceptionParameters:
-        given = {parameter: type_ for parameter, type_, _ in contents[name]['PARAMETERS'].values()}
-    else:
-        given = {parameter: type_ for parameter, (type_, *_) in contents[name]['REPLAY'].items()}
-    for parameter, type_ in given.items():
+    table = contents[name]['PARAMETERS' if kind is PerceptionParameters else 'REPLAY']
+    for parameter, type_, *_ in table.values():
         assert type(named[parameter]) is (tuple if type_ is list else type_), parameter
+
+
+def test_arguments_of_the_replay_have_the_defaults_of_the_node(contents):
+    named = {spec.metadata['name']: spec.default
+             for spec in ReplayParameters.__dataclass_fields__.values()}
+    for parameter, _, default, _ in contents['kitti_replay.launch.py']['REPLAY'].values():
+        assert default == str(named[parameter]).replace('False', 'false'), parameter
 
 
 def test_every_parameter_of_the_perception_node_has_an_argument(contents):
@@ -141,6 +146,17 @@ def test_several_cameras_cannot_share_a_topic(contents, context):
     with pytest.raises(ValueError, match="image_topic: got '/cam/image'.*below the name"):
         contents['camera.launch.py']['input_topics'](
             context(cameras='front,left', image_topic='/cam/image'))
+
+
+def test_outputs_go_where_the_consumer_looks_if_wanted(contents, context):
+    output_topics = contents['camera.launch.py']['output_topics']
+    assert output_topics(context(consumer='hydra')) == []
+    remaps = dict(output_topics(context(consumer='hydra', consumer_topics='true')))
+    assert remaps == CONSUMERS['hydra'].remaps and remaps
+    with pytest.raises(ValueError, match="got consumer 'slam', expected one of generic, hydra"):
+        output_topics(context(consumer='slam', consumer_topics='true'))
+    with pytest.raises(ValueError, match='got cameras with names'):
+        output_topics(context(consumer='hydra', consumer_topics='true', cameras='front'))
 
 
 @pytest.fixture

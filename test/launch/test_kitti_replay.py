@@ -87,6 +87,19 @@ def test_a_drive_is_played_to_its_end(run, small_model, data_root):
     assert went.parameters['perception_node']['use_sim_time'] is False
 
 
+def test_a_bag_is_played_by_the_replay_node(run, small_model, data_root, tmp_path):
+    pytest.importorskip('rosbags')
+    from sync_perception.ros.kitti_bag import kitti_to_bag
+    kitti_to_bag(data_root / DRIVE, tmp_path / 'bag', cameras=[2])
+    went = run(bag=tmp_path / 'bag', count=2, lockstep='true', clock='true',
+               model=small_model, device='cpu', image_topic='/road/image_rect')
+    assert went.status == 0
+    assert went.ends == {'replay_node': 0, 'perception_node': 0}
+    assert 'published 2 frames' in went.output
+    assert 'no answer' not in went.output
+    assert went.parameters['perception_node']['use_sim_time'] is True
+
+
 def test_a_bag_is_played_by_ros2_bag_play(run, tmp_path, monkeypatch):
     note, folder = tmp_path / 'command.txt', tmp_path / 'bin'
     folder.mkdir()
@@ -96,12 +109,15 @@ def test_a_bag_is_played_by_ros2_bag_play(run, tmp_path, monkeypatch):
     (folder / 'ros2').chmod(0o755)
     monkeypatch.setenv('PATH', str(folder), prepend=':')
     went = run(bag=tmp_path / 'drive bag', player='ros2bag', loop='true', autostart='false',
-               play_args='--rate 0.5')
+               speed=0.5, bag_image='/cam/image_raw', namespace='car',
+               play_args='--start-offset 10')
     assert went.status == 0
     assert went.ends['ros2_bag_play'] == 0 and 'perception_node' in went.ends
-    assert went.parameters['perception_node'] == {'use_sim_time': True, 'autostart': False}
+    assert went.parameters['perception_node'].items() >= {
+        'use_sim_time': True, 'autostart': False}.items()
     assert note.read_text().splitlines() == [
-        'bag', 'play', str(tmp_path / 'drive bag'), '--clock', '--loop', '--rate', '0.5']
+        'bag', 'play', str(tmp_path / 'drive bag'), '--clock', '--rate', '0.5', '--loop',
+        '--remap', '/cam/image_raw:=/car/image', '--start-offset', '10']
 
 
 @pytest.mark.parametrize('arguments', [
