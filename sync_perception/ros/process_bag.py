@@ -115,29 +115,32 @@ def process_bag(job: Job, load: Callable[[PerceptionParameters], Any] = load_pre
         chunked = ChunkedBag(job.out, storage, settings_of(job, bag, camera, outputs))
         report(f'{camera.image} with {job.camera_info if calibrated else camera.camera_info} '
                f'-> {", ".join(writer.topics)}')
-        resumed = sum(chunk['facts']['frames'] for chunk in chunked.chunks)
+        resumed = summarize(chunked)['frames']
         if resumed:
             report(f'{job.out}: going on after {resumed} frames')
+        pairing = Pairing(bag, camera)
         try:
             with progress_bar(bag.counts[camera.image]) as advance:
-                pairing = Pairing(bag, camera)
                 steps = pairing.follow(bag.records())
                 write_chunks(chunked, steps, camera, writer, chunk_frames, advance)
+            chunked.finish({'sync_perception': predictor.model_name, 'image': camera.image})
         except OSError as error:
-            done = sum(chunk['facts']['frames'] for chunk in chunked.chunks)
-            raise OSError(f'{error}; {done} frames are done: the same command goes on from '
-                          'there') from error
+            raise OSError(f'{error}; {summarize(chunked)["frames"]} frames are done: the same '
+                          'command goes on from there') from error
         if pairing.unreadable:
             report(f'{pairing.unreadable} messages on {camera.camera_info} cannot be read')
-        facts = [chunk['facts'] for chunk in chunked.chunks]
-        files = len(chunked.chunks)
-        chunked.finish({'sync_perception': predictor.model_name, 'image': camera.image})
+    return {**summarize(chunked), 'resumed': resumed}
+
+
+def summarize(chunked: ChunkedBag) -> dict[str, Any]:
+    """Count the frames of the finished chunks: all, answered, and refused by reason."""
+    facts = [chunk['facts'] for chunk in chunked.chunks]
     refused = Counter()
     for each in facts:
         refused.update(each['refused'])
     frames = sum(each['frames'] for each in facts)
     return {'frames': frames, 'answered': frames - refused.total(), 'refused': dict(refused),
-            'resumed': resumed, 'files': files}
+            'files': len(facts)}
 
 
 def write_chunks(chunked: ChunkedBag, steps: Iterator[Record | PairedImage], camera: BagCamera,

@@ -33,6 +33,7 @@ from sync_perception.ros import bags
 from sync_perception.ros.bags import Bag, BagWriter
 import yaml
 
+pytest.importorskip('mcap', reason='bags are checked with the package mcap')
 WORD = 'std_msgs/msg/String'
 
 
