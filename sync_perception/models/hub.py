@@ -55,6 +55,8 @@ class ModelConfig(FolderConfig):
     :param record: how the model was trained, for people.
     :param label_part: where the label space is a union, the name of the part whose classes the
         model gives, as if the others were not there; None gives them all.
+    :param metric: whether depth is in metres; if not, an unknown factor, the same for all images,
+        lies between: nothing in the training said how long a metre is.
     """
 
     architecture: str
@@ -69,6 +71,7 @@ class ModelConfig(FolderConfig):
     focal_range: list[float] = field(default_factory=list)
     record: dict[str, Any] = field(default_factory=dict)
     label_part: str | None = None
+    metric: bool = True
 
 
 class PerceptionModel(FolderModel):

@@ -114,6 +114,9 @@ class ExportAverage(EMAWeightAveraging):
         if not trainer.is_global_zero:
             return
         data = trainer.datamodule
+        learned = getattr(trainer.lightning_module, 'model', model)
+        if hasattr(model.config, 'metric'):  # contrastive models know no depth
+            model.config.metric = learned.config.metric
         if self.focals:  # this process's: the others draw from the same sources
             model.config.focal_range = [round(focal, 1) for focal in self.focals]
         model.config.record = {

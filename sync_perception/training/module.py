@@ -23,13 +23,19 @@ from kornia import augmentation
 import lightning
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, ModelConfig
-from sync_perception.models.interface import present_maps
+from sync_perception.models.interface import Interface, present_maps
 from sync_perception.runtime.preprocess import normalise
 from sync_perception.training.callbacks import SeededSteps, StopWhenNotFinite
 from sync_perception.training.data.measured import Measurement
+from sync_perception.training.feature_reference import FeatureReference
 from sync_perception.training.initial import Origin, start_from
 from sync_perception.training.objective import Consistency, KINDS, Objective, TASKS
 from sync_perception.training.optimizer import annealed, learned_parameters
+from sync_perception.training.self_supervision import (
+    depth_scales,
+    SelfSupervision,
+    SelfSupervisionSettings,
+)
 from sync_perception.training.validation import SourceEvaluation
 from sync_perception.training.weighting import (
     DynamicWeightAverage,
@@ -81,6 +87,7 @@ class SynchronisedLearning(lightning.LightningModule):
     :param class_weights: by class name; the others weigh 1.
     :param consistency: a frozen contrastive model and the weight of its say on whether depth and
         labels belong together; None for none.
+    :param self_supervision: how depth learns from neighbouring images; None for not at all.
     :param photometric: whether the photographs' colours and sharpness are varied, on the device;
         what moves pixels (scale, crop, mirror) is the data's, which keeps the intrinsics true.
     :param weighting: how depth, normals and semantics, each with the weights above, are balanced:
@@ -104,7 +111,8 @@ class SynchronisedLearning(lightning.LightningModule):
             normals_weight: float = 1.0, semantics_weight: float = 1.0,
             expert_weight: float = 0.5, expert_confidence: float = 0.6,
             class_weights: dict[str, float] | None = None,
-            consistency: Consistency | None = None, photometric: bool = True,
+            consistency: Consistency | None = None,
+            self_supervision: SelfSupervisionSettings | None = None, photometric: bool = True,
             weighting: str = 'fixed', weighting_period: int = 500):
         super().__init__()
         self.save_hyperparameters()
@@ -113,8 +121,17 @@ class SynchronisedLearning(lightning.LightningModule):
             architecture=architecture, arguments=arguments, label_space=self.space.to_dict(),
             input_pixels=input_pixels, depth_range=list(depth_range),
             canonical_focal=canonical_focal))
+        self.features = None
+        if (self_supervision or {}).get('feature_distance'):
+            self.features = FeatureReference(self.model.network, arguments)
         start_from(self.model.network, initial or {})
+        self.self_supervision = None
+        if self_supervision is not None:
+            self.self_supervision = SelfSupervision(
+                self_supervision, interface(self.model.config), canonical_focal)
         self.objective = Objective(self.space, self.hparams)
+        self.model.config.metric = self_supervision is None and (
+            self.objective.knows_metres or not depth_weight)
         self.weighting = build_weighting(weighting)
         self.terms: dict[str, Tensor] = {}
         self.evaluations: list[SourceEvaluation] = []
@@ -128,18 +145,51 @@ class SynchronisedLearning(lightning.LightningModule):
         """Lay the weights out as the fast convolutions want them; load what is only asked."""
         self.model.to(memory_format=torch.channels_last)
         self.objective.load_contrastive(self.trainer.strategy.root_device)
+        if self.features is not None:
+            self.features.to(self.trainer.strategy.root_device)
+        if self.self_supervision is not None:
+            self.self_supervision.check_offsets(getattr(self.trainer.datamodule, 'offsets', ()))
 
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
         """Return the weighted sum of the losses that the batch's annotations allow."""
-        output = self.model(self.augmented_input(batch['image']))
+        image = self.augmented_input(batch['image'])
+        output, depths = depth_scales(self.model, image)
         output = resized(output, batch['labels'].shape[-2:])
         self.terms = self.objective(output, batch)
+        unused = untouched(output)
+        if self.self_supervision is not None:
+            self.terms.update(self.self_supervised(image, depths, batch))
+            unused = unused + self.self_supervision.untouched(depths)
         tasks, others = self.by_task(self.terms)
-        total = sum(others, untouched(output))
+        total = sum(others, unused)
         if tasks:
             total = total + self.weighting(tasks)
         self.log_step(tasks, total, len(batch['image']))
         return total
+
+    def self_supervised(
+            self, image: Tensor, depths: list[Tensor], batch: dict[str, Any]) -> dict[str, Tensor]:
+        """
+        Return the terms of self-supervision; note whether something tells how long a metre is.
+
+        :param image: the network's input.
+        :param depths: of the canonical camera, at one or several scales.
+        """
+        terms = self.self_supervision(depths, batch)
+        if self.features is not None:
+            terms['feature_distance'] = self.features.distance(self.model.network, image)
+        if not self.model.config.metric:
+            self.model.config.metric = bool(
+                self.objective.gives_scale(batch) or self.self_supervision.gives_scale(batch))
+        return terms
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep whether something in the training told how long a metre is."""
+        checkpoint['metric'] = self.model.config.metric
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with that."""
+        self.model.config.metric = checkpoint.get('metric', True)  # older ones knew metres alone
 
     def augmented_input(self, images_bhw3: Tensor) -> Tensor:
         """Vary the photographs' colours and sharpness, then normalise: (B, 3, H, W)."""
@@ -190,7 +240,10 @@ class SynchronisedLearning(lightning.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Begin to measure; the averaged weights, if there are any, are in place by now."""
         sources = self.trainer.datamodule.measured
-        self.evaluations = [SourceEvaluation(self.model, measured) for measured in sources]
+        metric = self.model.config.metric
+        self.evaluations = [
+            SourceEvaluation(self.model, measured, median_scaling=not metric)
+            for measured in sources]
 
     def validation_step(
             self, measurement: Measurement, index: int, dataloader_idx: int = 0
@@ -216,11 +269,21 @@ class SynchronisedLearning(lightning.LightningModule):
         groups = learned_parameters(
             self.model, settings.learning_rate, settings.encoder_learning_rate,
             settings.encoder_layer_decay)
+        supervision = self.self_supervision
+        if supervision is not None and supervision.pose is not None:
+            groups.append({
+                'params': list(supervision.pose.parameters()), 'lr': supervision.learning_rate})
         weights = list(self.weighting.parameters())
         if weights:  # decay would draw them to 0
             groups.append({'params': weights, 'lr': settings.learning_rate, 'weight_decay': 0.0})
         optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
         return annealed(optimizer, self.trainer, settings.warmup)
+
+
+def interface(config: ModelConfig) -> Interface:
+    """Return how a model of this config sees images, and the range of its depth."""
+    return Interface(
+        depth_range=tuple(config.depth_range), mean=tuple(config.mean), std=tuple(config.std))
 
 
 def photometric_variation() -> nn.Module:

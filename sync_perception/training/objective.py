@@ -29,15 +29,19 @@ from sync_perception.training.losses.depth import log_gaussian_nll
 from sync_perception.training.losses.distillation import top_classes_cross_entropy
 from sync_perception.training.losses.ranking import semantic_ranking
 from sync_perception.training.losses.smoothness import edge_aware_smoothness
+from sync_perception.training.self_supervision import SelfSupervisionSettings
 from sync_perception.types import DenseOutput
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 TASKS = {
-    'depth': 'depth', 'ranking': 'depth', 'smoothness': 'depth',
+    'depth': 'depth', 'ranking': 'depth', 'smoothness': 'depth', 'photometric': 'depth',
+    'smooth_disparity': 'depth',
     'normals': 'normals', 'semantics': 'semantics', 'expert': 'semantics'}
 """The task that a term belongs to, by the first part of its name; others belong to none."""
+SCALE_FREE = ('scale_shift_invariant',)
+"""Losses of depth that do not care how long a metre is."""
 KINDS = {'depth': 'regression', 'normals': 'regression', 'semantics': 'classification'}
 
 
@@ -81,10 +85,22 @@ class Objective:
             'expert/soft': settings.expert_weight * sum(settings.semantic_losses.values()),
             'ranking': settings.ranking_weight, 'smoothness': settings.smoothness_weight,
             'uncertainty': settings.uncertainty_weight,
-            'consistency': settings.consistency['weight'] if settings.consistency else 0.0}
+            'consistency': settings.consistency['weight'] if settings.consistency else 0.0,
+            **self_supervised_weights(settings.self_supervision or {})}
         self.groups: dict[str, Tensor] = {}
         self.candidates: dict[str, Tensor] = {}
         self.contrastive: contrastive.ContrastiveModel | None = None
+
+    @property
+    def knows_metres(self) -> bool:
+        """Whether true depth, where a batch has it, teaches how long a metre is."""
+        return self.settings.depth_weight > 0 and any(
+            weight > 0 for name, weight in self.settings.depth_losses.items()
+            if name not in SCALE_FREE)
+
+    def gives_scale(self, batch: dict[str, Any]) -> bool:
+        """Say whether a batch teaches how long a metre is, by true depth."""
+        return self.knows_metres and bool(self.true_depth(batch)[1].any())
 
     def load_contrastive(self, device: torch.device) -> None:
         """
@@ -276,6 +292,14 @@ def chosen(
             f'{kind}_losses: expected some of {", ".join(losses)}, got '
             f'{", ".join(unknown) or "none"}')
     return {name: losses[name] for name in weights}
+
+
+def self_supervised_weights(settings: SelfSupervisionSettings) -> dict[str, float]:
+    """Return the weights of the terms of self-supervision, by name."""
+    weight = settings.get('weight', 1.0)
+    return {
+        'photometric': weight, 'smooth_disparity': weight * settings.get('smoothness', 1e-3),
+        'feature_distance': settings.get('feature_distance', 0.0)}
 
 
 def mean_over_samples(loss: Callable[..., Tensor], *maps: Tensor) -> Tensor:

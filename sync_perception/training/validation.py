@@ -41,14 +41,16 @@ class SourceEvaluation:
 
     :param model: what is measured, in evaluation mode.
     :param measured: the source's samples.
+    :param median_scaling: whether each depth map is scaled by its frame's median first.
     """
 
-    def __init__(self, model: PerceptionModel, measured: Measured):
+    def __init__(
+            self, model: PerceptionModel, measured: Measured, median_scaling: bool = False):
         space = measured.data.label_space
         self.name, self.data = measured.source.name, measured.data
         self.evaluation = Evaluation(
             model, LabelSpace.load(space) if space else None,
-            DepthMetrics(max_depth=measured.data.max_depth))
+            DepthMetrics(median_scaling=median_scaling, max_depth=measured.data.max_depth))
 
     def add(self, measurement: Measurement) -> DenseOutput | None:
         """Measure a sample in full precision, and return what the model gave."""

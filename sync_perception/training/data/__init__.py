@@ -24,6 +24,7 @@ from typing import Any
 
 from sync_perception.training.data.camvid import CamVid, CamVidFull
 from sync_perception.training.data.cityscapes import Cityscapes, CityscapesSequence
+from sync_perception.training.data.frames import Frames
 from sync_perception.training.data.idd_lite import IddLite
 from sync_perception.training.data.kitti import KittiRaw
 from sync_perception.training.data.kitti_depth import KittiDepthSelection
@@ -51,6 +52,7 @@ DATASETS: dict[str, type[DenseDataset]] = {
     'nyuv2_labeled': NyuDepthV2Labeled,
     'sevenscenes': SevenScenes,
     'synthetic': Synthetic,
+    'frames': Frames,
     'pseudo_labelled': PseudoLabelled,
 }
 FIXED = ('self', 'root', 'split')

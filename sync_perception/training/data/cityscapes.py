@@ -158,6 +158,26 @@ class Cityscapes(DenseDataset):
         moved = later(sample_id, offset)
         return self.sequences.get(moved, self.images.get(moved))
 
+    def partner_file(self, sample_id: str) -> Path | None:
+        """Find the right camera's photograph, where `rightImg8bit` is unpacked."""
+        kind = self.images[sample_id].relative_to(self.root).parts[0].replace('left', 'right')
+        path = self.root / kind / f'{sample_id}_rightImg8bit{self.images[sample_id].suffix}'
+        return path if path.is_file() else None
+
+    def partner_pose(self, sample_id: str) -> np.ndarray | None:
+        """Return right_T_left, metres; None without `camera` or the right photograph."""
+        baseline = self.camera(sample_id)[1]
+        if baseline is None or self.partner_file(sample_id) is None:
+            return None
+        pose = np.eye(4)
+        pose[0, 3] = -baseline
+        return pose
+
+    def partner_image(self, sample_id: str) -> np.ndarray:
+        """Read the right camera's photograph."""
+        path = self.partner_file(sample_id)
+        return super().partner_image(sample_id) if path is None else read_image(path)
+
 
 class CityscapesSequence(Cityscapes):
     """

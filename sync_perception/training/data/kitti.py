@@ -22,11 +22,13 @@ Uhrig et al., "Sparsity Invariant CNNs", 3DV 2017.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 import re
 
 import numpy as np
-from sync_perception.kitti import find_drives, KittiDrive, read_scan
+from sync_perception.images import read_image
+from sync_perception.kitti import find_drives, KittiCalibration, KittiDrive, read_scan
 from sync_perception.training.data import oxts
 from sync_perception.training.data.files import (
     read_confidence,
@@ -44,6 +46,7 @@ LISTED_FRAME = re.compile(
     r'(?:.*/)?(?P<drive>\d{4}_\d\d_\d\d_drive_\d+_sync)(?:/image_0(?P<camera>\d)/data/|\s+)'
     r'(?P<frame>\d+)(?:\.\w+)?(?:\s+(?P<side>[lr]))?(?:\s.*)?')
 SIDES = {'l': 2, 'r': 3}
+PARTNERS = {0: 1, 1: 0, 2: 3, 3: 2}
 
 
 def lidar_depth(
@@ -74,6 +77,13 @@ def lidar_depth(
     np.minimum.at(depth, pixels, z[inside])
     depth[np.isinf(depth)] = np.nan
     return depth.astype(np.float32)
+
+
+@lru_cache(maxsize=64)
+def shift(folder: Path, camera: int) -> np.ndarray:
+    """Return t of P_rect = K [1 | t], which takes points of camera 00 to a camera: metres."""
+    P = KittiCalibration.read(folder, camera).P_rect
+    return np.linalg.solve(P[:, :3], P[:, 3])
 
 
 class KittiRaw(DenseDataset):
@@ -172,6 +182,29 @@ class KittiRaw(DenseDataset):
         """
         name, number = sample_id.split('/')
         return oxts.camera_pose(self.drives[name], shifted(number, offset))
+
+    def partner_file(self, sample_id: str) -> Path | None:
+        """Find the photograph of the other grey or colour camera at the same moment."""
+        name, _ = sample_id.split('/')
+        image = self.drives[name].image_paths[self.positions[sample_id]]
+        folder = self.drives[name].folder / f'image_{PARTNERS[self.camera]:02}' / 'data'
+        files = (folder / f'{image.stem}{suffix}' for suffix in ('.png', '.jpg'))
+        return next((path for path in files if path.is_file()), None)
+
+    def partner_pose(self, sample_id: str) -> np.ndarray | None:
+        """Return partner_T_camera, metres: rectified cameras are moved along x, hardly else."""
+        if self.partner_file(sample_id) is None:
+            return None
+        drive = self.drives[sample_id.split('/')[0]]
+        folder = drive.find_calibration()
+        pose = np.eye(4)
+        pose[:3, 3] = shift(folder, PARTNERS[self.camera]) - shift(folder, self.camera)
+        return pose
+
+    def partner_image(self, sample_id: str) -> np.ndarray:
+        """Read the other camera's photograph."""
+        path = self.partner_file(sample_id)
+        return super().partner_image(sample_id) if path is None else read_image(path)
 
     def crop(self, sample_id: str) -> str:
         """Name Garg's crop."""

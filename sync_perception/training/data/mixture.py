@@ -16,15 +16,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 import logging
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning
 import numpy as np
 from sync_perception.training.data import open_dataset
 from sync_perception.training.data.measured import Measured, MeasuredSource
+from sync_perception.training.data.neighbours import (
+    has_any,
+    Neighbour,
+    neighbour_arrays,
+    read_neighbours,
+    STEREO,
+)
 from sync_perception.training.data.sample import DenseDataset, READ_ERRORS, Sample
 from sync_perception.training.data.sampler import ContinuedSampler, share_of
 from sync_perception.training.transforms import random_view, training_arrays
@@ -47,6 +55,7 @@ class Source:
         pixels, for data sets of several calibrated cameras.
     :param split: the data set's split.
     :param arguments: further ones of the data set's class: `{cameras: [0]}`, `{seed: 7}`.
+    :param neighbours: whether its samples bring their neighbours, where the mixture asks for any.
     :raises ValueError: unless exactly one of `scale` and `focal` is given.
     """
 
@@ -57,6 +66,7 @@ class Source:
     focal: tuple[float, float] | None = None
     split: str = 'train'
     arguments: dict[str, Any] | None = None
+    neighbours: bool = True
 
     def __post_init__(self):
         """Refuse a source whose crops have no size."""
@@ -88,6 +98,13 @@ class Source:
         return open_dataset(self.dataset, self.root, self.split, self.arguments)
 
 
+class Reading(NamedTuple):
+    """A sample, and one of its neighbours or None for each offset that its source brings."""
+
+    sample: Sample
+    neighbours: list[Neighbour | None]
+
+
 class Mixture(Dataset):
     """
     A fixed sequence of random crops out of several sources, the same for the same seed.
@@ -101,13 +118,17 @@ class Mixture(Dataset):
     :param seed: of the order and of the views.
     :param skip_bad: whether a sample that cannot be read is logged, once, and the next one of its
         source is drawn instead; otherwise its error is raised.
+    :param offsets: neighbours that samples bring where they have them, in frames of the
+        recording; 0 is the stereo partner.
+    :raises ValueError: if neighbours are asked for, but no sample has one.
     """
 
     def __init__(
             self, sources: list[Source], length: int, crop: tuple[int, int], stride: int,
-            seed: int = 0, skip_bad: bool = False):
-        self.sources = sources
+            seed: int = 0, skip_bad: bool = False, offsets: Sequence[int] = ()):
+        self.sources, self.offsets = sources, tuple(offsets)
         self.datasets = [source.load() for source in sources]
+        self._check_neighbours()
         self.crop, self.stride, self.seed, self.skip_bad = crop, stride, seed, skip_bad
         # shared memory: what one worker finds bad, the others skip and the main process counts
         self.bad = [torch.zeros(len(dataset) if skip_bad else 0, dtype=torch.bool).share_memory_()
@@ -128,6 +149,8 @@ class Mixture(Dataset):
         """
         Return the crop at a position, as `training_arrays` gives it, with id and spaces.
 
+        Where neighbours are asked for, with what `neighbour_arrays` gives, too.
+
         Positions from the length on are those of later epochs: the sources take turns as in the
         first one, with their next samples and other views.
         """
@@ -135,11 +158,13 @@ class Mixture(Dataset):
         index = int(self.source_of[place])
         source, dataset = self.sources[index], self.datasets[index]
         turn = int(self.turn_of[place]) + epoch * int((self.source_of == index).sum())
-        sample = self._sample(index, turn)
+        sample, neighbours = self._sample(index, turn)
         rng = np.random.default_rng((self.seed, 2, position))
         scales = source.scale_range(sample)
         view = random_view(rng, sample.image.shape[:2], self.crop, scales)
         arrays = training_arrays(sample, view, self.stride)
+        if self.offsets:
+            arrays.update(neighbour_arrays(sample, neighbours, self.offsets, view))
         return {
             **arrays, 'id': f'{source.dataset}:{sample.id}', 'space': dataset.label_space or '',
             'expert_space': dataset.expert_space}
@@ -149,18 +174,36 @@ class Mixture(Dataset):
         return {source.dataset: int(bad.sum())
                 for source, bad in zip(self.sources, self.bad) if bad.any()}
 
-    def _sample(self, index: int, turn: int) -> Sample:
+    def _check_neighbours(self) -> None:
+        asked = [(source, dataset) for source, dataset in zip(self.sources, self.datasets)
+                 if source.neighbours]
+        if self.offsets and not any(
+                has_any(dataset, name, self.offsets) for _, dataset in asked
+                for name in dataset.ids):
+            names = ', '.join(source.dataset for source, _ in asked) or 'no source'
+            raise ValueError(
+                f'no sample has a neighbour at {list(self.offsets)} (0 is the stereo partner) in '
+                f'{names}: expected recordings whose frames follow each other, three or more')
+
+    def _read(self, index: int, number: int) -> Reading:
+        dataset = self.datasets[index]
+        sample = dataset[number]
+        if not self.sources[index].neighbours:
+            return Reading(sample, [None] * len(self.offsets))
+        return Reading(sample, read_neighbours(dataset, sample.id, self.offsets))
+
+    def _sample(self, index: int, turn: int) -> Reading:
         """Read the sample of a source whose turn it is; or the next that can be read."""
         dataset = self.datasets[index]
         round_, place = divmod(turn, len(dataset))
         order = self._order(index, round_)
         if not self.skip_bad:
-            return dataset[int(order[place])]
+            return self._read(index, int(order[place]))
         for number in np.roll(order, -place).tolist():
             if self.bad[index][number]:
                 continue
             try:
-                return dataset[number]
+                return self._read(index, number)
             except READ_ERRORS as error:
                 self.bad[index][number] = True
                 LOG.warning('skipped %s:%s: %s', self.sources[index].dataset, dataset.ids[number],
@@ -193,13 +236,19 @@ class MixtureData(lightning.LightningDataModule):
     :param skip_bad: whether samples that cannot be read are logged, counted and replaced by
         others; otherwise the first one stops the training.
     :param val_sources: what the model is measured on whenever the trainer validates.
+    :param neighbours: which neighbours samples bring, for self-supervision: offsets in frames of
+        the recording, usually [-1, 1]; None for none.
+    :param stereo: whether they also bring the image of their stereo partner.
+    :raises ValueError: if an offset is 0 or comes twice.
     """
 
     def __init__(
             self, sources: list[Source], samples: int, batch_size: int = 8,
             crop: tuple[int, int] = (256, 416), stride: int = 2, workers: int = 1, seed: int = 0,
-            skip_bad: bool = False, val_sources: list[MeasuredSource] | None = None):
+            skip_bad: bool = False, val_sources: list[MeasuredSource] | None = None,
+            neighbours: list[int] | None = None, stereo: bool = False):
         super().__init__()
+        self.offsets = checked_offsets(neighbours or [], stereo)
         self.sources, self.samples, self.batch_size = sources, samples, batch_size
         self.crop, self.stride, self.workers, self.seed = tuple(crop), stride, workers, seed
         self.skip_bad, self.val_sources = skip_bad, val_sources or []
@@ -215,7 +264,8 @@ class MixtureData(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """Return the batches in the mixture's order, from where the training is."""
         self.mixture = Mixture(
-            self.sources, self.samples, self.crop, self.stride, self.seed, self.skip_bad)
+            self.sources, self.samples, self.crop, self.stride, self.seed, self.skip_bad,
+            self.offsets)
         sampler = ContinuedSampler(self.mixture, *self.share)
         sampler.continue_from(**self.progress)
         return DataLoader(
@@ -247,3 +297,16 @@ class MixtureData(lightning.LightningDataModule):
         """Say how many samples were skipped."""
         for name, count in (self.mixture.skipped() if self.mixture else {}).items():
             LOG.warning('%d sample(s) of %s could not be read and were skipped', count, name)
+
+
+def checked_offsets(neighbours: list[int], stereo: bool) -> tuple[int, ...]:
+    """
+    Join the offsets of neighbours in time and that of the stereo partner.
+
+    :raises ValueError: if an offset is 0 or comes twice.
+    """
+    if STEREO in neighbours or len(set(neighbours)) < len(neighbours):
+        raise ValueError(
+            f'neighbours: expected different offsets other than 0, such as [-1, 1], got '
+            f'{list(neighbours)}')
+    return (*neighbours, STEREO) if stereo else tuple(neighbours)

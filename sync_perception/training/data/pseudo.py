@@ -235,6 +235,14 @@ class PseudoLabelled(DenseDataset):
         """Find the photograph some frames later in the data set."""
         return self.base.neighbour_file(sample_id, offset)
 
+    def partner_pose(self, sample_id: str) -> np.ndarray | None:
+        """Return where the stereo partner is, as the data set knows it."""
+        return self.base.partner_pose(sample_id)
+
+    def partner_image(self, sample_id: str) -> np.ndarray:
+        """Read the stereo partner's image of the data set."""
+        return self.base.partner_image(sample_id)
+
 
 def read_deviation(path: str | Path, size: tuple[int, int]) -> np.ndarray:
     """Read a standard deviation of ln(depth): float32 (H, W), inf where it is unknown."""

@@ -194,3 +194,20 @@ def kept(ids: Sequence[str], chosen: Sequence[str], name: str) -> list[str]:
         raise ValueError(f'{name} has no sample {min(missing)!r}, which is expected to be kept '
                          f'({len(missing)} of {len(wanted)} are missing)')
     return [sample_id for sample_id in ids if sample_id in wanted]
+
+    def partner_pose(self, sample_id: str) -> np.ndarray | None:
+        """
+        Return where the stereo partner of a sample's camera is, without reading its image.
+
+        :return: partner_T_camera, float64 (4, 4), metres, of two cameras with the same intrinsics
+            that look at the same moment; None where there is no partner's image.
+        """
+        return None
+
+    def partner_image(self, sample_id: str) -> np.ndarray:
+        """
+        Read the stereo partner's image, where `partner_pose` knows one: uint8 (H, W, 3), RGB.
+
+        :raises ValueError: if there is none, or its file is broken.
+        """
+        raise ValueError(f'{sample_id} has no stereo partner')

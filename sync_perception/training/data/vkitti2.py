@@ -179,6 +179,27 @@ class VirtualKitti2(DenseDataset):
             return None
         return np.linalg.inv(rigid(matrix, f'{path}, frame {key[0]}, camera {key[1]},'))
 
+    def partner_file(self, sample_id: str) -> Path | None:
+        """Find the other camera's photograph of the same frame, whether it is used or not."""
+        name, frame = sample_id.rsplit('/', 1)
+        path, camera = self.streams[name].rgb[frame], int(name[-1])
+        partner = path.parents[1] / f'{path.parent.name[:-1]}{1 - camera}' / path.name
+        return partner if partner.is_file() else None
+
+    def partner_pose(self, sample_id: str) -> np.ndarray | None:
+        """Return partner_T_camera by extrinsic.txt; None without its row of the other camera."""
+        name, frame = sample_id.rsplit('/', 1)
+        path, here = self.streams[name].extrinsics, self.pose(sample_id)
+        if here is None or self.partner_file(sample_id) is None:
+            return None
+        matrix = read_rows(path, 16).get((frame, 1 - int(name[-1])))
+        return None if matrix is None else rigid(matrix, f'{path}, frame {frame}') @ here
+
+    def partner_image(self, sample_id: str) -> np.ndarray:
+        """Read the other camera's photograph."""
+        path = self.partner_file(sample_id)
+        return super().partner_image(sample_id) if path is None else read_image(path)
+
 
 def find(bases: Iterable[Path], *names: str) -> Path | None:
     """Return the first base's descendant of these names, letter case aside, or None."""

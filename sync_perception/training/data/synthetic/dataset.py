@@ -27,6 +27,7 @@ from sync_perception.training.data.sample import DenseDataset, kept, NEIGHBOURS,
 from sync_perception.training.data.synthetic.world import default_intrinsics, StreetWorld
 
 STRIDE = 12
+BASELINE = 0.54  # metres, about KITTI's
 LENGTHS = {'train': 10000, 'val': 200}
 
 
@@ -147,6 +148,17 @@ class Synthetic(DenseDataset):
         """Return world_T_camera, float64 (4, 4), metres, z up; None beyond the drive's ends."""
         world, frame = self.moment(sample_id, offset)
         return None if frame is None else world.pose(frame)
+
+    def partner_pose(self, sample_id: str) -> np.ndarray | None:
+        """Return partner_T_camera of a second camera, BASELINE to the right."""
+        pose = np.eye(4)
+        pose[0, 3] = -BASELINE
+        return pose
+
+    def partner_image(self, sample_id: str) -> np.ndarray:
+        """Render what the camera to the right sees."""
+        world, frame = self.moment(sample_id)
+        return world.render(frame, right=BASELINE).frame.image
 
     def world(self, number: int) -> StreetWorld:
         """Return a street, built or remembered."""

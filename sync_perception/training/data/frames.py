@@ -1,0 +1,229 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Any camera's recording: a folder of frames in order, or a video, and the camera's intrinsics.
+
+For learning from video alone: nothing is annotated.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+import shutil
+
+import cv2
+import numpy as np
+from sync_perception.images import IMAGE_SUFFIXES, read_image
+from sync_perception.training.data.files import read_list
+from sync_perception.training.data.sample import DenseDataset, Sample
+import yaml
+
+CALIBRATION = 'camera_info.yaml'
+UNPACKED = '.frames'
+JPEG_QUALITY = 95
+
+
+class Frames(DenseDataset):
+    """
+    Consecutive frames of one camera: images in the order of their names, or those of a video.
+
+    The root is a clip, or a folder of clips: a clip is a folder of images or a video file. Frames
+    that follow each other by name are neighbours, whatever their numbers. A video is unpacked
+    once, as JPEG files, into a folder of its name and the ending `.frames` beside it, since
+    seeking in videos is slow and not exact.
+
+    Images are taken to be rectified, as by the node. Intrinsics are given here, or by a file
+    `camera_info.yaml` in the clip's folder or above it, as ROS's camera_calibration writes it.
+    Ids: `clip/name`, or `name` where the root is the clip.
+
+    :param root: the clip or the folder of clips.
+    :param split: a list of clips in a file of that name, `train.txt`, one a line; or `all`.
+    :param fx: focal length in pixels; fy is the same unless given.
+    :param fy: focal length downwards, pixels.
+    :param cx: column of the principal point, by default the image's centre.
+    :param cy: its row, likewise.
+    :param camera_info: the calibration file, instead.
+    :raises ValueError: if there are no intrinsics, both kinds of them, or a file is malformed.
+    :raises FileNotFoundError: if there are no frames.
+    """
+
+    splits = ('train', 'val')
+    label_space = None
+    layout = (
+        'a folder of images in order or a video (.mp4, .avi, .mkv, .mov, .webm), or folders or '
+        'videos of that kind, with camera_info.yaml')
+    video_suffixes = ('.mp4', '.avi', '.mkv', '.mov', '.webm')
+
+    def __init__(
+            self, root: str | Path, split: str = 'all', fx: float | None = None,
+            fy: float | None = None, cx: float | None = None, cy: float | None = None,
+            camera_info: str | Path | None = None):
+        if fx is not None and camera_info is not None:
+            raise ValueError('frames: expected fx or camera_info, got both')
+        if fx is None and any(value is not None for value in (fy, cx, cy)):
+            raise ValueError('frames: expected fx beside fy, cx and cy, got none')
+        if fx is not None and not min(fx, fy or fx) > 0:
+            raise ValueError(f'frames: expected positive focal lengths, got fx {fx}, fy {fy}')
+        self.fx, self.fy, self.cx, self.cy = fx, fy, cx, cy
+        self.camera_info = None if camera_info is None else Path(os.path.expandvars(camera_info))
+        self.cameras: dict[Path, tuple[np.ndarray, tuple[int, int]]] = {}
+        root = Path(root)
+        super().__init__(unpacked(root) if self.is_video(root) else root, split)
+
+    def is_video(self, path: Path) -> bool:
+        """Say whether this is a video file, by its ending."""
+        return path.suffix.lower() in self.video_suffixes and path.is_file()
+
+    def list_ids(self) -> list[str]:
+        """Return the ids by clip and name, and find each clip's intrinsics."""
+        self.images: dict[str, Path] = {}
+        self.places: dict[str, tuple[str, int]] = {}
+        self.clips: dict[str, list[str]] = {}
+        for video in sorted(filter(self.is_video, self.root.iterdir())):
+            unpacked(video)
+        for folder in self.folders():
+            paths = sorted(path for path in folder.iterdir()
+                           if path.suffix.lower() in IMAGE_SUFFIXES)
+            clip = folder.relative_to(self.root).as_posix()
+            ids = [path.relative_to(self.root).with_suffix('').as_posix() for path in paths]
+            if ids:
+                self.check_intrinsics(folder)
+            self.clips[clip] = ids
+            self.images.update(zip(ids, paths))
+            self.places.update((name, (clip, place)) for place, name in enumerate(ids))
+        return list(self.images)
+
+    def folders(self) -> list[Path]:
+        """Return the split's folders that may be clips."""
+        if self.split == 'all':
+            return [self.root, *sorted(path for path in self.root.iterdir()
+                                       if path.is_dir() and not path.name.startswith('.'))]
+        path = self.root / f'{self.split}.txt'
+        clips = [self.root / name for name in read_list(path, self.split, 'the clips')]
+        clips = [unpacked(clip) if self.is_video(clip) else clip for clip in clips]
+        missing = [clip for clip in clips if not clip.is_dir()]
+        if missing:
+            raise FileNotFoundError(f'{path} lists {missing[0].name}, but there is no such clip')
+        return clips
+
+    def check_intrinsics(self, clip: Path) -> None:
+        """
+        Raise ValueError unless a clip's intrinsics are known.
+
+        Without them nothing could be warped: better to hear of it before a training begins.
+        """
+        if self.fx is None:
+            self.calibration(clip)
+
+    def calibration(self, clip: Path) -> tuple[np.ndarray, tuple[int, int]]:
+        """Return the intrinsics of a clip's file, and the height and width they belong to."""
+        places = [clip / CALIBRATION, clip.parent / CALIBRATION]
+        path = self.camera_info or next((file for file in places if file.is_file()), None)
+        if path is None:
+            raise ValueError(
+                f'no intrinsics of {clip}: expected the arguments fx (and fy, cx, cy) or '
+                f'camera_info, or a file {places[0]} or {places[1]}')
+        if path not in self.cameras:
+            self.cameras[path] = read_camera_info(path)
+        return self.cameras[path]
+
+    def intrinsics(self, clip: Path, size: tuple[int, int]) -> np.ndarray:
+        """
+        Return K, float64 (3, 3), of a clip's images of this size.
+
+        :raises ValueError: if the calibration is that of another size.
+        """
+        height, width = size
+        if self.fx is not None:
+            cx = (width - 1) / 2 if self.cx is None else self.cx
+            cy = (height - 1) / 2 if self.cy is None else self.cy
+            return np.array([[self.fx, 0, cx], [0, self.fy or self.fx, cy], [0, 0, 1]])
+        K, calibrated = self.calibration(clip)
+        if calibrated != size:
+            raise ValueError(
+                f'the calibration of {clip} is for {calibrated[1]}x{calibrated[0]}, the images '
+                f'are {width}x{height}')
+        return K.copy()
+
+    def read(self, sample_id: str) -> Sample:
+        """Read a frame with its intrinsics."""
+        path = self.images[sample_id]
+        image = read_image(path)
+        return Sample(id=sample_id, image=image, K=self.intrinsics(path.parent, image.shape[:2]))
+
+    def neighbour_file(self, sample_id: str, offset: int) -> Path | None:
+        """Find the frame so many places later in the same clip."""
+        clip, place = self.places[sample_id]
+        place += offset
+        ids = self.clips[clip]
+        return self.images[ids[place]] if 0 <= place < len(ids) else None
+
+
+def unpacked(video: Path) -> Path:
+    """
+    Return the folder with a video's frames, which is written the first time.
+
+    :raises ValueError: if OpenCV cannot read the video, or the folder cannot be written.
+    """
+    folder = video.with_name(video.name + UNPACKED)
+    if folder.is_dir():
+        return folder
+    part = folder.with_name(f'.{folder.name}.{os.getpid()}.part')
+    capture = cv2.VideoCapture(str(video))
+    try:
+        part.mkdir()
+        count = 0
+        while True:
+            there, frame = capture.read()
+            if not there:
+                break
+            name = part / f'{count:06}.jpg'
+            if not cv2.imwrite(str(name), frame, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
+                raise ValueError(f'{name} cannot be written')
+            count += 1
+        if not count:
+            raise ValueError(f'{video} is not a video that OpenCV can read')
+        part.rename(folder)
+    except OSError as error:
+        if not folder.is_dir():  # another process may have been faster
+            raise ValueError(f'{video} cannot be unpacked into {folder}: {error}') from error
+    finally:
+        capture.release()
+        shutil.rmtree(part, ignore_errors=True)
+    return folder
+
+
+def read_camera_info(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
+    """
+    Read a calibration as ROS's camera_calibration writes it, for rectified images.
+
+    :return: K float64 (3, 3), that of `projection_matrix` where there is one; height and width.
+    :raises ValueError: if the file is not what it should be.
+    """
+    try:
+        entries = yaml.safe_load(path.read_text())
+        size = int(entries['image_height']), int(entries['image_width'])
+        K = np.array(entries['camera_matrix']['data'], np.float64).reshape(3, 3)
+        if 'projection_matrix' in entries:
+            P = np.array(entries['projection_matrix']['data'], np.float64).reshape(3, 4)
+            K = P[:, :3] if P[0, 0] > 0 else K
+        if not (np.isfinite(K).all() and K[0, 0] > 0 and K[1, 1] > 0):
+            raise ValueError(f'intrinsics {K.tolist()}')
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f'{path}: {error!r}, expected image_width, image_height and camera_matrix with 9 '
+            'data, optionally projection_matrix with 12') from error
+    return K, size

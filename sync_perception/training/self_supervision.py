@@ -1,0 +1,278 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Depth from the motion of the camera alone, as Monodepth2 learns it (Godard et al., 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+from sync_perception.geometry import warp
+from sync_perception.models.hub import PerceptionModel
+from sync_perception.models.interface import Interface
+from sync_perception.models.posenet import inverse, PoseNet
+from sync_perception.training.data.neighbours import STEREO
+from sync_perception.training.losses.photometric import photometric_error, photometric_loss
+from sync_perception.training.losses.smoothness import edge_aware_smoothness
+from sync_perception.types import DenseOutput
+import torch
+from torch import nn, Tensor
+from torch.nn import functional
+
+SMALLEST = 8  # pixels: scales with a shorter side say nothing
+
+
+class PoseSettings(TypedDict, total=False):
+    """
+    The network that estimates the camera's motion.
+
+    :ivar backbone: a key of `sync_perception.models.resnet.RESNETS`, by default `resnet18`.
+    :ivar pretrained: weights of its encoder.
+    :ivar learning_rate: its peak rate, by default 1e-4.
+    """
+
+    backbone: str
+    pretrained: str
+    learning_rate: float
+
+
+class SelfSupervisionSettings(TypedDict, total=False):
+    """
+    How depth learns from neighbouring images, which the data's `neighbours` and `stereo` bring.
+
+    :ivar weight: of the photometric error of the warped neighbours, by default 1.
+    :ivar smoothness: weight of disparity that is smooth where the image is, by default 1e-3; at
+        scale s it is divided by 2^s.
+    :ivar scales: at which depth is asked to explain the image, by default 4.
+    :ivar pose: the network that estimates the motion between neighbours in time; None for none.
+    :ivar known_poses: whether poses that the data knows are used, before those of the network.
+    :ivar feature_distance: weight of the distance between the encoder's coarsest features and
+        those of its pretrained weights, by default 0; the paper's is 1e-2.
+    """
+
+    weight: float
+    smoothness: float
+    scales: int
+    pose: PoseSettings | None
+    known_poses: bool
+    feature_distance: float
+
+
+class SelfSupervision(nn.Module):
+    """
+    The terms of depth that needs no labels, and the pose network that learns beside it.
+
+    Geometry is computed in float32 whatever the network's precision. Stereo partners are always
+    warped by their known pose, which gives the scale.
+
+    :param settings: what is used.
+    :param interface: the normalisation in which images arrive, and the range of depth.
+    :param canonical_focal: focal length in pixels of the camera for which depth is given; None
+        for metres.
+    :raises ValueError: for unknown settings, or if there would be no poses.
+    """
+
+    def __init__(
+            self, settings: SelfSupervisionSettings, interface: Interface,
+            canonical_focal: float | None):
+        super().__init__()
+        check_settings(settings)
+        self.scales = settings.get('scales', 4)
+        self.known_poses = settings.get('known_poses', False)
+        self.depth_range, self.canonical_focal = interface.depth_range, canonical_focal
+        mean, std = (torch.tensor(values)[:, None, None]
+                     for values in (interface.mean, interface.std))
+        self.register_buffer('mean', mean, persistent=False)
+        self.register_buffer('std', std, persistent=False)
+        self.pose: PoseNet | None = None
+        self.learning_rate = 0.0
+        if settings.get('pose') is not None:
+            pose = dict(settings['pose'])
+            self.learning_rate = pose.pop('learning_rate', 1e-4)
+            self.pose = PoseNet(interface, **pose)
+
+    def forward(self, depths: list[Tensor], batch: dict[str, Any]) -> dict[str, Tensor]:
+        """
+        Return the terms `photometric` and `smooth_disparity`, if a sample has a neighbour.
+
+        :param depths: (B, 1, h, w) of the canonical camera, of any size: one, of which coarser
+            ones are made, or those of several scales, finest first.
+        :param batch: of `sync_perception.training.data.mixture`, with neighbours.
+        :return: scalars, each the mean over the samples and the scales; samples without a
+            neighbour count as 0.
+        """
+        there = self.usable(batch)
+        members = there.any(dim=1)
+        if not members.any():
+            return {}
+        depths = [depth[members].float() for depth in pyramid(depths, self.scales)]
+        batch = {name: batch[name][members] for name in (
+            'image', 'neighbours', 'neighbour_pose', 'neighbour_offset', 'K', 'focal')}
+        there = there[members]
+        image = unit_range(batch['image'])
+        neighbours = unit_range(batch['neighbours'].flatten(0, 1)).unflatten(0, there.shape)
+        poses = self.poses(image, neighbours, there, batch)
+        share = members.float().mean()
+        with torch.autocast(image.device.type, enabled=False):
+            photometric, smooth = self.compared(
+                depths, image, neighbours, poses.float(), there, batch)
+        return {'photometric': share * photometric, 'smooth_disparity': share * smooth}
+
+    def check_offsets(self, offsets: Sequence[int]) -> None:
+        """
+        Refuse data that bring no neighbours, or none with a pose.
+
+        :param offsets: of the neighbours that the data bring.
+        :raises ValueError: if nothing could be learned from them.
+        """
+        times = [offset for offset in offsets if offset != STEREO]
+        if not offsets:
+            raise ValueError(
+                'self_supervision needs neighbours: expected `neighbours: [-1, 1]` or '
+                "`stereo: true` in the recipe's data, got neither")
+        if times and self.pose is None and not self.known_poses:
+            raise ValueError(
+                f'self_supervision: neighbours {times} need poses: expected a network, `pose: '
+                '{backbone: resnet18}`, or `known_poses: true`, got neither')
+
+    def usable(self, batch: dict[str, Any]) -> Tensor:
+        """Say which neighbours are there and have a pose, known or to be estimated: (B, N)."""
+        there = batch['neighbour_there']
+        known = self.known(batch)
+        return there & known if self.pose is None else there & (
+            known | (batch['neighbour_offset'] != STEREO))
+
+    def known(self, batch: dict[str, Any]) -> Tensor:
+        """Say which neighbours are warped by the pose that the data knows: bool (B, N)."""
+        known = torch.isfinite(batch['neighbour_pose']).flatten(2).all(dim=2)
+        return known & (self.known_poses | (batch['neighbour_offset'] == STEREO))
+
+    def gives_scale(self, batch: dict[str, Any]) -> bool:
+        """Say whether a batch tells how long a metre is: by a known pose that is used."""
+        return bool((self.usable(batch) & self.known(batch)).any())
+
+    def poses(
+            self, image_b3hw: Tensor, neighbours_bn3hw: Tensor, there_bn: Tensor,
+            batch: dict[str, Any]) -> Tensor:
+        """Return neighbour_T_image, (B, N, 4, 4): known, estimated, or 1 if there is neither."""
+        known = self.known(batch)
+        identity = torch.eye(4, device=image_b3hw.device)
+        poses = torch.where(known[..., None, None], batch['neighbour_pose'], identity)
+        wanted = there_bn & ~known
+        if self.pose is None or not wanted.any():
+            return poses
+        b, n = wanted.nonzero(as_tuple=True)
+        estimated = self.estimated(
+            image_b3hw[b], neighbours_bn3hw[b, n], batch['neighbour_offset'][b, n])
+        return poses.index_put((b, n), estimated)
+
+    def estimated(self, images: Tensor, neighbours: Tensor, offsets: Tensor) -> Tensor:
+        """Let the pose network see pairs in the order of time: (P, 4, 4) neighbour_T_image."""
+        before = (offsets < 0)[:, None, None]
+        images, neighbours = ((x - self.mean) / self.std for x in (images, neighbours))
+        earlier = torch.where(before[..., None], neighbours, images)
+        later = torch.where(before[..., None], images, neighbours)
+        later_T_earlier = self.pose(earlier, later)
+        return torch.where(before, inverse(later_T_earlier), later_T_earlier)
+
+    def compared(
+            self, depths: list[Tensor], image_b3hw: Tensor, neighbours_bn3hw: Tensor,
+            poses_bn44: Tensor, there_bn: Tensor, batch: dict[str, Any]
+            ) -> tuple[Tensor, Tensor]:
+        """Return the photometric error and the roughness of disparity, over all scales."""
+        count = there_bn.shape[1]
+        images = image_b3hw.repeat_interleave(count, dim=0)
+        sources, poses = neighbours_bn3hw.flatten(0, 1), poses_bn44.flatten(0, 1)
+        K = batch['K'].repeat_interleave(count, dim=0)
+        still = photometric_error(sources, images).unflatten(0, there_bn.shape).squeeze(2)
+        photometric, smooth = [], []
+        for scale, depth in enumerate(depths):
+            disparity = 1 / depth.clamp(*self.depth_range)
+            metres = self.metres(1 / functional.interpolate(
+                disparity, size=images.shape[-2:], mode='bilinear', align_corners=False), batch)
+            warped, valid = warp(sources, metres.repeat_interleave(count, dim=0), K, poses)
+            error = photometric_error(warped, images).unflatten(0, there_bn.shape).squeeze(2)
+            valid = valid.unflatten(0, there_bn.shape).squeeze(2)
+            photometric.append(photometric_loss(error, valid, still, there_bn))
+            small = functional.interpolate(image_b3hw, size=depth.shape[-2:], mode='area')
+            smooth.append(edge_aware_smoothness(disparity, small) / 2 ** scale)
+        return torch.stack(photometric).mean(), torch.stack(smooth).mean()
+
+    def metres(self, canonical_b1hw: Tensor, batch: dict[str, Any]) -> Tensor:
+        """Bring depth from the canonical camera to the crop's."""
+        if self.canonical_focal is None:
+            return canonical_b1hw
+        return canonical_b1hw * (batch['focal'] / self.canonical_focal)[:, None, None, None]
+
+    def untouched(self, depths: list[Tensor]) -> Tensor:
+        """Return 0, of all depths and poses: every weight gets a gradient in every process."""
+        weights = [] if self.pose is None else [weight.sum() for weight in self.pose.parameters()]
+        return sum([*weights, *(depth.float().mean() for depth in depths)]) * 0
+
+
+def check_settings(settings: SelfSupervisionSettings) -> None:
+    """
+    Refuse settings that mean nothing.
+
+    :raises ValueError: naming what was got and what was expected.
+    """
+    unknown = sorted(set(settings) - set(SelfSupervisionSettings.__annotations__))
+    if unknown:
+        raise ValueError(
+            f'self_supervision: expected some of '
+            f'{", ".join(SelfSupervisionSettings.__annotations__)}, got {", ".join(unknown)}')
+    if settings.get('scales', 4) < 1:
+        raise ValueError(
+            f'self_supervision: expected at least 1 scale, got {settings["scales"]}')
+    unknown = sorted(set(settings.get('pose') or {}) - set(PoseSettings.__annotations__))
+    if unknown:
+        raise ValueError(
+            f'self_supervision.pose: expected some of '
+            f'{", ".join(PoseSettings.__annotations__)}, got {", ".join(unknown)}')
+
+
+def depth_scales(model: PerceptionModel, image_b3hw: Tensor) -> tuple[DenseOutput, list[Tensor]]:
+    """
+    Run a model, and return with its maps its depth, at several scales if it has them.
+
+    :param image_b3hw: normalised.
+    :return: depth of the canonical camera, (B, 1, h / 2^s, w / 2^s) each, finest first; none of a
+        network without depth.
+    """
+    network = model.network
+    whole = not any(side % network.multiple for side in image_b3hw.shape[-2:])
+    if hasattr(network, 'forward_scales') and whole:
+        output, disparities = network.forward_scales(image_b3hw)
+        return output, [network.depth_of(disparity) for disparity in disparities]
+    output = model(image_b3hw)
+    return output, [] if output.depth is None else [output.depth]
+
+
+def pyramid(depths: list[Tensor], scales: int) -> list[Tensor]:
+    """
+    Return depth at so many scales, each half as large as the one before, or fewer if too small.
+
+    :param depths: (B, 1, h, w), finest first; missing ones are averaged from the last, in inverse
+        depth.
+    """
+    depths = list(depths[:scales])
+    while len(depths) < scales and min(depths[-1].shape[-2:]) >= 2 * SMALLEST:
+        depths.append(1 / functional.avg_pool2d(1 / depths[-1].float(), 2))
+    return depths
+
+
+def unit_range(images_bhw3: Tensor) -> Tensor:
+    """Turn images, uint8 (B, h, w, 3), into float32 (B, 3, h, w) in [0, 1]."""
+    return images_bhw3.permute(0, 3, 1, 2).float() / 255
