@@ -70,8 +70,8 @@ PARAMETERS = {
     'half': ('half', bool, "The device's 16-bit format: true or false."),
     'max_rate': ('max_rate', float, 'Frames a second of each camera, at most; 0: no limit.'),
     'max_depth': ('max_depth', float, 'Metres beyond which depth is invalid.'),
-    'min_confidence': ('semantics.min_confidence', float, 'Labels of a lower probability, 0 to '
-                       '1, become void.'),
+    'semantics_min_confidence': ('semantics.min_confidence', float, 'Labels of a lower '
+                                 'probability, 0 to 1, become void.'),
     'image_transport': ('image_transport', str, 'raw or compressed.'),
     'depth_encoding': ('depth.encoding', str, '32FC1 (metres) or 16UC1 (millimetres).'),
     'semantics_encoding': ('semantics.encoding', str, 'mono8 (255 void) or 16SC1 (-1 void).'),

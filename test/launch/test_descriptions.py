@@ -114,7 +114,7 @@ def test_arguments_that_are_set_become_parameters_of_their_type(contents, contex
     assert parameters(context()) == {'use_sim_time': False}
     made = context(
         model='12', half='true', max_depth='40', points_stride='2', points_organized='False',
-        cameras='front, 2,on', use_sim_time='true', min_confidence='0.5')
+        cameras='front, 2,on', use_sim_time='true', semantics_min_confidence='0.5')
     assert evaluated(parameters(made), made) == {
         'use_sim_time': True, 'model': '12', 'half': True, 'max_depth': 40.0,
         'points.stride': 2, 'points.organized': False, 'semantics.min_confidence': 0.5,
