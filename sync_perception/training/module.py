@@ -36,6 +36,7 @@ from sync_perception.training.self_supervision import (
     SelfSupervision,
     SelfSupervisionSettings,
 )
+from sync_perception.training.semi_supervision import SemiSupervisedLoss, SemiSupervision
 from sync_perception.training.validation import SourceEvaluation
 from sync_perception.training.weighting import (
     DynamicWeightAverage,
@@ -88,6 +89,8 @@ class SynchronisedLearning(lightning.LightningModule):
     :param consistency: a frozen contrastive model and the weight of its say on whether depth and
         labels belong together; None for none.
     :param self_supervision: how depth learns from neighbouring images; None for not at all.
+    :param semi_supervision: how what a teacher says of mixed images is learned, in which labels
+        may be missing; None for not at all, `{}` for the usual way.
     :param photometric: whether the photographs' colours and sharpness are varied, on the device;
         what moves pixels (scale, crop, mirror) is the data's, which keeps the intrinsics true.
     :param weighting: how depth, normals and semantics, each with the weights above, are balanced:
@@ -112,7 +115,8 @@ class SynchronisedLearning(lightning.LightningModule):
             expert_weight: float = 0.5, expert_confidence: float = 0.6,
             class_weights: dict[str, float] | None = None,
             consistency: Consistency | None = None,
-            self_supervision: SelfSupervisionSettings | None = None, photometric: bool = True,
+            self_supervision: SelfSupervisionSettings | None = None,
+            semi_supervision: SemiSupervision | None = None, photometric: bool = True,
             weighting: str = 'fixed', weighting_period: int = 500):
         super().__init__()
         self.save_hyperparameters()
@@ -130,6 +134,8 @@ class SynchronisedLearning(lightning.LightningModule):
             self.self_supervision = SelfSupervision(
                 self_supervision, interface(self.model.config), canonical_focal)
         self.objective = Objective(self.space, self.hparams)
+        self.semi_supervision = None if semi_supervision is None else SemiSupervisedLoss(
+            semi_supervision, self.objective)
         self.model.config.metric = self_supervision is None and (
             self.objective.knows_metres or not depth_weight)
         self.weighting = build_weighting(weighting)
@@ -145,6 +151,8 @@ class SynchronisedLearning(lightning.LightningModule):
         """Lay the weights out as the fast convolutions want them; load what is only asked."""
         self.model.to(memory_format=torch.channels_last)
         self.objective.load_contrastive(self.trainer.strategy.root_device)
+        if self.semi_supervision is not None and stage == 'fit':
+            self.semi_supervision.prepare(self.model, self.trainer.strategy.root_device)
         if self.features is not None:
             self.features.to(self.trainer.strategy.root_device)
         if self.self_supervision is not None:
@@ -156,6 +164,8 @@ class SynchronisedLearning(lightning.LightningModule):
         output, depths = depth_scales(self.model, image)
         output = resized(output, batch['labels'].shape[-2:])
         self.terms = self.objective(output, batch)
+        if self.semi_supervision is not None:
+            self.terms.update(self.semi_supervision(self.model, batch, self.global_step))
         unused = untouched(output)
         if self.self_supervision is not None:
             self.terms.update(self.self_supervised(image, depths, batch))
@@ -184,12 +194,16 @@ class SynchronisedLearning(lightning.LightningModule):
         return terms
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep whether something in the training told how long a metre is."""
+        """Keep whether something in the training told how long a metre is; and the teacher."""
         checkpoint['metric'] = self.model.config.metric
+        if self.semi_supervision is not None:
+            checkpoint['semi_supervision'] = self.semi_supervision.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with that."""
+        """Go on with that, and with the teacher, if there was one."""
         self.model.config.metric = checkpoint.get('metric', True)  # older ones knew metres alone
+        if self.semi_supervision is not None and 'semi_supervision' in checkpoint:
+            self.semi_supervision.load_state_dict(checkpoint['semi_supervision'])
 
     def augmented_input(self, images_bhw3: Tensor) -> Tensor:
         """Vary the photographs' colours and sharpness, then normalise: (B, 3, H, W)."""

@@ -38,7 +38,8 @@ from torch.nn import functional
 TASKS = {
     'depth': 'depth', 'ranking': 'depth', 'smoothness': 'depth', 'photometric': 'depth',
     'smooth_disparity': 'depth',
-    'normals': 'normals', 'semantics': 'semantics', 'expert': 'semantics'}
+    'normals': 'normals', 'semantics': 'semantics', 'expert': 'semantics',
+    'unlabelled': 'semantics'}
 """The task that a term belongs to, by the first part of its name; others belong to none."""
 SCALE_FREE = ('scale_shift_invariant',)
 """Losses of depth that do not care how long a metre is."""
@@ -86,6 +87,7 @@ class Objective:
             'ranking': settings.ranking_weight, 'smoothness': settings.smoothness_weight,
             'uncertainty': settings.uncertainty_weight,
             'consistency': settings.consistency['weight'] if settings.consistency else 0.0,
+            'unlabelled': (settings.semi_supervision or {}).get('weight', 1.0),
             **self_supervised_weights(settings.self_supervision or {})}
         self.groups: dict[str, Tensor] = {}
         self.candidates: dict[str, Tensor] = {}
