@@ -18,9 +18,10 @@ from __future__ import annotations
 
 from pathlib import Path
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
-from sync_perception import cli_bags
+from sync_perception import cli_bags, cli_measures
+from sync_perception.cli_options import Argument, DataSet, Device, Model, named_values, Root, Split
 import typer
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app.add_typer(data, name='data')
 labels = typer.Typer(no_args_is_help=True, help='Look at label spaces; write them for others.')
 app.add_typer(labels, name='labels')
 app.add_typer(cli_bags.app)
+app.add_typer(cli_measures.app)
 
 # what to install when a library is missing that only some verbs need
 EXTRAS = {
@@ -41,21 +43,6 @@ EXTRAS = {
     'sensor_msgs': 'ros', 'std_msgs': 'ros', 'transformers': 'transformers'}
 USAGE_ERROR = 2
 KITTI_SIZE = (375, 1242)
-
-Model = Annotated[str | None, typer.Option(
-    help='Model folder, hub id, exported .onnx or .pt2 file, or two pretrained models as '
-    'DEPTH+SEGMENTATION; the model of the package by default.')]
-Device = Annotated[str, typer.Option(help='auto, cpu, cuda or cuda:N.')]
-DataSet = Annotated[str, typer.Option(
-    help='camvid, camvid_full, idd_lite, kitti, kitti_depth, kitti_semantics, vkitti2, '
-    'cityscapes, cityscapes_sequence, nyuv2, nyuv2_labeled, sevenscenes, synthetic or '
-    'pseudo_labelled.')]
-Root = Annotated[Path | None, typer.Option(
-    help="The data set's folder; the synthetic streets need none.")]
-Split = Annotated[str, typer.Option(help="One of the data set's splits, or all.")]
-Argument = Annotated[list[str] | None, typer.Option(
-    help='A further argument of the data set as NAME=VALUE, such as length=100 or cameras=[0]; '
-    'repeat it for several.')]
 
 
 @app.command()
@@ -115,35 +102,6 @@ def train(context: typer.Context) -> None:
     """Train by a recipe: train --config config/train/driving_small.yaml; --help lists all."""
     from sync_perception.training.train import train as fit
     fit(context.args)
-
-
-@app.command()
-def evaluate(
-        dataset: DataSet,
-        root: Root = None,
-        split: Split = 'all',
-        argument: Argument = None,
-        model: Model = None,
-        device: Device = 'auto',
-        pooled: Annotated[bool, typer.Option(
-            help='Pool depth errors over all pixels instead of averaging over frames.')] = False,
-        median_scaling: Annotated[bool, typer.Option(
-            help="Scale each depth map by its frame's median first.")] = False,
-        max_depth: Annotated[float | None, typer.Option(
-            help="Metres; true depth from there on is not scored. By default the data set's: 10 "
-            'in rooms of NYU Depth v2, else 80.')] = None,
-        skip_bad: Annotated[bool, typer.Option(
-            help='Log and count samples that cannot be read, instead of stopping.')] = False,
-        frames: Annotated[bool, typer.Option(help="List the frames' ids in the JSON.")] = False,
-        json: Annotated[Path | None, typer.Option(help='Write the results here too.')] = None,
-        ) -> None:
-    """Measure a model on a data set by the field's protocols."""
-    from sync_perception.training.evaluate import evaluate as measure
-    from sync_perception.training.evaluate import report
-    report(measure(
-        model, dataset, root, split, device=device, pooled=pooled, median_scaling=median_scaling,
-        max_depth=max_depth, frames=frames, skip_bad=skip_bad,
-        arguments=named_values(argument)), json)
 
 
 @data.command('check')
@@ -373,25 +331,6 @@ def labels_show(space: Annotated[str, typer.Argument(help='As in labels export.'
     """List the classes of a label space."""
     from sync_perception import label_exports
     typer.echo(label_exports.table(label_exports.read_space(space)))
-
-
-def named_values(words: list[str] | None) -> dict[str, Any]:
-    """
-    Read `name=value` words, the values as YAML.
-
-    :raises ValueError: if a word is no such one.
-    """
-    import yaml
-    values = {}
-    for word in words or ():
-        name, equals, value = word.partition('=')
-        if not name or not equals:
-            raise ValueError(f'expected NAME=VALUE, got {word!r}')
-        try:
-            values[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ValueError(f'expected NAME=VALUE with a value in YAML, got {word!r}') from error
-    return values
 
 
 def main() -> None:

@@ -1,0 +1,90 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The verbs of the command `sync_perception` that ask a model about a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from sync_perception.cli_options import Argument, DataSet, Device, Model, named_values, Root, Split
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def evaluate(
+        dataset: DataSet,
+        root: Root = None,
+        split: Split = 'all',
+        argument: Argument = None,
+        model: Model = None,
+        device: Device = 'auto',
+        pooled: Annotated[bool, typer.Option(
+            help='Pool depth errors over all pixels instead of averaging over frames.')] = False,
+        median_scaling: Annotated[bool, typer.Option(
+            help="Scale each depth map by its frame's median first.")] = False,
+        max_depth: Annotated[float | None, typer.Option(
+            help="Metres; true depth from there on is not scored. By default the data set's: 10 "
+            'in rooms of NYU Depth v2, else 80.')] = None,
+        skip_bad: Annotated[bool, typer.Option(
+            help='Log and count samples that cannot be read, instead of stopping.')] = False,
+        frames: Annotated[bool, typer.Option(help="List the frames' ids in the JSON.")] = False,
+        json: Annotated[Path | None, typer.Option(help='Write the results here too.')] = None,
+        ) -> None:
+    """Measure a model on a data set by the field's protocols."""
+    from sync_perception.training.evaluate import evaluate as measure
+    from sync_perception.training.evaluate import report
+    report(measure(
+        model, dataset, root, split, device=device, pooled=pooled, median_scaling=median_scaling,
+        max_depth=max_depth, frames=frames, skip_bad=skip_bad,
+        arguments=named_values(argument)), json)
+
+
+@app.command()
+def select(
+        dataset: DataSet,
+        out: Annotated[Path, typer.Option(help='File to write, ending in .json.')],
+        budget: Annotated[str, typer.Option(
+            help='Numbers of images, rising: a student is taught anew after each.')] = '25,50,100',
+        strategy: Annotated[str, typer.Option(
+            help='random, diversity, uncertainty or both.')] = 'both',
+        seed: Annotated[int, typer.Option(help='Of all that is left to chance.')] = 0,
+        model: Model = None,
+        root: Root = None,
+        split: Split = 'train',
+        argument: Argument = None,
+        cache: Annotated[Path | None, typer.Option(
+            help='Folder for features and rounds, with which an interrupted run goes on; by '
+            'default beside the file.')] = None,
+        level: Annotated[int, typer.Option(
+            help='Of the features, fine to coarse; -1 is the coarsest.')] = -1,
+        student_steps: Annotated[int, typer.Option(
+            min=1, help='Training of a student, each round.')] = 400,
+        page: Annotated[bool, typer.Option(
+            help='Also write an HTML page of the chosen images.')] = True,
+        device: Device = 'auto',
+        ) -> None:
+    """Choose the images of a data set to label; the file is a split that all verbs read."""
+    from sync_perception.training import selection as selecting
+    plan = selecting.Plan(
+        selecting.parse_budgets(budget), strategy, seed,
+        selecting.StudentSettings(steps=student_steps))
+    chosen = selecting.select(
+        model, dataset, root, out, plan, split, cache=cache, level=level, device=device,
+        arguments=named_values(argument), page=page)
+    typer.echo(f'{out}: {len(chosen.ids)} images in the order of choice'
+               + (f'; {out.with_suffix(".html")} shows them' if page else ''))

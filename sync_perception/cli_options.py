@@ -1,0 +1,57 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Options that several verbs of the command `sync_perception` share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Model = Annotated[str | None, typer.Option(
+    help='Model folder, hub id, exported .onnx or .pt2 file, or two pretrained models as '
+    'DEPTH+SEGMENTATION; the model of the package by default.')]
+Device = Annotated[str, typer.Option(help='auto, cpu, cuda or cuda:N.')]
+DataSet = Annotated[str, typer.Option(
+    help='camvid, camvid_full, idd_lite, kitti, kitti_depth, kitti_semantics, vkitti2, '
+    'cityscapes, cityscapes_sequence, nyuv2, nyuv2_labeled, sevenscenes, synthetic or '
+    'pseudo_labelled.')]
+Root = Annotated[Path | None, typer.Option(
+    help="The data set's folder; the synthetic streets need none.")]
+Split = Annotated[str, typer.Option(help="One of the data set's splits, all, or a file of select: "
+    'selection.json, selection.json:25 for its first 25 images.')]
+Argument = Annotated[list[str] | None, typer.Option(
+    help='A further argument of the data set as NAME=VALUE, such as length=100 or cameras=[0]; '
+    'repeat it for several.')]
+
+
+def named_values(words: list[str] | None) -> dict[str, Any]:
+    """
+    Read `name=value` words, the values as YAML.
+
+    :raises ValueError: if a word is no such one.
+    """
+    import yaml
+    values = {}
+    for word in words or ():
+        name, equals, value = word.partition('=')
+        if not name or not equals:
+            raise ValueError(f'expected NAME=VALUE, got {word!r}')
+        try:
+            values[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ValueError(f'expected NAME=VALUE with a value in YAML, got {word!r}') from error
+    return values
