@@ -132,7 +132,7 @@ class Bench:
 
     @property
     def camera(self) -> Camera:
-        """The node's first camera."""
+        """Return the node's first camera."""
         return self.node.cameras[0]
 
     @property
