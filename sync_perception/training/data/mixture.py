@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import lightning
 import numpy as np
 from sync_perception.training.data import open_dataset
+from sync_perception.training.data.labelled import Labelled, PartlyLabelled
 from sync_perception.training.data.measured import Measured, MeasuredSource
 from sync_perception.training.data.neighbours import (
     has_any,
@@ -56,7 +57,10 @@ class Source:
     :param split: the data set's split.
     :param arguments: further ones of the data set's class: `{cameras: [0]}`, `{seed: 7}`.
     :param neighbours: whether its samples bring their neighbours, where the mixture asks for any.
-    :raises ValueError: unless exactly one of `scale` and `focal` is given.
+    :param labels: whether its samples bring their labels.
+    :param labelled: which of its samples do: `{file: selection.json, budget: 25}`; None for all.
+    :raises ValueError: unless exactly one of `scale` and `focal` is given, or if labels are both
+        chosen and refused.
     """
 
     dataset: str
@@ -67,6 +71,8 @@ class Source:
     split: str = 'train'
     arguments: dict[str, Any] | None = None
     neighbours: bool = True
+    labels: bool = True
+    labelled: Labelled | None = None
 
     def __post_init__(self):
         """Refuse a source whose crops have no size."""
@@ -74,6 +80,9 @@ class Source:
             raise ValueError(
                 f'source {self.dataset}: expected either scale or focal, got '
                 f'scale={self.scale}, focal={self.focal}')
+        if self.labelled is not None and not self.labels:
+            raise ValueError(
+                f'source {self.dataset}: expected labels: true beside labelled, got false')
 
     def scale_range(self, sample: Sample) -> tuple[float, float]:
         """
@@ -92,10 +101,14 @@ class Source:
         """
         List the data set's files.
 
-        :raises ValueError: if there is no such data set, split or argument.
+        :raises ValueError: if there is no such data set, split or argument, or the samples chosen
+            to be labelled are not in it.
         :raises FileNotFoundError: if the folder does not hold it.
         """
-        return open_dataset(self.dataset, self.root, self.split, self.arguments)
+        dataset = open_dataset(self.dataset, self.root, self.split, self.arguments)
+        if self.labels and self.labelled is None:
+            return dataset
+        return PartlyLabelled(dataset, self.labelled.ids() if self.labelled else ())
 
 
 class Reading(NamedTuple):
