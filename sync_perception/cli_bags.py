@@ -40,7 +40,7 @@ def kitti_to_bag(
             help='Keep the image files as they are, as CompressedImage.')] = False,
         ) -> None:
     """Turn a KITTI drive into a rosbag2 bag: images, scans, poses, calibration; needs no ROS."""
-    from sync_perception.ros.kitti_bag import kitti_to_bag as convert
+    from sync_perception.ros.bags.kitti import kitti_to_bag as convert
     result = convert(drive, out, storage or 'mcap', camera or (), compressed, typer.echo)
     for topic, count in result['topics'].items():
         typer.echo(f'{count:6} {topic}')
@@ -78,7 +78,7 @@ def process_bag(
         ) -> None:
     """Answer every frame of a bag, none lost, and write the outputs beside the originals."""
     from sync_perception.cli_options import named_values
-    from sync_perception.ros import process_bag as processing
+    from sync_perception.ros.bags import process as processing
     from sync_perception.ros.given_parameters import make_parameters
     parameters = make_parameters({
         'model': model or '', 'device': device, 'half': half, **named_values(param)})

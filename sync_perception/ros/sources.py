@@ -186,7 +186,7 @@ def bag_source(parameters: ReplayParameters) -> Source:
     """
     _existing(parameters)
     try:
-        from sync_perception.ros.bag_source import BagSource
+        from sync_perception.ros.bags.source import BagSource
     except ModuleNotFoundError as error:
         raise ValueError(f"source bag: {error}: pip install 'sync_perception[bags]'") from error
     return BagSource(parameters)

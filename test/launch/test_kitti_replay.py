@@ -89,7 +89,7 @@ def test_a_drive_is_played_to_its_end(run, small_model, data_root):
 
 def test_a_bag_is_played_by_the_replay_node(run, small_model, data_root, tmp_path):
     pytest.importorskip('rosbags')
-    from sync_perception.ros.kitti_bag import kitti_to_bag
+    from sync_perception.ros.bags.kitti import kitti_to_bag
     kitti_to_bag(data_root / DRIVE, tmp_path / 'bag', cameras=[2])
     went = run(bag=tmp_path / 'bag', count=2, lockstep='true', clock='true',
                model=small_model, device='cpu', image_topic='/road/image_rect')

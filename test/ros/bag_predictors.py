@@ -24,7 +24,7 @@ import sys
 
 import numpy as np
 from sync_perception.labels import LabelSpace
-from sync_perception.ros import process_bag
+from sync_perception.ros.bags import process
 from sync_perception.types import Frame, Prediction
 
 
@@ -63,6 +63,6 @@ class NumberPredictor:
 if __name__ == '__main__':
     source, out, stop_at = sys.argv[1:]
     print(os.getpid(), flush=True)
-    process_bag.process_bag(
-        process_bag.Job(Path(source), Path(out)), report=lambda line: None, chunk_frames=3,
+    process.process_bag(
+        process.Job(Path(source), Path(out)), report=lambda line: None, chunk_frames=3,
         load=lambda parameters: NumberPredictor(int(stop_at)))

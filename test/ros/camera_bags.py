@@ -26,7 +26,7 @@ import numpy as np
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header, String
-from sync_perception.ros import bags
+from sync_perception.ros.bags import rosbag2
 from sync_perception.ros.camera_info import pinhole
 from sync_perception.ros.conversions import image_message
 
@@ -34,8 +34,8 @@ SECOND = 10 ** 9
 START = 100 * SECOND
 PERIOD = SECOND // 10
 SIZE = (24, 32)
-KINDS = {Image: bags.IMAGE, CompressedImage: bags.COMPRESSED_IMAGE,
-         CameraInfo: bags.CAMERA_INFO, String: 'std_msgs/msg/String'}
+KINDS = {Image: rosbag2.IMAGE, CompressedImage: rosbag2.COMPRESSED_IMAGE,
+         CameraInfo: rosbag2.CAMERA_INFO, String: 'std_msgs/msg/String'}
 
 
 def header(stamp: int, frame_id: str = 'cam') -> Header:
@@ -75,13 +75,14 @@ def write_bag(folder: Path, messages: Iterable[tuple[str, int, Any]],
 
     :param messages: topic, time of recording, and message, or bytes for an image that is none.
     """
-    store = bags.typestore()
+    store = rosbag2.typestore()
     messages = list(messages)
     kinds = {topic: KINDS[type(message)] for topic, _, message in messages
              if not isinstance(message, bytes)}
-    with bags.BagWriter(folder, storage) as bag:
+    with rosbag2.BagWriter(folder, storage) as bag:
         connections = {
-            topic: bag.add_topic(topic, kind, bags.qos(), store) for topic, kind in kinds.items()}
+            topic: bag.add_topic(topic, kind, rosbag2.qos(), store)
+            for topic, kind in kinds.items()}
         for topic, time, message in messages:
             data = message if isinstance(message, bytes) else serialize_message(message)
             bag.write(connections[topic], time, data)

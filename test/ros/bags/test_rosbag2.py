@@ -29,8 +29,8 @@ import rclpy
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
-from sync_perception.ros import bags
-from sync_perception.ros.bags import Bag, BagWriter
+from sync_perception.ros.bags import rosbag2
+from sync_perception.ros.bags.rosbag2 import Bag, BagWriter
 import yaml
 
 pytest.importorskip('mcap', reason='bags are checked with the package mcap')
@@ -55,7 +55,7 @@ def test_a_bag_is_read_with_or_without_its_metadata(tmp_path, storage, whole):
     folder = write_bag(tmp_path / 'bag', camera_messages(3), storage)
     path = folder if whole else next(folder.glob('bag.*'))
     with Bag(path) as bag:
-        assert bag.topics == {'/cam/camera_info': bags.CAMERA_INFO, '/cam/image': bags.IMAGE,
+        assert bag.topics == {'/cam/camera_info': rosbag2.CAMERA_INFO, '/cam/image': rosbag2.IMAGE,
                               '/word': WORD}
         assert bag.counts == dict.fromkeys(bag.topics, 3)
         assert (bag.message_count, bag.start_time) == (9, START)
@@ -91,7 +91,7 @@ def test_a_type_that_only_the_bag_knows_is_copied(tmp_path):
         writer.write_message('/thing', schema, {'number': 7, 'name': 'x'}, log_time=START)
         writer.finish()
     with Bag(path) as bag, BagWriter(tmp_path / 'copy') as copy:
-        store = bags.typestore(bag)
+        store = rosbag2.typestore(bag)
         connection = copy.copy_topic(bag.connections[0], store)
         for record in bag.records():
             copy.write(connection, record.time, record.data)
@@ -106,7 +106,7 @@ def test_a_type_that_only_the_bag_knows_is_copied(tmp_path):
 
 def test_nothing_lies_under_the_name_before_it_is_complete(tmp_path):
     with BagWriter(tmp_path / 'bag') as writer:
-        topic = writer.add_topic('/word', WORD, bags.qos(), bags.typestore())
+        topic = writer.add_topic('/word', WORD, rosbag2.qos(), rosbag2.typestore())
         writer.write(topic, START, serialize_message(String(data='a')))
         assert not (tmp_path / 'bag').exists()
     assert [path.name for path in tmp_path.iterdir()] == ['bag']
@@ -121,7 +121,7 @@ def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path, monkeypatch, erro
 
     def write():
         with BagWriter(tmp_path / 'bag') as writer:
-            topic = writer.add_topic('/word', WORD, bags.qos(), bags.typestore())
+            topic = writer.add_topic('/word', WORD, rosbag2.qos(), rosbag2.typestore())
             monkeypatch.setattr(writer.writer.storage, 'write', refuse)
             writer.write(topic, START, b'')
     with pytest.raises(OSError, match=f'cannot write .*bag: .*{message}'):
@@ -199,7 +199,7 @@ def test_whatever_a_file_holds_it_is_read_or_refused(tmp_path, storage):
 
 def write_humble_bag(folder) -> list[tuple[str, bytes]]:
     """Write a bag as ROS 2 Humble does: metadata 5, schema 3, and no definitions of messages."""
-    kinds = {'/cam/image': bags.IMAGE, '/cam/camera_info': bags.CAMERA_INFO,
+    kinds = {'/cam/image': rosbag2.IMAGE, '/cam/camera_info': rosbag2.CAMERA_INFO,
              '/own': 'own_msgs/msg/Thing'}
     profile = ('- history: 3\n  depth: 0\n  reliability: 1\n  durability: 2\n'
                + ''.join(f'  {name}:\n    sec: 9223372036\n    nsec: 854775807\n'
@@ -243,7 +243,7 @@ def write_humble_bag(folder) -> list[tuple[str, bytes]]:
 def test_a_bag_of_humble_is_copied_even_with_unknown_types(tmp_path, storage):
     messages = write_humble_bag(tmp_path / 'old')
     with Bag(tmp_path / 'old') as bag, BagWriter(tmp_path / 'new', storage) as copy:
-        store = bags.typestore(bag)
+        store = rosbag2.typestore(bag)
         connections = {each.id: copy.copy_topic(each, store) for each in bag.connections}
         for record in bag.records():
             copy.write(connections[record.connection.id], record.time, record.data)
@@ -253,7 +253,7 @@ def test_a_bag_of_humble_is_copied_even_with_unknown_types(tmp_path, storage):
               for entry in information['topics_with_message_count']}
     # of sensor_msgs/msg/Image, as every Jazzy has it
     assert hashes['/cam/image'] == type_hash(Image)
-    assert hashes['/own'] == bags.UNKNOWN_HASH
+    assert hashes['/own'] == rosbag2.UNKNOWN_HASH
     with Bag(tmp_path / 'new') as bag:
         assert [record.data for record in bag.records()] == [data for _, data in messages]
 
@@ -280,9 +280,9 @@ def test_the_writer_says_what_it_is_not_given(tmp_path):
 
 def test_quality_of_service_goes_into_the_metadata(tmp_path):
     with BagWriter(tmp_path / 'bag') as writer:
-        for topic, profile in (('/a', bags.qos(3, latched=True)),
-                               ('/b', bags.qos(7, reliable=False))):
-            connection = writer.add_topic(topic, WORD, profile, bags.typestore())
+        for topic, profile in (('/a', rosbag2.qos(3, latched=True)),
+                               ('/b', rosbag2.qos(7, reliable=False))):
+            connection = writer.add_topic(topic, WORD, profile, rosbag2.typestore())
             writer.write(connection, START, serialize_message(String()))
     information = check_bag(tmp_path / 'bag')
     latched, fast = (entry['topic_metadata']['offered_qos_profiles'][0]

@@ -31,8 +31,8 @@ from camera_bags import (
 import numpy as np
 import pytest
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from sync_perception.ros.bag_camera import BagCamera, info_beside, PairedImage, Pairing
-from sync_perception.ros.bags import Bag
+from sync_perception.ros.bags.camera import BagCamera, info_beside, PairedImage, Pairing
+from sync_perception.ros.bags.rosbag2 import Bag
 
 
 def find(folder, **options) -> BagCamera:

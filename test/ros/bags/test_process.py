@@ -41,11 +41,11 @@ import pytest
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import String
-from sync_perception.ros import process_bag as process_bag_module
-from sync_perception.ros.bags import Bag
+from sync_perception.ros.bags import process as process_module
+from sync_perception.ros.bags.kitti import kitti_to_bag
+from sync_perception.ros.bags.process import Job, process_bag
+from sync_perception.ros.bags.rosbag2 import Bag
 from sync_perception.ros.given_parameters import make_parameters
-from sync_perception.ros.kitti_bag import kitti_to_bag
-from sync_perception.ros.process_bag import Job, process_bag
 
 pytest.importorskip('mcap', reason='bags are checked with the package mcap')
 KINDS = {'/cam/image': Image, '/cam/camera_info': CameraInfo, '/word': String,
@@ -111,7 +111,7 @@ def test_the_order_of_time_holds_across_files(tmp_path):
 
 
 def test_files_end_when_they_are_large_enough(tmp_path, monkeypatch):
-    monkeypatch.setattr(process_bag_module, 'CHUNK_BYTES', 20_000)  # 10 KB a frame
+    monkeypatch.setattr(process_module, 'CHUNK_BYTES', 20_000)  # 10 KB a frame
     source = write_bag(tmp_path / 'in', camera_messages(8))
     assert run(source, tmp_path / 'out', chunk_frames=100)['files'] == 4
     check_bag(tmp_path / 'out')
@@ -121,7 +121,7 @@ def test_files_end_when_they_are_large_enough(tmp_path, monkeypatch):
 def interrupted(tmp_path):
     """Kill a process in the middle of a bag; return the bag it read and the one it wrote."""
     source, out = write_bag(tmp_path / 'in', camera_messages(14)), tmp_path / 'out'
-    script = Path(__file__).with_name('bag_predictors.py')
+    script = Path(__file__).parents[1] / 'bag_predictors.py'
     with subprocess.Popen(
             [sys.executable, str(script), str(source), str(out), '10'], text=True,
             stdout=subprocess.PIPE) as process:

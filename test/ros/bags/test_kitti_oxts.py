@@ -22,7 +22,7 @@ import math
 from bag_checks import packet
 import numpy as np
 import pytest
-from sync_perception.ros.kitti_oxts import Oxts, poses, quaternion
+from sync_perception.ros.bags.kitti_oxts import Oxts, poses, quaternion
 
 METRES = 1.1131949079  # of 1e-5 degrees on a sphere of radius 6378137 m: 6378137 * 1e-5 * pi / 180
 

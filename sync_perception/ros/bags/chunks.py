@@ -1,0 +1,177 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""
+A bag that is written chunk by chunk, so that an interruption costs no more than a chunk.
+
+Each chunk is a file of the bag. Until the last one is written the folder has no metadata.yaml
+but a state file, which lists the finished chunks and the settings with which they were made; so
+no program takes it for a bag, and whoever resumes it knows where it ended.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+import json
+import os
+from pathlib import Path
+import shutil
+from typing import Any
+
+from sync_perception.ros.bags.rosbag2 import BagWriter, METADATA, STATE, SUFFIXES
+import yaml
+
+INFORMATION = 'rosbag2_bagfile_information'
+
+
+class ChunkedBag:
+    """
+    Begins a bag, or goes on with one that was interrupted.
+
+    :param folder: the bag.
+    :param storage: mcap or sqlite3.
+    :param settings: all that decides what is written, as JSON has it.
+    :ivar chunks: of each finished chunk its metadata (`bag`) and the caller's `facts`.
+    :raises ValueError: if the folder is there but no interrupted bag, or one with other settings.
+    """
+
+    def __init__(self, folder: str | Path, storage: str, settings: dict[str, Any]):
+        self.folder = Path(folder).expanduser()
+        self.storage = storage
+        self.settings = settings
+        self.chunks: list[dict[str, Any]] = []
+        if storage not in SUFFIXES:
+            raise ValueError(f'storage: got {storage!r}, expected one of {", ".join(SUFFIXES)}')
+        if self.folder.exists():
+            self._resume()
+        else:
+            self.folder.mkdir(parents=True)
+            self._save()
+
+    @property
+    def state_file(self) -> Path:
+        """Return the file that marks the bag as unfinished."""
+        return self.folder / STATE
+
+    def _resume(self) -> None:
+        if not self.state_file.is_file():
+            what = ('is a finished bag already' if (self.folder / METADATA).is_file()
+                    else 'is there already, and not an interrupted bag')
+            raise ValueError(f'{self.folder} {what}, expected a new folder or an interrupted bag')
+        try:
+            state = json.loads(self.state_file.read_text())
+            before, self.chunks = state['settings'], state['chunks']
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f'{self.state_file} is broken ({error}): remove {self.folder} and '
+                             'begin anew') from error
+        changed = [f'{key} was {before.get(key)!r} and is now {self.settings.get(key)!r}'
+                   for key in sorted({*before, *self.settings})
+                   if before.get(key) != self.settings.get(key)]
+        if changed:
+            raise ValueError(
+                f'{self.folder} was begun with other settings: {"; ".join(changed)}. Use those '
+                'to finish it, or write elsewhere')
+        known = {STATE, *(chunk['bag']['relative_file_paths'][0] for chunk in self.chunks)}
+        missing = known - {path.name for path in self.folder.iterdir()}
+        if missing:
+            raise ValueError(f'{self.folder} lacks {", ".join(sorted(missing))}, which was '
+                             'written: remove the folder and begin anew')
+        for path in self.folder.iterdir():  # what a chunk that was not finished has left
+            if path.name not in known:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def _save(self) -> None:
+        text = json.dumps({'settings': self.settings, 'chunks': self.chunks}, indent=1)
+        replace_file(self.state_file, text)
+
+    @contextmanager
+    def chunk(self, facts: dict[str, Any]) -> Iterator[BagWriter]:
+        """
+        Write the next file of the bag; it counts when the `with` block has ended without error.
+
+        :param facts: kept in `chunks`; filled until the block ends.
+        :raises OSError: if it cannot be written.
+        """
+        name = f'{self.folder.name}_{len(self.chunks)}'
+        part = self.folder / name
+        with BagWriter(part, self.storage) as writer:
+            yield writer
+        information = read_metadata(part)
+        file = information['relative_file_paths'][0]
+        with (part / file).open('rb') as written:
+            os.fsync(written.fileno())
+        (part / file).rename(self.folder / file)
+        self.chunks.append({'bag': information, 'facts': facts})
+        self._save()
+        shutil.rmtree(part)
+
+    def finish(self, notes: dict[str, str]) -> None:
+        """
+        Make it a bag: write the metadata of all chunks and remove the state.
+
+        :param notes: goes into the metadata as custom data.
+        """
+        information = join_metadata([chunk['bag'] for chunk in self.chunks])
+        information['custom_data'] = notes
+        text = yaml.safe_dump({INFORMATION: information}, sort_keys=False)
+        replace_file(self.folder / METADATA, text)
+        self.state_file.unlink()
+
+
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """Read the metadata of a bag."""
+    return yaml.safe_load((folder / METADATA).read_text())[INFORMATION]
+
+
+def join_metadata(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """
+    Join the metadata of bags with the same topics, one file each, to that of a bag of all files.
+
+    :param parts: at least one, in the order of the files.
+    """
+    files = [file for part in parts for file in part['files'] if file['message_count']]
+    begin = min(start_of(file) for file in files)
+    end = max(start_of(file) + file['duration']['nanoseconds'] for file in files)
+    counts = Counter()
+    for part in parts:
+        for entry in part['topics_with_message_count']:
+            counts[entry['topic_metadata']['name']] += entry['message_count']
+    topics = [{**entry, 'message_count': counts[entry['topic_metadata']['name']]}
+              for entry in parts[0]['topics_with_message_count']]
+    return {
+        **parts[0],
+        'duration': {'nanoseconds': end - begin},
+        'starting_time': {'nanoseconds_since_epoch': begin},
+        'message_count': sum(file['message_count'] for file in files),
+        'topics_with_message_count': topics,
+        'relative_file_paths': [file['path'] for file in files],
+        'files': files}
+
+
+def start_of(file: dict[str, Any]) -> int:
+    """Return when a file of a bag begins, nanoseconds."""
+    return file['starting_time']['nanoseconds_since_epoch']
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file that is either the old one or the whole new one, whatever happens."""
+    new = path.with_name(f'{path.name}.new')
+    with new.open('w') as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
