@@ -17,7 +17,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 import json
 from pathlib import Path
 import zipfile
@@ -30,7 +30,7 @@ from sync_perception import cli
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub, ModelConfig
 from sync_perception.models.export import export_model, parse_size
-from sync_perception.models.exported import CONFIG_KEY, OnnxModel, ProgramModel
+from sync_perception.models.exported import CONFIG_KEY, OnnxModel, ProgramModel, traced_batch
 from sync_perception.models.interface import present_maps
 from sync_perception.resources import default_model_folder
 from sync_perception.runtime.backends import FrozenBackend, OnnxBackend
@@ -81,7 +81,7 @@ def loaded(files) -> dict:
 def test_a_file_loads_like_a_folder(model, files, loaded, kind):
     """The same config but for the size, the same labels, the same maps for any batch."""
     loaded = loaded[kind]
-    assert type(loaded) is KINDS[kind]
+    assert type(loaded) is KINDS[kind] and not loaded.one_at_a_time
     assert loaded.device == torch.device('cpu')
     assert loaded.labels.to_dict() == model.labels.to_dict()
     assert loaded.config == hub.read_config(files[kind])
@@ -296,3 +296,25 @@ def test_metrics_agree_on_real_streets(default_files, data_root, tmp_path):
     assert 0 < scores['folder'][1] < 0.3
     for kind in KINDS:
         np.testing.assert_allclose(scores[kind], scores['folder'], atol=1e-3, rtol=0)
+
+
+def test_files_that_others_wrote_for_one_image(model, tmp_path):
+    """Their batch is a constant: several images would be refused, so they come one by one."""
+    network, image = torch.nn.Conv2d(3, 1, 1).eval(), torch.zeros(1, 3, *SIZE)
+    program = torch.export.export(network, (image,))
+    assert traced_batch(program) == 1
+    config = json.dumps(asdict(replace(model.config, input_size=list(SIZE))))
+    torch.export.save(program, tmp_path / 'one.pt2', extra_files={CONFIG_KEY: config})
+    written = torch.onnx.export(
+        program, dynamo=True, optimize=False, verbose=False, input_names=['image'],
+        output_names=['depth'])
+    written.model.metadata_props[CONFIG_KEY] = config
+    written.save(tmp_path / 'one.onnx')
+    assert hub.load(tmp_path / 'one.pt2').one_at_a_time
+    single = hub.load(tmp_path / 'one.onnx')
+    assert single.one_at_a_time and not OnnxBackend(single).batches
+    frames = [Frame(np.full((*SIZE, 3), grey, np.uint8), np.diag([400.0, 400, 1]))
+              for grey in (0, 200)]
+    predictor = Predictor(tmp_path / 'one.onnx', device='cpu', max_depth=1e6)
+    for frame, found in zip(frames, predictor.predict_batch(frames)):
+        np.testing.assert_array_equal(found.depth, predictor.predict(frame).depth)

@@ -24,6 +24,7 @@ import pytest
 from sync_perception.models import hub
 from sync_perception.models.exported import ExportedModel
 from sync_perception.models.interface import present_maps
+from sync_perception.runtime import predictor as predictors
 from sync_perception.runtime.backends import Backend, EagerBackend, OnnxBackend
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.types import DenseOutput, Frame, Prediction
@@ -47,8 +48,15 @@ class Recorder(Backend):
 
 def recording(folder, batches=True) -> Predictor:
     """Load a model whose backend says of itself whether it can take batches."""
-    predictor = Predictor(folder, device='cpu')
-    predictor.backend = Recorder(EagerBackend(hub.load(folder)), batches)
+    return recorded(hub.load(folder), batches)
+
+
+def recorded(model, batches=True, **settings) -> Predictor:
+    """Serve a model as it was written, which saves the seconds of freezing it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predictors, 'choose_backend', EagerBackend)
+        predictor = Predictor.from_model(model, **settings)
+    predictor.backend = Recorder(predictor.backend, batches)
     return predictor
 
 
@@ -91,8 +99,7 @@ def test_one_call_for_each_input_size_and_the_same_answers(small_model):
 
 def test_metres_follow_each_camera(small_model):
     """The same pixels from lenses of twice and half the focal length are twice and half as far."""
-    predictor = Predictor(small_model, device='cpu', max_depth=1e6)
-    predictor.backend = Recorder(EagerBackend(hub.load(small_model)), True)
+    predictor = recorded(hub.load(small_model), max_depth=1e6)
     image = FRAMES[0].image
     lenses = [Frame(image, np.diag([k, k, 1]) @ FRAMES[0].K) for k in (1.0, 2.0, 0.5)]
     plain, twice, half = predictor.predict_batch(lenses)
@@ -126,8 +133,7 @@ def test_refused_outputs_and_no_frames(small_model):
 @pytest.mark.parametrize('name', ['uncoupled', 'depth_alone', 'semantics_alone'])
 def test_every_map_of_several_architectures(name):
     model = zoo.build(name)
-    predictor = Predictor.from_model(model)
-    predictor.backend = Recorder(EagerBackend(model), True)
+    predictor = recorded(model)
     frames = [FRAMES[0], FRAMES[3]]
     for frame, found in zip(frames, predictor.predict_batch(frames, predictor.available)):
         assert_close(found, predictor.predict(frame, predictor.available))
@@ -163,7 +169,7 @@ class Fixed(ExportedModel):
 
 
 def test_an_exported_file_for_one_image_gets_one(small_model):
-    predictor = Predictor(small_model, device='cpu')
+    predictor = recording(small_model)
     expected = predictor.predict_batch(FRAMES[:2])
     model = Fixed(hub.load(small_model))
     predictor.backend = OnnxBackend(model)
@@ -206,20 +212,20 @@ def test_a_focal_length_unlike_those_of_training_is_told(small_model):
     """64x96 is what the network sees of 80x120: focal lengths shrink by 0.8."""
     model = hub.load(small_model)
     model.config = replace(model.config, focal_range=[60.0, 90.0])
-    predictor = Predictor.from_model(model)
+    predictor = recorded(model)
     assert predictor.focal_problem(camera(0, (80, 120), 100.0)) == ''
     assert predictor.focal_problem(camera(0, (80, 120), 75.0)) == ''
     for focal, seen in ((70.0, '56'), (200.0, '160')):
         problem = predictor.focal_problem(camera(0, (80, 120), focal))
         assert f'is {seen} pixels' in problem and '60 to 90' in problem and '96x64' in problem
         assert '\n' not in problem
-    assert Predictor(small_model, device='cpu').focal_problem(FRAMES[0]) == ''
+    assert recording(small_model).focal_problem(FRAMES[0]) == ''
 
 
 def test_a_model_without_depth_does_not_mind_the_focal_length():
     model = zoo.build('semantics_alone')
     model.config = replace(model.config, focal_range=[400.0, 500.0])
-    assert Predictor.from_model(model).focal_problem(FRAMES[0]) == ''
+    assert recorded(model).focal_problem(FRAMES[0]) == ''
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='this machine has no CUDA device')
