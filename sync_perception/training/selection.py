@@ -218,6 +218,10 @@ class Rounds:
                 choice.take(self.order[len(choice.chosen)])
             else:
                 choice.pick(self.usable, rows, self.channel_scale(rows), uncertainty)
+                if kind == DIVERSITY and len(choice.chosen) == 2 and not choice.distances[1]:
+                    raise ValueError(
+                        'expected features that differ between images, got the same for all: is '
+                        'the model trained?')
             write_choice(path, choice)
         report(len(choice.chosen))
         return choice
