@@ -208,9 +208,9 @@ def test_the_page_shows_the_images_in_order(whole, images):
 ])
 def test_plans_that_cannot_be_are_refused(changes, message, images, small_model, tmp_path):
     """One message each, before anything is computed."""
+    values = {'budgets': (2, 4), 'student': STUDENT, **changes}
     with pytest.raises(ValueError, match=message):
-        plan = Plan(**{'budgets': (2, 4), 'student': STUDENT, **changes})
-        select(small_model, 'camvid', images, tmp_path / 's.json', plan)
+        select(small_model, 'camvid', images, tmp_path / 's.json', Plan(**values))
     assert not list(tmp_path.iterdir())
 
 
