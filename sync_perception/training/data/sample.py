@@ -180,21 +180,6 @@ class DenseDataset(ABC):
         files = (self.neighbour_file(sample_id, offset) for offset in offsets)
         return [None if path is None else read_image(path) for path in files]
 
-
-def kept(ids: Sequence[str], chosen: Sequence[str], name: str) -> list[str]:
-    """
-    Return those ids that are chosen.
-
-    :param name: of the data set, for the message.
-    :raises ValueError: if a chosen one is not there.
-    """
-    wanted = set(chosen)
-    missing = wanted.difference(ids)
-    if missing:
-        raise ValueError(f'{name} has no sample {min(missing)!r}, which is expected to be kept '
-                         f'({len(missing)} of {len(wanted)} are missing)')
-    return [sample_id for sample_id in ids if sample_id in wanted]
-
     def partner_pose(self, sample_id: str) -> np.ndarray | None:
         """
         Return where the stereo partner of a sample's camera is, without reading its image.
@@ -211,3 +196,18 @@ def kept(ids: Sequence[str], chosen: Sequence[str], name: str) -> list[str]:
         :raises ValueError: if there is none, or its file is broken.
         """
         raise ValueError(f'{sample_id} has no stereo partner')
+
+
+def kept(ids: Sequence[str], chosen: Sequence[str], name: str) -> list[str]:
+    """
+    Return those ids that are chosen.
+
+    :param name: of the data set, for the message.
+    :raises ValueError: if a chosen one is not there.
+    """
+    wanted = set(chosen)
+    missing = wanted.difference(ids)
+    if missing:
+        raise ValueError(f'{name} has no sample {min(missing)!r}, which is expected to be kept '
+                         f'({len(missing)} of {len(wanted)} are missing)')
+    return [sample_id for sample_id in ids if sample_id in wanted]
