@@ -160,12 +160,13 @@ class SynchronisedLearning(lightning.LightningModule):
 
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
         """Return the weighted sum of the losses that the batch's annotations allow."""
+        # before the student's forward pass: see SemiSupervisedLoss
+        mixed = {} if self.semi_supervision is None else self.semi_supervision(
+            self.model, batch, self.global_step)
         image = self.augmented_input(batch['image'])
         output, depths = depth_scales(self.model, image)
         output = resized(output, batch['labels'].shape[-2:])
-        self.terms = self.objective(output, batch)
-        if self.semi_supervision is not None:
-            self.terms.update(self.semi_supervision(self.model, batch, self.global_step))
+        self.terms = {**mixed, **self.objective(output, batch)}
         unused = untouched(output)
         if self.self_supervision is not None:
             self.terms.update(self.self_supervised(image, depths, batch))

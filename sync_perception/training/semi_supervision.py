@@ -125,8 +125,9 @@ class SemiSupervisedLoss:
         """
         Return the loss on a batch's mixed images, by its name, `unlabelled`.
 
-        The teacher first learns from the step before: under several processes the student's batch
-        norms are the same in all of them only now.
+        The teacher first learns from the step before. To be asked for before the student sees the
+        batch itself: under several processes, its batch norms are the same in all of them until
+        each has normalised by images of its own.
 
         :param model: the student, with its `config`.
         :param batch: of `sync_perception.training.data.mixture`.

@@ -45,7 +45,8 @@ def train_by_two(recipe: Path) -> None:
     finished = subprocess.run(
         [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2',
          '-m', 'sync_perception.cli', 'train', '--config', str(recipe)],
-        env={**os.environ, 'PYTHONPATH': str(REPOSITORY), 'OMP_NUM_THREADS': '1'},
+        env={**os.environ, 'OMP_NUM_THREADS': '1',
+             'PYTHONPATH': os.pathsep.join([str(REPOSITORY), str(Path(__file__).parent)])},
         capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
 
@@ -95,6 +96,25 @@ def test_two_processes_agree_with_one(tmp_path):
     for metric in ('abs_rel', 'miou', 'pixel_accuracy'):
         values = [logged(log, f'val/vkitti2/{metric}') for log in logs_of(alone, together)]
         assert values[0] == pytest.approx(values[1], abs=1e-3), metric
+
+
+@gloo
+def test_two_processes_have_the_same_teacher(tmp_path):
+    """Though each normalises by its own batch, and mixes and varies its own images."""
+    streets = write_streets(tmp_path / 'streets')
+    recipe = write_recipe(
+        tmp_path / 'together' / 'recipe.yaml', streets,
+        model={'semi_supervision': {'confidence': 0.1}},
+        trainer={'devices': 2, 'strategy': 'ddp', 'num_sanity_val_steps': 0, 'callbacks': [
+            {'class_path': 'keep_teacher.KeepTeacher'}]})
+    train_by_two(recipe)
+    first, second = (torch.load(recipe.parent / f'teacher_{rank}.pt') for rank in (0, 1))
+    assert first['updates'] == second['updates'] == 5
+    assert first['network'].keys() == second['network'].keys()
+    for name, values in first['network'].items():
+        assert torch.equal(values, second['network'][name]), name
+    losses = logged(logs_of(recipe)[0], 'train/unlabelled')
+    assert len(losses) == 6 and all(loss > 0 for loss in losses)
 
 
 @gloo

@@ -97,6 +97,9 @@ SETTINGS = {
     'with accumulated gradients, after a measurement': (4, {
         'trainer': {'accumulate_grad_batches': 2, 'val_check_interval': 4,
                     'gradient_clip_val': 0.1}}),
+    'with a mean teacher and accumulated gradients': (4, {
+        'trainer': {'accumulate_grad_batches': 2}, 'data': {'samples': 32, 'workers': 1},
+        'model': {'semi_supervision': {'confidence': 0.1, 'weight': 2.0}}}),
 }
 
 
@@ -113,6 +116,11 @@ def test_an_interrupted_training_goes_on(name, streets, tmp_path):
         train(['--config', deadly(broken, 'Fail', step)])
     train(['--config', str(broken), '--ckpt_path', 'last'])
     assert_same(weights(whole.parent), weights(broken.parent))
+    if 'teacher' in name:
+        teachers = [torch.load(root.parent / 'checkpoints' / 'last.ckpt', weights_only=False)[
+            'semi_supervision'] for root in (whole, broken)]
+        assert_same(*(teacher['network'] for teacher in teachers))
+        assert teachers[0]['updates'] == teachers[1]['updates'] > step
 
 
 def test_the_contrastive_model_goes_on_too(streets, tmp_path):
