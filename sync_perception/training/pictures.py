@@ -41,7 +41,7 @@ class Pictures(lightning.Callback):
     Of the first measured recordings of each source whenever the model is measured, and of the
     first crops of a training batch now and then, without their change of colours. Depth and labels
     have the colours that the command-line tools draw with, true labels those of the model's
-    classes; what is not known stays dark.
+    classes; what is not known stays dark. A semi-supervised training also shows what it mixed.
 
     :param samples: recordings of each source, and crops of a batch.
     :param every: steps between two pictures of a training batch; 0 for none of them.
@@ -70,6 +70,10 @@ class Pictures(lightning.Callback):
                 None if labels is None else translated(
                     labels[index].cpu().numpy(), LabelSpace.load(space), pl_module.space),
                 *of_sample(output, index), pl_module.space, self.max_depth))
+        if pl_module.semi_supervision is not None:
+            for index in range(min(self.samples, len(batch['image']))):
+                self.write(trainer, f'mixed/{index}', mixed_panel(
+                    batch['image'], pl_module.semi_supervision.mixed, index, pl_module.space))
 
     def on_validation_batch_end(
             self, trainer: lightning.Trainer, pl_module: SynchronisedLearning,
@@ -164,3 +168,37 @@ def nearest(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     rows, columns = (
         (np.arange(new) * old // new) for new, old in zip(size, picture.shape[:2]))
     return picture[rows][:, columns]
+
+
+def mixed_panel(
+        images_bhw3: torch.Tensor, mixed: dict[str, Any], index: int, space: LabelSpace
+        ) -> np.ndarray:
+    """
+    Lay the pictures of a mixed sample out in two rows.
+
+    Above the two photographs and what the student sees of them; below how near the pixels are, the
+    labels that it is to learn, true ones and guesses, and how much they weigh.
+
+    :param images_bhw3: uint8, the batch before it was mixed.
+    :param mixed: of `sync_perception.training.semi_supervision.SemiSupervisedLoss`.
+    :param index: of the sample.
+    :param space: that of the network.
+    :return: uint8 (2 H, 3 W, 3), RGB.
+    """
+    maps = {name: mixed[name][index].cpu().numpy()
+            for name in ('seen', 'nearness', 'labels', 'guesses', 'weight', 'space')}
+    labels = maps['guesses']
+    for number, name in enumerate(mixed['spaces']):
+        true = (maps['space'] == number) & (maps['labels'] != space.void)
+        if true.any():
+            own = translated(maps['labels'], LabelSpace.load(name), space)
+            labels = np.where(true, own, labels)
+    shares = [np.rint(maps[name] * 255).astype(np.uint8) for name in ('nearness', 'weight')]
+    near = cv2.cvtColor(cv2.applyColorMap(shares[0], cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)
+    weight = np.repeat(shares[1][..., None], 3, axis=2)
+    photographs = [images_bhw3[place].cpu().numpy()
+                   for place in (index, int(mixed['partner'][index]))]
+    seen = np.rint(maps['seen']).astype(np.uint8)
+    below = [nearest(tile, seen.shape[:2]) for tile in (near, space.colorize(labels), weight)]
+    return np.concatenate([
+        np.concatenate([*photographs, seen], axis=1), np.concatenate(below, axis=1)])

@@ -86,7 +86,8 @@ class SemiSupervisedLoss:
 
     :param settings: what differs from DEFAULTS.
     :param objective: the training's, which knows classes and label spaces.
-    :ivar mixed: the last mixed batch, for pictures; None before the first.
+    :ivar mixed: the last mixed batch, as `mix` gives it, and `seen`, float (B, H, W, 3) in
+        [0, 255], its images as the student saw them; None before the first.
     :raises ValueError: if a setting is unknown or out of range.
     """
 
@@ -137,8 +138,9 @@ class SemiSupervisedLoss:
         with torch.no_grad():
             self.mixed = self.mix(self.annotated(model.config, batch))
             images = self.mixed['image'].permute(0, 3, 1, 2).float() / 255
-            varied = self.variation(images).clamp(0, 1).permute(0, 2, 3, 1) * 255
-        logits = model(normalise(varied, model.config.mean, model.config.std)).logits
+            seen = self.variation(images).float().clamp(0, 1).permute(0, 2, 3, 1) * 255
+            self.mixed['seen'] = seen
+        logits = model(normalise(seen, model.config.mean, model.config.std)).logits
         logits = enlarge(logits, self.mixed['labels'].shape[-2:])
         return {'unlabelled': self.loss(logits, self.mixed)}
 
