@@ -29,6 +29,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ament_index_python.packages import get_package_prefix, PackageNotFoundError
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
@@ -199,9 +200,17 @@ def perception(context: LaunchContext) -> list[Node]:
 
 
 def viewer(context: LaunchContext) -> list[Node]:
-    """Make RViz if it is wanted; of several cameras it shows the first."""
+    """
+    Make RViz if it is wanted; of several cameras it shows the first.
+
+    :raises ValueError: if there is no RViz.
+    """
     if not switch(context, 'rviz'):
         return []
+    try:
+        get_package_prefix('rviz2')
+    except PackageNotFoundError as error:
+        raise ValueError('rviz:=true needs the package rviz2, which is not installed') from error
     camera = camera_names(context)[0]
     file = PathJoinSubstitution([SHARE, 'config', 'rviz', 'sync.rviz'])
     displays = yaml.safe_load(Path(file.perform(context)).read_text())[

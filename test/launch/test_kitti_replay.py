@@ -121,7 +121,7 @@ def test_a_bag_is_played_by_ros2_bag_play(run, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('arguments', [
-    {'drive': '/nothing/there'}, {'drive': '/', 'rviz': 'perhaps'}])
+    {'drive': '/nothing/there'}, {'drive': '/', 'half': 'perhaps'}])
 def test_a_mistake_ends_the_launch_before_any_process_starts(run, arguments):
     went = run(autostart='false', **arguments)
     assert went.status != 0

@@ -16,9 +16,10 @@
 
 from __future__ import annotations
 
+from ament_index_python.packages import get_package_prefix, PackageNotFoundError
 from launch import LaunchDescription, LaunchService
 from launch.actions import RegisterEventHandler, Shutdown
-from launch.event_handlers import OnProcessExit
+from launch.event_handlers import OnProcessExit, OnProcessStart
 import pytest
 
 pytestmark = pytest.mark.timeout(120)
@@ -54,3 +55,20 @@ def test_rviz_follows_the_namespace_the_frame_and_the_first_camera(include, note
     assert words[words.index('-f') + 1] == 'map'
     assert {'__ns:=/robot', 'sync/points:=front/sync/points',
             'sync/overlay:=front/sync/overlay'} <= set(words)
+
+
+def test_without_rviz_nothing_starts(include):
+    try:
+        get_package_prefix('rviz2')
+    except PackageNotFoundError:
+        pass
+    else:
+        pytest.skip('rviz2 is installed')
+    started = []
+    service = LaunchService()
+    service.include_launch_description(LaunchDescription([
+        RegisterEventHandler(OnProcessStart(
+            on_start=lambda event, context: started.append(event.process_name))),
+        include('camera.launch.py', rviz='true', autostart='false')]))
+    assert service.run() != 0
+    assert started == []
