@@ -146,7 +146,7 @@ def model_report(state: str, pipeline: Pipeline | None, problem: str, enabled: b
     if pipeline is None:
         return report
     predictor = pipeline.predictor
-    report.values.update(predictor.describe())
+    report.values.update({**predictor.describe(), **predictor.memory()})
     report.summary = f'{state}, {report.values["model"]} on {report.values["device"]}'
     if pipeline.halted:
         report.find(DiagnosticStatus.ERROR, pipeline.halted)

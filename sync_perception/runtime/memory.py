@@ -24,6 +24,8 @@ PHRASES = (
     'STATUS_ALLOC_FAILED',  # cuDNN, cuBLAS
     'Failed to allocate memory')  # onnxruntime
 
+MIB = 2 ** 20
+
 
 class OutOfMemoryError(MemoryError):
     """A frame for which the device has no memory, not even with a smaller network input."""
@@ -46,6 +48,17 @@ def free_memory(device: torch.device) -> None:
     """Give back what torch keeps of a device's memory without using it."""
     if device.type == 'cuda':
         torch.cuda.empty_cache()
+
+
+def memory_of(device: torch.device) -> dict[str, str]:
+    """Say how much of a GPU's memory torch uses and has used, and what is free; else nothing."""
+    if device.type != 'cuda':
+        return {}
+    free, total = torch.cuda.mem_get_info(device)
+    counts = {
+        'used': torch.cuda.memory_allocated(device), 'most': torch.cuda.max_memory_allocated(device),
+        'free': free, 'total': total}
+    return {f'GPU memory {name} (MiB)': f'{count / MIB:.0f}' for name, count in counts.items()}
 
 
 def in_pixels(size: tuple[int, int]) -> str:

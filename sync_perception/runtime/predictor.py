@@ -38,6 +38,7 @@ from sync_perception.runtime.memory import (
     free_memory,
     in_pixels,
     is_out_of_memory,
+    memory_of,
     OutOfMemoryError,
 )
 from sync_perception.runtime.postprocess import classify, resize_map
@@ -117,6 +118,10 @@ class Predictor:
         return {
             'model': self.model_name, 'architecture': self.config.architecture, 'device': name,
             'precision': self.backend.precision, 'backend': self.backend.name}
+
+    def memory(self) -> dict[str, str]:
+        """Say how full the GPU's memory is; nothing on a CPU."""
+        return memory_of(self.device)
 
     def predict(self, frame: Frame, outputs: Set[str] | None = None) -> Prediction:
         """

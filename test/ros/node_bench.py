@@ -70,6 +70,10 @@ class KnownPredictor:
         """Say what runs."""
         return {'model': 'known', 'device': 'cpu'}
 
+    def memory(self) -> dict:
+        """Say that it needs none."""
+        return {}
+
     def predict_batch(self, frames, outputs) -> list[Prediction]:
         """Predict what is asked for of each frame, and nothing else."""
         self.batches.append(len(frames))

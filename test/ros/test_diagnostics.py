@@ -47,7 +47,8 @@ def camera(**counts) -> SimpleNamespace:
 def pipeline(**values) -> SimpleNamespace:
     """Return a pipeline with a model."""
     predictor = SimpleNamespace(
-        describe=lambda: {'model': 'known', 'device': 'cpu', 'precision': 'float32'}, reduced='')
+        describe=lambda: {'model': 'known', 'device': 'cpu', 'precision': 'float32'}, reduced='',
+        memory=lambda: {'GPU memory used (MiB)': '123'})
     return SimpleNamespace(**{
         'predictor': predictor, 'halted': '', 'monitor': None, **values})
 
@@ -113,6 +114,7 @@ def test_the_model_report_follows_the_state():
     report = model_report('active', pipeline(), '', True, 'perception')
     assert (report.level, report.summary) == (OK, 'active, known on cpu')
     assert report.values['precision'] == 'float32'
+    assert report.values['GPU memory used (MiB)'] == '123'
     report = model_report('active', pipeline(halted='out of memory: 2 GB'), '', True, 'perception')
     assert (report.level, report.findings) == (ERROR, ['out of memory: 2 GB'])
     smaller = pipeline()

@@ -24,7 +24,12 @@ import pytest
 from sync_perception.models import hub
 from sync_perception.runtime import predictor as predictors
 from sync_perception.runtime.backends import Backend, EagerBackend
-from sync_perception.runtime.memory import cause_of, is_out_of_memory, OutOfMemoryError
+from sync_perception.runtime.memory import (
+    cause_of,
+    is_out_of_memory,
+    memory_of,
+    OutOfMemoryError,
+)
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.types import Frame
 import torch
@@ -192,3 +197,14 @@ def test_torch_itself_says_so_on_a_cpu():
     with pytest.raises(RuntimeError) as raised:
         torch.ones(2) @ torch.ones(3)
     assert not is_out_of_memory(raised.value)
+
+
+def test_memory_is_told_of_gpus_only(monkeypatch):
+    assert memory_of(torch.device('cpu')) == {}
+    mib = 2 ** 20
+    monkeypatch.setattr(torch.cuda, 'mem_get_info', lambda device: (900 * mib, 1000 * mib))
+    monkeypatch.setattr(torch.cuda, 'memory_allocated', lambda device: 30 * mib)
+    monkeypatch.setattr(torch.cuda, 'max_memory_allocated', lambda device: 80 * mib)
+    assert memory_of(torch.device('cuda')) == {
+        'GPU memory used (MiB)': '30', 'GPU memory most (MiB)': '80',
+        'GPU memory free (MiB)': '900', 'GPU memory total (MiB)': '1000'}
