@@ -42,6 +42,9 @@ def evaluate(
             'in rooms of NYU Depth v2, else 80.')] = None,
         skip_bad: Annotated[bool, typer.Option(
             help='Log and count samples that cannot be read, instead of stopping.')] = False,
+        video: Annotated[bool, typer.Option(
+            help='Also compare depth and labels of each frame with those of the frame before, '
+            'warped into it.')] = False,
         frames: Annotated[bool, typer.Option(help="List the frames' ids in the JSON.")] = False,
         json: Annotated[Path | None, typer.Option(help='Write the results here too.')] = None,
         ) -> None:
@@ -50,7 +53,7 @@ def evaluate(
     from sync_perception.training.evaluate import report
     report(measure(
         model, dataset, root, split, device=device, pooled=pooled, median_scaling=median_scaling,
-        max_depth=max_depth, frames=frames, skip_bad=skip_bad,
+        max_depth=max_depth, frames=frames, skip_bad=skip_bad, video=video,
         arguments=named_values(argument)), json)
 
 

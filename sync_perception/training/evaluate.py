@@ -43,6 +43,7 @@ from sync_perception.training.metrics import (
     NormalMetrics,
     SegmentationMetrics,
 )
+from sync_perception.training.video import check_video, VideoEvaluation, VideoMetrics
 from sync_perception.types import DenseOutput
 import torch
 from torch import nn, Tensor
@@ -253,8 +254,8 @@ def evaluate(
         device: str = 'auto', pooled: bool = False, median_scaling: bool = False,
         max_depth: float | None = None, frames: bool = False, skip_bad: bool = False,
         arguments: dict[str, Any] | None = None, limit: int | None = None,
-        watch: Callable[[Evaluation, Sample, DenseOutput], None] | None = None
-        ) -> dict[str, Any]:
+        watch: Callable[[Evaluation, Sample, DenseOutput], None] | None = None,
+        video: bool = False) -> dict[str, Any]:
     """
     Measure a model on a data set.
 
@@ -273,12 +274,14 @@ def evaluate(
     :param arguments: further ones of the data set's class.
     :param limit: how many frames, spread evenly over the split; None for all.
     :param watch: called after each frame with what measures, the frame and the model's answer.
+    :param video: whether each frame is also compared with the one before it.
     :return: model, dataset, split, frames (their number), device, protocol; miou,
         pixel_accuracy and iou by class name where there are labels; abs_rel, sq_rel, rmse,
         rmse_log, silog, delta1, delta2 and delta3 where there are depth and intrinsics, with
         depth_within_1_sigma and depth_within_2_sigma if the model gives its uncertainty;
         normals_mean, normals_median (degrees), normals_within_11.25, _22.5 and _30 where there
-        are normals and the model gives them.
+        are normals and the model gives them; of a video temporal_miou and temporal_abs_rel, as
+        `VideoMetrics` has them.
     :raises ValueError: if the data set, the split or the device is unknown.
     :raises FileNotFoundError: if there is no model or no recording.
     """
@@ -291,6 +294,10 @@ def evaluate(
     space = None if samples.label_space is None else LabelSpace.load(samples.label_space)
     depth = DepthMetrics(pooled, median_scaling, max_depth=max_depth or samples.max_depth)
     evaluation = Evaluation(network, space, depth)
+    moving = None
+    if video:
+        check_video(samples, ids)
+        moving = VideoEvaluation(network, samples, depth.max_depth, skip_bad)
     skipped: dict[str, str] = {}
     for name in track(ids, f'{dataset}, {split}', console=Console(stderr=True)):
         try:
@@ -302,12 +309,16 @@ def evaluate(
             skipped[name] = str(error)
         else:
             output = evaluation.add(sample, samples.crop(name))
+            if moving is not None:
+                moving.add(sample, output)
             if watch is not None:
                 watch(evaluation, sample, output)
     return {
         'model': str(folder), 'dataset': dataset, 'split': split, 'frames': len(ids),
         'device': str(evaluation.device), 'label_space': samples.label_space,
-        **evaluation.scores(), 'protocol': evaluation.protocol(),
+        **evaluation.scores(), **(moving.metrics.compute() if moving else {}),
+        'protocol': {
+            **evaluation.protocol(), **({'video': moving.protocol()} if moving else {})},
         **({'skipped': skipped} if skipped else {}),
         **({'ids': ids} if frames else {})}
 
@@ -352,7 +363,7 @@ def report(result: dict[str, Any], json_file: str | Path | None = None) -> None:
     table.add_column('metric')
     table.add_column('value', justify='right')
     for name in ('miou', 'pixel_accuracy', *DepthMetrics.NAMES, *CalibrationMetrics.NAMES,
-                 *NormalMetrics.NAMES):
+                 *NormalMetrics.NAMES, *VideoMetrics.NAMES):
         if name in result:
             table.add_row(name, f'{result[name]:.4f}')
     for name, iou in result.get('iou', {}).items():

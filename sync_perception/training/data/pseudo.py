@@ -231,6 +231,10 @@ class PseudoLabelled(DenseDataset):
         """Return the camera's pose as the data set knows it."""
         return self.base.pose(sample_id, offset)
 
+    def neighbour_id(self, sample_id: str, offset: int) -> str | None:
+        """Return the id of the data set's sample so many frames later."""
+        return self.base.neighbour_id(sample_id, offset)
+
     def neighbour_file(self, sample_id: str, offset: int) -> Path | None:
         """Find the photograph some frames later in the data set."""
         return self.base.neighbour_file(sample_id, offset)

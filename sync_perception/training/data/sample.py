@@ -19,6 +19,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -126,6 +127,7 @@ class DenseDataset(ABC):
         :raises ValueError: if one of them is none of the split's.
         """
         self.ids = kept(self.ids, ids, type(self).__name__)
+        self.__dict__.pop('samples_of_files', None)
 
     def __len__(self) -> int:
         """Count the samples."""
@@ -161,6 +163,21 @@ class DenseDataset(ABC):
         :return: an existing file; None where there is none.
         """
         return None
+
+    @cached_property
+    def samples_of_files(self) -> dict[Path | None, str]:
+        """Return the samples' ids by their own photographs."""
+        return {self.neighbour_file(sample_id, 0): sample_id for sample_id in self.ids}
+
+    def neighbour_id(self, sample_id: str, offset: int) -> str | None:
+        """
+        Return the id of the sample some frames later in the recording, by the same camera.
+
+        :param offset: frames of the recording; negative ones are earlier.
+        :return: an id to read; None where there is no such frame, or it is none of the samples.
+        """
+        path = self.neighbour_file(sample_id, offset)
+        return None if path is None else self.samples_of_files.get(path)
 
     def has_neighbours(self, sample_id: str, offsets: Sequence[int] = NEIGHBOURS) -> bool:
         """Say whether a sample has all of these neighbours, without reading them."""

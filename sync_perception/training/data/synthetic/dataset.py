@@ -130,6 +130,13 @@ class Synthetic(DenseDataset):
         within = 0 <= moved < self.frames_per_world * STRIDE
         return self.world(int(number)), moved if within else None
 
+    def neighbour_id(self, sample_id: str, offset: int) -> str | None:
+        """Return the id of the frame so many later, which can be read; None beyond the drive."""
+        start, number, frame = sample_id.split('_')
+        moved = int(frame) + offset
+        within = 0 <= moved < self.frames_per_world * STRIDE
+        return f'{start}_{number}_{moved:05d}' if within else None
+
     def has_neighbours(self, sample_id: str, offsets: Sequence[int] = NEIGHBOURS) -> bool:
         """Say whether the street's drive goes on for so long, without rendering it."""
         frame = int(sample_id.split('_')[2])
