@@ -56,8 +56,8 @@ def memory_of(device: torch.device) -> dict[str, str]:
         return {}
     free, total = torch.cuda.mem_get_info(device)
     counts = {
-        'used': torch.cuda.memory_allocated(device), 'most': torch.cuda.max_memory_allocated(device),
-        'free': free, 'total': total}
+        'used': torch.cuda.memory_allocated(device),
+        'most': torch.cuda.max_memory_allocated(device), 'free': free, 'total': total}
     return {f'GPU memory {name} (MiB)': f'{count / MIB:.0f}' for name, count in counts.items()}
 
 
