@@ -31,7 +31,7 @@ from rich.progress import Progress
 from sync_perception.models import hub
 from sync_perception.resources import default_model_folder
 from sync_perception.training.data import open_dataset
-from sync_perception.training.data.selection import Selection
+from sync_perception.training.data.selection import Selection, split_words
 from sync_perception.training.evaluate import choose_device
 from sync_perception.training.farthest_point import Choice, inverse_deviations
 from sync_perception.training.pseudo_labels import fingerprint, lasting
@@ -129,6 +129,9 @@ def select(
     out = Path(out)
     if out.suffix != '.json':
         raise ValueError(f'expected a file that ends in .json, got {out}')
+    words = split_words(split)
+    if words is not None and Path(os.path.expandvars(words[0])).resolve() == out.resolve():
+        raise ValueError(f'expected another file to write than the one to choose from, got {out}')
     data = open_dataset(dataset, root, split, arguments)
     ids = list(data.ids)
     check_budget(plan, len(ids))

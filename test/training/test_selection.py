@@ -227,6 +227,9 @@ def test_a_model_without_depth_is_refused(images, small_model, tmp_path):
     with pytest.raises(ValueError, match='ends in .json, got .*selection.txt'):
         select(small_model, 'camvid', images, tmp_path / 'selection.txt', plan)
     select(small_model, 'camvid', images, tmp_path / 's.json', plan, level=LEVEL, page=False)
+    with pytest.raises(ValueError, match='another file to write than the one to choose from'):
+        select(small_model, 'camvid', images, tmp_path / 's.json', Plan((2,)),
+               split=f'{tmp_path}/s.json:3')
     with pytest.raises(ValueError, match='another channels, level .* choose another folder'):
         select(small_model, 'camvid', images, tmp_path / 's.json', plan, level=1)
 

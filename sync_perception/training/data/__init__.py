@@ -100,6 +100,6 @@ def open_dataset(
     if selection.dataset != name and kind is not PseudoLabelled:
         raise ValueError(
             f'{selected[0]} selects images of {selection.dataset!r}, expected {name!r}')
-    dataset = kind(root, selection.split, **arguments)
+    dataset = open_dataset(name, root, selection.split, arguments)
     dataset.keep(selection.first(selected[1]))
     return dataset

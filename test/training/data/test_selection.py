@@ -92,6 +92,15 @@ def test_a_selection_is_a_split(tmp_path, streets):
         first[2]
 
 
+def test_a_selection_can_be_chosen_from(tmp_path, streets):
+    """Its split is then the file that it was chosen from."""
+    selection_of(streets.ids[2:6]).write(tmp_path / 'pool.json')
+    selection_of(streets.ids[4:6], split=f'{tmp_path}/pool.json:4').write(tmp_path / 'few.json')
+    arguments = {'length': 8, 'size': [32, 64]}
+    data = open_dataset('synthetic', None, f'{tmp_path}/few.json:1', arguments)
+    assert data.ids == [streets.ids[4]]
+
+
 def test_a_selection_of_files_is_a_split(tmp_path, data_root):
     whole = open_dataset('camvid', data_root / 'camvid', 'val')
     chosen = [whole.ids[index] for index in (9, 2)]
