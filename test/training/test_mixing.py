@@ -34,6 +34,7 @@ import torch
 
 NAN = float('nan')
 SWAP = torch.tensor([1, 0])
+DEVICES = ['cpu'] + (['cuda'] if torch.cuda.is_available() else [])
 
 
 def generator(seed=0):
@@ -86,7 +87,8 @@ def test_pixels_without_depth_are_farthest_and_images_without_depth_stay_whole()
     assert depth_mask(torch.full((2, 3, 3), 7.0), SWAP).all()  # all are as far as each other
 
 
-def test_the_formula_on_a_larger_batch_pair_by_pair():
+@pytest.mark.parametrize('device', DEVICES)
+def test_the_formula_on_a_larger_batch_pair_by_pair(device):
     depth = torch.rand(5, 7, 9, generator=generator()) * 80 + 1
     partner = partners(5, generator())
     disparity = (1 / depth).double()
@@ -95,7 +97,8 @@ def test_the_formula_on_a_larger_batch_pair_by_pair():
             (disparity[k] - disparity[k].min()) / (disparity[k].max() - disparity[k].min())
             for k in (i, j))
         expected = first >= second - 0.03
-        assert torch.equal(depth_mask(depth, partner)[i], expected) and 0 < expected.sum() < 63
+        found = depth_mask(depth.to(device), partner.to(device))[i]
+        assert torch.equal(found.cpu(), expected) and 0 < expected.sum() < 63
 
 
 @pytest.mark.parametrize('size', [1, 2, 3, 8])
@@ -130,12 +133,13 @@ def test_images_are_mixed_in_whole_cells_and_every_map_by_the_same_mask():
         mix_maps(batch, mask[..., :40], SWAP)
 
 
-def test_half_of_the_classes_are_pasted():
+@pytest.mark.parametrize('device', DEVICES)
+def test_half_of_the_classes_are_pasted(device):
     labels = torch.tensor([[[0, 0, 3, 3], [7, 7, 9, 255]], [[5, 5, 5, 255], [6, 6, 2, 255]],
                            [[4, 4, 4, 4], [4, 4, 4, 255]]], dtype=torch.uint8)
     chosen = set()
     for seed in range(30):
-        mask = class_mask(labels, generator(seed))
+        mask = class_mask(labels.to(device), generator(seed)).cpu()
         pasted = [set(values[own].tolist()) for values, own in zip(labels, mask)]
         assert [len(classes) for classes in pasted] == [2, 1, 0]  # of 4, of 3, of 1
         assert not mask[labels == 255].any()
