@@ -31,8 +31,9 @@ DataSet = Annotated[str, typer.Option(
     'pseudo_labelled.')]
 Root = Annotated[Path | None, typer.Option(
     help="The data set's folder; the synthetic streets need none.")]
-Split = Annotated[str, typer.Option(help="One of the data set's splits, all, or a file of select: "
-    'selection.json, selection.json:25 for its first 25 images.')]
+Split = Annotated[str, typer.Option(
+    help="One of the data set's splits, all, or a file of select: selection.json, "
+    'selection.json:25 for its first 25 images.')]
 Argument = Annotated[list[str] | None, typer.Option(
     help='A further argument of the data set as NAME=VALUE, such as length=100 or cameras=[0]; '
     'repeat it for several.')]

@@ -200,12 +200,12 @@ class Rounds:
         with Progress(console=Console(stderr=True)) as progress:
             bar = progress.add_task('images chosen', total=self.plan.budgets[-1])
             for number in range(len(self.plan.budgets)):
-                choice = self.round(
+                choice = self.finish(
                     number, choice, lambda done: progress.update(bar, completed=done))
         return choice
 
-    def round(self, number: int, choice: Choice, report: Callable[[int], None]) -> Choice:
-        """Choose until the round's budget is spent."""
+    def finish(self, number: int, choice: Choice, report: Callable[[int], None]) -> Choice:
+        """Choose until a round's budget is spent."""
         budget, kind = self.plan.budgets[number], self.plan.kind(number)
         path = self.cache.folder / f'round_{number}_{self.plan.key(number)}.npz'
         if path.is_file():
