@@ -138,7 +138,7 @@ def test_classes_are_mixed_where_asked_for():
 
 
 def test_each_pixel_is_compared_in_the_space_of_its_own_data_set():
-    """CamVid's sign is any of two classes; the teacher speaks the network's own space."""
+    """A sign of CamVid is any of two classes; the teacher speaks the network's own space."""
     learner, module = component(teacher=Known(), mixing='none')
     crops = batch(space=['camvid11', ''])
     sign = LabelSpace.load('camvid11').index('sign')
