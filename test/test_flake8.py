@@ -26,6 +26,7 @@ PATHS = ('setup.py', 'sync_perception', 'test', 'launch', 'benchmarks')
 
 
 @pytest.mark.linter
+@pytest.mark.timeout(600)  # reads every file; slow on a busy machine
 @pytest.mark.flake8
 def test_flake8():
     """The style that ROS 2 packages share, without a configuration of our own."""

@@ -26,6 +26,7 @@ PATHS = ('setup.py', 'sync_perception', 'test', 'launch', 'benchmarks')
 
 
 @pytest.mark.linter
+@pytest.mark.timeout(600)  # reads every file; slow on a busy machine
 @pytest.mark.pep257
 def test_pep257():
     """Docstrings are written the way ROS 2 packages write them."""
