@@ -27,8 +27,8 @@ Model = Annotated[str | None, typer.Option(
 Device = Annotated[str, typer.Option(help='auto, cpu, cuda or cuda:N.')]
 DataSet = Annotated[str, typer.Option(
     help='camvid, camvid_full, idd_lite, kitti, kitti_depth, kitti_semantics, vkitti2, '
-    'cityscapes, cityscapes_sequence, nyuv2, nyuv2_labeled, sevenscenes, synthetic or '
-    'pseudo_labelled.')]
+    'cityscapes, cityscapes_sequence, nyuv2, nyuv2_labeled, sevenscenes, frames, synthetic '
+    'or pseudo_labelled.')]
 Root = Annotated[Path | None, typer.Option(
     help="The data set's folder; the synthetic streets need none.")]
 Split = Annotated[str, typer.Option(

@@ -25,12 +25,14 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from sync_perception.cli import app
 from sync_perception.models import build_model, hub, ModelConfig
 from sync_perception.training import selection as selecting
 from sync_perception.training.data import open_dataset
 from sync_perception.training.data.camvid import CamVid
 from sync_perception.training.data.selection import read_selection, Selection
 from sync_perception.training.selection import Plan, select, StudentSettings
+from typer.testing import CliRunner
 
 IMAGES = 12
 STUDENT = StudentSettings(steps=2, batch=2)
@@ -251,6 +253,19 @@ def test_students_that_learn_nothing_are_refused(steps):
     """Rates and batches likewise."""
     with pytest.raises(ValueError, match=f'student needs a steps above 0, got {steps}'):
         StudentSettings(steps=steps)
+
+
+def test_the_command_selects(images, small_model, tmp_path):
+    """With its options in their places."""
+    out = tmp_path / 'few.json'
+    result = CliRunner().invoke(app, [
+        'select', '--dataset', 'camvid', '--root', str(images), '--model', str(small_model),
+        '--out', str(out), '--budget', '2,3', '--strategy', 'diversity', '--seed', '4', '--level',
+        '0', '--cache', str(tmp_path / 'found'), '--no-page'])
+    assert result.exit_code == 0 and f'{out}: 3 images' in result.output.replace('\n', '')
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['few.json', 'found']
+    assert tuple(read_selection(out)) == chosen_by(
+        'diversity', small_model, images, tmp_path, (2, 3))
 
 
 def test_budgets_are_read():
