@@ -77,7 +77,7 @@ def test_a_tie_is_no_motion():
 
 
 def test_the_loss_by_hand():
-    """The first pixel moves, the second does not, nobody sees the third; two samples, one alone."""
+    """One pixel moves, one does not, nobody sees the third; a second sample has no neighbour."""
     warped = torch.cat([maps([0.1, 0.5, 0.0], [0.3, 0.4, 0.0]), maps([9, 9, 9], [9, 9, 9])])
     still = torch.cat([maps([0.4, 0.2, 0.6], [0.5, 0.3, 0.3]), maps([9, 9, 9], [9, 9, 9])])
     valid = torch.cat([maps([1, 1, 0], [1, 1, 0]), maps([1, 1, 1], [1, 1, 1])]).bool()
