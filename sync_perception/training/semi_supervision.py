@@ -55,6 +55,9 @@ class SemiSupervision(TypedDict, total=False):
     """
     How a training learns from what a teacher says of images.
 
+    It is one loss more, on mixed images. On the images themselves all other losses stay, those on
+    an expert's labels, too; in mixed images true labels and the teacher's count alone.
+
     :ivar mixing: what becomes the student's input: `depth` (DepthMix, the default), `class`
         (ClassMix) or `none`, the images themselves.
     :ivar depth: of DepthMix. `given` (the default): the sample's, where it covers half of the crop

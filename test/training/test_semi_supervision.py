@@ -23,8 +23,12 @@ import pytest
 from small_batches import batch, TINY
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub, ModelConfig
+from sync_perception.resources import config_folder
+from sync_perception.training.data.camvid import CamVid
+from sync_perception.training.data.selection import Selection
 from sync_perception.training.mixing import depth_mask
 from sync_perception.training.module import SynchronisedLearning
+from sync_perception.training.train import train
 from sync_perception.types import DenseOutput
 import torch
 from torch import nn
@@ -259,3 +263,21 @@ def test_images_without_any_label_teach(mixing):
         optimizer.step()
         losses.append(loss.item())
     assert sum(losses[-3:]) < 0.5 * sum(losses[:3])
+
+
+@pytest.mark.parametrize('name', ['semi_supervised', 'transfer'])
+def test_the_shipped_recipes_on_camvid(name, data_root, tmp_path, monkeypatch):
+    """Two steps of small crops, with a selection where the recipe expects it."""
+    monkeypatch.setenv('SYNC_PERCEPTION_DATA', str(data_root))
+    monkeypatch.chdir(tmp_path)
+    ids = CamVid(data_root / 'camvid', 'train').ids[::14][:25]
+    Selection('camvid', 'train', 'random', 0, (25,), tuple(ids), (None,) * 25).write(
+        'runs/selection.json')
+    run = train([
+        '--config', str(config_folder() / 'train' / f'{name}.yaml'), '--data.samples', '8',
+        '--data.crop', '[96, 128]', '--data.workers', '0', '--data.val_sources', '[]',
+        '--trainer.accelerator', 'cpu', '--trainer.enable_progress_bar', 'false'])
+    terms = set(run.model.terms)
+    assert terms == {'semantics/cross_entropy'} | (
+        {'unlabelled'} if name == 'semi_supervised' else set())
+    assert hub.load(f'runs/{name}/model').config.record['steps'] == 2
