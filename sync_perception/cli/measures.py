@@ -19,10 +19,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from sync_perception.cli_options import Argument, DataSet, Device, Model, named_values, Root, Split
+from sync_perception.cli.options import Argument, DataSet, Device, Model, named_values, Root, Split
 import typer
 
 app = typer.Typer()
+data = typer.Typer(no_args_is_help=True, help='Look after data sets.')
+app.add_typer(data, name='data')
 
 
 @app.command()
@@ -91,3 +93,47 @@ def select(
         arguments=named_values(argument), page=page)
     typer.echo(f'{out}: {len(chosen.ids)} images in the order of choice'
                + (f'; {out.with_suffix(".html")} shows them' if page else ''))
+
+
+@app.command()
+def report(
+        dataset: DataSet,
+        out: Annotated[Path, typer.Option(help='Folder for index.html and report.json.')],
+        model: Model = None,
+        root: Root = None,
+        split: Split = 'all',
+        argument: Argument = None,
+        limit: Annotated[int | None, typer.Option(
+            min=1, help='Measure only so many frames, spread evenly over the split.')] = None,
+        worst: Annotated[int, typer.Option(
+            min=0, help='Worst frames to show, of each task.')] = 4,
+        best: Annotated[int, typer.Option(min=0, help='Best frames to show.')] = 2,
+        skip_bad: Annotated[bool, typer.Option(
+            help='Log and count samples that cannot be read, instead of stopping.')] = False,
+        device: Device = 'auto',
+        ) -> None:
+    """Measure a model and write a page: tables, classes, confusions, errors, frames."""
+    from sync_perception.training.report import report as write_report
+    page = write_report(
+        model, dataset, root, out, split, limit=limit, worst=worst, best=best, device=device,
+        skip_bad=skip_bad, arguments=named_values(argument))
+    typer.echo(f'The report is {page}')
+
+
+@data.command('check')
+def data_check(
+        dataset: DataSet,
+        root: Root = None,
+        split: Split = 'all',
+        argument: Argument = None,
+        out: Annotated[Path | None, typer.Option(
+            help='Folder for check.json and the picture check.png.')] = None,
+        workers: Annotated[int, typer.Option(
+            min=0, help='Processes that read; 0 reads in this one.')] = 0,
+        ) -> None:
+    """Read a whole copy of a data set; report what it holds and which files are bad."""
+    from sync_perception.training import data_check as checking
+    result = checking.check(dataset, root, split, out, workers, named_values(argument))
+    checking.report(result)
+    if result['bad']:
+        raise typer.Exit(1)

@@ -77,7 +77,7 @@ def process_bag(
         storage: Storage = None,
         ) -> None:
     """Answer every frame of a bag, none lost, and write the outputs beside the originals."""
-    from sync_perception.cli_options import named_values
+    from sync_perception.cli.options import named_values
     from sync_perception.ros.bags import process as processing
     from sync_perception.ros.given_parameters import make_parameters
     parameters = make_parameters({

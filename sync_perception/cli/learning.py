@@ -1,0 +1,112 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The verbs of the command `sync_perception` that make data and learn from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from sync_perception.cli.options import Argument, DataSet, Device, Model, named_values, Root, Split
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def synth(
+        out: Annotated[Path, typer.Option(help='Folder to write into.')],
+        worlds: Annotated[int, typer.Option(help='Streets.')] = 5,
+        frames: Annotated[int, typer.Option(help='Frames of each street, at 10 Hz.')] = 50,
+        height: Annotated[int, typer.Option(help='Of the images, pixels.')] = 375,
+        width: Annotated[int, typer.Option(help='Of the images, pixels.')] = 1242,
+        seed: Annotated[int, typer.Option(help="The first street's seed.")] = 0,
+        variant: Annotated[list[str] | None, typer.Option(
+            help='Weather or viewing angle as in Virtual KITTI 2, such as fog or 15-deg-left; '
+            'repeat it for several.')] = None,
+        stereo: Annotated[bool, typer.Option(help='Also write the right camera.')] = False,
+        every: Annotated[int, typer.Option(
+            help='Keep only every n-th moment of the drive.')] = 1,
+        ) -> None:
+    """Render synthetic streets in the layout of Virtual KITTI 2."""
+    from sync_perception.training.data.synthetic import write_vkitti2
+    folder = write_vkitti2(
+        out, worlds=worlds, frames=frames, height=height, width=width, seed=seed,
+        variants=variant or ['clone'], stereo=stereo, every=every)
+    typer.echo(f'{worlds} streets are in {folder}')
+
+
+@app.command()
+def pseudo_label(
+        dataset: DataSet,
+        out: Annotated[Path, typer.Option(help='Folder to write into, or to go on with.')],
+        teacher: Model = None,
+        root: Root = None,
+        split: Split = 'all',
+        argument: Argument = None,
+        min_confidence: Annotated[float, typer.Option(
+            help='Labels of a lower probability become void.')] = 0.0,
+        agreement: Annotated[bool, typer.Option(
+            help='Leave out pixels whose label and depth contradict each other: ground that is '
+            'not near the ground plane, sky below the horizon.')] = False,
+        near_sky: Annotated[float | None, typer.Option(
+            help='With --agreement: metres below which sky contradicts its depth, for a teacher '
+            'whose depth knows the sky (one that learned from laser scans does not).')] = None,
+        soft: Annotated[int, typer.Option(
+            help='Also store the probabilities of so many of the most probable classes, 2 to 4, '
+            'for `arguments: {soft: true}` of a source; 0 for none.')] = 0,
+        overwrite: Annotated[bool, typer.Option(help='Write what is there again.')] = False,
+        shard: Annotated[str | None, typer.Option(
+            help="i/n: the i-th of n processes that share the work; by default torchrun's "
+            'RANK and WORLD_SIZE say so.')] = None,
+        device: Device = 'auto',
+        ) -> None:
+    """Let an expert annotate a data set's images; `pseudo_labelled` reads what it writes."""
+    from sync_perception.training import pseudo_labels as labelling
+    result = labelling.pseudo_label(
+        teacher, dataset, root, out, split, min_confidence=min_confidence, agreement=agreement,
+        near_sky=near_sky, overwrite=overwrite, shard=shard, device=device,
+        arguments=named_values(argument), soft=soft)
+    typer.echo(labelling.summary(result))
+    if result['bad']:
+        raise typer.Exit(1)
+
+
+@app.command(
+    add_help_option=False,
+    context_settings={'allow_extra_args': True, 'ignore_unknown_options': True})
+def train(context: typer.Context) -> None:
+    """Train by a recipe: train --config config/train/driving_small.yaml; --help lists all."""
+    from sync_perception.training.train import train as fit
+    fit(context.args)
+
+
+@app.command()
+def ablate(
+        config: Annotated[Path, typer.Option(
+            help='What is trained, measured and compared, such as config/train/ablation.yaml.')],
+        only: Annotated[list[str] | None, typer.Option(
+            help='A variant to run, instead of all; repeat it for several.')] = None,
+        shard: Annotated[str | None, typer.Option(
+            help='i/n: the i-th of n processes that share the runs.')] = None,
+        page_only: Annotated[bool, typer.Option(
+            '--page-only', help='Write the page from the runs that there are.')] = False,
+        ) -> None:
+    """Train variants with several seeds each; write a page that says what makes a difference."""
+    from sync_perception.training import ablation
+    result = ablation.ablate(config, only or (), shard, page_only)
+    typer.echo(ablation.summary(result))
+    if result['failed']:
+        raise typer.Exit(1)

@@ -1,0 +1,101 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The verbs of the command `sync_perception` that turn models into others, and list them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from sync_perception.cli.options import Device, Model
+import typer
+
+app = typer.Typer()
+KITTI_SIZE = (375, 1242)
+
+
+@app.command()
+def models(
+        names: Annotated[list[str] | None, typer.Argument(
+            help='Architectures of the list, whose recipes are printed; all by default.')] = None,
+        time: Annotated[bool, typer.Option(
+            help='Measure how long an image takes on this machine; for all it takes a '
+            'quarter of an hour.')] = True,
+        device: Device = 'auto',
+        half: Annotated[bool, typer.Option(
+            help="Time the predictor in the device's 16-bit format.")] = False,
+        json: Annotated[Path | None, typer.Option(help='Write the results here too.')] = None,
+        markdown: Annotated[Path | None, typer.Option(
+            help='A page in which to replace the table.')] = None,
+        ) -> None:
+    """List ready-made architectures: what they give, cost and take; print their recipes."""
+    from sync_perception.runtime.architectures import list_architectures
+    list_architectures(
+        names or (), timed=time, device=device, half=half, json_file=json, markdown=markdown)
+
+
+@app.command()
+def import_weights(
+        checkpoint: Annotated[Path, typer.Argument(
+            help='.ckpt, .pth, .pt or .safetensors; no code in it is run.')],
+        architecture: Annotated[str, typer.Option(help='What it is a checkpoint of: refinenet.')],
+        out: Annotated[Path, typer.Option(help='Folder to write; it must be new or empty.')],
+        label_space: Annotated[str | None, typer.Option(
+            help='Names or YAML files, several joined by +; by default known from the number of '
+            'classes: nyud40, kitti6, or nyud40+kitti6.')] = None,
+        label_part: Annotated[str | None, typer.Option(
+            help='Of several joined by +, the one whose classes the model shall give.')] = None,
+        focal: Annotated[float | None, typer.Option(
+            min=1, help='Focal length of the camera whose metres the network learned, pixels at '
+            'its input size; without it, metres are as the network gives them.')] = None,
+        input_pixels: Annotated[int | None, typer.Option(
+            min=1, help='Area at which the network will see images.')] = None,
+        max_depth: Annotated[float | None, typer.Option(
+            min=1, help='Metres up to which its depth is believed.')] = None,
+        ) -> None:
+    """Turn a published checkpoint into a model folder."""
+    from sync_perception.models import import_weights as importing
+    config = importing.import_weights(checkpoint, architecture, out, importing.ImportOptions(
+        label_space, label_part, focal, input_pixels, max_depth))
+    classes = len(config.label_space['classes'])
+    typer.echo(f'{out}: {architecture}, {classes} classes of {config.label_space["name"]}')
+
+
+@app.command()
+def export(
+        out: Annotated[Path, typer.Option(help='File to write; ends in .onnx or .pt2.')],
+        model: Model = None,
+        format: Annotated[str | None, typer.Option(  # noqa: A002
+            help='onnx or pt2; by default after the ending of the file.')] = None,
+        size: Annotated[str | None, typer.Option(
+            help='HEIGHTxWIDTH at which the network sees images, such as 192x640; by default '
+            "what suits KITTI's 375x1242.")] = None,
+        opset: Annotated[int | None, typer.Option(
+            min=18, help="Version of ONNX's operators; torch's choice by default.")] = None,
+        ) -> None:
+    """Write a model as one file that runs without this package's networks."""
+    from sync_perception.models import export as exporting
+    from sync_perception.models import hub
+    from sync_perception.resources import default_model_folder
+    from sync_perception.runtime.preprocess import network_size
+    loaded = hub.load(model or default_model_folder())
+    seen = exporting.parse_size(size) if size else network_size(
+        KITTI_SIZE, loaded.config.input_pixels)
+    differences = exporting.export_model(loaded, out, seen, format, opset)
+    worst = max(differences, key=differences.get)
+    typer.echo(
+        f'{out}: {out.stat().st_size / 1e6:.1f} MB, images of {seen[0]}x{seen[1]} (height x '
+        f'width), maps {", ".join(differences)}; off by at most {differences[worst]:.1e} of the '
+        f'range, in {worst}')

@@ -1,0 +1,89 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The verbs of the command `sync_perception` that run a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from sync_perception.cli.options import Device, Model
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def predict(
+        images: Annotated[list[Path], typer.Argument(help='Image files, or folders of them.')],
+        out: Annotated[Path, typer.Option(help='Folder for the results.')],
+        model: Model = None,
+        device: Device = 'auto',
+        half: Annotated[bool, typer.Option(
+            help="Run the network in the device's 16-bit format.")] = False,
+        fx: Annotated[float | None, typer.Option(
+            help='Focal length of the images in pixels; without it or --camera-info, metres '
+            'are a guess.')] = None,
+        camera_info: Annotated[Path | None, typer.Option(
+            help='Calibration YAML, as camera_calibration writes it.')] = None,
+        max_depth: Annotated[float | None, typer.Option(
+            help='Metres beyond which depth is invalid; by default the range of the '
+            'model.')] = None,
+        cloud: Annotated[bool, typer.Option(help='Also write the cloud as PLY.')] = False,
+        ) -> None:
+    """Predict depth and labels of images, and draw them; needs no ROS."""
+    from sync_perception.runtime.predict import predict_files
+    summary = predict_files(
+        images, out, model=model, device=device, half=half, fx=fx, camera_info=camera_info,
+        max_depth=max_depth, cloud=cloud, report=typer.echo)
+    if summary['failed']:
+        raise typer.Exit(1)
+
+
+@app.command()
+def bench(
+        json: Annotated[Path | None, typer.Option(help='Write the results here too.')] = None,
+        model: Model = None,
+        device: Device = 'auto',
+        half: Annotated[bool, typer.Option(
+            help="Run the network in the device's 16-bit format.")] = False,
+        frames: Annotated[int, typer.Option(min=1, help='Frames that are timed.')] = 100,
+        width: Annotated[int, typer.Option(min=1, help='Of the frames, pixels.')] = 1242,
+        height: Annotated[int, typer.Option(min=1, help='Of the frames, pixels.')] = 375,
+        image: Annotated[Path | None, typer.Option(
+            help='A photograph to use, resized; otherwise a drawn street.')] = None,
+        ros: Annotated[bool, typer.Option(
+            '--ros', help='Measure latency and processor time over DDS instead, between '
+            'processes, beside a node that only copies the image and one that gives the same '
+            'outputs the usual way.')] = False,
+        rate: Annotated[float, typer.Option(
+            min=0.1, help='With --ros: images a second.')] = 5.0,
+        ) -> None:
+    """Time every stage from message to messages on this machine."""
+    if ros:
+        from sync_perception.ros.bench_dds import bench_dds
+        from sync_perception.ros.bench_turns import BenchFailed
+        try:
+            bench_dds(
+                json=json, model=model, device=device, half=half, frames=frames, width=width,
+                height=height, image=image, rate=rate)
+        except BenchFailed as error:
+            typer.echo(f'sync_perception: {error}', err=True)
+            raise typer.Exit(1) from error
+        return
+    from sync_perception.ros.bench import bench as time_stages
+    time_stages(
+        json=json, model=model, device=device, half=half, frames=frames, width=width,
+        height=height, image=image)
