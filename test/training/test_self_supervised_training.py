@@ -53,13 +53,13 @@ def drive(tmp_path_factory) -> Path:
                          width=320, seed=3)
 
 
-def run(folder: Path, streets: Path, supervision: dict[str, Any], model: dict[str, Any] = {},
-        arguments: list[str] = [], **sections: Any):  # noqa: B006
+def run(folder: Path, streets: Path, supervision: dict[str, Any],
+        model: dict[str, Any] | None = None, arguments: tuple[str, ...] = (), **sections: Any):
     """Train a tiny depth network without labels, in a folder of its own."""
     data = {**NEIGHBOURS, **sections.pop('data', {})}
     recipe = write_recipe(
         folder / 'recipe.yaml', streets, data=data,
-        model={**DEPTH_ALONE, 'self_supervision': supervision, **model}, **sections)
+        model={**DEPTH_ALONE, 'self_supervision': supervision, **(model or {})}, **sections)
     return train(['--config', str(recipe), *arguments])
 
 
@@ -75,15 +75,15 @@ def test_a_pose_network_learns_is_saved_and_resumed_but_not_exported(streets, tm
     """Interrupted in its fourth step, one after its last checkpoint, it ends as it would have."""
     whole = run(tmp_path / 'whole', streets, POSE)
     broken = tmp_path / 'broken'
-    stopper = {'class_path': 'interruption.Fail', 'init_args': {'step': 4}}
+    recipe = write_recipe(broken / 'first.yaml', streets, data=NEIGHBOURS,
+                          model={**DEPTH_ALONE, 'self_supervision': POSE})
+    description = yaml.safe_load(recipe.read_text())
+    description['trainer']['callbacks'].append(
+        {'class_path': 'interruption.Fail', 'init_args': {'step': 4}})
+    recipe.write_text(yaml.safe_dump(description))
     with pytest.raises(InterruptedError):
-        write_recipe(broken / 'first.yaml', streets, data=NEIGHBOURS,
-                     model={**DEPTH_ALONE, 'self_supervision': POSE})
-        description = yaml.safe_load((broken / 'first.yaml').read_text())
-        description['trainer']['callbacks'].append(stopper)
-        (broken / 'first.yaml').write_text(yaml.safe_dump(description))
-        train(['--config', str(broken / 'first.yaml')])
-    resumed = run(broken, streets, POSE, arguments=['--ckpt_path', 'last'])
+        train(['--config', str(recipe)])
+    resumed = run(broken, streets, POSE, arguments=('--ckpt_path', 'last'))
     assert resumed.trainer.global_step == whole.trainer.global_step == 6
     first, second = last(tmp_path / 'whole'), last(broken)
     for key in ('current_model_state', 'state_dict'):
@@ -193,7 +193,7 @@ def test_a_batch_without_neighbours_still_gives_every_weight_a_gradient():
     assert 'photometric' not in module.terms
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 def test_a_drive_teaches_depth_without_any_label(drive, tmp_path):
     """Known poses: median-scaled abs rel falls clearly below that of a constant depth."""
     data = {'samples': 240, 'crop': [64, 192], 'stride': 2,
