@@ -100,11 +100,13 @@ class ExportAverage(EMAWeightAveraging):
             self.export(trainer, pl_module.model)
 
     def note_focals(self, batch: dict[str, Any]) -> None:
-        """Widen the range of focal lengths by those of the crops whose depth is known."""
+        """Widen the range of focal lengths by those of the crops that teach depth."""
         if 'focal' in batch:  # pairs for contrastive learning have none
             focal_b = batch['focal']
-            deep = batch['depth'].isfinite().flatten(1).any(dim=1) & focal_b.isfinite()
-            seen = [*self.focals, *focal_b[deep].tolist()]
+            deep = batch['depth'].isfinite().flatten(1).any(dim=1)
+            if 'neighbour_there' in batch:
+                deep = deep | batch['neighbour_there'].any(dim=1)
+            seen = [*self.focals, *focal_b[deep & focal_b.isfinite()].tolist()]
             self.focals = [min(seen), max(seen)] if seen else []
 
     def export(

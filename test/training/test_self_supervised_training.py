@@ -137,6 +137,17 @@ def test_the_config_says_whether_depth_is_metric(name, request, tmp_path):
     assert 'train/smooth_disparity' in cli.trainer.callback_metrics
 
 
+def test_bare_frames_with_a_focal_length_are_enough(streets, tmp_path):
+    """Nothing but images: the focal lengths seen are known, how long a metre is, is not."""
+    frames = {'dataset': 'frames', 'root': str(streets / 'Scene01' / 'clone' / 'frames' / 'rgb'),
+              'split': 'all', 'focal': [90, 108], 'arguments': {'fx': 90}}
+    cli = run(tmp_path, streets, POSE, data={'samples': 4, 'sources': [frames]})
+    assert torch.isfinite(cli.trainer.callback_metrics['train/photometric'])
+    config = config_of(tmp_path)
+    assert config['metric'] is False
+    assert 90 <= config['focal_range'][0] <= config['focal_range'][1] <= 108
+
+
 def test_without_self_supervision_depth_is_metric_as_ever():
     for settings, metric in (
             ({}, True), ({'depth_weight': 0.0}, True),
