@@ -55,14 +55,21 @@ class FeatureReference:
         """
         Return how far the coarsest features are from those of the pretrained encoder.
 
+        Both in evaluation mode: the statistics of a batch and dropout would count as a distance.
+
         :param network: the one that learns.
         :param image_b3hw: (B, 3, h, w) as it arrives at the network.
         """
-        if encoding_part(network) is not network:
+        part = encoding_part(network)
+        if part is not network:
             image_b3hw = network.depth_input(image_b3hw)
         with torch.no_grad():
             reference = self.part.encode(image_b3hw)[-1]
-        return feature_distance(encoding_part(network).encode(image_b3hw)[-1], reference)
+        learning = part.training
+        part.eval()
+        features = part.encode(image_b3hw)[-1]
+        part.train(learning)
+        return feature_distance(features, reference)
 
 
 def encoding_part(network: Network) -> nn.Module:

@@ -46,6 +46,20 @@ def test_the_distance_is_zero_until_the_encoder_learns(name, arguments):
     assert not any(weight.requires_grad for weight in reference.part.parameters())
 
 
+@pytest.mark.parametrize('name, arguments', [
+    ('padnet', PRETRAINED), ('depth_alone', {'depth': PRETRAINED})])
+def test_a_network_that_learns_has_no_distance_by_its_batches_alone(name, arguments):
+    """Statistics of the batch and dropout do not count, and are left as they were."""
+    network = build(name).train().network
+    reference = FeatureReference(network, arguments)
+    buffers = {key: value.clone() for key, value in network.named_buffers()}
+    modes = {key: module.training for key, module in network.named_modules()}
+    image = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0)) * 3
+    assert reference.distance(network, image).item() == pytest.approx(0, abs=1e-6)
+    assert modes == {key: module.training for key, module in network.named_modules()}
+    assert all(torch.equal(value, buffers[key]) for key, value in network.named_buffers())
+
+
 def test_the_distance_by_its_definition():
     network = build('padnet').eval().network
     reference = FeatureReference(network, PRETRAINED)
