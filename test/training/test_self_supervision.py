@@ -224,6 +224,28 @@ def test_poses_back_in_time_are_inverses_of_those_forward():
     torch.testing.assert_close(before @ after, torch.eye(4).expand(2, 4, 4), atol=1e-6, rtol=0)
 
 
+def test_the_pose_network_finds_the_motion_where_depth_is_known():
+    """Sideways, to one side before and to the other after."""
+    batch = toy_batch()
+    truth = batch['neighbour_pose'][0, :, 0, 3].clone()
+    batch['neighbour_pose'][:] = torch.nan
+    estimating = supervision(known_poses=False, pose={'backbone': 'resnet18'})
+    optimizer = torch.optim.Adam(estimating.pose.parameters(), 1e-3)
+    errors = []
+    for _ in range(25):
+        optimizer.zero_grad()
+        error = estimating([wall()], batch)['photometric']
+        error.backward()
+        optimizer.step()
+        errors.append(error.item())
+    assert errors[-1] < 0.5 * errors[0]
+    image = batch['image'].permute(0, 3, 1, 2).float() / 255
+    neighbours = batch['neighbours'].permute(0, 1, 4, 2, 3).float() / 255
+    with torch.no_grad():
+        poses = estimating.poses(image, neighbours, batch['neighbour_there'], batch)
+    assert torch.equal(poses[0, :, 0, 3].sign(), truth.sign())
+
+
 def test_half_precision_outside_leaves_the_geometry_exact():
     exact = supervision()([wall()], toy_batch())
     with torch.autocast('cpu', torch.bfloat16):
