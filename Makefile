@@ -6,7 +6,7 @@ SHELL := bash
 .ONESHELL:
 .SILENT:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test test-all lint clean
 .DELETE_ON_ERROR:
 
 comma := ,
@@ -27,15 +27,18 @@ EXTRAS_demo := synth$(if $(ROS),,$(comma)ros)
 EXTRAS_test := $(EXTRAS_demo),train,test
 
 help:  ## list the commands
-	grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 demo: $(READY_demo)  ## drive through a synthetic street, or a KITTI drive: make demo KITTI=FOLDER
 	exec $(RUN) -m sync_perception.ros.demo $(if $(KITTI),--kitti '$(KITTI)') $(ARGS)
 
-test: $(READY_test)  ## lint, and every test
+test: $(READY_test)  ## lint and test
 	$(VENV)/bin/ruff check .
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --ignore test/ros $(ARGS) || [ $$? = 5 ]
 	$(RUN) -m pytest test/ros $(ARGS) || [ $$? = 5 ]
+
+test-all: ARGS += --exhaustive
+test-all: test  ## the same with every architecture in the tests that take seconds for each
 
 lint: $(READY_test)  ## ruff and ament's linters only
 	$(VENV)/bin/ruff check .

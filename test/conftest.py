@@ -29,6 +29,22 @@ DATA = Path(os.environ.get('SYNC_PERCEPTION_DATA')
 sys.path.insert(0, str(Path(__file__).parent / 'models'))
 
 
+def pytest_addoption(parser):
+    """Add the option for all that takes minutes."""
+    parser.addoption('--exhaustive', action='store_true', help=(
+        'also run the tests marked exhaustive: of each kind of network more than one'))
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what is exhaustive, unless it is asked for."""
+    if config.getoption('--exhaustive'):
+        return
+    left = [item for item in items if item.get_closest_marker('exhaustive')]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if not item.get_closest_marker('exhaustive')]
+
+
 @pytest.fixture(scope='session')
 def data_root() -> Path:
     """Return the folder of real recordings, or skip."""

@@ -36,7 +36,9 @@ BINS, LOSS_BINS = 40, 12
 LABEL_GAP, LEADER = 0.085, 0.05
 BAND = 0.13
 LOGARITHMIC = ('Loss', 'Training loss')
-"""Titles of panels whose values span decades."""
+"""Titles of panels whose values may span decades."""
+DECADES = 5
+"""Ratio of the greatest value to the least from which on they do."""
 PALETTE = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#56B4E9', '#E69F00', '#000000')
 """Okabe and Ito's colours, which people of any colour vision tell apart; yellow is left out."""
 INK, FADED = '#262a30', '#6b7178'
@@ -190,8 +192,8 @@ def draw_lines(panel: Axes, lines: dict[str, tuple], title: str) -> None:
     :param lines: steps, mean, deviation and colour by name.
     """
     panel.set_title(title, color=INK)
-    logarithmic = title.startswith(LOGARITHMIC) and all(
-        (mean > 0).all() for _, mean, *_ in lines.values())
+    values = np.concatenate([mean for _, mean, *_ in lines.values()] or [np.ones(1)])
+    logarithmic = title.startswith(LOGARITHMIC) and values.max() > DECADES * values.min() > 0
     if logarithmic:
         panel.set_yscale('log')
         panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

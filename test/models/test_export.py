@@ -276,12 +276,12 @@ def link_some(source: Path, target: Path, names: list[str]) -> Path:
 def test_metrics_agree_on_real_streets(default_files, data_root, tmp_path):
     """The mIoU on CamVid and the abs rel on KITTI, measured as a user does, to 1e-3."""
     camvid, kitti = data_root / 'camvid', data_root / 'depth_selection' / 'val_selection_cropped'
-    photographs = sorted((camvid / 'val').iterdir())[::25]
+    photographs = sorted((camvid / 'val').iterdir())[::50]
     labelled = link_some(camvid, tmp_path / 'camvid', [
         name for path in photographs
         for name in (f'val/{path.name}', f'valannot/{path.stem}.png')])
     images = [path for path in sorted((kitti / 'image').iterdir())
-              if not path.name.startswith('ddad')][:4]
+              if not path.name.startswith('ddad')][:2]
     measured = link_some(kitti, tmp_path / 'kitti', [
         name for path in images for name in (
             f'image/{path.name}', f'intrinsics/{path.stem}.txt',
@@ -290,7 +290,7 @@ def test_metrics_agree_on_real_streets(default_files, data_root, tmp_path):
     for kind, model in default_files.items():
         semantics = evaluate(model, 'camvid', labelled, 'val', device='cpu')
         depth = evaluate(model, 'kitti_depth', measured, device='cpu')
-        assert (semantics['frames'], depth['frames']) == (len(photographs), 4)
+        assert (semantics['frames'], depth['frames']) == (len(photographs), 2)
         scores[kind] = np.array([semantics['miou'], depth['abs_rel']])
     assert 0.3 < scores['folder'][0] < 1
     assert 0 < scores['folder'][1] < 0.3

@@ -17,9 +17,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
+import pytest
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, ModelConfig
 from sync_perception.models.hub import PerceptionModel
@@ -108,6 +109,18 @@ MODEL_ZOO: dict[str, Callable[[], tuple[str, dict[str, Any]]]] = {
     'depth_alone': lambda: ('sync', {'depth': BRANCH_ZOO['mobile_unet'](), 'semantics': None}),
     'semantics_alone': lambda: ('sync', {'depth': None, 'semantics': BRANCH_ZOO['mobile_unet']()}),
 }
+
+
+# One of each kind of network, for tests that take seconds for each
+KINDS = (
+    'unet_resnet', 'unet_vit', 'mobile_unet', 'backbones', 'refinenet', 'padnet',
+    'depth_anything_segformer', 'eomt', 'depth_alone', 'semantics_alone')
+
+
+def kinds_first(names: Iterable[str], kinds: Collection[str] = KINDS) -> list:
+    """Return names as parameters; those that are no kind of their own are exhaustive."""
+    return [pytest.param(name, marks=() if name in kinds else pytest.mark.exhaustive)
+            for name in names]
 
 
 def build(name: str, label_space: str = 'driving', seed: int = 0, **settings: Any

@@ -33,7 +33,7 @@ from sync_perception.models.export import export_model
 from sync_perception.ros.conversions import stamp_nanoseconds
 from sync_perception.ros.node import load_predictor
 from sync_perception.types import Frame
-from zoo import build, MODEL_ZOO
+from zoo import build, kinds_first, MODEL_ZOO
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'models' / 'huggingface'))
 
@@ -113,7 +113,7 @@ def turntable(ros_environment):
     rclpy.try_shutdown()
 
 
-@pytest.mark.parametrize('name', MODEL_ZOO)
+@pytest.mark.parametrize('name', kinds_first(MODEL_ZOO))
 def test_the_node_runs_every_architecture(turntable, name, tmp_path):
     """Its folder is all that the node needs; what it gives has the camera's size."""
     hub.save(build(name, input_pixels=NETWORK_SIZE[0] * NETWORK_SIZE[1]), tmp_path)

@@ -228,5 +228,6 @@ def test_a_hundred_cycles_leak_neither_memory_nor_threads(bench):
     before = cycle(30)  # the middleware's pools have grown by then
     threads = threading.active_count(), process.num_threads()
     after = cycle(100)
-    assert (threading.active_count(), process.num_threads()) == threads
+    now = threading.active_count(), process.num_threads()
+    assert now[0] <= threads[0] and now[1] <= threads[1]
     assert after < 1.05 * before
