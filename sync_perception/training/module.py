@@ -33,6 +33,7 @@ from sync_perception.training.objective import Consistency, KINDS, Objective, TA
 from sync_perception.training.optimizer import annealed, learned_parameters
 from sync_perception.training.self_supervision import (
     depth_scales,
+    first_depth,
     SelfSupervision,
     SelfSupervisionSettings,
 )
@@ -132,7 +133,8 @@ class SynchronisedLearning(lightning.LightningModule):
         self.self_supervision = None
         if self_supervision is not None:
             self.self_supervision = SelfSupervision(
-                self_supervision, interface(self.model.config), canonical_focal)
+                self_supervision, interface(self.model.config), canonical_focal,
+                first_depth(self.model.network, tuple(depth_range)))
         self.objective = Objective(self.space, self.hparams)
         self.semi_supervision = None if semi_supervision is None else SemiSupervisedLoss(
             semi_supervision, self.objective)

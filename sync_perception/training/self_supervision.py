@@ -21,8 +21,8 @@ from typing import Any, TypedDict
 
 from sync_perception.geometry import warp
 from sync_perception.models.hub import PerceptionModel
-from sync_perception.models.interface import Interface
-from sync_perception.models.posenet import inverse, PoseNet
+from sync_perception.models.interface import Interface, Network, to_depth
+from sync_perception.models.posenet import inverse, PoseNet, transforms
 from sync_perception.training.data.neighbours import STEREO
 from sync_perception.training.losses.photometric import photometric_error, photometric_loss
 from sync_perception.training.losses.smoothness import edge_aware_smoothness
@@ -31,6 +31,7 @@ import torch
 from torch import nn, Tensor
 from torch.nn import functional
 
+UNIT = 5.0  # Monodepth2's: its depth begins at 0.2, its translations in units of 1
 SMALLEST = 8  # pixels: scales with a shorter side say nothing
 
 
@@ -81,14 +82,17 @@ class SelfSupervision(nn.Module):
     :param interface: the normalisation in which images arrive, and the range of depth.
     :param canonical_focal: focal length in pixels of the camera for which depth is given; None
         for metres.
+    :param first_depth: about the depth that the network gives before it has learned: translations
+        are learned in units of five times that, so that motion is as easy to learn as depth.
     :raises ValueError: for unknown settings, or if there would be no poses.
     """
 
     def __init__(
             self, settings: SelfSupervisionSettings, interface: Interface,
-            canonical_focal: float | None):
+            canonical_focal: float | None, first_depth: float = 1 / UNIT):
         super().__init__()
         check_settings(settings)
+        self.unit = UNIT * first_depth
         self.scales = settings.get('scales', 4)
         self.known_poses = settings.get('known_poses', False)
         self.depth_range, self.canonical_focal = interface.depth_range, canonical_focal
@@ -184,7 +188,8 @@ class SelfSupervision(nn.Module):
         images, neighbours = ((x - self.mean) / self.std for x in (images, neighbours))
         earlier = torch.where(before[..., None], neighbours, images)
         later = torch.where(before[..., None], images, neighbours)
-        later_T_earlier = self.pose(earlier, later)
+        motion = self.pose.motions(earlier, later)
+        later_T_earlier = transforms(torch.cat([motion[:, :3], motion[:, 3:] * self.unit], dim=1))
         return torch.where(before, inverse(later_T_earlier), later_T_earlier)
 
     def compared(
@@ -241,6 +246,14 @@ def check_settings(settings: SelfSupervisionSettings) -> None:
         raise ValueError(
             f'self_supervision.pose: expected some of '
             f'{", ".join(PoseSettings.__annotations__)}, got {", ".join(unknown)}')
+
+
+def first_depth(network: Network, depth_range: tuple[float, float]) -> float:
+    """Return the depth, metres, that a network's raw map of zeros stands for."""
+    form = getattr(getattr(network, 'depth', network), 'depth_form', 'disparity')
+    if form == 'metres':  # as they come: the range says what is usual
+        form = 'log'
+    return to_depth(torch.zeros(1), form, depth_range).item()
 
 
 def depth_scales(model: PerceptionModel, image_b3hw: Tensor) -> tuple[DenseOutput, list[Tensor]]:

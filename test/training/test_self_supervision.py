@@ -28,7 +28,12 @@ from sync_perception.training.data.neighbours import (
 )
 from sync_perception.training.data.synthetic import Synthetic
 from sync_perception.training.losses.photometric import photometric_error
-from sync_perception.training.self_supervision import depth_scales, pyramid, SelfSupervision
+from sync_perception.training.self_supervision import (
+    depth_scales,
+    first_depth,
+    pyramid,
+    SelfSupervision,
+)
 from sync_perception.training.transforms import training_arrays, View
 import torch
 from zoo import build, MODEL_ZOO
@@ -290,6 +295,21 @@ def test_decoders_with_scales_of_their_own_give_them():
     output, depths = depth_scales(own, torch.rand(2, 3, 64, 96))
     assert [depth.shape[-1] for depth in depths] == [96, 48, 24, 12]
     torch.testing.assert_close(depths[0], output.depth)
+
+
+@pytest.mark.parametrize('name, metres', [
+    ('padnet', 2 / (1 / 0.5 + 1 / 200)), ('mobile_unet', 10.0), ('refinenet', 10.0)])
+def test_translations_are_in_units_of_the_depth_that_a_network_begins_with(name, metres):
+    assert first_depth(build(name).network, (0.5, 200.0)) == pytest.approx(metres)
+    torch.manual_seed(0)
+    plain = SelfSupervision({'pose': {}}, Interface(), None).eval()
+    torch.manual_seed(0)
+    scaled = SelfSupervision({'pose': {}}, Interface(), None, first_depth=metres).eval()
+    pair, offsets = torch.rand(2, 1, 3, 32, 64), torch.tensor([1])
+    with torch.no_grad():
+        expected, pose = (each.estimated(*pair, offsets)[0] for each in (plain, scaled))
+    torch.testing.assert_close(pose[:3, :3], expected[:3, :3])
+    torch.testing.assert_close(pose[:3, 3], 5 * metres * expected[:3, 3])
 
 
 def test_settings_that_mean_nothing_are_refused():
