@@ -24,6 +24,7 @@ import pytest
 from sync_perception import cli
 from sync_perception.label_exports import export_labels, read_space, table
 from sync_perception.labels import LabelSpace
+from sync_perception.resources import default_model_folder
 from typer.testing import CliRunner
 import yaml
 
@@ -147,7 +148,7 @@ def test_a_model_folder_gives_the_classes_that_it_answers_with(tmp_path):
 
 
 def test_the_models_that_come_with_the_package_can_be_exported(tmp_path):
-    weights = Path(cli.__file__).parent / 'weights'
+    weights = default_model_folder()
     assert read_space(weights).ground.any()
     assert export_labels(read_space(weights), 'nav2', tmp_path).notes == []
 

@@ -25,8 +25,8 @@ import pytest
 
 PACKAGE = 'sync_perception'
 ROOT = Path(__file__).resolve().parents[1]
-BASE = ('types', 'labels', 'geometry', 'resources', 'images', 'colors', 'kitti', 'pages',
-        'label_exports')
+BASE = ('types', 'labels', 'geometry', 'calibration', 'resources', 'images', 'colors', 'kitti',
+        'pages', 'label_exports')
 ALLOWED = {
     **dict.fromkeys(BASE, BASE),
     'models': ('models', *BASE),

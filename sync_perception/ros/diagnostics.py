@@ -150,8 +150,8 @@ def model_report(state: str, pipeline: Pipeline | None, problem: str, enabled: b
     report.summary = f'{state}, {report.values["model"]} on {report.values["device"]}'
     if pipeline.halted:
         report.find(DiagnosticStatus.ERROR, pipeline.halted)
-    if predictor.reduced:
-        report.find(DiagnosticStatus.WARN, predictor.reduced)
+    for doubt in filter(None, (predictor.reduced, predictor.relative)):
+        report.find(DiagnosticStatus.WARN, doubt)
     if pipeline.monitor is not None and pipeline.monitor.score is not None:
         report.values['similarity of depth and labels'] = f'{pipeline.monitor.score:.3f}'
     return report

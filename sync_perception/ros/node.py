@@ -196,8 +196,15 @@ class PerceptionNode(LifecycleNode):
             predictor, lambda: self.parameters.values, self.get_clock(), self.log, monitor)
         self.cameras = [Camera(self, name, self.log) for name in values.cameras]
         self._advertise()
+        self._introduce('configured')
+
+    def _introduce(self, event: str) -> None:
+        """Log what runs, and whether its metres are such."""
+        predictor = self.pipeline.predictor
         facts = ', '.join(f'{key} {value}' for key, value in predictor.describe().items())
-        self.get_logger().info(f'configured: {facts}')
+        self.get_logger().info(f'{event}: {facts}')
+        if predictor.relative:
+            self.get_logger().warning(predictor.relative)
 
     def _advertise(self) -> None:
         """Publish what the model gives, and what its labels mean."""
@@ -275,8 +282,7 @@ class PerceptionNode(LifecycleNode):
         self._advertise()
         if active:
             self._work()
-        facts = ', '.join(f'{key} {value}' for key, value in predictor.describe().items())
-        self.get_logger().info(f'swapped the model: {facts}')
+        self._introduce('swapped the model')
 
     def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         """Listen to the cameras, or leave their images alone, without a change of state."""

@@ -25,13 +25,13 @@ from typing import Any
 
 import cv2
 import numpy as np
+from sync_perception.calibration import read_calibration
 from sync_perception.images import IMAGE_SUFFIXES, read_image
 from sync_perception.labels import LabelSpace
 from sync_perception.runtime.pointcloud import point_cloud
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.runtime.visualize import cloud_view, panel
 from sync_perception.types import Frame, Prediction
-import yaml
 
 ASSUMED_FIELD_OF_VIEW = 70.0
 """Degrees across, for images of an unknown camera."""
@@ -139,31 +139,6 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
             name = f'{path.stem}_{number}'
         names.append(name)
     return names
-
-
-def read_calibration(path: str | Path) -> tuple[np.ndarray, tuple[int, int]]:
-    """
-    Read the intrinsics of a calibration YAML as ROS's camera_calibration writes it.
-
-    They are those of the rectified image (`projection_matrix`) where the file has them, as in
-    the node; the images are taken to be rectified.
-
-    :return: K float64 (3, 3), and the height and width that it belongs to.
-    :raises FileNotFoundError: if there is no such file.
-    :raises ValueError: if an entry is missing or is not what it should be.
-    """
-    try:
-        entries = yaml.safe_load(Path(path).read_text())
-        K = np.array(entries['camera_matrix']['data'], np.float64).reshape(3, 3)
-        if 'projection_matrix' in entries:
-            P = np.array(entries['projection_matrix']['data'], np.float64).reshape(3, 4)
-            K = P[:, :3] if P[0, 0] > 0 else K
-        size = int(entries['image_height']), int(entries['image_width'])
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f'{path}: expected image_width, image_height, camera_matrix with 9 data, '
-            f'optionally projection_matrix with 12; got {error!r}') from error
-    return K, size
 
 
 def intrinsics(

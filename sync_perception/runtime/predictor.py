@@ -119,6 +119,12 @@ class Predictor:
             'model': self.model_name, 'architecture': self.config.architecture, 'device': name,
             'precision': self.backend.precision, 'backend': self.backend.name}
 
+    @property
+    def relative(self) -> str:
+        """A sentence if depth is not in metres, since nothing told the training of them."""
+        return '' if self.config.metric else (
+            'depth is relative: its unit, and so the scale of the cloud, is unknown')
+
     def memory(self) -> dict[str, str]:
         """Say how full the GPU's memory is; nothing on a CPU."""
         return memory_of(self.device)

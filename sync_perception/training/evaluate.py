@@ -291,6 +291,9 @@ def evaluate(
     ids = spread(samples.ids, limit)
     folder = default_model_folder() if model is None else model
     network = hub.load(folder, choose_device(device))
+    if not (network.config.metric or median_scaling):
+        LOG.warning('%s gives relative depth, which is measured as if it were metres: see '
+                    '--median-scaling', folder)
     space = None if samples.label_space is None else LabelSpace.load(samples.label_space)
     depth = DepthMetrics(pooled, median_scaling, max_depth=max_depth or samples.max_depth)
     evaluation = Evaluation(network, space, depth)

@@ -69,3 +69,12 @@ def ros(ros_environment):
     rclpy.init()
     yield rclpy
     rclpy.try_shutdown()
+
+
+@pytest.fixture
+def bench(ros):
+    """Return a bench for the perception node that is cleared away after the test."""
+    from node_bench import Bench
+    made = Bench()
+    yield made
+    made.close()

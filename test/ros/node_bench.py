@@ -56,7 +56,7 @@ class KnownPredictor:
     """
 
     available = frozenset({'depth', 'labels', 'confidence'})
-    reduced = ''
+    reduced = relative = ''
 
     def __init__(self):
         self.labels = LabelSpace.load('driving')

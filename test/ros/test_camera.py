@@ -29,14 +29,6 @@ from sync_perception.ros.conversions import image_message, stamp_nanoseconds
 CAMERAS = ['front', 'left', 'right']
 
 
-@pytest.fixture
-def bench(ros):
-    """Return a bench that is cleared away after the test."""
-    made = Bench()
-    yield made
-    made.close()
-
-
 class Rig:
     """Cameras that publish beside one another, and somebody who watches their depth."""
 

@@ -20,9 +20,8 @@ from collections import deque
 from types import SimpleNamespace
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from node_bench import Bench, RELIABLE
+from node_bench import RELIABLE
 import numpy as np
-import pytest
 from rclpy.time import Time
 from sync_perception.ros.counters import Counters
 from sync_perception.ros.diagnostics import (
@@ -47,8 +46,8 @@ def camera(**counts) -> SimpleNamespace:
 def pipeline(**values) -> SimpleNamespace:
     """Return a pipeline with a model."""
     predictor = SimpleNamespace(
-        describe=lambda: {'model': 'known', 'device': 'cpu', 'precision': 'float32'}, reduced='',
-        memory=lambda: {'GPU memory used (MiB)': '123'})
+        describe=lambda: {'model': 'known', 'device': 'cpu', 'precision': 'float32'},
+        reduced='', relative='', memory=lambda: {'GPU memory used (MiB)': '123'})
     return SimpleNamespace(**{
         'predictor': predictor, 'halted': '', 'monitor': None, **values})
 
@@ -119,7 +118,9 @@ def test_the_model_report_follows_the_state():
     assert (report.level, report.findings) == (ERROR, ['out of memory: 2 GB'])
     smaller = pipeline()
     smaller.predictor.reduced = 'made smaller'
-    assert model_report('active', smaller, '', True, 'perception').level == WARN
+    smaller.predictor.relative = 'depth is relative'
+    report = model_report('active', smaller, '', True, 'perception')
+    assert (report.level, report.findings) == (WARN, ['made smaller', 'depth is relative'])
     judged = pipeline(monitor=SimpleNamespace(score=0.25))
     report = model_report('active', judged, '', False, 'perception')
     assert report.values['similarity of depth and labels'] == '0.250'
@@ -136,14 +137,6 @@ def test_the_message_has_the_worst_level_and_all_findings():
     status, = array.status
     assert (status.level, status.message, status.hardware_id) == (ERROR, 'one; two', 'here')
     assert [(pair.key, pair.value) for pair in status.values] == [('count', '3')]
-
-
-@pytest.fixture
-def bench(ros):
-    """Return a bench that is cleared away after the test."""
-    made = Bench()
-    yield made
-    made.close()
 
 
 def test_the_node_tells_about_itself_all_the_time(bench):

@@ -32,14 +32,6 @@ from std_srvs.srv import SetBool
 from sync_perception.labels import LabelSpace
 
 
-@pytest.fixture
-def bench(ros):
-    """Return a bench that is cleared away after the test."""
-    made = Bench()
-    yield made
-    made.close()
-
-
 def test_the_lifecycle_goes_all_the_way_round(bench):
     bench.start(autostart=False)
     assert bench.state() == State.PRIMARY_STATE_UNCONFIGURED

@@ -26,7 +26,6 @@ import time
 from node_bench import Bench, K, picture, RELIABLE, SIZE, TOPICS
 import numpy as np
 import psutil
-import pytest
 from sensor_msgs.msg import CameraInfo
 from sync_perception.ros.camera_info import pinhole
 from sync_perception.ros.conversions import image_message, stamp_nanoseconds
@@ -34,14 +33,6 @@ from sync_perception.ros.pipeline import Arrival
 
 WORK = 0.03  # seconds that a slow network takes
 FRAMES = 10_000
-
-
-@pytest.fixture
-def bench(ros):
-    """Return a bench that is cleared away after the test."""
-    made = Bench()
-    yield made
-    made.close()
 
 
 def stamps(bench: Bench, topic: str = 'depth') -> list[int]:

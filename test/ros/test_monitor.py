@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from node_bench import Bench, K, picture
+from node_bench import K, picture
 import pytest
 from rclpy.parameter import Parameter
 from sync_perception.labels import LabelSpace
@@ -34,14 +34,6 @@ pytest.importorskip('transformers')
 TOWER = {
     'image_size': 32, 'patch_size': 8, 'hidden_size': 32, 'intermediate_size': 64,
     'num_hidden_layers': 1, 'num_attention_heads': 2, 'projection_dim': 16}
-
-
-@pytest.fixture
-def bench(ros):
-    """Return a bench that is cleared away after the test."""
-    made = Bench()
-    yield made
-    made.close()
 
 
 @pytest.fixture

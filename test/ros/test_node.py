@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 
 import cv2
-from node_bench import Bench, K, LATCHED, PATIENCE, picture, RELIABLE, SIZE, TOPICS
+from node_bench import K, LATCHED, PATIENCE, picture, RELIABLE, SIZE, TOPICS
 import numpy as np
 import pytest
 from rclpy.parameter import Parameter
@@ -30,14 +30,6 @@ from sync_perception.labels import LabelSpace
 from sync_perception.ros.camera_info import pinhole
 from sync_perception.ros.conversions import stamp_nanoseconds
 from sync_perception.runtime.pointcloud import POINT
-
-
-@pytest.fixture
-def bench(ros):
-    """Return a bench that is cleared away after the test."""
-    made = Bench()
-    yield made
-    made.close()
 
 
 def test_a_frame_becomes_a_bundle_under_its_own_header(bench):

@@ -200,6 +200,14 @@ def test_a_model_folder_on_a_real_frame(folder, data_root):
     assert facts['model'] == str(folder) and facts['architecture'] == 'sync'
 
 
+def test_relative_depth_is_called_so(folder, tmp_path):
+    assert Predictor(folder, device='cpu').relative == ''
+    model = hub.load(folder)
+    model.config.metric = False
+    hub.save(model, tmp_path)
+    assert 'its unit' in Predictor(tmp_path, device='cpu').relative
+
+
 def test_agrees_with_opencv_and_the_bare_network(folder):
     """Do the whole way of a frame again, with OpenCV and NumPy."""
     rng = np.random.default_rng(2)

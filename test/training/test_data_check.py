@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 import pytest
 from sync_perception import cli
+from sync_perception.cli import options
 from sync_perception.labels import LabelSpace
 from sync_perception.training.data import DATASETS
 from sync_perception.training.data_check import check, DEPTH_EDGES, report
@@ -137,8 +138,8 @@ def test_arguments_come_as_yaml():
     assert 'size 32x24' in run.output
     assert 'with neighbours' in run.output
     with pytest.raises(ValueError, match="NAME=VALUE, got 'length'"):
-        cli.named_values(['length'])
-    assert cli.named_values(['a=[1, 2]', 'b=x']) == {'a': [1, 2], 'b': 'x'}
+        options.named_values(['length'])
+    assert options.named_values(['a=[1, 2]', 'b=x']) == {'a': [1, 2], 'b': 'x'}
 
 
 def test_a_set_of_nothing_but_bad_files_is_reported(camvid, capsys):
@@ -151,7 +152,7 @@ def test_a_set_of_nothing_but_bad_files_is_reported(camvid, capsys):
 
 
 def test_the_commands_name_every_data_set():
-    named = cli.DataSet.__metadata__[0].help.replace(' or ', ', ').rstrip('.').split(', ')
+    named = options.DataSet.__metadata__[0].help.replace(' or ', ', ').rstrip('.').split(', ')
     assert sorted(named) == sorted(DATASETS)
 
 

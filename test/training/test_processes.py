@@ -99,6 +99,7 @@ def test_two_processes_agree_with_one(tmp_path):
 
 
 @gloo
+@pytest.mark.exhaustive
 def test_two_processes_have_the_same_teacher(tmp_path):
     """Though each normalises by its own batch, and mixes and varies its own images."""
     streets = write_streets(tmp_path / 'streets')

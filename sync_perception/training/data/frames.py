@@ -26,10 +26,10 @@ import shutil
 
 import cv2
 import numpy as np
+from sync_perception.calibration import read_calibration
 from sync_perception.images import IMAGE_SUFFIXES, read_image
 from sync_perception.training.data.files import read_list
 from sync_perception.training.data.sample import DenseDataset, Sample
-import yaml
 
 CALIBRATION = 'camera_info.yaml'
 UNPACKED = '.frames'
@@ -137,7 +137,7 @@ class Frames(DenseDataset):
                 f'no intrinsics of {clip}: expected the arguments fx (and fy, cx, cy) or '
                 f'camera_info, or a file {places[0]} or {places[1]}')
         if path not in self.cameras:
-            self.cameras[path] = read_camera_info(path)
+            self.cameras[path] = read_calibration(path)
         return self.cameras[path]
 
     def intrinsics(self, clip: Path, size: tuple[int, int]) -> np.ndarray:
@@ -204,26 +204,3 @@ def unpacked(video: Path) -> Path:
         capture.release()
         shutil.rmtree(part, ignore_errors=True)
     return folder
-
-
-def read_camera_info(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
-    """
-    Read a calibration as ROS's camera_calibration writes it, for rectified images.
-
-    :return: K float64 (3, 3), that of `projection_matrix` where there is one; height and width.
-    :raises ValueError: if the file is not what it should be.
-    """
-    try:
-        entries = yaml.safe_load(path.read_text())
-        size = int(entries['image_height']), int(entries['image_width'])
-        K = np.array(entries['camera_matrix']['data'], np.float64).reshape(3, 3)
-        if 'projection_matrix' in entries:
-            P = np.array(entries['projection_matrix']['data'], np.float64).reshape(3, 4)
-            K = P[:, :3] if P[0, 0] > 0 else K
-        if not (np.isfinite(K).all() and K[0, 0] > 0 and K[1, 1] > 0):
-            raise ValueError(f'intrinsics {K.tolist()}')
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f'{path}: {error!r}, expected image_width, image_height and camera_matrix with 9 '
-            'data, optionally projection_matrix with 12') from error
-    return K, size

@@ -95,7 +95,7 @@ def test_missing_and_wrong_intrinsics_are_refused(clips, write_image, random_ima
         Frames(clips, cy=3.0)
     with pytest.raises(ValueError, match='positive focal lengths, got fx -1'):
         Frames(clips, fx=-1.0)
-    with pytest.raises(ValueError, match='x.yaml: FileNotFoundError.*expected image_width'):
+    with pytest.raises(FileNotFoundError, match='x.yaml'):
         Frames(clips, camera_info='x.yaml')
     path = clips / 'camera_info.yaml'
     path.write_text(CAMERA_INFO.replace('12', '14'))
