@@ -121,7 +121,7 @@ class Predictor:
 
     @property
     def relative(self) -> str:
-        """A sentence if depth is not in metres, since nothing told the training of them."""
+        """Say so if depth is not in metres, since nothing told the training of them; else empty."""
         return '' if self.config.metric else (
             'depth is relative: its unit, and so the scale of the cloud, is unknown')
 
