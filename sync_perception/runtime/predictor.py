@@ -121,7 +121,7 @@ class Predictor:
 
     @property
     def relative(self) -> str:
-        """Say so if depth is not in metres, since nothing told the training of them; else empty."""
+        """Say so if depth is not metric, since nothing told the training of metres; else empty."""
         return '' if self.config.metric else (
             'depth is relative: its unit, and so the scale of the cloud, is unknown')
 
