@@ -30,8 +30,7 @@ from zoo import build, kinds_first, MODEL_ZOO
 
 TOLERANCE = 1e-4  # of a map's greatest value
 KINDS_OF_PARTS = (
-    'unet_resnet', 'unet_vit', 'mobile_unet', 'backbone_swin', 'eomt', 'refinenet_all (whole)',
-    'padnet (whole)', 'coupled pair')
+    'unet_resnet', 'mobile_unet', 'backbone_swin', 'padnet (whole)', 'coupled pair')
 
 
 @pytest.fixture(params=sorted(MODEL_ZOO))

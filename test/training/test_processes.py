@@ -119,6 +119,7 @@ def test_two_processes_have_the_same_teacher(tmp_path):
 
 
 @gloo
+@pytest.mark.exhaustive
 def test_two_processes_contrast_the_pairs_of_both(tmp_path):
     """Each loss is that of the whole batch, mirrored pairs too, and so is the gradient."""
     pytest.importorskip('transformers')
