@@ -49,13 +49,11 @@ class Result:
     All there is to know about one frame.
 
     :param header: the image's header, for every output.
-    :param camera_info: the calibration that came with the image.
     :param labels: the label space of the prediction.
     :param parameters: the node's parameters at this frame.
     """
 
     header: Header
-    camera_info: CameraInfo
     frame: Frame
     prediction: Prediction
     labels: LabelSpace

@@ -22,7 +22,7 @@ import time
 from typing import Any
 
 from rclpy.clock import Clock
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image
 from sync_perception.ros.camera import Camera
 from sync_perception.ros.conversions import MalformedInput, stamp_nanoseconds, to_frame
 from sync_perception.ros.log import SeldomLog
@@ -55,7 +55,6 @@ class Job:
     """
 
     arrival: Arrival
-    camera_info: CameraInfo
     frame: Frame
     wanted: list[tuple[Output, Any]]
     maps: frozenset[str]
@@ -118,7 +117,7 @@ class Pipeline:
         self._note(camera, 'camera_info', '')
         maps = maps_of(
             (output for output, _ in wanted), self.predictor.available, self.parameters())
-        return Job(arrival, camera_info, to_frame(image, camera_info), wanted, maps)
+        return Job(arrival, to_frame(image, camera_info), wanted, maps)
 
     def _answer(self, jobs: list[Job]) -> None:
         if self.halted:
@@ -167,7 +166,7 @@ class Pipeline:
     def _publish(self, job: Job, prediction: Prediction) -> None:
         parameters = self.parameters()
         result = Result(
-            header=job.arrival.image.header, camera_info=job.camera_info, frame=job.frame,
+            header=job.arrival.image.header, frame=job.frame,
             prediction=sure_labels(prediction, parameters), labels=self.predictor.labels,
             parameters=parameters)
         for output, publisher in job.wanted:

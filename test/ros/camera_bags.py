@@ -97,3 +97,14 @@ def camera_messages(frames: int, gap: int = PERIOD) -> list[tuple[str, int, Any]
         messages += [('/cam/camera_info', time, info(index)), ('/cam/image', time, image(index)),
                      ('/word', time + gap // 2, String(data=f'after {index}'))]
     return messages
+
+
+def write_calibration(path: Path) -> None:
+    """Write the calibration of the bags' camera as camera_calibration does."""
+    numbers = {'camera_matrix': [30, 0, 16, 0, 30, 12, 0, 0, 1],
+               'distortion_coefficients': [0] * 5,
+               'rectification_matrix': [1, 0, 0, 0, 1, 0, 0, 0, 1],
+               'projection_matrix': [30, 0, 16, 0, 0, 30, 12, 0, 0, 0, 1, 0]}
+    path.write_text(
+        'image_width: 32\nimage_height: 24\ndistortion_model: plumb_bob\n'
+        + ''.join(f'{name}: {{data: {data}}}\n' for name, data in numbers.items()))

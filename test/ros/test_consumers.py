@@ -37,7 +37,6 @@ from std_msgs.msg import Header
 from sync_perception.label_exports import export_labels
 from sync_perception.labels import LabelSpace
 from sync_perception.ros import qos
-from sync_perception.ros.camera_info import pinhole
 from sync_perception.ros.consumers import CONSUMERS
 from sync_perception.ros.outputs import label_info_message, offered, Result
 from sync_perception.ros.parameters import CONSUMER_NAMES, PerceptionParameters
@@ -76,12 +75,10 @@ def scene() -> Result:
     depth[labels == SPACE.index('sky')] = np.nan
     depth[4, 7] = np.nan
     header = Header(frame_id='camera_optical_frame')
-    camera_info = pinhole(K, SIZE)
     header.stamp.sec, header.stamp.nanosec = 1700000000, 123456789
-    camera_info.header = header
     frame = Frame(rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8), K)
     return Result(
-        header, camera_info, frame,
+        header, frame,
         Prediction(depth=depth, labels=labels, confidence=rng.random(SIZE, dtype=np.float32)),
         SPACE, PerceptionParameters())
 
@@ -91,7 +88,7 @@ def published(scene: Result, consumer: str, **others) -> dict[str, object]:
     values = {**CONSUMERS[consumer].parameters, **others}
     parameters = PerceptionParameters(
         consumer=consumer, **{FIELDS[name].name: value for name, value in values.items()})
-    result = Result(scene.header, scene.camera_info, scene.frame, scene.prediction,
+    result = Result(scene.header, scene.frame, scene.prediction,
                     scene.labels, parameters)
     return {output.topic: output.build(result) for output in outputs()}
 

@@ -59,11 +59,8 @@ def result() -> Result:
     depth[0, 0] = np.nan
     labels = rng.integers(0, 3, SIZE, np.uint8)
     confidence = np.full(SIZE, 0.5, np.float32)
-    camera_info = CameraInfo(
-        height=SIZE[0], width=SIZE[1], k=K.ravel().tolist(), r=np.eye(3).ravel().tolist(),
-        p=np.column_stack([K, np.zeros(3)]).ravel().tolist(), header=header())
     return Result(
-        header=header(), camera_info=camera_info,
+        header=header(),
         frame=Frame(image, K, STAMP, 'camera_optical_frame'),
         prediction=Prediction(depth=depth, labels=labels, confidence=confidence),
         labels=LabelSpace.load('driving'), parameters=PerceptionParameters())

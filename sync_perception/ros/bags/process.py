@@ -268,7 +268,7 @@ class OutputWriter:
         self._note('focal length', self.predictor.focal_problem(frame))
         prediction = self.predictor.predict(frame, self.maps) if self.maps else Prediction()
         result = Result(
-            header=paired.image.header, camera_info=camera_info, frame=frame,
+            header=paired.image.header, frame=frame,
             prediction=sure_labels(prediction, self.parameters), labels=self.predictor.labels,
             parameters=self.parameters)
         return [output.build(result) for output in self.outputs]

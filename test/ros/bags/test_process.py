@@ -35,6 +35,7 @@ from camera_bags import (
     SIZE,
     START,
     write_bag,
+    write_calibration,
 )
 import numpy as np
 import pytest
@@ -252,13 +253,7 @@ def test_compressed_images_and_a_calibration_file_will_do(tmp_path):
         for index in range(3)])
     with pytest.raises(ValueError, match='no message of type .*CameraInfo'):
         run(source, tmp_path / 'out')
-    numbers = {'camera_matrix': [30, 0, 16, 0, 30, 12, 0, 0, 1],
-               'distortion_coefficients': [0] * 5,
-               'rectification_matrix': [1, 0, 0, 0, 1, 0, 0, 0, 1],
-               'projection_matrix': [30, 0, 16, 0, 0, 30, 12, 0, 0, 0, 1, 0]}
-    (tmp_path / 'cam.yaml').write_text(
-        'image_width: 32\nimage_height: 24\ndistortion_model: plumb_bob\n'
-        + ''.join(f'{name}: {{data: {data}}}\n' for name, data in numbers.items()))
+    write_calibration(tmp_path / 'cam.yaml')
     result = run(source, tmp_path / 'out', camera_info=str(tmp_path / 'cam.yaml'))
     assert result['answered'] == 3
     stored = read_bag(tmp_path / 'out')

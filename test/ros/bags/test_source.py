@@ -19,7 +19,16 @@ from __future__ import annotations
 
 import time
 
-from camera_bags import camera_messages, compressed, image, info, PERIOD, START, write_bag
+from camera_bags import (
+    camera_messages,
+    compressed,
+    image,
+    info,
+    PERIOD,
+    START,
+    write_bag,
+    write_calibration,
+)
 import numpy as np
 import pytest
 from rclpy.executors import SingleThreadedExecutor
@@ -192,13 +201,7 @@ def test_lockstep_is_never_ahead_of_the_answers(tmp_path, stage):
 
 
 def test_a_file_calibrates_a_bag_that_is_not(tmp_path, stage):
-    numbers = {'camera_matrix': [30, 0, 16, 0, 30, 12, 0, 0, 1],
-               'distortion_coefficients': [0] * 5,
-               'rectification_matrix': [1, 0, 0, 0, 1, 0, 0, 0, 1],
-               'projection_matrix': [30, 0, 16, 0, 0, 30, 12, 0, 0, 0, 1, 0]}
-    (tmp_path / 'cam.yaml').write_text(
-        'image_width: 32\nimage_height: 24\ndistortion_model: plumb_bob\n'
-        + ''.join(f'{name}: {{data: {data}}}\n' for name, data in numbers.items()))
+    write_calibration(tmp_path / 'cam.yaml')
     path = write_bag(tmp_path / 'bag', [('/cam/image', START, image(0)),
                                         ('/cam/image', START + PERIOD, image(1, (9, 9)))])
     with pytest.raises(ValueError, match='frame 1 of .* is 9x9, expected 32x24'):
