@@ -26,14 +26,24 @@ from rich.console import Console
 from sync_perception.pages import split_page
 from sync_perception.training.ablation_page import METRICS, write_page
 from sync_perception.training.ablation_runs import carry_out, check_settings, Fit, is_done, Run
+from sync_perception.training.baselines import BASELINES
 from sync_perception.training.child import train_in_child
 from sync_perception.training.curves import PALETTE
 from sync_perception.training.data.measured import MeasuredSource
-from sync_perception.training.recipes import BASES, changed, check_variables, extended, texts
+from sync_perception.training.recipes import (
+    BASES,
+    changed,
+    check_variables,
+    extended,
+    texts,
+    with_texts,
+)
 from sync_perception.training.shards import parse_shard
 import yaml
 
 LOG = logging.getLogger(__name__)
+SEED = '{seed}'
+"""Stands for the run's seed wherever a recipe says it: `split: runs/chosen_{seed}.json:25`."""
 Settings = TypeVar('Settings')
 
 
@@ -57,7 +67,8 @@ class Ablation:
     """
     What an ablation's file says.
 
-    :param recipe: common to all runs; `extends` names recipes, from the file's folder.
+    :param recipe: common to all runs; `extends` names recipes, from the file's folder, and
+        `{seed}` in a text is the run's seed.
     :param variants: by name, what each changes of the recipe.
     :param measured: what the final models are measured on, each under its name.
     :param seeds: each variant is trained with each of them.
@@ -66,6 +77,8 @@ class Ablation:
     :param part: the name of that part, with which the pictures' names begin.
     :param summary: JSON of all runs' numbers; None for none.
     :param preparations: recipes by name, trained once, before those that mention {out}/{name}.
+    :param baselines: what is measured beside them without learning: some of
+        `sync_perception.training.baselines.BASELINES`.
     :param comparisons: of variants, seed by seed.
     :param metrics: of the tables, some of `ablation_page.METRICS`.
     :param curves: variants whose losses are drawn, as many as there are colours; by default those
@@ -83,6 +96,7 @@ class Ablation:
     part: str = 'ablation'
     summary: str | None = None
     preparations: dict[str, dict[str, Any]] = field(default_factory=dict)
+    baselines: list[str] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
     metrics: list[str] = field(default_factory=lambda: ['miou', 'abs_rel', 'delta1'])
     curves: list[str] = field(default_factory=list)
@@ -98,6 +112,12 @@ class Ablation:
             if len(set(listed)) < len(listed):
                 raise ValueError(f'{kind}: expected all different, got {listed}')
         check_known('metrics', self.metrics, METRICS)
+        check_known('baselines', self.baselines, BASELINES)
+        unscaled = [source.name for source in self.measured if not source.median_scaling]
+        if self.baselines and unscaled:
+            raise ValueError(
+                f'measured {unscaled[0]}: expected median_scaling: true beside baselines, which '
+                'know no metres, got false')
         compared = [name for pair in self.comparisons for name in (pair.variant, pair.against)]
         check_known('comparisons', compared, self.variants)
         check_known('curves', self.curves, self.variants)
@@ -143,10 +163,11 @@ class Ablation:
 
 
 def placed(recipe: dict[str, Any], folder: Path, seed: int | None = None) -> dict[str, Any]:
-    """Let a recipe write into a folder, and draw and initialise by a seed."""
+    """Let a recipe write into a folder, and draw, initialise and name files by a seed."""
     place: dict[str, Any] = {'trainer': {'default_root_dir': str(folder)}}
     if seed is not None:
         place |= {'seed_everything': seed, 'data': {'seed': seed}}
+        recipe = with_texts(recipe, lambda text: text.replace(SEED, str(seed)))
     return changed(recipe, place)
 
 

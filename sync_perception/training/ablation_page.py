@@ -28,6 +28,7 @@ from typing import Any, TYPE_CHECKING
 from sync_perception.pages import markers, replace_part
 from sync_perception.training.ablation_pictures import pictures
 from sync_perception.training.ablation_runs import is_done, read_results, Run
+from sync_perception.training.baselines import measure_baseline
 from sync_perception.training.statistics import (
     chance,
     Difference,
@@ -71,19 +72,26 @@ def write_page(ablation: Ablation, runs: Sequence[Run], config: str | Path) -> P
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text('\n'.join(['# Ablation', '', *markers(ablation.part), '']))
     missing = [run.label for run in runs if run not in done]
+    baselines = {name: {
+        (source.name, metric): value for source in ablation.measured
+        for metric, value in measure_baseline(name, source).items()}
+        for name in ablation.baselines}
     lines = [
-        *setting(ablation, results, missing, config), '', *first_table(ablation, results), '',
+        *setting(ablation, results, missing, config), '',
+        *first_table(ablation, results, baselines), '',
         *second_table(ablation, results), *statements(ablation, results),
         *pictures(ablation, done, page)]
     if ablation.notes.strip():
         lines += ['', ablation.notes.strip()]
     if ablation.summary:
-        write_summary(ablation, results, config)
+        write_summary(ablation, results, baselines, config)
     replace_part(page, ablation.part, lines)
     return page
 
 
-def write_summary(ablation: Ablation, results: Results, config: str | Path) -> None:
+def write_summary(
+        ablation: Ablation, results: Results, baselines: dict[str, dict[Measure, float]],
+        config: str | Path) -> None:
     """Write all numbers of all runs, from which the page's figures can be computed again."""
     path = Path(ablation.summary)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +102,10 @@ def write_summary(ablation: Ablation, results: Results, config: str | Path) -> N
     path.write_text(json.dumps({
         'config': str(config), 'recipe': ablation.recipe, 'variants': ablation.variants,
         'comparisons': [asdict(comparison) for comparison in ablation.comparisons],
-        'metrics': ablation.metrics, 'protocols': protocols, 'runs': runs}, indent=1) + '\n')
+        'metrics': ablation.metrics, 'protocols': protocols,
+        'baselines': {name: {' '.join(measure): value for measure, value in scores.items()}
+                      for name, scores in baselines.items()},
+        'runs': runs}, indent=1) + '\n')
 
 
 def by_seed(results: Results, variant: str, measure: Measure) -> dict[int, float]:
@@ -148,8 +159,10 @@ def distinct(values: Iterable[Any]) -> str:
     return '; '.join(dict.fromkeys(map(str, values)))
 
 
-def first_table(ablation: Ablation, results: Results) -> list[str]:
-    """Lay out each variant's means over seeds, the best of each column in bold."""
+def first_table(
+        ablation: Ablation, results: Results, baselines: dict[str, dict[Measure, float]]
+        ) -> list[str]:
+    """Lay out the baselines, and each variant's means over seeds, each column's best in bold."""
     columns = measures(ablation, results)
     cells = {
         variant: {measure: spread(list(values.values())) for measure in columns
@@ -159,6 +172,9 @@ def first_table(ablation: Ablation, results: Results) -> list[str]:
     heads = ['variant', *map(headed, columns), 'parameters (M)', 'seconds']
     lines = ['Mean and standard deviation over seeds, the best mean in bold:', '',
              *table_head(heads)]
+    for name, scores in baselines.items():
+        row = [f'{scores[measure]:.4f}' if measure in scores else '–' for measure in columns]
+        lines.append(f'| {" | ".join([name, *row, "–", "–"])} |')
     for variant in ablation.variants:
         own = [run for run in results if run['name'] == variant]
         if not own:

@@ -101,7 +101,8 @@ def carry_out(run: Run, fit: Fit) -> Iterator[str]:
             results = read_results(run)
             scores = evaluate(
                 run.folder / 'model', source.dataset, source.root, source.split,
-                arguments=source.arguments, limit=source.samples)
+                median_scaling=source.median_scaling, arguments=source.arguments,
+                limit=source.samples)
             results['measured'][source.name] = {'source': asdict(source), 'scores': scores}
             write_results(run, results)
 

@@ -41,7 +41,8 @@ class SourceEvaluation:
 
     :param model: what is measured, in evaluation mode.
     :param measured: the source's samples.
-    :param median_scaling: whether each depth map is scaled by its frame's median first.
+    :param median_scaling: whether each depth map is scaled by its frame's median first, even if
+        the source does not ask for it.
     """
 
     def __init__(
@@ -50,7 +51,8 @@ class SourceEvaluation:
         self.name, self.data = measured.source.name, measured.data
         self.evaluation = Evaluation(
             model, LabelSpace.load(space) if space else None,
-            DepthMetrics(median_scaling=median_scaling, max_depth=measured.data.max_depth))
+            DepthMetrics(median_scaling=median_scaling or measured.source.median_scaling,
+                         max_depth=measured.data.max_depth))
 
     def add(self, measurement: Measurement) -> DenseOutput | None:
         """Measure a sample in full precision, and return what the model gave."""

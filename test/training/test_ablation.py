@@ -100,6 +100,8 @@ class FakeTraining:
     ({'comparisons': [{'variant': 'road', 'against': 'gravel'}]}, 'got gravel'),
     ({'comparisons': [{'variant': 'road'}]}, 'comparison 1: against missing'),
     ({'measured': [{'dataset': 'vkitti2', 'rot': 'x'}]}, 'measured 1: expected .*got rot'),
+    ({'baselines': ['plane']}, 'baselines: expected some of constant depth, .*got plane'),
+    ({'baselines': ['ground plane']}, 'measured streets: expected median_scaling: true beside'),
     ({'measured': [{'dataset': 'vkitti'}]}, "no data set 'vkitti'")])
 def test_what_a_file_may_not_say(folder, streets, change, message):
     path = write_ablation(folder, streets, **change)
@@ -123,6 +125,29 @@ def test_recipes_are_put_together(folder, streets):
     assert runs[2].recipe == {
         'model': {'label': 'road', 'size': 1}, 'seed_everything': 1, 'data': {'seed': 1},
         'trainer': {'default_root_dir': 'runs/road/seed_1'}}
+
+
+def test_a_recipe_names_files_by_the_seed(folder, streets):
+    variants = {'road': {'data': {'sources': [{'split': 'chosen_{seed}.json:25'}]}}, 'plain': {}}
+    runs = load_ablation(write_ablation(folder, streets, variants=variants)).runs()
+    assert [run.recipe['data']['sources'][0]['split'] for run in runs[::2]] == [
+        'chosen_0.json:25', 'chosen_1.json:25']
+
+
+def test_baselines_stand_above_the_variants(folder, streets):
+    source = {'dataset': 'vkitti2', 'root': str(streets), 'split': 'all', 'name': 'streets',
+              'median_scaling': True}
+    path = write_ablation(
+        folder, streets, measured=[source], baselines=['constant depth'], metrics=['abs_rel'],
+        summary='all.json')
+    ablate(path, fit=FakeTraining())
+    constant = evaluate(
+        folder / 'runs/road/seed_0/model', 'vkitti2', streets, median_scaling=True)['abs_rel']
+    rows = [line for line in (folder / 'page.md').read_text().splitlines() if line[:2] == '| ']
+    assert rows[1] == f'| constant depth | {constant:.4f} | – | – |'
+    assert rows[2].startswith(f'| road | **{constant:.4f} ± 0.0000** |')
+    kept = json.loads((folder / 'all.json').read_text())['baselines']
+    assert kept['constant depth']['streets abs_rel'] == pytest.approx(constant, rel=1e-6)
 
 
 def test_a_missing_data_set_is_named_before_anything_is_trained(folder, monkeypatch):

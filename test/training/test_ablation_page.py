@@ -50,7 +50,7 @@ ABLATION = SimpleNamespace(
 
 def test_means_and_spreads_of_the_variants():
     """0.2, 0.7, 1.2: mean 0.7, deviation 0.5. The best of a column is bold, ties as well."""
-    table = page.first_table(ABLATION, RESULTS)[2:]
+    table = page.first_table(ABLATION, RESULTS, {})[2:]
     assert table == [
         '| variant | a miou ↑ | a abs_rel ↓ | a rmse ↓ | parameters (M) | seconds |',
         '|---|---:|---:|---:|---:|---:|',

@@ -37,6 +37,8 @@ class MeasuredSource:
     :param arguments: further ones of the data set's class.
     :param samples: how many, spread evenly over the split; None for all.
     :param name: in the log; the data set's name by default.
+    :param median_scaling: whether each depth map is scaled by its frame's median first, that of a
+        model that gives metres, too: what only knows depth up to a factor is compared so.
     :raises ValueError: if there is no such data set, or not a sample is asked for.
     """
 
@@ -46,6 +48,7 @@ class MeasuredSource:
     arguments: dict[str, Any] | None = None
     samples: int | None = None
     name: str = ''
+    median_scaling: bool = False
 
     def __post_init__(self):
         """Refuse what cannot be measured."""
