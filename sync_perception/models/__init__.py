@@ -77,7 +77,7 @@ def build_branch(
 def build_sync(
         interface: Interface, depth: dict[str, Any] | None, semantics: dict[str, Any] | None,
         depth_to_semantics: bool = True, semantics_to_depth: bool = True,
-        uncertainty: bool = False, normals: bool = False) -> SyncNet:
+        alignment: bool = False, uncertainty: bool = False, normals: bool = False) -> SyncNet:
     """
     Build the synchronised network of two branches, or one of its baselines.
 
@@ -86,6 +86,7 @@ def build_sync(
     :param semantics: the semantic branch's `kind` and arguments; None for depth alone.
     :param depth_to_semantics: whether the depth encoder feeds the semantic decoder.
     :param semantics_to_depth: whether the semantic encoder feeds the depth decoder.
+    :param alignment: whether it also modulates what the depth decoder takes.
     :param uncertainty: whether the depth branch also gives the log-variance of ln(depth).
     :param normals: whether the depth branch also gives surface normals.
     """
@@ -94,7 +95,7 @@ def build_sync(
         None if depth is None else build_branch(depth_outputs, **depth),
         None if semantics is None else build_branch(interface.num_classes, **semantics),
         interface, depth_to_semantics=depth_to_semantics, semantics_to_depth=semantics_to_depth,
-        uncertainty=uncertainty, normals=normals)
+        alignment=alignment, uncertainty=uncertainty, normals=normals)
 
 
 def transformers_joint(interface: Interface, **arguments: Any) -> Network:

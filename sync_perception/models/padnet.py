@@ -26,6 +26,7 @@ from sync_perception.models.interface import (
     split_depth,
 )
 from sync_perception.models.resnet import IMAGENET_NORMALISATION, ResNet
+from sync_perception.models.sync import ZeroConv
 from sync_perception.types import DenseOutput
 import torch
 from torch import nn, Tensor
@@ -173,6 +174,9 @@ class PadNet(Network):
         `transformers`, as a folder or on the hub (`sync_perception.models.resnet.read_weights`).
     :param channels: of a decoder's features at strides 1, 2, 4, 8 and 16.
     :param distillation: whether the decoders exchange features.
+    :param alignment: whether semantic features also modulate the depth's, F_depth (1 + gain) +
+        message, the gain a 1x1 convolution of F_seg that starts at zero, without normalisation as
+        in `sync_perception.models.sync.Alignment`.
     :param scales: disparities that `disparities` gives, 1 to 4. `forward` uses the finest alone:
         without self-supervision 1 leaves no weight untaught.
     :param dilated: whether the encoder stays at stride 16 in its last stage.
@@ -188,10 +192,11 @@ class PadNet(Network):
     def __init__(
             self, interface: Interface, backbone: str = 'resnet50', pretrained: str | None = None,
             channels: Sequence[int] = (64, 128, 128, 256, 256), distillation: bool = True,
-            scales: int = SCALES, dilated: bool = True, dropout: float = 0.5,
-            freeze_encoder: bool = False, uncertainty: bool = False, normals: bool = False):
+            alignment: bool = False, scales: int = SCALES, dilated: bool = True,
+            dropout: float = 0.5, freeze_encoder: bool = False, uncertainty: bool = False,
+            normals: bool = False):
         super().__init__()
-        check_arguments(channels, scales, dropout)
+        check_arguments(channels, scales, dropout, distillation, alignment)
         self.depth_range = tuple(interface.depth_range)
         self.input = Renormalise(interface.mean, interface.std, *IMAGENET_NORMALISATION)
         self.encoder = ResNet(backbone, dilated=dilated, pretrained=pretrained)
@@ -206,6 +211,9 @@ class PadNet(Network):
         if distillation:
             self.depth_to_semantics = Distillation(channels[2])
             self.semantics_to_depth = Distillation(channels[2])
+        self.semantics_to_depth_gain = None
+        if alignment:
+            self.semantics_to_depth_gain = ZeroConv(channels[2], channels[2], kernel_size=1)
         if freeze_encoder:
             self.freeze_encoder()
 
@@ -243,7 +251,7 @@ class PadNet(Network):
         for_depth = depth[0]
         if self.distillation:
             semantics = self.semantics.to_stride_4(features)[0]
-            for_depth = for_depth + self.semantics_to_depth(semantics)
+            for_depth = self.told(for_depth, semantics)
         return self.depth_maps(self.depth.to_stride_1(for_depth, features) + depth)[1]
 
     def depth_of(self, disparity: Tensor) -> Tensor:
@@ -255,8 +263,14 @@ class PadNet(Network):
         """Return both tasks' features at stride 4 with the other's message added."""
         if not self.distillation:
             return depth, semantics
-        return (depth + self.semantics_to_depth(semantics),
-                semantics + self.depth_to_semantics(depth))
+        return self.told(depth, semantics), semantics + self.depth_to_semantics(depth)
+
+    def told(self, depth: Tensor, semantics: Tensor) -> Tensor:
+        """Return the depth decoder's features at stride 4 with what the semantic ones say."""
+        message = self.semantics_to_depth(semantics)
+        if self.semantics_to_depth_gain is not None:
+            depth = depth * (1 + self.semantics_to_depth_gain(semantics))
+        return depth + message
 
     def depth_maps(self, features: list[Tensor]) -> tuple[dict[str, Tensor], list[Tensor]]:
         """
@@ -269,11 +283,14 @@ class PadNet(Network):
         return maps, [torch.sigmoid(disparity[:, :1].float()) for disparity in raw]
 
     def coupling_norms(self) -> dict[str, list[float]]:
-        """Return the weight norm of either direction's message: zero until it wakes up."""
+        """Return the weight norms of messages and gain: zero until they wake up."""
         if not self.distillation:
             return {}
-        return {name: [getattr(self, name).message.weight.norm().item()]
-                for name in ('depth_to_semantics', 'semantics_to_depth')}
+        norms = {name: [getattr(self, name).message.weight.norm().item()]
+                 for name in ('depth_to_semantics', 'semantics_to_depth')}
+        if self.semantics_to_depth_gain is not None:
+            norms['semantics_to_depth_gain'] = [self.semantics_to_depth_gain.weight.norm().item()]
+        return norms
 
 
 def normed(convolution: nn.Conv2d) -> nn.Sequential:
@@ -291,7 +308,9 @@ def elu_convolution(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(reflected(inputs, outputs), nn.ELU())
 
 
-def check_arguments(channels: Sequence[int], scales: int, dropout: float) -> None:
+def check_arguments(
+        channels: Sequence[int], scales: int, dropout: float, distillation: bool, alignment: bool
+        ) -> None:
     """
     Refuse what no such network can have.
 
@@ -302,5 +321,8 @@ def check_arguments(channels: Sequence[int], scales: int, dropout: float) -> Non
             f'expected the channels at strides 1, 2, 4, 8 and 16, got {list(channels)}')
     if not 1 <= scales <= SCALES:
         raise ValueError(f'expected 1 to {SCALES} scales of disparity, got {scales}')
+    if alignment and not distillation:
+        raise ValueError(
+            'alignment is part of the exchange: expected distillation true beside it, got false')
     if not 0 <= dropout < 1:
         raise ValueError(f'expected a dropout of at least 0 and below 1, got {dropout}')

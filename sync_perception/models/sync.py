@@ -101,18 +101,52 @@ class Coupling(nn.Module):
         """Return the receiver's features with the donor's added: skip + W donated + b."""
         if not self.enabled:
             return features
-        coupled = []
-        for feature, level, convolution in zip(features, self.levels, self.convolutions):
-            addition = convolution(donated[level])
-            if addition.shape[-2:] != feature.shape[-2:]:
-                addition = functional.interpolate(
-                    addition, size=feature.shape[-2:], mode='bilinear', align_corners=False)
-            coupled.append(feature + addition)
-        return coupled
+        return [
+            feature + as_large(convolution(donated[level]), feature)
+            for feature, level, convolution in zip(features, self.levels, self.convolutions)]
 
     def norms(self) -> list[float]:
         """Return each level's weight norm, fine to coarse: zero until the coupling wakes up."""
         return [convolution.weight.norm().item() for convolution in self.convolutions]
+
+
+class Alignment(Coupling):
+    """
+    A coupling that also modulates: F (1 + gain(S)) + addition(S), level by level.
+
+    Semantic-aware feature alignment (Li et al., 2021) in the form of SPADE (Park et al., 2019,
+    eq. 1), at the features that the receiver's decoder takes. Gain and addition are 1x1
+    convolutions of the donor's feature S of the matching level, both zero at first, so that the
+    network begins as if there were neither, to the bit; a coupling's weights fit the addition.
+    SPADE's are 3x3: it reads a map of labels, in which a pixel knows nothing of its surroundings.
+
+    SPADE normalises F first, to wipe out what the modulation is to set anew. Not here: F would no
+    longer be what the decoder knows, and the network not the one without alignment at step 0.
+
+    :param donor: the branch whose encoder gives.
+    :param receiver: the branch whose decoder takes.
+    :param enabled: whether this direction is on.
+    """
+
+    def __init__(self, donor: Branch, receiver: Branch, enabled: bool = True):
+        super().__init__(donor, receiver, enabled)
+        self.gains = nn.ModuleList(
+            ZeroConv(donor.channels[level], channels, kernel_size=1)
+            for level, channels in zip(self.levels, receiver.channels))
+        self.requires_grad_(enabled)
+
+    def forward(self, features: list[Tensor], donated: list[Tensor]) -> list[Tensor]:
+        """Return the receiver's features, modulated by the donor's, with the donor's added."""
+        if not self.enabled:
+            return features
+        modulated = [
+            feature * (1 + as_large(gain(donated[level]), feature))
+            for feature, level, gain in zip(features, self.levels, self.gains)]
+        return super().forward(modulated, donated)
+
+    def gain_norms(self) -> list[float]:
+        """Return each gain's weight norm, fine to coarse: zero until it wakes up."""
+        return [gain.weight.norm().item() for gain in self.gains]
 
 
 class SyncNet(Network):
@@ -128,22 +162,28 @@ class SyncNet(Network):
     :param interface: the range of depth, and the normalisation in which images arrive.
     :param depth_to_semantics: whether the depth encoder feeds the semantic decoder.
     :param semantics_to_depth: whether the semantic encoder feeds the depth decoder.
+    :param alignment: whether it also modulates what the depth decoder takes (`Alignment`).
     :param uncertainty: whether the depth branch's next channel is the log-variance of ln(depth).
     :param normals: whether the depth branch's last three channels are surface normals.
-    :raises ValueError: if both branches are absent, or without depth a map of it is asked for.
+    :raises ValueError: if both branches are absent, without depth a map of it is asked for, or
+        alignment of a direction that is off.
     """
 
     def __init__(
             self, depth: Branch | None, semantics: Branch | None,
             interface: Interface | None = None, *,
             depth_to_semantics: bool = True, semantics_to_depth: bool = True,
-            uncertainty: bool = False, normals: bool = False):
+            alignment: bool = False, uncertainty: bool = False, normals: bool = False):
         super().__init__()
         if depth is None and (semantics is None or uncertainty or normals):
             raise ValueError(
                 'expected a depth or a semantic branch, and uncertainty and normals with a depth '
                 f'branch only, got depth {depth}, semantics {semantics}, '
                 f'uncertainty {uncertainty}, normals {normals}')
+        if alignment and not semantics_to_depth:
+            raise ValueError(
+                'alignment modulates depth by semantics: expected semantics_to_depth true beside '
+                'it, got false')
         interface = interface or Interface()
         self.depth_range = tuple(interface.depth_range)
         self.channels_of = depth_channels(uncertainty, normals)
@@ -152,7 +192,8 @@ class SyncNet(Network):
         self.semantic_input = own_normalisation(semantics, interface)
         if depth is not None and semantics is not None:
             self.depth_to_semantics = Coupling(depth, semantics, depth_to_semantics)
-            self.semantics_to_depth = Coupling(semantics, depth, semantics_to_depth)
+            kind = Alignment if alignment else Coupling
+            self.semantics_to_depth = kind(semantics, depth, semantics_to_depth)
 
     @property
     def coupled(self) -> bool:
@@ -186,12 +227,15 @@ class SyncNet(Network):
         return DenseOutput(**maps)
 
     def coupling_norms(self) -> dict[str, list[float]]:
-        """Return the weight norms of both directions' couplings, fine to coarse."""
+        """Return the weight norms of both directions' couplings and gains, fine to coarse."""
         if not self.coupled:
             return {}
-        return {
+        norms = {
             'depth_to_semantics': self.depth_to_semantics.norms(),
             'semantics_to_depth': self.semantics_to_depth.norms()}
+        if isinstance(self.semantics_to_depth, Alignment):
+            norms['semantics_to_depth_gain'] = self.semantics_to_depth.gain_norms()
+        return norms
 
     def resolved_arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments with what the branches were pretrained from resolved."""
@@ -208,6 +252,14 @@ def own_normalisation(branch: Branch | None, interface: Interface) -> nn.Module:
     if branch is None or branch.normalisation is None:
         return nn.Identity()
     return Renormalise(interface.mean, interface.std, *branch.normalisation)
+
+
+def as_large(values_bchw: Tensor, as_bchw: Tensor) -> Tensor:
+    """Return a map, resized bilinearly if its height and width are not the other's."""
+    size = as_bchw.shape[-2:]
+    if values_bchw.shape[-2:] == size:
+        return values_bchw
+    return functional.interpolate(values_bchw, size=size, mode='bilinear', align_corners=False)
 
 
 def match_levels(donor: tuple[int, ...], receiver: tuple[int, ...]) -> list[int]:

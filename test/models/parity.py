@@ -45,7 +45,7 @@ def parts() -> dict[str, tuple[str, dict[str, Any]]]:
     """
     List networks that together hold every line of the zoo's, each of them once.
 
-    Every branch alone, every network that has none, and a coupled pair.
+    Every branch alone, every network that has none, and a coupled, aligned pair.
     """
     found = {}
     for name, describe in BRANCH_ZOO.items():
@@ -60,7 +60,8 @@ def parts() -> dict[str, tuple[str, dict[str, Any]]]:
         if architecture != 'sync' and name not in CONTAINED:
             found[f'{name} (whole)'] = architecture, arguments
     found['coupled pair'] = 'sync', {
-        'depth': BRANCH_ZOO['depth_anything'](), 'semantics': BRANCH_ZOO['segformer']()}
+        'depth': BRANCH_ZOO['depth_anything'](), 'semantics': BRANCH_ZOO['segformer'](),
+        'alignment': True}
     return found
 
 

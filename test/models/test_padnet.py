@@ -72,10 +72,12 @@ def test_parameters_of_the_papers_network(backbone, encoder, widths, distillatio
 
 
 @pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize('training', [True, False])
-def test_at_first_it_equals_the_network_without_distillation_to_the_bit(training, layout):
+@pytest.mark.parametrize('training, alignment', [(True, False), (True, True), (False, True)])
+def test_at_first_it_equals_the_network_without_distillation_to_the_bit(
+        training, alignment, layout):
     """Depth, labels and all disparities, with the same dropout where there is any."""
-    network, without = small().train(training), small(distillation=False).train(training)
+    network = small(alignment=alignment).train(training)
+    without = small(distillation=False).train(training)
     own = without.state_dict().keys()
     without.load_state_dict({k: v for k, v in network.state_dict().items() if k in own})
     image = torch.randn(2, 3, 64, 96).contiguous(memory_format=layout)
@@ -132,6 +134,33 @@ def test_a_message_is_the_papers_product():
     expected = 3 * 7 / (1 + torch.exp(torch.tensor(-1.0)))
     torch.testing.assert_close(message[:, 0], expected.expand(1, 4, 5))
     assert (message[:, 1] == 0).all()
+
+
+def test_depth_is_modulated_by_semantics():
+    """Gain and message set by hand: F_depth (1 + gain) + message, in both ways to depth."""
+    network = small(alignment=True).eval()
+    depth, semantics = torch.randn(2, 1, 16, 4, 6).unbind()
+    assert torch.equal(network.told(depth, semantics), depth)
+    with torch.no_grad():
+        network.semantics_to_depth_gain.weight.normal_()
+        network.semantics_to_depth_gain.bias.fill_(0.5)
+        gain = torch.einsum(
+            'oi,bihw->bohw', network.semantics_to_depth_gain.weight[:, :, 0, 0], semantics) + 0.5
+        torch.testing.assert_close(
+            network.told(depth, semantics), depth * (1 + gain), atol=1e-4, rtol=1e-4)
+        image = torch.randn(1, 3, 64, 64)
+        _, disparities = network.forward_scales(image)
+        for one, other in zip(disparities, network.disparities(image)):
+            assert torch.equal(one, other)
+
+
+def test_a_gain_wakes_up_in_one_step():
+    """Its norm is reported, beside those of the messages."""
+    network = small(alignment=True, dropout=0.0)
+    assert network.coupling_norms()['semantics_to_depth_gain'] == [0]
+    teach(network, 'depth', torch.randn(2, 3, 64, 64))
+    torch.optim.SGD(network.parameters(), 1e-2).step()
+    assert network.coupling_norms()['semantics_to_depth_gain'][0] > 0
 
 
 def test_disparities_at_four_scales():
@@ -255,6 +284,7 @@ def test_an_undilated_encoder_fits_too():
     ({'backbone': 'vgg16'}, "unknown backbone 'vgg16'"),
     ({'channels': [8, 8, 8]}, r'channels at strides 1, 2, 4, 8 and 16, got \[8, 8, 8\]'),
     ({'scales': 5}, 'expected 1 to 4 scales of disparity, got 5'),
+    ({'alignment': True, 'distillation': False}, 'expected distillation true beside it, got'),
     ({'dropout': 1.0}, 'dropout of at least 0 and below 1, got 1.0'),
 ])
 def test_what_no_such_network_can_have_is_refused(arguments, message):

@@ -26,6 +26,7 @@ from sync_perception.models import build_branch
 from sync_perception.models.interface import fit, Interface, to_depth
 from sync_perception.models.mobilenet import MobileUNet
 from sync_perception.models.sync import (
+    Alignment,
     Branch,
     Coupling,
     match_levels,
@@ -74,12 +75,13 @@ def train(network: SyncNet, steps: int = 3) -> None:
 
 @pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('alignment', [False, True])
 @pytest.mark.parametrize('pair', PAIRS)
-def test_at_initialisation_it_equals_its_branches_to_the_bit(pair, training, layout):
+def test_at_initialisation_it_equals_its_branches_to_the_bit(pair, alignment, training, layout):
     """The joint maps are those of the two branches alone, in every bit."""
     depth, semantics = PAIRS[pair]()
     alone = deepcopy(depth).train(training), deepcopy(semantics).train(training)
-    network = SyncNet(depth, semantics).train(training)
+    network = SyncNet(depth, semantics, alignment=alignment).train(training)
     image = torch.randn(2, 3, 32, 32).contiguous(memory_format=layout)
     with torch.no_grad():
         joint = network(image)
@@ -202,6 +204,56 @@ def test_a_coupling_adds_a_linear_map_of_the_same_level():
             torch.testing.assert_close(added, expected, atol=1e-4, rtol=1e-4)
 
 
+def test_an_alignment_scales_and_adds_at_the_same_level():
+    """Gain and addition set by hand; the sums of products are taken by einsum."""
+    donor, receiver = UNet(5, size='tiny'), UNet(1, size='tiny')
+    alignment = Alignment(donor, receiver)
+    image = torch.randn(1, 3, 16, 24)
+    with torch.no_grad():
+        for weight in alignment.parameters():
+            weight.normal_()
+        own, other = receiver.encode(image), donor.encode(image)
+        for level, modulated in enumerate(alignment(own, other)):
+            gain, addition = (
+                torch.einsum('oi,bihw->bohw', linear.weight[:, :, 0, 0], other[level])
+                + linear.bias[:, None, None]
+                for linear in (alignment.gains[level], alignment.convolutions[level]))
+            torch.testing.assert_close(
+                modulated, own[level] + own[level] * gain + addition, atol=1e-3, rtol=1e-3)
+
+
+def test_gains_wake_up_in_one_step_and_are_reported_beside_the_couplings():
+    """Depth's loss teaches them at step 0: dy/dgain = F S; then the semantic encoder, too."""
+    network = SyncNet(*PAIRS['other strides'](), alignment=True)
+    assert network.coupling_norms()['semantics_to_depth_gain'] == [0, 0, 0]
+    losses(network, torch.randn(2, 3, 32, 32))[0].backward()
+    assert all((p.grad == 0).all() for p in network.semantics.parameters() if p.grad is not None)
+    torch.optim.SGD(network.parameters(), 1e-2).step()
+    norms = network.coupling_norms()
+    assert len(norms['semantics_to_depth_gain']) == 3
+    assert min(norms['semantics_to_depth_gain']) > 0
+    with torch.no_grad():  # the gain alone reaches the donor
+        for convolution in network.semantics_to_depth.convolutions:
+            convolution.weight.zero_()
+    network.zero_grad()
+    losses(network, torch.randn(2, 3, 32, 32))[0].backward()
+    assert network.semantics.stem.weight.grad.abs().max() > 0
+
+
+def test_weights_of_a_coupled_network_are_those_of_an_aligned_one_but_for_its_gains():
+    """And with these weights, the gains at zero, both give the same maps to the bit."""
+    plain = SyncNet(*PAIRS['mobile']())
+    train(plain, steps=1)
+    aligned = SyncNet(*PAIRS['mobile'](), alignment=True)
+    missing, unexpected = aligned.load_state_dict(plain.state_dict(), strict=False)
+    assert unexpected == []
+    assert missing and all(name.startswith('semantics_to_depth.gains') for name in missing)
+    image = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        first, second = plain.eval()(image), aligned.eval()(image)
+    assert torch.equal(first.depth, second.depth) and torch.equal(first.logits, second.logits)
+
+
 @pytest.mark.parametrize('donor, receiver, levels', [
     ((1, 2, 4, 8, 8), (1, 2, 4, 8, 8), [0, 1, 2, 3, 4]),  # the bottleneck to the bottleneck
     ((2, 4, 8, 16, 32), (1, 2, 4, 8, 8), [0, 0, 1, 2, 2]),
@@ -243,6 +295,8 @@ def test_a_network_without_branches_is_refused():
         SyncNet(None, None)
     with pytest.raises(ValueError, match='uncertainty True'):
         SyncNet(None, UNet(3, size='tiny'), uncertainty=True)
+    with pytest.raises(ValueError, match='expected semantics_to_depth true beside it, got false'):
+        SyncNet(*PAIRS['mobile'](), semantics_to_depth=False, alignment=True)
 
 
 def test_more_maps_of_the_depth_branch():

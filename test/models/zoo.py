@@ -83,7 +83,8 @@ def pair(depth: str, semantics: str | None = None, **arguments: Any) -> Callable
 MODEL_ZOO: dict[str, Callable[[], tuple[str, dict[str, Any]]]] = {
     'padnet': lambda: ('padnet', {
         'backbone': 'resnet18', 'channels': [8, 8, 16, 16, 16], 'scales': 1,
-        'uncertainty': True, 'normals': True}),
+        'alignment': True, 'uncertainty': True, 'normals': True}),
+    'aligned': pair('mobile_unet', alignment=True),
     'unet_resnet': pair('unet_resnet'),
     'unet_convnext': pair('unet_convnext'),
     'unet_vit': pair('unet_vit'),
