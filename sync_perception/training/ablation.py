@@ -26,6 +26,7 @@ from rich.console import Console
 from sync_perception.pages import split_page
 from sync_perception.training.ablation_page import METRICS, write_page
 from sync_perception.training.ablation_runs import carry_out, check_settings, Fit, is_done, Run
+from sync_perception.training.ablation_series import Series
 from sync_perception.training.baselines import BASELINES
 from sync_perception.training.child import train_in_child
 from sync_perception.training.curves import PALETTE
@@ -83,6 +84,8 @@ class Ablation:
     :param metrics: of the tables, some of `ablation_page.METRICS`.
     :param curves: variants whose losses are drawn, as many as there are colours; by default those
         that are compared, or else the first ones.
+    :param series: how variants are arranged by an amount, in a table and a picture of the first
+        metric on the first of `measured`; None for not at all.
     :param notes: for the page.
     :raises ValueError: if they contradict each other.
     """
@@ -100,6 +103,7 @@ class Ablation:
     comparisons: list[Comparison] = field(default_factory=list)
     metrics: list[str] = field(default_factory=lambda: ['miou', 'abs_rel', 'delta1'])
     curves: list[str] = field(default_factory=list)
+    series: Series | None = None
     notes: str = ''
 
     def __post_init__(self):
@@ -121,6 +125,7 @@ class Ablation:
         compared = [name for pair in self.comparisons for name in (pair.variant, pair.against)]
         check_known('comparisons', compared, self.variants)
         check_known('curves', self.curves, self.variants)
+        check_known('series', self.series.variants() if self.series else (), self.variants)
         if len(self.curves) > len(PALETTE):
             raise ValueError(f'curves: expected at most {len(PALETTE)}, got {len(self.curves)}')
         for name in (*self.variants, *self.preparations, self.part):
@@ -198,6 +203,8 @@ def load_ablation(path: str | Path) -> Ablation:
                      for index, entry in enumerate(content['measured'], 1)],
         'comparisons': [build(Comparison, entry, f'{path}: comparison {index}')
                         for index, entry in enumerate(content.get('comparisons', ()), 1)]}
+    if content.get('series') is not None:
+        sections['series'] = build(Series, content['series'], f'{path}: series')
     try:
         return Ablation(**{**content, **sections})
     except ValueError as error:

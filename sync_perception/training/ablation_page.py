@@ -28,6 +28,7 @@ from typing import Any, TYPE_CHECKING
 from sync_perception.pages import markers, replace_part
 from sync_perception.training.ablation_pictures import pictures
 from sync_perception.training.ablation_runs import is_done, read_results, Run
+from sync_perception.training.ablation_series import draw_series, series_table
 from sync_perception.training.baselines import measure_baseline
 from sync_perception.training.statistics import (
     chance,
@@ -80,7 +81,7 @@ def write_page(ablation: Ablation, runs: Sequence[Run], config: str | Path) -> P
         *setting(ablation, results, missing, config), '',
         *first_table(ablation, results, baselines), '',
         *second_table(ablation, results), *statements(ablation, results),
-        *pictures(ablation, done, page)]
+        *in_series(ablation, results, page), *pictures(ablation, done, page)]
     if ablation.notes.strip():
         lines += ['', ablation.notes.strip()]
     if ablation.summary:
@@ -228,6 +229,25 @@ def differences(
         by_seed(results, comparison.against, measure), METRICS[measure[1]])
         for measure in columns}
     return {measure: difference for measure, difference in found.items() if difference}
+
+
+def in_series(ablation: Ablation, results: Results, page: Path) -> list[str]:
+    """Arrange variants by an amount, if that is asked for: a table and a picture."""
+    if ablation.series is None:
+        return []
+    measure = ablation.measured[0].name, ablation.metrics[0]
+
+    def cell(variant: str) -> Spread | None:
+        values = list(by_seed(results, variant, measure).values())
+        return spread(values) if values else None
+
+    title = f'{headed(measure)}, mean and standard deviation over seeds'
+    lines = ['', f'{title}:', '',
+             *series_table(ablation.series, cell, METRICS[measure[1]])]
+    path = page.parent / 'images' / f'{ablation.part}_series.png'
+    if draw_series(ablation.series, cell, title, path):
+        lines += ['', f'![{title}, over {ablation.series.axis}](images/{path.name})']
+    return lines
 
 
 def second_table(ablation: Ablation, results: Results) -> list[str]:

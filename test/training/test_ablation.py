@@ -100,6 +100,8 @@ class FakeTraining:
     ({'comparisons': [{'variant': 'road', 'against': 'gravel'}]}, 'got gravel'),
     ({'comparisons': [{'variant': 'road'}]}, 'comparison 1: against missing'),
     ({'measured': [{'dataset': 'vkitti2', 'rot': 'x'}]}, 'measured 1: expected .*got rot'),
+    ({'series': {'axis': 'size', 'lines': {'all': {1: 'gravel'}}}}, 'series: .*got gravel'),
+    ({'series': {'lines': {'all': {1: 'road'}}}}, 'series: axis missing'),
     ({'baselines': ['plane']}, 'baselines: expected some of constant depth, .*got plane'),
     ({'baselines': ['ground plane']}, 'measured streets: expected median_scaling: true beside'),
     ({'measured': [{'dataset': 'vkitti'}]}, "no data set 'vkitti'")])
@@ -162,7 +164,9 @@ def test_a_missing_data_set_is_named_before_anything_is_trained(folder, monkeypa
 
 def test_the_grid_is_trained_measured_and_written_once(folder, streets):
     fit = FakeTraining()
-    path = write_ablation(folder, streets, summary='results/all.json')
+    path = write_ablation(
+        folder, streets, summary='results/all.json',
+        series={'axis': 'size', 'lines': {'all': {1: 'plain', 2: 'road'}}})
     result = ablate(path, fit=fit)
     assert (result['runs'], result['done'], result['failed'], result['missing']) == (4, 4, {}, [])
     assert [call[0] for call in fit.calls] == [
@@ -179,7 +183,10 @@ def test_the_grid_is_trained_measured_and_written_once(folder, streets):
     page = (folder / 'page.md').read_text()
     assert f'| road | **{scores["miou"]:.4f} ± 0.0000** |' in page
     assert 'Better? **road** against **plain**: helps streets miou' in page
+    assert f' | **{scores["miou"]:.3f} ± 0.000** |' not in page  # alone, it is not the best
+    assert f' | {scores["miou"]:.3f} ± 0.000 |' in page
     assert (folder / 'images' / 'ablation_losses.png').is_file()
+    assert (folder / 'images' / 'ablation_series.png').is_file()
     kept = json.loads((folder / 'results' / 'all.json').read_text())
     assert [run['name'] for run in kept['runs']] == ['road', 'plain'] * 2
     assert kept['runs'][0]['measured']['streets']['scores']['miou'] == scores['miou']

@@ -26,7 +26,9 @@ from sync_perception.training.train import LEARNINGS, TrainingCLI
 import yaml
 
 TRAIN = config_folder() / 'train'
-RECIPES = sorted(path for path in TRAIN.glob('*.yaml') if not path.stem.startswith('ablation'))
+# all that `train` takes: not the files of `ablate`, which have variants
+RECIPES = sorted(path for path in TRAIN.glob('*.yaml')
+                 if 'variants' not in yaml.safe_load(path.read_text()))
 
 
 def write(folder, **recipes):
