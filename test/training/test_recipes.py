@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import pytest
 from sync_perception.resources import config_folder
+from sync_perception.training.ablation import load_ablation
 from sync_perception.training.data import dataset_class
 from sync_perception.training.data.selection import split_words
 from sync_perception.training.recipes import changed, check_variables, gathered, load_recipe
@@ -26,9 +27,9 @@ from sync_perception.training.train import LEARNINGS, TrainingCLI
 import yaml
 
 TRAIN = config_folder() / 'train'
-# all that `train` takes: not the files of `ablate`, which have variants
-RECIPES = sorted(path for path in TRAIN.glob('*.yaml')
-                 if 'variants' not in yaml.safe_load(path.read_text()))
+SHIPPED = sorted(TRAIN.glob('*.yaml'))
+ABLATIONS = [path for path in SHIPPED if 'variants' in yaml.safe_load(path.read_text())]
+RECIPES = [path for path in SHIPPED if path not in ABLATIONS]
 
 
 def write(folder, **recipes):
@@ -128,6 +129,14 @@ def test_shipped_recipes_are_understood(path, parsers):
     for source in [*config.fit.data.sources, *measured]:
         if split_words(source.split) is None:  # otherwise it is a file of `select`
             dataset_class(source.dataset).check_split(source.split)
+
+
+@pytest.mark.parametrize('path', ABLATIONS, ids=lambda path: path.stem)
+def test_shipped_ablations_are_understood(path, parsers):
+    ablation = load_ablation(path)
+    for run in (*ablation.preparations_of(ablation.runs()), ablation.runs()[-1]):
+        parser = parsers[run.recipe.pop('learning', 'synchronised')]
+        parser.parse_args(['fit', '--config', yaml.safe_dump(run.recipe)])
 
 
 def test_the_variants_differ_from_the_whole_in_what_they_are_named_for():
