@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Array = TypeVar('Array', np.ndarray, 'Tensor')
+NEAREST = 1e-6
+"""Metres from which on a point is in front of a camera."""
 
 
 def resize_intrinsics(
@@ -79,6 +81,22 @@ def pixel_rays(K: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return (pixels @ np.linalg.inv(K).T).astype(np.float32)
 
 
+def camera_rays(K_b33: Tensor, size: tuple[int, int]) -> Tensor:
+    """
+    Return what `pixel_rays` does, of a batch and on its device.
+
+    :param K_b33: float (B, 3, 3).
+    :param size: height and width.
+    :return: float (B, H, W, 3).
+    """
+    import torch
+    v, u = torch.meshgrid(
+        *(torch.arange(side, dtype=K_b33.dtype, device=K_b33.device) for side in size),
+        indexing='ij')
+    pixels = torch.stack([u, v, torch.ones_like(u)], dim=-1).reshape(1, -1, 3)
+    return (pixels @ torch.linalg.inv(K_b33).mT).reshape(-1, *size, 3)
+
+
 def backproject(depth: Array, rays: Array) -> Array:
     """
     Turn depth along z into points.
@@ -117,42 +135,67 @@ def warp(source_bchw: Tensor, depth_b1hw: Tensor, K: Tensor, source_T_target: Te
     :return: the warped image (B, C, H, W), and bool (B, 1, H, W), true where the point lies in
         front of the source camera and inside its image.
     """
-    import torch
-    from torch.nn.functional import grid_sample
+    uv, z = locate(depth_b1hw, K, source_T_target)
+    warped, inside = sample(source_bchw, uv)
+    return warped, inside & (z > NEAREST)
+
+
+def locate(depth_b1hw: Tensor, K: Tensor, source_T_target: Tensor) -> tuple[Tensor, Tensor]:
+    """
+    Find where a source camera sees the points of a target's pixels.
+
+    :param depth_b1hw: float (B, 1, H, W), metres along z in the target camera.
+    :param K: float (B, 3, 3), intrinsics of both images.
+    :param source_T_target: float (B, 4, 4).
+    :return: pixels (u, v) of the source, (B, H, W, 2), meaningless where the point is not in front
+        of its camera; and the points' depth along z there, (B, 1, H, W), metres.
+    """
     height, width = depth_b1hw.shape[-2:]
-    v, u = torch.meshgrid(
-        torch.arange(height, dtype=K.dtype, device=K.device),
-        torch.arange(width, dtype=K.dtype, device=K.device), indexing='ij')
-    pixels = torch.stack([u, v, torch.ones_like(u)], dim=-1).reshape(1, -1, 3)
-    rays = pixels @ torch.linalg.inv(K).mT
+    rays = camera_rays(K, (height, width)).flatten(1, 2)
     points = depth_b1hw.flatten(1)[..., None] * rays
     points = points @ source_T_target[:, :3, :3].mT + source_T_target[:, None, :3, 3]
     z = points[..., 2:]
-    uv = (points @ K.mT)[..., :2] / z.clamp(min=1e-6)
-    size = torch.tensor([width, height], dtype=K.dtype, device=K.device)
-    grid = (2 * uv + 1) / size - 1
-    inside = (z[..., 0] > 1e-6) & (grid.abs() <= 1).all(dim=-1)
-    warped = grid_sample(
-        source_bchw, grid.reshape(-1, height, width, 2), mode='bilinear',
-        padding_mode='border', align_corners=False)
-    return warped, inside.reshape(-1, 1, height, width)
+    uv = (points @ K.mT)[..., :2] / z.clamp(min=NEAREST)
+    return uv.reshape(-1, height, width, 2), z.reshape(-1, 1, height, width)
 
 
-def normals_from_points(points: np.ndarray) -> np.ndarray:
+def sample(source_bchw: Tensor, uv_bhw2: Tensor) -> tuple[Tensor, Tensor]:
+    """
+    Sample an image bilinearly; outside of it, its border.
+
+    :param source_bchw: float (B, C, H, W).
+    :param uv_bhw2: float (B, H, W, 2), pixels (u, v) of it.
+    :return: (B, C, H, W), and bool (B, 1, H, W), true where the pixel lies inside.
+    """
+    import torch
+    from torch.nn.functional import grid_sample
+    height, width = source_bchw.shape[-2:]
+    size = torch.tensor([width, height], dtype=uv_bhw2.dtype, device=uv_bhw2.device)
+    grid = (2 * uv_bhw2 + 1) / size - 1
+    sampled = grid_sample(
+        source_bchw, grid, mode='bilinear', padding_mode='border', align_corners=False)
+    return sampled, (grid.abs() <= 1).all(dim=-1)[:, None]
+
+
+def normals_from_points(points: Array) -> Array:
     """
     Estimate surface normals of an organized cloud by central differences.
 
-    :param points: float (H, W, 3), optical frame.
-    :return: float32 (H, W, 3), unit length, towards the camera; NaN at the border and where a
-        neighbour is invalid.
+    :param points: float (..., H, W, 3), optical frame.
+    :return: float32 (..., H, W, 3), unit length, towards the camera; NaN at the border and where
+        a neighbour is invalid.
     """
-    normals = np.full(points.shape, np.nan, np.float32)
-    along_u = points[1:-1, 2:] - points[1:-1, :-2]
-    along_v = points[2:, 1:-1] - points[:-2, 1:-1]
-    cross = np.cross(along_v, along_u)
+    along_u = points[..., 1:-1, 2:, :] - points[..., 1:-1, :-2, :]
+    along_v = points[..., 2:, 1:-1, :] - points[..., :-2, 1:-1, :]
+    if isinstance(points, np.ndarray):
+        normals = np.full(points.shape, np.nan, np.float32)
+        cross = np.cross(along_v, along_u)
+    else:
+        normals = points.new_full(points.shape, np.nan)
+        cross = along_v.cross(along_u, dim=-1)
     with np.errstate(invalid='ignore', divide='ignore'):
-        cross /= np.linalg.norm(cross, axis=-1, keepdims=True)
-        away = (cross * points[1:-1, 1:-1]).sum(axis=-1) > 0
+        cross = cross / ((cross ** 2).sum(-1) ** 0.5)[..., None]
+        away = (cross * points[..., 1:-1, 1:-1, :]).sum(-1) > 0
     cross[away] *= -1
-    normals[1:-1, 1:-1] = cross
+    normals[..., 1:-1, 1:-1, :] = cross
     return normals

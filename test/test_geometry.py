@@ -110,6 +110,19 @@ def test_normals_of_a_tilted_plane():
     np.testing.assert_allclose(normals[valid], expected, atol=1e-2)
 
 
+def test_normals_and_rays_of_a_batch_are_those_of_its_members():
+    intrinsics = [K, geometry.flip_intrinsics(K, 50)]
+    depth = np.random.default_rng(0).uniform(4, 5, (2, 40, 50)).astype(np.float32)
+    rays = geometry.camera_rays(torch.from_numpy(np.stack(intrinsics)), (40, 50)).float()
+    found = geometry.normals_from_points(geometry.backproject(torch.from_numpy(depth), rays))
+    for place, own in enumerate(intrinsics):
+        alone = geometry.pixel_rays(own, (40, 50))
+        np.testing.assert_allclose(rays[place], alone, atol=1e-6)
+        np.testing.assert_allclose(
+            found[place],
+            geometry.normals_from_points(geometry.backproject(depth[place], alone)), atol=1e-3)
+
+
 def centroid(image):
     """Return the (u, v) centre of mass."""
     v, u = np.mgrid[:image.shape[0], :image.shape[1]]

@@ -33,6 +33,9 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from sync_perception.models.exported import ExportedModel
 
+SCALES = ('depth', 'stereo', 'poses', 'camera height')
+"""What can tell a training how long a metre is."""
+
 
 @dataclass
 class ModelConfig(FolderConfig):
@@ -57,6 +60,7 @@ class ModelConfig(FolderConfig):
         model gives, as if the others were not there; None gives them all.
     :param metric: whether depth is in metres; if not, an unknown factor, the same for all images,
         lies between: nothing in the training said how long a metre is.
+    :param scale_from: what said it, some of SCALES; empty if nothing did or nobody noted it.
     """
 
     architecture: str
@@ -72,6 +76,7 @@ class ModelConfig(FolderConfig):
     record: dict[str, Any] = field(default_factory=dict)
     label_part: str | None = None
     metric: bool = True
+    scale_from: list[str] = field(default_factory=list)
 
 
 class PerceptionModel(FolderModel):

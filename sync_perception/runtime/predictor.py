@@ -123,7 +123,8 @@ class Predictor:
     def relative(self) -> str:
         """Say so if depth is not metric, since nothing told the training of metres; else empty."""
         return '' if self.config.metric else (
-            'depth is relative: its unit, and so the scale of the cloud, is unknown')
+            'depth is relative: its unit, and so the scale of the cloud, is unknown, for the '
+            'training had no true depth, stereo pairs, poses or camera height')
 
     def memory(self) -> dict[str, str]:
         """Say how full the GPU's memory is; nothing on a CPU."""

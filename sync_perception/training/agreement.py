@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,10 +104,10 @@ def check_agreement(
     return Agreement(~contradicts, plane)
 
 
-def ground_ids(space: LabelSpace) -> np.ndarray:
-    """Return the ids of the classes that are flat ground and nothing else."""
+def ground_ids(space: LabelSpace, kinds: Set[str] = GROUND) -> np.ndarray:
+    """Return the ids of the classes that are flat ground, of these kinds, and nothing else."""
     members = space.pivot or tuple((name,) for name in space.names)
-    return np.flatnonzero([bool(names) and set(names) <= GROUND for names in members])
+    return np.flatnonzero([bool(names) and set(names) <= kinds for names in members])
 
 
 def fit_ground(points: np.ndarray, limits: Limits, seed: int = 0) -> np.ndarray | None:

@@ -119,6 +119,7 @@ class ExportAverage(EMAWeightAveraging):
         learned = getattr(trainer.lightning_module, 'model', model)
         if hasattr(model.config, 'metric'):  # contrastive models know no depth
             model.config.metric = learned.config.metric
+            model.config.scale_from = list(learned.config.scale_from)
         if self.focals:  # this process's: the others draw from the same sources
             model.config.focal_range = [round(focal, 1) for focal in self.focals]
         model.config.record = {

@@ -23,6 +23,7 @@ from kornia import augmentation
 import lightning
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, ModelConfig
+from sync_perception.models.hub import SCALES
 from sync_perception.models.interface import Interface, present_maps
 from sync_perception.runtime.preprocess import normalise
 from sync_perception.training.callbacks import SeededSteps, StopWhenNotFinite
@@ -173,6 +174,7 @@ class SynchronisedLearning(lightning.LightningModule):
         if self.self_supervision is not None:
             self.terms.update(self.self_supervised(image, depths, batch))
             unused = unused + self.self_supervision.untouched(depths)
+        self.note_scale(batch)
         tasks, others = self.by_task(self.terms)
         total = sum(others, unused)
         if tasks:
@@ -183,7 +185,7 @@ class SynchronisedLearning(lightning.LightningModule):
     def self_supervised(
             self, image: Tensor, depths: list[Tensor], batch: dict[str, Any]) -> dict[str, Tensor]:
         """
-        Return the terms of self-supervision; note whether something tells how long a metre is.
+        Return the terms of self-supervision.
 
         :param image: the network's input.
         :param depths: of the canonical camera, at one or several scales.
@@ -191,20 +193,30 @@ class SynchronisedLearning(lightning.LightningModule):
         terms = self.self_supervision(depths, batch)
         if self.features is not None:
             terms['feature_distance'] = self.features.distance(self.model.network, image)
-        if not self.model.config.metric:
-            self.model.config.metric = bool(
-                self.objective.gives_scale(batch) or self.self_supervision.gives_scale(batch))
         return terms
 
+    def note_scale(self, batch: dict[str, Any]) -> None:
+        """Note what of a batch tells how long a metre is; if anything does, depth is metric."""
+        config = self.model.config
+        told = set(config.scale_from)
+        if self.objective.gives_scale(self.terms):
+            told.add('depth')
+        if self.self_supervision is not None:
+            told |= self.self_supervision.scale_from(batch, self.terms)
+        config.scale_from = [name for name in SCALES if name in told]
+        config.metric = config.metric or bool(told)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep whether something in the training told how long a metre is; and the teacher."""
+        """Keep what in the training told how long a metre is; and the teacher."""
         checkpoint['metric'] = self.model.config.metric
+        checkpoint['scale_from'] = self.model.config.scale_from
         if self.semi_supervision is not None:
             checkpoint['semi_supervision'] = self.semi_supervision.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with that, and with the teacher, if there was one."""
         self.model.config.metric = checkpoint.get('metric', True)  # older ones knew metres alone
+        self.model.config.scale_from = checkpoint.get('scale_from', [])
         if self.semi_supervision is not None and 'semi_supervision' in checkpoint:
             self.semi_supervision.load_state_dict(checkpoint['semi_supervision'])
 

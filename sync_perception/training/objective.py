@@ -37,7 +37,7 @@ from torch.nn import functional
 
 TASKS = {
     'depth': 'depth', 'ranking': 'depth', 'smoothness': 'depth', 'photometric': 'depth',
-    'smooth_disparity': 'depth',
+    'smooth_disparity': 'depth', 'camera_height': 'depth',
     'normals': 'normals', 'semantics': 'semantics', 'expert': 'semantics',
     'unlabelled': 'semantics'}
 """The task that a term belongs to, by the first part of its name; others belong to none."""
@@ -100,9 +100,9 @@ class Objective:
             weight > 0 for name, weight in self.settings.depth_losses.items()
             if name not in SCALE_FREE)
 
-    def gives_scale(self, batch: dict[str, Any]) -> bool:
-        """Say whether a batch teaches how long a metre is, by true depth."""
-        return self.knows_metres and bool(self.true_depth(batch)[1].any())
+    def gives_scale(self, terms: dict[str, Tensor]) -> bool:
+        """Say whether a batch's terms teach how long a metre is, by true depth."""
+        return self.knows_metres and any(name.startswith('depth/') for name in terms)
 
     def load_contrastive(self, device: torch.device) -> None:
         """
@@ -301,6 +301,7 @@ def self_supervised_weights(settings: SelfSupervisionSettings) -> dict[str, floa
     weight = settings.get('weight', 1.0)
     return {
         'photometric': weight, 'smooth_disparity': weight * settings.get('smoothness', 1e-3),
+        'camera_height': weight * settings.get('camera_height_weight', 0.1),
         'feature_distance': settings.get('feature_distance', 0.0)}
 
 

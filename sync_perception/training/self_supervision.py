@@ -17,13 +17,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any, TypedDict
 
-from sync_perception.geometry import warp
+from sync_perception.geometry import camera_rays, warp
 from sync_perception.models.hub import PerceptionModel
 from sync_perception.models.interface import Interface, Network, to_depth
 from sync_perception.models.posenet import inverse, PoseNet, transforms
 from sync_perception.training.data.neighbours import STEREO
+from sync_perception.training.losses.camera_height import camera_height_loss, may_be_ground
 from sync_perception.training.losses.photometric import photometric_error, photometric_loss
 from sync_perception.training.losses.smoothness import edge_aware_smoothness
 from sync_perception.types import DenseOutput
@@ -61,6 +63,10 @@ class SelfSupervisionSettings(TypedDict, total=False):
     :ivar known_poses: whether poses that the data knows are used, before those of the network.
     :ivar feature_distance: weight of the distance between the encoder's coarsest features and
         those of its pretrained weights, by default 0; the paper's is 1e-2.
+    :ivar camera_height: metres of the cameras above the road, which gives the scale where poses
+        do not; None where it is not known, or not the same for all that have neighbours.
+    :ivar camera_height_weight: of the logarithm by which depth gets that height wrong, by default
+        0.1.
     """
 
     weight: float
@@ -69,6 +75,8 @@ class SelfSupervisionSettings(TypedDict, total=False):
     pose: PoseSettings | None
     known_poses: bool
     feature_distance: float
+    camera_height: float | None
+    camera_height_weight: float
 
 
 class SelfSupervision(nn.Module):
@@ -95,6 +103,7 @@ class SelfSupervision(nn.Module):
         self.unit = UNIT * first_depth
         self.scales = settings.get('scales', 4)
         self.known_poses = settings.get('known_poses', False)
+        self.camera_height = settings.get('camera_height')
         self.depth_range, self.canonical_focal = interface.depth_range, canonical_focal
         mean, std = (torch.tensor(values)[:, None, None]
                      for values in (interface.mean, interface.std))
@@ -111,6 +120,8 @@ class SelfSupervision(nn.Module):
         """
         Return the terms `photometric` and `smooth_disparity`, if a sample has a neighbour.
 
+        With them `camera_height`, if that is known and such a sample shows the road.
+
         :param depths: (B, 1, h, w) of the canonical camera, of any size: one, of which coarser
             ones are made, or those of several scales, finest first.
         :param batch: of `sync_perception.training.data.mixture`, with neighbours.
@@ -122,8 +133,7 @@ class SelfSupervision(nn.Module):
         if not members.any():
             return {}
         depths = [depth[members].float() for depth in pyramid(depths, self.scales)]
-        batch = {name: batch[name][members] for name in (
-            'image', 'neighbours', 'neighbour_pose', 'neighbour_offset', 'K', 'focal')}
+        batch = of_members(batch, members)
         there = there[members]
         image = unit_range(batch['image'])
         neighbours = unit_range(batch['neighbours'].flatten(0, 1)).unflatten(0, there.shape)
@@ -132,7 +142,9 @@ class SelfSupervision(nn.Module):
         with torch.autocast(image.device.type, enabled=False):
             photometric, smooth = self.compared(
                 depths, image, neighbours, poses.float(), there, batch)
-        return {'photometric': share * photometric, 'smooth_disparity': share * smooth}
+            height = self.wrong_height(depths[0], batch)
+        terms = {'photometric': photometric, 'smooth_disparity': smooth, 'camera_height': height}
+        return {name: share * term for name, term in terms.items() if term is not None}
 
     def check_offsets(self, offsets: Sequence[int]) -> None:
         """
@@ -163,9 +175,17 @@ class SelfSupervision(nn.Module):
         known = torch.isfinite(batch['neighbour_pose']).flatten(2).all(dim=2)
         return known & (self.known_poses | (batch['neighbour_offset'] == STEREO))
 
-    def gives_scale(self, batch: dict[str, Any]) -> bool:
-        """Say whether a batch tells how long a metre is: by a known pose that is used."""
-        return bool((self.usable(batch) & self.known(batch)).any())
+    def scale_from(self, batch: dict[str, Any], terms: dict[str, Tensor]) -> set[str]:
+        """
+        Say what in a batch tells how long a metre is.
+
+        :param terms: what was made of the batch.
+        :return: some of `sync_perception.models.hub.SCALES`.
+        """
+        known, stereo = self.usable(batch) & self.known(batch), batch['neighbour_offset'] == STEREO
+        told = {'stereo': (known & stereo).any(), 'poses': (known & ~stereo).any(),
+                'camera height': 'camera_height' in terms}
+        return {name for name, told_by in told.items() if told_by}
 
     def poses(
             self, image_b3hw: Tensor, neighbours_bn3hw: Tensor, there_bn: Tensor,
@@ -215,6 +235,20 @@ class SelfSupervision(nn.Module):
             smooth.append(edge_aware_smoothness(disparity, small) / 2 ** scale)
         return torch.stack(photometric).mean(), torch.stack(smooth).mean()
 
+    def wrong_height(self, depth: Tensor, batch: dict[str, Any]) -> Tensor | None:
+        """Return by how much depth gets the camera's height above the road wrong, if asked."""
+        if self.camera_height is None:
+            return None
+        size = batch['labels'].shape[-2:]
+        # a map's pixel sees along the mean ray of the image's pixels that it stands for
+        rays = functional.interpolate(
+            camera_rays(batch['K'], tuple(batch['image'].shape[1:3])).movedim(-1, 1), size=size,
+            mode='area').movedim(1, -1)
+        metres = self.metres(1 / functional.interpolate(
+            1 / depth.clamp(*self.depth_range), size=size, mode='bilinear', align_corners=False),
+            batch)
+        return camera_height_loss(metres, rays, may_be_ground(batch, rays), self.camera_height)
+
     def metres(self, canonical_b1hw: Tensor, batch: dict[str, Any]) -> Tensor:
         """Bring depth from the canonical camera to the crop's."""
         if self.canonical_focal is None:
@@ -241,6 +275,10 @@ def check_settings(settings: SelfSupervisionSettings) -> None:
     if settings.get('scales', 4) < 1:
         raise ValueError(
             f'self_supervision: expected at least 1 scale, got {settings["scales"]}')
+    height = settings.get('camera_height')
+    if height is not None and not height > 0:
+        raise ValueError(
+            f'self_supervision.camera_height: expected metres above the road, got {height}')
     unknown = sorted(set(settings.get('pose') or {}) - set(PoseSettings.__annotations__))
     if unknown:
         raise ValueError(
@@ -284,6 +322,16 @@ def pyramid(depths: list[Tensor], scales: int) -> list[Tensor]:
     while len(depths) < scales and min(depths[-1].shape[-2:]) >= 2 * SMALLEST:
         depths.append(1 / functional.avg_pool2d(1 / depths[-1].float(), 2))
     return depths
+
+
+def of_members(batch: dict[str, Any], members_b: Tensor) -> dict[str, Any]:
+    """Return of a batch what some samples' terms need: theirs."""
+    names = ('image', 'neighbours', 'neighbour_pose', 'neighbour_offset', 'K', 'focal', 'labels',
+             'expert_labels', 'space', 'expert_space')
+    return {
+        name: batch[name][members_b] if isinstance(batch[name], Tensor)
+        else list(compress(batch[name], members_b.tolist()))
+        for name in names if name in batch}
 
 
 def unit_range(images_bhw3: Tensor) -> Tensor:

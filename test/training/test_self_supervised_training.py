@@ -113,24 +113,26 @@ def test_rates_of_the_pose_network_are_its_own(streets, tmp_path):
 
 
 CASES = {
-    'from video alone': ('streets', POSE, {}, {}, False),
-    'by known poses': ('drive', {'known_poses': True, 'scales': 1}, {}, {}, True),
-    'by some true depth': ('streets', POSE, {'depth_weight': 1.0}, {}, True),
+    'from video alone': ('streets', POSE, {}, {}, []),
+    'by known poses': ('drive', {'known_poses': True, 'scales': 1}, {}, {}, ['poses']),
+    'by some true depth': ('streets', POSE, {'depth_weight': 1.0}, {}, ['depth']),
     'by depth that is known up to a factor': (
         'streets', POSE, {'depth_weight': 1.0, 'depth_losses': {'scale_shift_invariant': 1.0}},
-        {}, False),
-    'by poses that are not known': ('streets', {**POSE, 'known_poses': True}, {}, {}, False),
+        {}, []),
+    'by poses that are not known': ('streets', {**POSE, 'known_poses': True}, {}, {}, []),
 }
 
 
 @pytest.mark.parametrize('name', CASES)
-def test_the_config_says_whether_depth_is_metric(name, request, tmp_path):
-    recordings, supervision, model, data, metric = CASES[name]
+def test_the_config_says_whether_depth_is_metric_and_by_what(name, request, tmp_path):
+    recordings, supervision, model, data, scale_from = CASES[name]
+    metric = bool(scale_from)
     root = request.getfixturevalue(recordings)
     crop = [32, 96]
     cli = run(tmp_path, root, supervision, model,
               data={**data, 'samples': 4, 'batch_size': 2, 'crop': crop})
     assert config_of(tmp_path)['metric'] is metric
+    assert config_of(tmp_path)['scale_from'] == scale_from
     assert hub.load(tmp_path / 'model').config.metric is metric
     assert last(tmp_path)['metric'] is metric if (tmp_path / 'checkpoints').exists() else True
     assert 'train/photometric' in cli.trainer.callback_metrics
@@ -158,8 +160,9 @@ def test_without_self_supervision_depth_is_metric_as_ever():
 
 def test_older_configs_are_metric(small_model):
     config = json.loads((small_model / 'config.json').read_text())
-    config.pop('metric')
-    assert hub.ModelConfig.from_dict(config).metric
+    config.pop('metric'), config.pop('scale_from')
+    older = hub.ModelConfig.from_dict(config)
+    assert older.metric and older.scale_from == []
 
 
 def test_data_without_neighbours_is_refused(streets, tmp_path):
@@ -170,21 +173,25 @@ def test_data_without_neighbours_is_refused(streets, tmp_path):
 
 
 def test_labels_and_video_teach_together(streets, tmp_path):
-    """In one network, in 16 bits on this device: each term is there."""
+    """In one network, aligned and ranked, in 16 bits on this device: each term is there."""
     cli = run(
         tmp_path, streets, POSE,
-        model={'arguments': {'depth': TINY, 'semantics': TINY}, 'label_space': 'vkitti2'},
+        model={'arguments': {'depth': TINY, 'semantics': TINY, 'alignment': True},
+               'label_space': 'vkitti2', 'ranking_weight': 0.5},
         data={'samples': 4}, trainer={
             'precision': 'bf16-mixed', 'max_epochs': 1, 'accelerator': 'cpu', 'devices': 1,
             'log_every_n_steps': 1, 'enable_progress_bar': False, 'enable_model_summary': False,
             'default_root_dir': str(tmp_path)})
     metrics = cli.trainer.callback_metrics
-    for name in ('photometric', 'smooth_disparity', 'semantics/cross_entropy', 'total'):
+    for name in ('photometric', 'smooth_disparity', 'semantics/cross_entropy', 'ranking', 'total'):
         assert torch.isfinite(metrics[f'train/{name}'])
     weights = cli.model.objective.weights
     assert weights['photometric'] == 1 and weights['smooth_disparity'] == 1e-3
     expected = (metrics['train/photometric'] + 1e-3 * metrics['train/smooth_disparity']
-                + metrics['train/semantics/cross_entropy'])
+                + metrics['train/semantics/cross_entropy'] + 0.5 * metrics['train/ranking'])
+    assert 'coupling/semantics_to_depth_gain/0' in metrics
+    assert min(cli.model.model.network.coupling_norms()['semantics_to_depth_gain']) > 0
+    assert config_of(tmp_path)['metric'] is False
     torch.testing.assert_close(metrics['train/total'], expected, rtol=1e-4, atol=1e-5)
 
 

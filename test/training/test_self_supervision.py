@@ -134,6 +134,36 @@ def test_a_street_teaches_depth_its_scale(street):
     assert factor.item() == pytest.approx(1, abs=0.04)
 
 
+def test_the_height_of_the_camera_tells_how_long_a_metre_is(street):
+    """Where motion does not: depth and motion too small by the same factor look the same."""
+    batch = {name: values[:1, :1] for name, values in street.items() if 'neighbour' in name}
+    batch['neighbours'] = batch['neighbours'][:, :, 32:, 80:240]
+    for name in ('image', 'depth', 'labels', 'expert_labels'):
+        batch[name] = street[name][:1, 32:, 80:240]
+    K = street['K'][0] - torch.tensor([[0, 0, 80.0], [0, 0, 32], [0, 0, 0]])
+    batch.update(K=K[None], focal=street['focal'][:1], space=['driving'], expert_space=[''])
+    depth = true_depth(batch) * (100 / batch['focal'])[:, None, None, None]
+    translations = torch.zeros(4, 4, dtype=torch.bool)
+    translations[:3, 3] = True
+    found = {}
+    for height in (None, 1.65):
+        objective = supervision(100.0, camera_height=height)
+        factors = torch.tensor([0.6, 0.6]).log().requires_grad_()  # of depth, of the motion
+        optimizer = torch.optim.Adam([factors], lr=0.05)
+        for _ in range(30):
+            nearer, motion = factors.exp()
+            poses = batch['neighbour_pose'] * torch.where(translations, motion, 1)
+            terms = objective([depth * nearer], {**batch, 'neighbour_pose': poses})
+            optimizer.zero_grad()
+            (terms['photometric'] + terms.get('camera_height', 0)).backward()
+            optimizer.step()
+        found[height] = factors.detach().exp().tolist()
+        assert objective.scale_from(batch, terms) == {'poses'} | (
+            {'camera height'} if height else set())
+    assert found[None] == pytest.approx([0.6, 0.6], abs=0.05)
+    assert found[1.65] == pytest.approx([1, 1], abs=0.05)
+
+
 def test_the_minimum_handles_an_occlusion_that_the_mean_does_not():
     """A post in one neighbour hides the wall: the other one still shows all of it."""
     batch = toy_batch()
@@ -204,15 +234,15 @@ def test_unknown_poses_are_left_out_or_estimated():
     terms['photometric'].backward()
     assert any(weight.grad is not None and weight.grad.any()
                for weight in estimating.pose.parameters())
-    assert not estimating.gives_scale(batch)
-    assert supervision().gives_scale(toy_batch())
+    assert estimating.scale_from(batch, terms) == set()
+    assert supervision().scale_from(toy_batch(), {}) == {'poses'}
 
 
 def test_stereo_is_warped_by_its_known_pose_and_gives_the_scale():
     batch = toy_batch((1, STEREO))
     batch['neighbour_pose'][:, 0] = torch.nan
     estimating = supervision(known_poses=False, pose={'backbone': 'resnet18'})
-    assert estimating.gives_scale(batch)
+    assert estimating.scale_from(batch, {}) == {'stereo'}
     assert estimating.known(batch).tolist() == [[False, True]] * 2
     image, neighbours = torch.rand(2, 3, 32, 64), torch.rand(2, 2, 3, 32, 64)
     poses = estimating.poses(image, neighbours, batch['neighbour_there'], batch)
@@ -317,6 +347,8 @@ def test_settings_that_mean_nothing_are_refused():
         supervision(wait=1)
     with pytest.raises(ValueError, match='self_supervision.pose: expected some of backbone'):
         supervision(pose={'backbones': 'resnet18'})
+    with pytest.raises(ValueError, match='camera_height: expected metres above the road, got 0'):
+        supervision(camera_height=0)
     with pytest.raises(ValueError, match='at least 1 scale, got 0'):
         supervision(scales=0)
     with pytest.raises(ValueError, match='needs neighbours: expected `neighbours'):

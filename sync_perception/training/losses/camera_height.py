@@ -1,0 +1,117 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+The height of a camera above the road: by its own depth, and as it was measured.
+
+Motion tells depth up to a factor, which is the same for the whole image; a length that is known
+in the image fixes it. Of a camera on a vehicle, that is its height above the road (Xue et al.,
+"Toward Hierarchical Self-Supervised Monocular Absolute Depth Estimation for Autonomous Driving
+Applications", IROS 2020; Wagstaff and Kelly, "Self-Supervised Scale Recovery for Monocular Depth
+and Egomotion Estimation", IROS 2021).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+import math
+from typing import Any
+
+from sync_perception.geometry import backproject, normals_from_points
+from sync_perception.labels import LabelSpace
+from sync_perception.training.agreement import ground_ids
+from sync_perception.training.transforms import VOID
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+ROAD = frozenset({'road', 'floor', 'floor mat'})
+"""Classes on which the camera's carrier stands; pavements are higher."""
+DESCENT = 0.1
+"""Tangent of the angle below the optical axis from which on ground is looked at: 10 heights."""
+ABREAST = 1.2
+"""Heights to the left and right up to which what is not labelled may be the road."""
+UPRIGHT = math.cos(math.radians(15))
+LEAST, FLAT = 0.005, 1 / 3
+"""Shares of the map that may be ground, and of that what must be: a road, not noise."""
+
+
+def camera_height_loss(
+        depth_b1hw: Tensor, rays_bhw3: Tensor, candidates_bhw: Tensor, height: float
+        ) -> Tensor | None:
+    """
+    Mean over the samples of |log(h / height)|, h the median height above the ground's points.
+
+    Ground is what of the candidates lies level: its normal, found from depth, is within 15 degrees
+    of the camera's upward direction; less than a third of them is none. The mean of those normals
+    is the normal n of the road, so that h = -n . p of its points p is right for a camera that is a
+    little tilted, too.
+
+    The value is the median's, but its gradient goes to the logarithm of all the ground's depths
+    alike, the normals being held: what is wrong is their common factor, not the middle pixel.
+
+    :param depth_b1hw: float32 (B, 1, h, w), metres along z.
+    :param rays_bhw3: float32 (B, h, w, 3), rays of the map's pixels, z = 1.
+    :param candidates_bhw: bool (B, h, w), what may be ground.
+    :param height: of the camera above the ground, metres.
+    :return: scalar; samples without ground count as 0. None if no sample has any.
+    :raises ValueError: if the height is not positive.
+    """
+    if not height > 0:
+        raise ValueError(f'camera_height: expected metres above the road, got {height}')
+    points = backproject(depth_b1hw[:, 0], rays_bhw3)
+    normals = normals_from_points(points.detach())
+    ground = candidates_bhw & (normals[..., 1] < -UPRIGHT)
+    share, of_all = (mask.flatten(1).float().mean(dim=1) for mask in (ground, candidates_bhw))
+    enough = (of_all >= LEAST) & (share >= FLAT * of_all)
+    losses = []
+    for place in enough.nonzero()[:, 0].tolist():
+        here = ground[place]
+        up = normalize(normals[place][here].mean(dim=0), dim=0)
+        off = (-(points[place][here] @ up) / height).clamp(min=1e-3).log()
+        middle = off.detach().median()
+        losses.append(middle.abs() + middle.sign() * (off.mean() - off.detach().mean()))
+    return torch.stack(losses).sum() / len(enough) if losses else None
+
+
+def may_be_ground(batch: dict[str, Any], rays_bhw3: Tensor) -> Tensor:
+    """
+    Say which pixels the road is looked for at.
+
+    Road or floor by a sample's true labels, else by its expert's; where there are neither, or
+    their label space knows no such class, what is before the camera: a strip as wide as 2.4
+    heights of the camera. Never what is farther than about 10 heights, where depth is not exact
+    enough.
+
+    :param batch: labels and expert_labels uint8 (B, h, w); space and expert_space, B names.
+    :param rays_bhw3: float32 (B, h, w, 3), rays of their pixels, z = 1.
+    :return: bool (B, h, w).
+    """
+    x, y, _ = rays_bhw3.unbind(dim=-1)
+    below = y > DESCENT
+    candidates = below & (x.abs() < ABREAST * y)
+    for place in range(len(candidates)):
+        for labels, space in (('labels', 'space'), ('expert_labels', 'expert_space')):
+            ids = road_ids(batch[space][place])
+            if ids and (batch[labels][place] != VOID).any():
+                road = torch.isin(batch[labels][place], batch[labels].new_tensor(ids))
+                candidates[place] = below[place] & road
+                break
+    return candidates
+
+
+@lru_cache(maxsize=64)
+def road_ids(space: str) -> tuple[int, ...]:
+    """Return the ids of a label space's classes that are road or floor; none of no space."""
+    return tuple(ground_ids(LabelSpace.load(space), ROAD).tolist()) if space else ()
