@@ -81,7 +81,10 @@ class SynchronisedLearning(lightning.LightningModule):
     :param depth_weight: weight of the depth losses.
     :param uncertainty_weight: weight of the likelihood of the depth's errors, for a network that
         gives their variance.
-    :param ranking_weight: weight of the order of depth at the borders of true labels.
+    :param ranking_weight: weight of the order of depth at the borders of labels, true ones or an
+        expert's: that of true depth, or without it that of the network's own away from them.
+    :param ranking_own_borders: probability from which on the network's own labels show the borders
+        in samples that have no others; None for no borders there.
     :param smoothness_weight: weight of disparity that is smooth where the image is.
     :param normals_weight: weight of the normals, for a network that gives them.
     :param semantics_weight: weight of the losses on true labels.
@@ -112,7 +115,8 @@ class SynchronisedLearning(lightning.LightningModule):
             semantic_losses: dict[str, float] = {'cross_entropy': 1.0},  # noqa: B006
             normals_losses: dict[str, float] = {'cosine': 1.0},  # noqa: B006
             depth_weight: float = 1.0, uncertainty_weight: float = 0.1,
-            ranking_weight: float = 0.0, smoothness_weight: float = 0.0,
+            ranking_weight: float = 0.0, ranking_own_borders: float | None = None,
+            smoothness_weight: float = 0.0,
             normals_weight: float = 1.0, semantics_weight: float = 1.0,
             expert_weight: float = 0.5, expert_confidence: float = 0.6,
             class_weights: dict[str, float] | None = None,

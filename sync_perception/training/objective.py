@@ -28,6 +28,7 @@ from sync_perception.training.losses.contrastive import consistency_loss
 from sync_perception.training.losses.depth import log_gaussian_nll
 from sync_perception.training.losses.distillation import top_classes_cross_entropy
 from sync_perception.training.losses.ranking import semantic_ranking
+from sync_perception.training.losses.self_ranking import border_labels, self_ranking
 from sync_perception.training.losses.smoothness import edge_aware_smoothness
 from sync_perception.training.self_supervision import SelfSupervisionSettings
 from sync_perception.types import DenseOutput
@@ -153,16 +154,42 @@ class Objective:
         if self.settings.smoothness_weight:
             terms['smoothness'] = smoothness(output.depth, batch['image'])
         true, valid = self.true_depth(batch)
+        if self.settings.ranking_weight:
+            terms.update(self.ranking_terms(output, true, valid, batch))
         if not valid.any():
             return terms
         for name, loss in self.depth_losses.items():
             terms[f'depth/{name}'] = mean_over_samples(loss, output.depth, true, valid)
-        if self.settings.ranking_weight:
-            terms['ranking'] = semantic_ranking(
-                output.depth, true, valid, batch['labels'], step_generator(true.device))
         if output.log_variance is not None:
             terms['uncertainty'] = mean_over_samples(
                 log_gaussian_nll, output.depth.detach(), true, valid, output.log_variance.float())
+        return terms
+
+    def ranking_terms(
+            self, output: DenseOutput, true: Tensor, valid: Tensor, batch: dict[str, Any]
+            ) -> dict[str, Tensor]:
+        """
+        Rank depth at semantic borders, each sample's by the best labels that it has.
+
+        As true depth ranks it in samples that learn from such; else, and so in all of them if
+        `depth_weight` is 0, as the predicted depth itself does away from the borders.
+        """
+        own = self.settings.ranking_own_borders
+        labels = border_labels(
+            batch['labels'], batch['expert_labels'],
+            batch['expert_confidence'] >= self.settings.expert_confidence,
+            None if own is None else output.logits, own or 0.0)
+        generator = step_generator(true.device)
+        known = valid.flatten(1).any(dim=1) & (self.settings.depth_weight > 0)
+        ranked = (labels != self.space.void).flatten(1).any(dim=1)
+        terms: dict[str, Tensor] = {}
+        for members, loss, maps in (
+                (ranked & known, semantic_ranking, (output.depth, true, valid, labels)),
+                (ranked & ~known, self_ranking, (output.depth, labels))):
+            if members.any():
+                share = members.float().mean() * loss(
+                    *(values[members] for values in maps), generator)
+                terms['ranking'] = terms.get('ranking', 0) + share
         return terms
 
     def true_depth(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:

@@ -212,3 +212,55 @@ def test_smoothness_and_ranking_need_what_they_are_about():
     assert terms['ranking'].item() > 0
     terms['ranking'].backward()
     assert prediction.depth.grad.abs().sum() > 0
+
+
+def occluded():
+    """Return a prediction whose near half spreads 3 pixels behind the labels' border at 24."""
+    depth = torch.full((2, 1, 32, 48), 30.0)
+    depth[..., :27] = 10.0
+    labels = (torch.arange(48) // 24).expand(2, 32, 48).contiguous().to(torch.uint8)
+    logits = torch.zeros(2, 20, 32, 48)
+    logits[:, 0, :, :24], logits[:, 1, :, 24:] = 9.0, 9.0
+    return DenseOutput(depth=depth.requires_grad_(), logits=logits.requires_grad_()), labels
+
+
+def ranked(settings, **annotations):
+    """Return which columns of each sample the ranking moves, or None if there is no such term."""
+    prediction, labels = occluded()
+    annotations = {name: labels if value is None else value(labels)
+                   for name, value in annotations.items()}
+    terms = objective(ranking_weight=0.1, **settings)(prediction, batch(**annotations))
+    if 'ranking' not in terms:
+        return None
+    terms['ranking'].backward()
+    assert prediction.logits.grad is None
+    return [sample.abs().sum(dim=0).nonzero().flatten().tolist()
+            for sample in prediction.depth.grad[:, 0]]
+
+
+def test_ranking_without_true_depth_takes_the_order_from_the_depth_itself():
+    """At the borders of true labels, else of sure experts; of the network's own if asked for."""
+    halo = [[24, 25, 26]] * 2
+    video = {'depth_weight': 0.0}
+    assert ranked(video, labels=None) == halo
+    assert ranked({}, labels=None) == halo
+    assert ranked(video, expert_labels=None) == halo
+    assert ranked(video, expert_labels=None,
+                  expert_confidence=lambda labels: torch.full(labels.shape, 0.5)) is None
+    assert ranked(video) is None
+    assert ranked({**video, 'ranking_own_borders': 0.9}) == halo
+    assert ranked({**video, 'ranking_own_borders': 0.9999}) is None
+
+
+def test_true_depth_ranks_only_where_it_is_learned_from():
+    """A truth without a step there: it is taken in samples that have it, if it has a weight."""
+    def level_in_the_first(labels):
+        depth = torch.full((2, 32, 48), torch.nan)
+        depth[0] = 10.0
+        return depth
+
+    moved = ranked({}, labels=None, depth=level_in_the_first)
+    assert moved[0][0] < 24 and moved[0][-1] >= 27  # as flat as the truth
+    assert moved[1] == [24, 25, 26]
+    assert ranked({'depth_weight': 0.0}, labels=None, depth=level_in_the_first) == [
+        [24, 25, 26]] * 2
