@@ -23,9 +23,10 @@ with self-supervised depth estimation", CVPR 2021.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, TypedDict
 
-from sync_perception.labels import VOID
+from sync_perception.labels import LabelSpace, VOID
 from sync_perception.models import hub
 from sync_perception.resources import default_model_folder
 from sync_perception.runtime.preprocess import normalise
@@ -62,7 +63,8 @@ class SemiSupervision(TypedDict, total=False):
         (ClassMix) or `none`, the images themselves.
     :ivar depth: of DepthMix. `given` (the default): the sample's, where it covers half of the crop
         or more, else the teacher's. `teacher`: always the teacher's. Otherwise the folder or hub
-        id of a model that is asked for it; `default` is the shipped one.
+        id of a model that is asked for it; `default` is the shipped one. Where true labels, or
+        else the teacher's, say sky, predicted depth counts as farthest.
     :ivar confidence: the teacher's probability from which on it is confident of a pixel: 0.968. An
         image's pixels weigh as much as the share of them of which it is.
     :ivar decay: greatest share of the teacher that stays at a step: 0.99.
@@ -167,6 +169,7 @@ class SemiSupervisedLoss:
         logits = self.among_candidates(enlarge(output.logits, size), batch['space'])
         probability, guesses = logits.softmax(dim=1).max(dim=1)
         confident = (probability >= self.settings['confidence']).float().mean(dim=(1, 2))
+        sky = self.sky(labels, guesses, batch['space'])
         true_b11 = (labels != VOID).flatten(1).any(dim=1)[:, None, None]
         space = torch.tensor([spaces.index(name) for name in batch['space']], dtype=torch.uint8)
         return {
@@ -174,7 +177,7 @@ class SemiSupervisedLoss:
             'guesses': guesses.to(torch.uint8).masked_fill(true_b11, VOID),
             'weight': torch.where(true_b11, 1, confident[:, None, None]).expand(labels.shape),
             'space': space.to(labels.device)[:, None, None].expand(labels.shape),
-            'depth': self.depth(output, batch, size), 'spaces': spaces}
+            'depth': self.depth(output, batch, sky), 'spaces': spaces}
 
     def among_candidates(self, logits_bchw: Tensor, spaces: list[str]) -> Tensor:
         """Keep each image's classes to those of its data set, in a head over several."""
@@ -188,12 +191,25 @@ class SemiSupervisedLoss:
         """Return the classes among which a data set's labels are decided; None for all."""
         return self.objective.shared_classes(space, logits_bchw)[2] if space else None
 
-    def depth(
-            self, output: DenseOutput, batch: dict[str, Any], size: tuple[int, int]) -> Tensor:
+    def sky(self, labels_bhw: Tensor, guesses_bhw: Tensor, spaces: list[str]) -> Tensor:
+        """Say where true labels, or else the teacher's, see what has no depth: bool (B, h, w)."""
+        sky = infinite(self.objective.space, guesses_bhw)
+        for number, space in enumerate(spaces):
+            if space:
+                true = labels_bhw[number]
+                sky[number] = torch.where(
+                    true == VOID, sky[number], infinite(label_space(space), true))
+        return sky
+
+    def depth(self, output: DenseOutput, batch: dict[str, Any], sky_bhw: Tensor) -> Tensor:
         """
         Return what tells near from far, (B, h, w); its unit is each image's own.
 
+        Predicted depth has none in the sky, where networks that learned from laser scans or true
+        depth never learned any, and often see something near.
+
         :param output: the teacher's.
+        :param sky_bhw: bool (B, h, w).
         :raises ValueError: if there is none to be had, but the mixing needs it.
         """
         given, kind = batch['depth'], self.settings['depth']
@@ -209,7 +225,8 @@ class SemiSupervisedLoss:
                 'Name a model that gives it, such as `default`, or mix by classes')
         predicted = torch.full_like(given, torch.nan)
         if output.depth is not None:
-            predicted = enlarge(output.depth, size)[:, 0]
+            predicted = enlarge(output.depth, given.shape[-2:])[:, 0]
+        predicted = predicted.masked_fill(sky_bhw, torch.nan)
         return torch.where(dense, given, predicted) if kind == GIVEN else predicted
 
     def mix(self, annotated: dict[str, Any]) -> dict[str, Any]:
@@ -261,6 +278,19 @@ class SemiSupervisedLoss:
                 *classes, rivals = self.objective.shared_classes(space, logits_bchw)
                 yield labels, tuple(classes), rivals
             yield guesses, own, rivals
+
+
+@lru_cache
+def label_space(name: str) -> LabelSpace:
+    """Read a label space's file, once."""
+    return LabelSpace.load(name)
+
+
+def infinite(space: LabelSpace, labels: Tensor) -> Tensor:
+    """Say where integer labels of a space are of classes without a depth; void is of none."""
+    table = torch.zeros(VOID + 1, dtype=torch.bool, device=labels.device)
+    table[:len(space)] = torch.from_numpy(space.infinite)
+    return table[labels.long()]
 
 
 def checked(settings: SemiSupervision) -> SemiSupervision:

@@ -198,12 +198,29 @@ def test_depth_is_the_samples_where_it_is_dense_else_the_teachers():
     assert (depth(component(depth='teacher')[0]) == Known().depth).all()
 
 
+def test_the_sky_is_farthest_whatever_the_network_says():
+    """By the teacher in the left half, unless true labels, of another space, know better."""
+    sky = DRIVING.index('sky')
+    learner, module = component(teacher=Known(said=(sky, 5)), depth='teacher')
+    crops = batch(space=['camvid11', ''], depth=torch.full((2, 32, 48), 33.0))
+    crops['labels'][0, :8] = LabelSpace.load('camvid11').index('building')
+    crops['labels'][0, 8:12, 30:] = LabelSpace.load('camvid11').index('sky')
+    depth = learner.annotated(module.model.config, crops)['depth']
+    assert (depth[0, :8] > 0).all() and depth[0, 8:12, 30:].isnan().all()
+    assert depth[0, 12:, :24].isnan().all() and (depth[0, 12:, 24:] == 10).all()
+    assert depth[1, :, :24].isnan().all() and (depth[1, :, 24:] == 10).all()
+    # given depth says itself where it ends
+    given = component(teacher=Known(said=(sky, 5)))[0]
+    assert (given.annotated(module.model.config, crops)['depth'] == 33).all()
+
+
 def test_a_model_of_its_own_gives_depth(tmp_path):
     torch.manual_seed(5)
     other = build_model(ModelConfig(
         'sync', {'depth': TINY, 'semantics': None}, DRIVING.to_dict(), mean=[0.1, 0.2, 0.3]))
     hub.save(other, tmp_path)
-    learner, module = component({'semantics': TINY, 'depth': None}, depth=str(tmp_path))
+    learner, module = component(
+        {'semantics': TINY, 'depth': None}, teacher=Known(), depth=str(tmp_path))
     crops = batch()
     found = learner.annotated(module.model.config, crops)['depth']
     image = (crops['image'] / 255 - torch.tensor([0.1, 0.2, 0.3])) / 0.5
