@@ -165,6 +165,12 @@ class SynchronisedLearning(lightning.LightningModule):
         if self.self_supervision is not None:
             self.self_supervision.check_offsets(getattr(self.trainer.datamodule, 'offsets', ()))
 
+    def on_train_start(self) -> None:
+        """Refuse, before the first step, recordings that cannot teach what they are asked to."""
+        mixture = getattr(self.trainer.datamodule, 'mixture', None)
+        if self.self_supervision is not None and mixture is not None:
+            self.self_supervision.check_poses(mixture)
+
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
         """Return the weighted sum of the losses that the batch's annotations allow."""
         # before the student's forward pass: see SemiSupervisedLoss

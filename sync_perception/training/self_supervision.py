@@ -18,14 +18,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import compress
+import logging
 from typing import Any, TypedDict
 
 from sync_perception.geometry import camera_rays, warp
 from sync_perception.models.hub import PerceptionModel
 from sync_perception.models.interface import Interface, Network, to_depth
 from sync_perception.models.posenet import inverse, PoseNet, transforms
+from sync_perception.training.data.mixture import Mixture
 from sync_perception.training.data.neighbours import STEREO
-from sync_perception.training.losses.camera_height import camera_height_loss, may_be_ground
+from sync_perception.training.losses.camera_height import camera_height_loss, find_ground
 from sync_perception.training.losses.photometric import photometric_error, photometric_loss
 from sync_perception.training.losses.smoothness import edge_aware_smoothness
 from sync_perception.types import DenseOutput
@@ -33,6 +35,7 @@ import torch
 from torch import nn, Tensor
 from torch.nn import functional
 
+LOG = logging.getLogger(__name__)
 UNIT = 5.0  # Monodepth2's: its depth begins at 0.2, its translations in units of 1
 SMALLEST = 8  # pixels: scales with a shorter side say nothing
 
@@ -162,6 +165,28 @@ class SelfSupervision(nn.Module):
             raise ValueError(
                 f'self_supervision: neighbours {times} need poses: expected a network, `pose: '
                 '{backbone: resnet18}`, or `known_poses: true`, got neither')
+        if self.pose is not None and not times:
+            raise ValueError(
+                'self_supervision.pose: a pose network needs neighbours in time, which a stereo '
+                "partner is not: expected `neighbours: [-1, 1]` in the recipe's data, or `pose: "
+                'null`')
+
+    def check_poses(self, mixture: Mixture) -> None:
+        """
+        Refuse recordings that know no poses where only those would do.
+
+        :raises ValueError: if `known_poses` is set, and no sample has any.
+        """
+        times = [offset for offset in mixture.offsets if offset != STEREO]
+        if not times or not self.known_poses or mixture.knows_poses():
+            return
+        message = (
+            f'self_supervision.known_poses: true, but no sample of '
+            f'{", ".join(name for name, _ in mixture.recordings)} has a pose and one at {times}')
+        if self.pose is None:
+            raise ValueError(f'{message}: expected data that know poses, or a network, `pose: '
+                             '{backbone: resnet18}`')
+        LOG.warning('%s: the pose network estimates all of them', message)
 
     def usable(self, batch: dict[str, Any]) -> Tensor:
         """Say which neighbours are there and have a pose, known or to be estimated: (B, N)."""
@@ -247,7 +272,7 @@ class SelfSupervision(nn.Module):
         metres = self.metres(1 / functional.interpolate(
             1 / depth.clamp(*self.depth_range), size=size, mode='bilinear', align_corners=False),
             batch)
-        return camera_height_loss(metres, rays, may_be_ground(batch, rays), self.camera_height)
+        return camera_height_loss(metres, rays, find_ground(batch, rays), self.camera_height)
 
     def metres(self, canonical_b1hw: Tensor, batch: dict[str, Any]) -> Tensor:
         """Bring depth from the canonical camera to the crop's."""

@@ -170,6 +170,21 @@ def test_data_without_neighbours_is_refused(streets, tmp_path):
         run(tmp_path / 'a', streets, POSE, data={'neighbours': None})
     with pytest.raises(ValueError, match=r'neighbours \[-1, 1\] need poses'):
         run(tmp_path / 'b', streets, {})
+    with pytest.raises(ValueError, match='a pose network needs neighbours in time'):
+        run(tmp_path / 'c', streets, POSE, data={'neighbours': None, 'stereo': True})
+    with pytest.raises(ValueError, match='no sample has a stereo partner in vkitti2'):
+        run(tmp_path / 'd', streets, POSE, data={'stereo': True})
+
+
+def test_known_poses_that_nobody_knows_are_refused_before_the_first_step(
+        streets, tmp_path, caplog):
+    """Where a network can estimate them, that is said instead."""
+    message = (r'known_poses: true, but no sample of vkitti2 has a pose and one at \[-1, 1\]: ')
+    with pytest.raises(ValueError, match=message + 'expected data that know poses, or a network'):
+        run(tmp_path / 'a', streets, {'known_poses': True})
+    assert not (tmp_path / 'a' / 'model').exists()
+    run(tmp_path / 'b', streets, {**POSE, 'known_poses': True}, data={'samples': 2})
+    assert 'has a pose and one at [-1, 1]: the pose network estimates all of them' in caplog.text
 
 
 def test_labels_and_video_teach_together(streets, tmp_path):

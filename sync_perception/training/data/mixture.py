@@ -28,7 +28,8 @@ from sync_perception.training.data import open_dataset
 from sync_perception.training.data.labelled import Labelled, PartlyLabelled
 from sync_perception.training.data.measured import Measured, MeasuredSource
 from sync_perception.training.data.neighbours import (
-    has_any,
+    check_recordings,
+    has_pose,
     Neighbour,
     neighbour_arrays,
     read_neighbours,
@@ -133,7 +134,7 @@ class Mixture(Dataset):
         source is drawn instead; otherwise its error is raised.
     :param offsets: neighbours that samples bring where they have them, in frames of the
         recording; 0 is the stereo partner.
-    :raises ValueError: if neighbours are asked for, but no sample has one.
+    :raises ValueError: if the sources do not bring the neighbours that are asked for.
     """
 
     def __init__(
@@ -141,7 +142,8 @@ class Mixture(Dataset):
             seed: int = 0, skip_bad: bool = False, offsets: Sequence[int] = ()):
         self.sources, self.offsets = sources, tuple(offsets)
         self.datasets = [source.load() for source in sources]
-        self._check_neighbours()
+        if self.offsets:
+            check_recordings(self.recordings, self.offsets)
         self.crop, self.stride, self.seed, self.skip_bad = crop, stride, seed, skip_bad
         # shared memory: what one worker finds bad, the others skip and the main process counts
         self.bad = [torch.zeros(len(dataset) if skip_bad else 0, dtype=torch.bool).share_memory_()
@@ -187,16 +189,16 @@ class Mixture(Dataset):
         return {source.dataset: int(bad.sum())
                 for source, bad in zip(self.sources, self.bad) if bad.any()}
 
-    def _check_neighbours(self) -> None:
-        asked = [(source, dataset) for source, dataset in zip(self.sources, self.datasets)
-                 if source.neighbours]
-        if self.offsets and not any(
-                has_any(dataset, name, self.offsets) for _, dataset in asked
-                for name in dataset.ids):
-            names = ', '.join(source.dataset for source, _ in asked) or 'no source'
-            raise ValueError(
-                f'no sample has a neighbour at {list(self.offsets)} (0 is the stereo partner) in '
-                f'{names}: expected recordings whose frames follow each other, three or more')
+    @property
+    def recordings(self) -> list[tuple[str, DenseDataset]]:
+        """Return the data sets whose samples bring their neighbours, with their names."""
+        return [(source.dataset, dataset) for source, dataset in zip(self.sources, self.datasets)
+                if source.neighbours]
+
+    def knows_poses(self) -> bool:
+        """Say whether the motion from any sample to one of its neighbours in time is known."""
+        return any(has_pose(dataset, sample_id, self.offsets)
+                   for _, dataset in self.recordings for sample_id in dataset.ids)
 
     def _read(self, index: int, number: int) -> Reading:
         dataset = self.datasets[index]

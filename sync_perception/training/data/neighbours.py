@@ -80,6 +80,50 @@ def has_any(dataset: DenseDataset, sample_id: str, offsets: Sequence[int]) -> bo
         else dataset.has_neighbours(sample_id, [offset]) for offset in offsets)
 
 
+def check_recordings(recordings: Sequence[tuple[str, DenseDataset]], offsets: Sequence[int]
+                     ) -> None:
+    """
+    Refuse data sets that cannot bring the neighbours that are asked for, without reading any.
+
+    A data set whose samples have none at all may stand beside others, but not alone.
+
+    :param recordings: names of data sets, for the messages, and the data sets.
+    :param offsets: of the neighbours; STEREO for the partner.
+    :raises ValueError: if no sample has a neighbour in time though there should be some; if none
+        has a partner though there should be one; or if a recording is too short.
+    """
+    times = [offset for offset in offsets if offset != STEREO]
+    names = ', '.join(name for name, _ in recordings) or 'no source'
+    if STEREO in offsets and not any(
+            has_any(dataset, name, [STEREO]) for _, dataset in recordings
+            for name in dataset.ids):
+        raise ValueError(
+            f'stereo: no sample has a stereo partner in {names}: expected the images of the '
+            'second camera and its calibration, or `stereo: false`')
+    if not times:
+        return
+    moving = [(name, dataset) for name, dataset in recordings
+              if any(has_any(dataset, sample_id, times) for sample_id in dataset.ids)]
+    least = max(0, *times) - min(0, *times) + 1
+    if not moving:
+        raise ValueError(
+            f'neighbours: no sample has a neighbour at {times} in {names}: expected recordings of '
+            f'{least} or more frames that follow each other, as they were taken')
+    for name, dataset in moving:
+        if not any(dataset.has_neighbours(sample_id, times) for sample_id in dataset.ids):
+            raise ValueError(
+                f'neighbours: no sample of {name} has all of its neighbours {times}: its '
+                f'recordings, of {len(dataset.ids)} frames in all, are too short, expected '
+                f'{least} or more frames that follow each other in one of them')
+
+
+def has_pose(dataset: DenseDataset, sample_id: str, offsets: Sequence[int]) -> bool:
+    """Say whether the motion to one of a sample's neighbours in time is known."""
+    return dataset.pose(sample_id) is not None and any(
+        has_any(dataset, sample_id, [offset]) and dataset.pose(sample_id, offset) is not None
+        for offset in offsets if offset != STEREO)
+
+
 def neighbour_arrays(
         sample: Sample, neighbours: Sequence[Neighbour | None], offsets: Sequence[int],
         view: View) -> dict[str, Any]:

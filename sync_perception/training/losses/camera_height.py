@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from sync_perception.geometry import backproject, normals_from_points
 from sync_perception.labels import LabelSpace
@@ -47,23 +47,36 @@ LEAST, FLAT = 0.005, 1 / 3
 """Shares of the map that may be ground, and of that what must be: a road, not noise."""
 
 
+class Ground(NamedTuple):
+    """
+    Where the road may be.
+
+    :ivar candidates_bhw: bool (B, h, w).
+    :ivar known_b: bool (B,), whether labels say so.
+    """
+
+    candidates_bhw: Tensor
+    known_b: Tensor
+
+
 def camera_height_loss(
-        depth_b1hw: Tensor, rays_bhw3: Tensor, candidates_bhw: Tensor, height: float
-        ) -> Tensor | None:
+        depth_b1hw: Tensor, rays_bhw3: Tensor, ground: Ground, height: float) -> Tensor | None:
     """
     Mean over the samples of |log(h / height)|, h the median height above the ground's points.
 
-    Ground is what of the candidates lies level: its normal, found from depth, is within 15 degrees
-    of the camera's upward direction; less than a third of them is none. The mean of those normals
-    is the normal n of the road, so that h = -n . p of its points p is right for a camera that is a
-    little tilted, too.
+    The ground's points p are those of the candidates that lie level: their normals, found from
+    depth, are within 15 degrees of the camera's upward direction. The mean of those is the road's
+    normal n, so that h = -n . p is right for a camera that is a little tilted, too. Less than a
+    third of the candidates is not believed: then a sample whose candidates are known to be road
+    counts as if its camera were level, since depth that has learned little has no normals yet;
+    another one has no ground.
 
     The value is the median's, but its gradient goes to the logarithm of all the ground's depths
     alike, the normals being held: what is wrong is their common factor, not the middle pixel.
 
     :param depth_b1hw: float32 (B, 1, h, w), metres along z.
     :param rays_bhw3: float32 (B, h, w, 3), rays of the map's pixels, z = 1.
-    :param candidates_bhw: bool (B, h, w), what may be ground.
+    :param ground: where it may be.
     :param height: of the camera above the ground, metres.
     :return: scalar; samples without ground count as 0. None if no sample has any.
     :raises ValueError: if the height is not positive.
@@ -72,22 +85,26 @@ def camera_height_loss(
         raise ValueError(f'camera_height: expected metres above the road, got {height}')
     points = backproject(depth_b1hw[:, 0], rays_bhw3)
     normals = normals_from_points(points.detach())
-    ground = candidates_bhw & (normals[..., 1] < -UPRIGHT)
-    share, of_all = (mask.flatten(1).float().mean(dim=1) for mask in (ground, candidates_bhw))
-    enough = (of_all >= LEAST) & (share >= FLAT * of_all)
+    level = ground.candidates_bhw & (normals[..., 1] < -UPRIGHT)
+    share, of_all = (mask.flatten(1).float().mean(dim=1)
+                     for mask in (level, ground.candidates_bhw))
+    flat = share >= FLAT * of_all
+    enough = (of_all >= LEAST) & (flat | ground.known_b)
     losses = []
     for place in enough.nonzero()[:, 0].tolist():
-        here = ground[place]
-        up = normalize(normals[place][here].mean(dim=0), dim=0)
+        here, up = ground.candidates_bhw[place], points.new_tensor([0.0, -1, 0])
+        if flat[place]:
+            here = level[place]
+            up = normalize(normals[place][here].mean(dim=0), dim=0)
         off = (-(points[place][here] @ up) / height).clamp(min=1e-3).log()
         middle = off.detach().median()
         losses.append(middle.abs() + middle.sign() * (off.mean() - off.detach().mean()))
     return torch.stack(losses).sum() / len(enough) if losses else None
 
 
-def may_be_ground(batch: dict[str, Any], rays_bhw3: Tensor) -> Tensor:
+def find_ground(batch: dict[str, Any], rays_bhw3: Tensor) -> Ground:
     """
-    Say which pixels the road is looked for at.
+    Say at which pixels the road is looked for.
 
     Road or floor by a sample's true labels, else by its expert's; where there are neither, or
     their label space knows no such class, what is before the camera: a strip as wide as 2.4
@@ -96,19 +113,19 @@ def may_be_ground(batch: dict[str, Any], rays_bhw3: Tensor) -> Tensor:
 
     :param batch: labels and expert_labels uint8 (B, h, w); space and expert_space, B names.
     :param rays_bhw3: float32 (B, h, w, 3), rays of their pixels, z = 1.
-    :return: bool (B, h, w).
     """
     x, y, _ = rays_bhw3.unbind(dim=-1)
     below = y > DESCENT
     candidates = below & (x.abs() < ABREAST * y)
+    known = torch.zeros(len(candidates), dtype=torch.bool, device=candidates.device)
     for place in range(len(candidates)):
         for labels, space in (('labels', 'space'), ('expert_labels', 'expert_space')):
             ids = road_ids(batch[space][place])
             if ids and (batch[labels][place] != VOID).any():
                 road = torch.isin(batch[labels][place], batch[labels].new_tensor(ids))
-                candidates[place] = below[place] & road
+                candidates[place], known[place] = below[place] & road, True
                 break
-    return candidates
+    return Ground(candidates, known)
 
 
 @lru_cache(maxsize=64)

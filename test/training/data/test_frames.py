@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -109,8 +111,19 @@ def test_missing_and_wrong_intrinsics_are_refused(clips, write_image, random_ima
 
 def test_a_clip_of_one_frame_has_no_neighbours_and_says_so(clips):
     source = Source('frames', str(clips / 'c'), split='all', scale=(1, 1), arguments={'fx': 9.0})
-    with pytest.raises(ValueError, match='no sample has a neighbour .*three or more'):
+    with pytest.raises(ValueError, match='no sample has a neighbour .*3 or more frames'):
         Mixture([source], 2, (8, 12), 1, offsets=[-1, 1])
+
+
+def test_a_clip_of_two_frames_is_too_short_unless_another_is_long_enough(
+        clips, write_image, random_image):
+    for number in range(2):
+        write_image(clips / 'd' / f'{number}.png', random_image(8, 12))
+    short = Source('frames', str(clips / 'd'), split='all', scale=(1, 1), arguments={'fx': 9.0})
+    with pytest.raises(ValueError, match=r'no sample of frames has all of its neighbours \[-1, 1\]'
+                       ': its recordings, of 2 frames in all, are too short'):
+        Mixture([short], 2, (8, 12), 1, offsets=[-1, 1])
+    Mixture([replace(short, root=str(clips))], 2, (8, 12), 1, offsets=[-1, 1])
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from small_batches import write_streets
 from sync_perception.geometry import backproject, pixel_rays, project, transform, warp
 from sync_perception.training.data.cityscapes import Cityscapes
 from sync_perception.training.data.mixture import Mixture, MixtureData, Source
@@ -187,10 +188,48 @@ def test_recordings_without_neighbours_are_refused(tmp_path, write_image, random
     write_image(tmp_path / 'train' / '0.png', random_image(64, 96))
     write_image(tmp_path / 'trainannot' / '0.png', np.zeros((64, 96), np.uint8))
     source = Source('camvid', str(tmp_path), scale=(1, 1))
-    with pytest.raises(ValueError, match=r'no sample has a neighbour at \[-1, 1\] .* in camvid'):
+    with pytest.raises(ValueError, match=r'no sample has a neighbour at \[-1, 1\] in camvid: '
+                       'expected recordings of 3 or more frames that follow each other'):
         Mixture([source], 4, (32, 64), 2, offsets=[-1, 1])
     with pytest.raises(ValueError, match='in no source'):
         Mixture([replace(source, neighbours=False)], 4, (32, 64), 2, offsets=[-1, 1])
+
+
+def test_recordings_that_are_too_short_are_refused(written, tmp_path):
+    """Two frames have a neighbour each, but neither has both."""
+    for path in (written / 'Scene01' / 'clone').rglob('*'):
+        target = tmp_path / path.relative_to(written)
+        if path.is_file() and not path.stem.endswith(('_00002', '_00003')):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    source = Source('vkitti2', str(tmp_path), split='all', scale=(1, 1),
+                    arguments={'cameras': [0]})
+    with pytest.raises(ValueError, match=r'no sample of vkitti2 has all of its neighbours '
+                       r'\[-1, 1\]: .* of 2 frames .* too short, expected 3 or more frames'):
+        Mixture([source], 2, (32, 64), 2, offsets=[-1, 1])
+    Mixture([source], 2, (32, 64), 2, offsets=[1])
+    with pytest.raises(ValueError, match=r'no sample has a neighbour at \[2\] in vkitti2: '
+                       'expected recordings of 3 or more'):
+        Mixture([source], 2, (32, 64), 2, offsets=[2])
+
+
+def test_no_partner_is_refused_even_where_there_are_neighbours_in_time(tmp_path):
+    root = write_vkitti2(tmp_path, worlds=1, frames=3, height=48, width=160, seed=1)
+    source = Source('vkitti2', str(root), split='all', scale=(1, 1))
+    Mixture([source], 2, (32, 64), 2, offsets=[-1, 1])
+    with pytest.raises(ValueError, match='no sample has a stereo partner in vkitti2: expected .*'
+                       'second camera and its calibration, or `stereo: false`'):
+        Mixture([source], 2, (32, 64), 2, offsets=[-1, 1, STEREO])
+
+
+def test_poses_are_known_where_a_sample_and_its_neighbour_have_one(written, tmp_path):
+    def knows(root, *offsets):
+        source = Source('vkitti2', str(root), split='all', scale=(1, 1))
+        return Mixture([source], 2, (32, 64), 2, offsets=offsets).knows_poses()
+
+    assert knows(written, -1, 1) and knows(written, 1, STEREO)
+    assert not knows(written, STEREO)
+    assert not knows(write_streets(tmp_path), -1, 1)
 
 
 @pytest.mark.parametrize('neighbours', [[0], [1, 1]])

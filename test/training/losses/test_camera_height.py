@@ -24,7 +24,8 @@ from sync_perception.labels import LabelSpace
 from sync_perception.training.data.synthetic import Synthetic
 from sync_perception.training.losses.camera_height import (
     camera_height_loss,
-    may_be_ground,
+    find_ground,
+    Ground,
     road_ids,
 )
 from sync_perception.training.transforms import training_arrays, View
@@ -67,16 +68,17 @@ def labels_of(rays: torch.Tensor, space: str = '', expert: str = '', value: int 
 def test_a_plane_by_hand(factor, expected, tilt):
     """Also of a camera that is a little tilted."""
     depth, rays = plane(tilt=tilt)
-    loss = camera_height_loss(depth * factor, rays, may_be_ground(labels_of(rays), rays), 1.65)
+    loss = camera_height_loss(depth * factor, rays, find_ground(labels_of(rays), rays), 1.65)
     assert loss.item() == pytest.approx(expected, abs=0.01)
 
 
 @pytest.mark.parametrize('factor', [0.5, 2.0])
 def test_the_gradient_is_that_of_a_common_factor_of_the_grounds_depth(factor):
     depth, rays = plane()
-    candidates = may_be_ground(labels_of(rays), rays)
+    ground = find_ground(labels_of(rays), rays)
+    candidates = ground.candidates_bhw
     depth = (depth * factor).requires_grad_()
-    camera_height_loss(depth, rays, candidates, 1.65).backward()
+    camera_height_loss(depth, rays, ground, 1.65).backward()
     of_logarithm = (depth.grad * depth.detach())[:, 0]
     learning = of_logarithm != 0
     assert not (learning & ~candidates).any() and learning.sum() > 0.9 * candidates.sum()
@@ -87,26 +89,39 @@ def test_the_gradient_is_that_of_a_common_factor_of_the_grounds_depth(factor):
 
 def test_the_median_does_not_mind_a_third_of_wrong_ground():
     depth, rays = plane()
-    candidates = may_be_ground(labels_of(rays), rays)
+    ground = find_ground(labels_of(rays), rays)
     depth[:, :, :, 36:] *= 0.5  # something lies there
-    assert camera_height_loss(depth, rays, candidates, 1.65).item() == pytest.approx(0, abs=0.02)
+    assert camera_height_loss(depth, rays, ground, 1.65).item() == pytest.approx(0, abs=0.02)
 
 
 def test_what_is_not_level_is_no_ground():
     _, rays = plane()
-    candidates = may_be_ground(labels_of(rays), rays)
+    ground = find_ground(labels_of(rays), rays)
     wall = torch.full((1, 1, *SIZE), 5.0)
-    assert camera_height_loss(wall, rays, candidates, 1.65) is None
+    assert camera_height_loss(wall, rays, ground, 1.65) is None
     noise = 1 + 20 * torch.rand(1, 1, *SIZE, generator=torch.Generator().manual_seed(0))
-    assert camera_height_loss(noise, rays, candidates, 1.65) is None
+    assert camera_height_loss(noise, rays, ground, 1.65) is None
+
+
+def test_where_labels_say_road_a_camera_is_level_until_depth_has_normals():
+    """Depth of a wall: the height of its median road pixel is its depth times y / z."""
+    _, rays = plane()
+    ground = find_ground(labels_of(rays, 'cityscapes19'), rays)
+    slopes = rays[..., 1][ground.candidates_bhw]
+    for metres in (5.0, 20.0):
+        wall = torch.full((1, 1, *SIZE), metres)
+        expected = abs(math.log(metres * slopes.median().item() / 1.65))
+        loss = camera_height_loss(wall, rays, ground, 1.65)
+        assert loss.item() == pytest.approx(expected, abs=1e-5)
 
 
 def test_samples_without_ground_count_as_0():
     depth, rays = plane()
-    candidates = may_be_ground(labels_of(rays), rays)
+    candidates, known = find_ground(labels_of(rays), rays)
     both = torch.cat([depth * 0.5, torch.full_like(depth, 5.0)]).requires_grad_()
     loss = camera_height_loss(
-        both, rays.expand(2, -1, -1, -1), candidates.expand(2, -1, -1), 1.65)
+        both, rays.expand(2, -1, -1, -1),
+        Ground(candidates.expand(2, -1, -1), known.expand(2)), 1.65)
     assert loss.item() == pytest.approx(math.log(2) / 2, abs=0.01)
     loss.backward()
     assert both.grad[0].any() and not both.grad[1].any()
@@ -114,18 +129,20 @@ def test_samples_without_ground_count_as_0():
 
 def test_labels_say_where_the_road_is_before_experts_and_geometry():
     _, rays = plane()
-    anywhere = may_be_ground(labels_of(rays), rays)
+    anywhere, known = find_ground(labels_of(rays), rays)
     below = rays[..., 1] > 0.1
+    assert not known.any()
     assert 0 < anywhere.sum() < below.sum() and not (anywhere & ~below).any()
     space = LabelSpace.load('cityscapes19')
     for known in ({'space': 'cityscapes19'}, {'expert': 'cityscapes19'}):
         road, pavement = (
-            may_be_ground(labels_of(rays, value=space.index(name), **known), rays)
+            find_ground(labels_of(rays, value=space.index(name), **known), rays)
             for name in ('road', 'sidewalk'))
-        assert torch.equal(road, below) and not pavement.any()
+        assert torch.equal(road.candidates_bhw, below) and road.known_b.all()
+        assert not pavement.candidates_bhw.any()
     batch = {**labels_of(rays, space='cityscapes19', value=space.index('building')),
              'expert_labels': torch.zeros(1, *SIZE, dtype=torch.uint8)}
-    assert not may_be_ground(batch, rays).any()  # the truth counts, not the expert's road
+    assert not find_ground(batch, rays).candidates_bhw.any()  # the truth counts, not the expert's road
 
 
 def test_the_classes_that_are_road():
@@ -149,13 +166,13 @@ def test_the_true_depth_of_a_rendered_street_gives_the_height_of_its_camera(stre
             batch.update(labels=torch.from_numpy(arrays['labels'])[None],
                          space=[data.label_space])
         depth = torch.from_numpy(arrays['depth'])[None, None].nan_to_num(200)
-        candidates = may_be_ground(batch, rays)
+        ground = find_ground(batch, rays)
         for factor, expected in ((1.0, 0), (0.5, math.log(2))):
-            loss = camera_height_loss(depth * factor, rays, candidates, 1.65)
+            loss = camera_height_loss(depth * factor, rays, ground, 1.65)
             assert loss.item() == pytest.approx(expected, abs=0.02)
 
 
 def test_a_camera_on_the_road_is_refused():
     depth, rays = plane()
     with pytest.raises(ValueError, match='expected metres above the road, got -1.6'):
-        camera_height_loss(depth, rays, may_be_ground(labels_of(rays), rays), -1.6)
+        camera_height_loss(depth, rays, find_ground(labels_of(rays), rays), -1.6)
