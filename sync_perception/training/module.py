@@ -39,6 +39,10 @@ from sync_perception.training.self_supervision import (
     SelfSupervisionSettings,
 )
 from sync_perception.training.semi_supervision import SemiSupervisedLoss, SemiSupervision
+from sync_perception.training.temporal_consistency import (
+    TemporalConsistency,
+    TemporalConsistencySettings,
+)
 from sync_perception.training.validation import SourceEvaluation
 from sync_perception.training.weighting import (
     DynamicWeightAverage,
@@ -96,6 +100,8 @@ class SynchronisedLearning(lightning.LightningModule):
     :param self_supervision: how depth learns from neighbouring images; None for not at all.
     :param semi_supervision: how what a teacher says of mixed images is learned, in which labels
         may be missing; None for not at all, `{}` for the usual way.
+    :param temporal_consistency: what must not change between neighbouring frames; None for
+        nothing, `{}` for the usual.
     :param photometric: whether the photographs' colours and sharpness are varied, on the device;
         what moves pixels (scale, crop, mirror) is the data's, which keeps the intrinsics true.
     :param weighting: how depth, normals and semantics, each with the weights above, are balanced:
@@ -122,7 +128,9 @@ class SynchronisedLearning(lightning.LightningModule):
             class_weights: dict[str, float] | None = None,
             consistency: Consistency | None = None,
             self_supervision: SelfSupervisionSettings | None = None,
-            semi_supervision: SemiSupervision | None = None, photometric: bool = True,
+            semi_supervision: SemiSupervision | None = None,
+            temporal_consistency: TemporalConsistencySettings | None = None,
+            photometric: bool = True,
             weighting: str = 'fixed', weighting_period: int = 500):
         super().__init__()
         self.save_hyperparameters()
@@ -143,6 +151,8 @@ class SynchronisedLearning(lightning.LightningModule):
         self.objective = Objective(self.space, self.hparams)
         self.semi_supervision = None if semi_supervision is None else SemiSupervisedLoss(
             semi_supervision, self.objective)
+        self.temporal_consistency = None if temporal_consistency is None else TemporalConsistency(
+            temporal_consistency, self.model.config, self.self_supervision)
         self.model.config.metric = self_supervision is None and (
             self.objective.knows_metres or not depth_weight)
         self.weighting = build_weighting(weighting)
@@ -164,12 +174,17 @@ class SynchronisedLearning(lightning.LightningModule):
             self.features.to(self.trainer.strategy.root_device)
         if self.self_supervision is not None:
             self.self_supervision.check_offsets(getattr(self.trainer.datamodule, 'offsets', ()))
+        if self.temporal_consistency is not None:
+            self.temporal_consistency.check_offsets(
+                getattr(self.trainer.datamodule, 'offsets', ()))
 
     def on_train_start(self) -> None:
         """Refuse, before the first step, recordings that cannot teach what they are asked to."""
         mixture = getattr(self.trainer.datamodule, 'mixture', None)
         if self.self_supervision is not None and mixture is not None:
             self.self_supervision.check_poses(mixture)
+        if self.temporal_consistency is not None and mixture is not None:
+            self.temporal_consistency.check_poses(mixture)
 
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
         """Return the weighted sum of the losses that the batch's annotations allow."""
@@ -184,6 +199,8 @@ class SynchronisedLearning(lightning.LightningModule):
         if self.self_supervision is not None:
             self.terms.update(self.self_supervised(image, depths, batch))
             unused = unused + self.self_supervision.untouched(depths)
+        if self.temporal_consistency is not None:  # last: see there
+            self.terms.update(self.temporal_consistency(self.model, output, batch))
         self.note_scale(batch)
         tasks, others = self.by_task(self.terms)
         total = sum(others, unused)

@@ -31,6 +31,7 @@ from sync_perception.training.losses.ranking import semantic_ranking
 from sync_perception.training.losses.self_ranking import border_labels, self_ranking
 from sync_perception.training.losses.smoothness import edge_aware_smoothness
 from sync_perception.training.self_supervision import SelfSupervisionSettings
+from sync_perception.training.temporal_consistency import temporal_weights
 from sync_perception.types import DenseOutput
 import torch
 from torch import Tensor
@@ -38,9 +39,9 @@ from torch.nn import functional
 
 TASKS = {
     'depth': 'depth', 'ranking': 'depth', 'smoothness': 'depth', 'photometric': 'depth',
-    'smooth_disparity': 'depth', 'camera_height': 'depth',
+    'smooth_disparity': 'depth', 'camera_height': 'depth', 'temporal_depth': 'depth',
     'normals': 'normals', 'semantics': 'semantics', 'expert': 'semantics',
-    'unlabelled': 'semantics'}
+    'unlabelled': 'semantics', 'temporal_labels': 'semantics'}
 """The task that a term belongs to, by the first part of its name; others belong to none."""
 SCALE_FREE = ('scale_shift_invariant',)
 """Losses of depth that do not care how long a metre is."""
@@ -89,7 +90,8 @@ class Objective:
             'uncertainty': settings.uncertainty_weight,
             'consistency': settings.consistency['weight'] if settings.consistency else 0.0,
             'unlabelled': (settings.semi_supervision or {}).get('weight', 1.0),
-            **self_supervised_weights(settings.self_supervision or {})}
+            **self_supervised_weights(settings.self_supervision or {}),
+            **temporal_weights(settings.temporal_consistency)}
         self.groups: dict[str, Tensor] = {}
         self.candidates: dict[str, Tensor] = {}
         self.contrastive: contrastive.ContrastiveModel | None = None
