@@ -55,8 +55,8 @@ def self_ranking(
     at most `reach` from the border is ranked with what is inside of the *other* region: ln(1 +
     exp(-l (d_i - d_j))), d the logarithm of depth, l = 1 if i is to be farther, -1 if j. What is
     inside gets no gradient. A pixel that already is as far from it as the regions are from each
-    other loses nothing: of a border's two sides only the one moves that has the other's depth, and
-    it moves no further than the step.
+    other, up to `ratio`, loses nothing: of a border's two sides only the one moves that has the
+    other's depth, and it moves no further than the step.
 
     Source: Li et al., 2021, rank pairs of pixels at semantic borders in self-supervised learning
     by this function, and guard against errors of labels and of depth. Where the order comes from
@@ -84,7 +84,7 @@ def self_ranking(
     upward = (steps.inside_2bp[1] - steps.inside_2bp[0]).sign()
     apart = upward * torch.stack([steps.inside_2bp[1] - near[0], near[1] - steps.inside_2bp[0]])
     apart = apart[:, steps.valid_bp]
-    enough = apart >= steps.least_bp[steps.valid_bp]
+    enough = apart >= steps.least_bp[steps.valid_bp] - math.log(ratio)
     return functional.softplus(-apart).masked_fill(enough, 0).mean()
 
 
