@@ -192,8 +192,8 @@ class Mixture(Dataset):
     @property
     def recordings(self) -> list[tuple[str, DenseDataset]]:
         """Return the data sets whose samples bring their neighbours, with their names."""
-        return [(source.dataset, dataset) for source, dataset in zip(self.sources, self.datasets)
-                if source.neighbours]
+        return [(f'{source.dataset} ({source.root})' if source.root else source.dataset, dataset)
+                for source, dataset in zip(self.sources, self.datasets) if source.neighbours]
 
     def knows_poses(self) -> bool:
         """Say whether the motion from any sample to one of its neighbours in time is known."""

@@ -124,7 +124,11 @@ def read_selection(path: str | Path, budget: int | None = None) -> list[str]:
     :raises FileNotFoundError: if there is no such file.
     :raises ValueError: if it is no selection file, or has fewer images.
     """
-    return Selection.read(path).first(budget)
+    selection = Selection.read(path)
+    try:
+        return selection.first(budget)
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from error
 
 
 def split_words(split: str) -> tuple[str, int | None] | None:

@@ -51,7 +51,8 @@ def test_a_file_is_read_as_it_was_written(tmp_path, monkeypatch):
 @pytest.mark.parametrize('budget', [0, 4])
 def test_a_budget_beyond_the_file_is_refused(tmp_path, budget):
     selection_of('abc').write(tmp_path / 'selection.json')
-    with pytest.raises(ValueError, match=f'has 3 images, expected .* from 1 .* got {budget}'):
+    with pytest.raises(ValueError, match='selection.json: the selection has 3 images, expected .* '
+                       f'from 1 .* got {budget}'):
         read_selection(tmp_path / 'selection.json', budget)
 
 

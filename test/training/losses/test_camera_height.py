@@ -142,7 +142,8 @@ def test_labels_say_where_the_road_is_before_experts_and_geometry():
         assert not pavement.candidates_bhw.any()
     batch = {**labels_of(rays, space='cityscapes19', value=space.index('building')),
              'expert_labels': torch.zeros(1, *SIZE, dtype=torch.uint8)}
-    assert not find_ground(batch, rays).candidates_bhw.any()  # the truth counts, not the expert's road
+    found = find_ground(batch, rays)  # the truth counts, not the expert's road
+    assert found.known_b.all() and not found.candidates_bhw.any()
 
 
 def test_the_classes_that_are_road():
