@@ -31,7 +31,7 @@ from sync_perception.geometry import locate, NEAREST, resize_intrinsics, sample
 from sync_perception.models.hub import ModelConfig
 from sync_perception.runtime.preprocess import normalise
 from sync_perception.training.data.mixture import Mixture
-from sync_perception.training.data.neighbours import has_any, STEREO
+from sync_perception.training.data.neighbours import STEREO
 from sync_perception.training.inference import enlarge
 from sync_perception.training.losses.photometric import photometric_error
 from sync_perception.training.losses.temporal import depth_change, label_change, mean_change
@@ -144,20 +144,14 @@ class TemporalConsistency:
 
         :raises ValueError: if so.
         """
-        if self.by_flow or self.pose_network is not None:
+        if self.by_flow or self.pose_network is not None or mixture.knows_poses():
             return
-        asked = [(source, dataset) for source, dataset in zip(mixture.sources, mixture.datasets)
-                 if source.neighbours]
         times = [offset for offset in mixture.offsets if offset != STEREO]
-        if not any(
-                has_any(dataset, name, [offset]) and dataset.pose(name) is not None
-                and dataset.pose(name, offset) is not None
-                for _, dataset in asked for name in dataset.ids for offset in times):
-            names = ', '.join(source.dataset for source, _ in asked) or 'none'
-            raise ValueError(
-                f'temporal_consistency: motion `poses` needs poses: expected data that know them, '
-                f'got no sample of {names} with one at {times}. Use `motion: flow`, or a pose '
-                'network: `self_supervision: {pose: {backbone: resnet18}}`')
+        names = ', '.join(name for name, _ in mixture.recordings)
+        raise ValueError(
+            f'temporal_consistency: motion `poses` needs poses: expected data that know them, got '
+            f'no sample of {names} with one and one at {times}. Use `motion: flow`, or a pose '
+            'network: `self_supervision: {pose: {backbone: resnet18}}`')
 
     def __call__(
             self, model: nn.Module, output: DenseOutput, batch: dict[str, Any]

@@ -26,7 +26,7 @@ import numpy as np
 from sync_perception.geometry import backproject, pixel_rays, project, transform
 from sync_perception.training.data.sample import DenseDataset, READ_ERRORS, Sample
 from sync_perception.training.inference import ask, enlarge, metric_scale
-from sync_perception.training.metrics import MAX_DEPTH, SegmentationMetrics
+from sync_perception.training.metrics import MAX_DEPTH, MIN_DEPTH, SegmentationMetrics
 from sync_perception.types import DenseOutput
 from torch import nn
 
@@ -258,7 +258,7 @@ class VideoEvaluation:
         self.model, self.data, self.skip_bad = model, data, skip_bad
         self.metrics = VideoMetrics(len(model.labels), max_depth)
         self.pairs: Counter[str] = Counter()
-        self.alone = self.pixels = self.valid = 0
+        self.alone = self.pixels = self.valid = self.scaled = 0
         self.latest: tuple[Sample, Maps] | None = None
 
     def add(self, sample: Sample, output: DenseOutput) -> None:
@@ -297,7 +297,16 @@ class VideoEvaluation:
 
     def compare(
             self, sample: Sample, current: Maps, previous: Sample, earlier: Maps) -> None:
-        """Compare the maps of a sample with those of the frame before."""
+        """
+        Compare the maps of a sample with those of the frame before.
+
+        Depth that is not metric is brought to metres, in both by the same factor: a scale that
+        changes from frame to frame is an error. Without true depth, poses are of no use to it.
+        """
+        scale = self.scale(sample, current[1])
+        if scale is not None:
+            current, earlier = ((labels, depth * scale) for labels, depth in (current, earlier))
+            self.scaled += 1
         how, motion, reference = self.motion(sample, current[1], previous)
         self.pairs[how] += 1
         self.pixels += motion.valid.size
@@ -306,6 +315,16 @@ class VideoEvaluation:
             self.metrics.update_labels(current[0], earlier[0], motion)
         if current[1] is not None:
             self.metrics.update_depth(current[1], earlier[1], motion, reference, sample.K)
+
+    def scale(self, sample: Sample, depth: np.ndarray | None) -> np.float32 | None:
+        """Return what brings the median of relative depth to the true one, if that is known."""
+        if self.model.config.metric or depth is None or sample.depth is None:
+            return None
+        with np.errstate(invalid='ignore'):
+            scored = (sample.depth > MIN_DEPTH) & (sample.depth < self.metrics.max_depth)
+        if not scored.any():
+            return None
+        return np.float32(np.median(sample.depth[scored]) / np.median(depth[scored]))
 
     def maps(self, sample: Sample, output: DenseOutput) -> Maps:
         """Return labels uint8 (H, W) and depth float32 (H, W), metres, at the image's size."""
@@ -333,7 +352,7 @@ class VideoEvaluation:
             motion = motion_by_depth(
                 sample.depth, sample.K, np.linalg.inv(poses[1]) @ poses[0], previous.depth)
             return TRUE_DEPTH, motion, sample.depth
-        if known and depth is not None:
+        if known and depth is not None and self.model.config.metric:
             motion = motion_by_depth(depth, sample.K, np.linalg.inv(poses[1]) @ poses[0])
             return PREDICTED_DEPTH, motion, depth
         return FLOW, motion_by_flow(sample.image, previous.image), depth
@@ -346,6 +365,9 @@ class VideoEvaluation:
             f'each frame against the one before it, warped into it: {ways}; {self.alone} frames '
             f'without one before; {share:.1%} of the pixels are seen in both and compared, depth '
             f'below {self.metrics.max_depth} m')
+        if self.scaled:
+            note += (f'; depth is not metric: in {self.scaled} pairs that of both frames is '
+                     'multiplied by what brings the median of the later one to the true one')
         if self.pairs[FLOW]:
             note += ("; by optical flow, the camera's own motion along z counts as an error of "
                      'depth')

@@ -16,6 +16,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -242,6 +245,29 @@ def test_what_is_known_is_used(drive, small_model, monkeypatch, missing, way):
     assert way in result['protocol']['video'] and '1 frames without' in result['protocol']['video']
     assert ('an error of depth' in result['protocol']['video']) == (missing == 'pose')
     assert result['temporal_miou'] > 0
+
+
+def test_relative_depth_is_brought_to_metres(drive, small_model, tmp_path, monkeypatch):
+    """By one factor in both frames, where there is truth; poses are of no use without."""
+    import shutil
+    metric = evaluate(small_model, 'vkitti2', drive, video=True, max_depth=300)
+    shutil.copytree(small_model, tmp_path / 'model')
+    config = json.loads((tmp_path / 'model' / 'config.json').read_text())
+    relative = {**config, 'metric': False}
+    found = []
+    for near, far in ((0.5, 200.0), (1.0, 400.0)):  # the same network, in other units
+        relative['depth_range'] = [near, far]
+        (tmp_path / 'model' / 'config.json').write_text(json.dumps(relative))
+        found.append(evaluate(tmp_path / 'model', 'vkitti2', drive, video=True, max_depth=300))
+    assert found[0]['temporal_abs_rel'] == pytest.approx(found[1]['temporal_abs_rel'], rel=1e-5)
+    assert found[0]['temporal_abs_rel'] != pytest.approx(metric['temporal_abs_rel'], rel=1e-3)
+    assert 'in 4 pairs that of both frames' in found[0]['protocol']['video']
+    assert 'not metric' not in metric['protocol']['video']
+    read = VirtualKitti2.read
+    monkeypatch.setattr(VirtualKitti2, 'read', lambda data, name: replace(
+        read(data, name), depth=None))
+    blind = evaluate(tmp_path / 'model', 'vkitti2', drive, video=True)
+    assert '4 pairs by optical flow' in blind['protocol']['video']
 
 
 def test_a_broken_frame_before_is_skipped_if_asked(drive, small_model, tmp_path, caplog):
