@@ -62,6 +62,9 @@ class SelfSupervisionSettings(TypedDict, total=False):
     :ivar smoothness: weight of disparity that is smooth where the image is, by default 1e-3; at
         scale s it is divided by 2^s.
     :ivar scales: at which depth is asked to explain the image, by default 4.
+    :ivar mask_after: steps after which pixels that no motion explains are masked out, by default
+        0. While the motion is not learned yet, the mask leaves just those pixels that happen to
+        agree with it, which makes it go on in whatever direction it began.
     :ivar pose: the network that estimates the motion between neighbours in time; None for none.
     :ivar known_poses: whether poses that the data knows are used, before those of the network.
     :ivar feature_distance: weight of the distance between the encoder's coarsest features and
@@ -75,6 +78,7 @@ class SelfSupervisionSettings(TypedDict, total=False):
     weight: float
     smoothness: float
     scales: int
+    mask_after: int
     pose: PoseSettings | None
     known_poses: bool
     feature_distance: float
@@ -87,7 +91,9 @@ class SelfSupervision(nn.Module):
     The terms of depth that needs no labels, and the pose network that learns beside it.
 
     Geometry is computed in float32 whatever the network's precision. Stereo partners are always
-    warped by their known pose, which gives the scale.
+    warped by their known pose, which gives the scale. The pose network sees the photographs as
+    they are, where Monodepth2 shows it all of a sample with the same changed colours: it serves
+    no other images than these, and the neighbours need not be changed.
 
     :param settings: what is used.
     :param interface: the normalisation in which images arrive, and the range of depth.
@@ -105,6 +111,7 @@ class SelfSupervision(nn.Module):
         check_settings(settings)
         self.unit = UNIT * first_depth
         self.scales = settings.get('scales', 4)
+        self.mask_after = settings.get('mask_after', 0)
         self.known_poses = settings.get('known_poses', False)
         self.camera_height = settings.get('camera_height')
         self.depth_range, self.canonical_focal = interface.depth_range, canonical_focal
@@ -119,7 +126,9 @@ class SelfSupervision(nn.Module):
             self.learning_rate = pose.pop('learning_rate', 1e-4)
             self.pose = PoseNet(interface, **pose)
 
-    def forward(self, depths: list[Tensor], batch: dict[str, Any]) -> dict[str, Tensor]:
+    def forward(
+            self, depths: list[Tensor], batch: dict[str, Any], step: int = 0
+            ) -> dict[str, Tensor]:
         """
         Return the terms `photometric` and `smooth_disparity`, if a sample has a neighbour.
 
@@ -128,6 +137,7 @@ class SelfSupervision(nn.Module):
         :param depths: (B, 1, h, w) of the canonical camera, of any size: one, of which coarser
             ones are made, or those of several scales, finest first.
         :param batch: of `sync_perception.training.data.mixture`, with neighbours.
+        :param step: steps that the network has made.
         :return: scalars, each the mean over the samples and the scales; samples without a
             neighbour count as 0.
         """
@@ -144,7 +154,7 @@ class SelfSupervision(nn.Module):
         share = members.float().mean()
         with torch.autocast(image.device.type, enabled=False):
             photometric, smooth = self.compared(
-                depths, image, neighbours, poses.float(), there, batch)
+                depths, image, neighbours, poses.float(), there, batch, step >= self.mask_after)
             height = self.wrong_height(depths[0], batch)
         terms = {'photometric': photometric, 'smooth_disparity': smooth, 'camera_height': height}
         return {name: share * term for name, term in terms.items() if term is not None}
@@ -239,7 +249,7 @@ class SelfSupervision(nn.Module):
 
     def compared(
             self, depths: list[Tensor], image_b3hw: Tensor, neighbours_bn3hw: Tensor,
-            poses_bn44: Tensor, there_bn: Tensor, batch: dict[str, Any]
+            poses_bn44: Tensor, there_bn: Tensor, batch: dict[str, Any], masked: bool
             ) -> tuple[Tensor, Tensor]:
         """Return the photometric error and the roughness of disparity, over all scales."""
         count = there_bn.shape[1]
@@ -255,7 +265,7 @@ class SelfSupervision(nn.Module):
             warped, valid = warp(sources, metres.repeat_interleave(count, dim=0), K, poses)
             error = photometric_error(warped, images).unflatten(0, there_bn.shape).squeeze(2)
             valid = valid.unflatten(0, there_bn.shape).squeeze(2)
-            photometric.append(photometric_loss(error, valid, still, there_bn))
+            photometric.append(photometric_loss(error, valid, still, there_bn, masked))
             small = functional.interpolate(image_b3hw, size=depth.shape[-2:], mode='area')
             smooth.append(edge_aware_smoothness(disparity, small) / 2 ** scale)
         return torch.stack(photometric).mean(), torch.stack(smooth).mean()
