@@ -217,7 +217,7 @@ class SynchronisedLearning(lightning.LightningModule):
         :param image: the network's input.
         :param depths: of the canonical camera, at one or several scales.
         """
-        terms = self.self_supervision(depths, batch)
+        terms = self.self_supervision(depths, batch, self.global_step)
         if self.features is not None:
             terms['feature_distance'] = self.features.distance(self.model.network, image)
         return terms

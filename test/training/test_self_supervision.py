@@ -192,6 +192,17 @@ def test_static_frames_teach_nothing():
     assert moving.grad.any()
 
 
+def test_the_mask_waits_as_long_as_it_is_told_to():
+    """Of a camera that stands although its poses say that it moves, depth learns but before."""
+    batch = toy_batch()
+    batch['neighbours'] = batch['image'][:, None].expand_as(batch['neighbours'])
+    learner = supervision(mask_after=5)
+    for step, learns in ((4, True), (5, False)):
+        depth = wall().requires_grad_()
+        learner([depth], batch, step)['photometric'].backward()
+        assert bool(depth.grad.any()) == learns
+
+
 def test_what_moves_with_the_camera_teaches_nothing():
     """A bonnet: the same pixels in all frames, below a wall that moves."""
     batch = toy_batch()

@@ -85,7 +85,8 @@ def moving(warped_b1hw: Tensor, still_b1hw: Tensor) -> Tensor:
 
 
 def photometric_loss(
-        warped_bnhw: Tensor, valid_bnhw: Tensor, still_bnhw: Tensor, there_bn: Tensor) -> Tensor:
+        warped_bnhw: Tensor, valid_bnhw: Tensor, still_bnhw: Tensor, there_bn: Tensor,
+        masked: bool = True) -> Tensor:
     """
     Average the least error over the pixels; those that no motion explains are constants (eq. 5).
 
@@ -97,6 +98,8 @@ def photometric_loss(
     :param valid_bnhw: bool (B, N, H, W), where the warp has sampled a neighbour.
     :param still_bnhw: float (B, N, H, W), `photometric_error` of the neighbours as they are.
     :param there_bn: bool (B, N), which neighbours there are.
+    :param masked: whether pixels that no motion explains are masked out; otherwise only those that
+        no neighbour shows are constants.
     :return: scalar; the mean over the samples that have a neighbour, 0 if none has.
     :raises ValueError: if the shapes do not belong together.
     """
@@ -111,7 +114,8 @@ def photometric_loss(
     there = there_bn[:, :, None, None].expand_as(valid_bnhw)
     warped = least_error(warped_bnhw, valid_bnhw & there)
     still = least_error(still_bnhw, there).detach()
-    return torch.where(moving(warped, still), warped, still)[some].mean()
+    learned = moving(warped, still) if masked else warped.isfinite()
+    return torch.where(learned, warped, still)[some].mean()
 
 
 def check_maps(name: str, errors_bnhw: Tensor, valid_bnhw: Tensor) -> None:

@@ -91,6 +91,9 @@ def test_the_loss_by_hand():
     expected = torch.zeros_like(warped)
     expected[0, 0, 0, 0] = 1 / 3
     torch.testing.assert_close(warped.grad, expected)
+    # without the mask what does not move counts, too
+    loss = photometric_loss(warped, valid, still, there, masked=False)
+    assert loss.item() == pytest.approx((0.1 + 0.4 + 0.3) / 3)
 
 
 def test_a_neighbour_that_is_not_there_counts_for_nothing():
