@@ -55,7 +55,7 @@ class TemporalConsistencySettings(TypedDict, total=False):
         there is some, else the network's own, and the camera's pose, which the data know or the
         pose network of self-supervision estimates. `flow`: by optical flow, which needs no poses
         but time on the CPU, and serves labels only.
-    :ivar tolerance: |a - b| / (a + b) of depth from which on one surface hides another: 0.1.
+    :ivar tolerance: |a - b| / (a + b) of depth from which on one surface hides another: 0.2.
     :ivar agreement: greatest photometric error of pixels that show the same thing: 0.2.
     """
 
@@ -67,7 +67,7 @@ class TemporalConsistencySettings(TypedDict, total=False):
 
 
 DEFAULTS = TemporalConsistencySettings(
-    labels=1.0, depth=1.0, motion=POSES, tolerance=0.1, agreement=0.2)
+    labels=1.0, depth=1.0, motion=POSES, tolerance=0.2, agreement=0.2)
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ def test_true_depth_does_not_change_and_depth_of_another_scale_does(street, give
     crops, now, before = street
     if not given:
         crops = {**crops, 'depth': torch.full_like(crops['depth'], torch.nan)}
-    learner = TemporalConsistency({}, METRES)
+    learner = TemporalConsistency({'tolerance': 0.1}, METRES)
     found = {x: of(learner(Said(depth=x * before), DenseOutput(x * now, None), crops))
              for x in (0.8, 1.0, 1.25)}
     assert found[1.0] < 3e-3  # edges, and what moves
@@ -133,7 +133,7 @@ def test_the_network_sees_the_canonical_camera(street):
     zoom = crops['focal'].item() / 300
     learner = TemporalConsistency({}, SimpleNamespace(canonical_focal=300.0))
     terms = learner(Said(depth=before / zoom), DenseOutput(now / zoom, None), crops)
-    assert of(terms) < 3e-3
+    assert of(terms) < 5e-3
 
 
 def test_labels_warped_by_a_known_shift_are_the_same():
