@@ -102,8 +102,8 @@ class TemporalConsistency:
     The component that a training step asks for its losses on neighbouring frames.
 
     What the network says of the neighbour is the target: it has no gradient, which saves the
-    backward pass of a second image, and is said in evaluation mode, of the photograph as it is,
-    as it would be on a robot. With neighbours on both sides either frame of a pair is sometimes
+    backward pass of a second image, and is said of the photograph as it is, without varied
+    colours. With neighbours on both sides either frame of a pair is sometimes
     the target, and both are drawn to each other. There is no state: nothing to save, resume or
     export.
 
@@ -173,7 +173,7 @@ class TemporalConsistency:
             return {}
         present = {name: values[pairs.members].float() for name, values in (
             ('depth', output.depth), ('logits', output.logits)) if values is not None}
-        target = ask_steadily(model, pairs.neighbours)
+        target = ask_untracked(model, pairs.neighbours)
         with torch.autocast(pairs.images.device.type, enabled=False):
             changes = self.changes(present, target, pairs)
         share = pairs.members.float().mean()
@@ -280,21 +280,27 @@ class TemporalConsistency:
 
 
 @torch.no_grad()
-def ask_steadily(model: nn.Module, images_bhw3: Tensor) -> DenseOutput:
+def ask_untracked(model: nn.Module, images_bhw3: Tensor) -> DenseOutput:
     """
-    Ask a network in training what it would say of images if it had learned.
+    Ask a network in training about images, as it is, without leaving a trace in its batch norms.
 
-    Neither chance nor the rest of the batch has a part in it, nor does it leave a trace in the
-    statistics of batch norms.
+    They normalise by the batch, as they do for the images that are compared: in evaluation mode,
+    a network that has learned for a short time says things that differ by more than its frames
+    do. Synchronised ones do not: they would wait for processes that have no neighbours to ask of.
 
     :param model: with its `config`.
     :param images_bhw3: uint8 (B, h, w, 3).
     """
-    training = model.training
-    model.eval()
-    output = model(normalise(images_bhw3, model.config.mean, model.config.std))
-    model.train(training)
-    return output
+    norms = [norm for norm in model.modules()
+             if isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.training]
+    for norm in norms:
+        norm.track_running_stats = False
+        norm.training = not isinstance(norm, nn.SyncBatchNorm)
+    try:
+        return model(normalise(images_bhw3, model.config.mean, model.config.std))
+    finally:
+        for norm in norms:
+            norm.track_running_stats = norm.training = True
 
 
 def known(poses: Tensor) -> Tensor:

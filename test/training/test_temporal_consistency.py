@@ -23,10 +23,11 @@ import cv2
 import numpy as np
 import pytest
 from small_batches import annotated_batch, batch, TINY
+from sync_perception.runtime.preprocess import normalise
 from sync_perception.training.data.synthetic import StreetWorld
 from sync_perception.training.module import SynchronisedLearning
 from sync_perception.training.temporal_consistency import (
-    ask_steadily,
+    ask_untracked,
     temporal_weights,
     TemporalConsistency,
 )
@@ -158,9 +159,8 @@ def test_targets_may_be_coarser_than_images():
     labels = (torch.arange(80) // 10 % 2).expand(40, 80)
     pairs = [sharp(x)[..., ::2, ::2] for x in (labels[:, 14:74], labels[:, 10:70])]
     crops = couple(texture(4), texture(0), moved(x=0.8), torch.full((20, 30), 10.0))
-    terms = TemporalConsistency({}, METRES)(
-        Said(logits=pairs[1]), DenseOutput(None, pairs[0]), crops)
-    assert terms['temporal_labels'].item() < 1e-8
+    said, learner = Said(logits=pairs[1]), TemporalConsistency({}, METRES)
+    assert learner(said, DenseOutput(None, pairs[0]), crops)['temporal_labels'] < 1e-8
 
 
 def post():
@@ -182,7 +182,7 @@ def valid_of(learner, present, said, crops):
 
 @pytest.mark.parametrize('given', [True, False])
 def test_what_was_hidden_is_not_compared(given):
-    """Of the wall, the pixels that were behind the post, as far as it is not a post now."""
+    """Of the wall, the pixels that were behind the post."""
     now, before = post()
     crops = couple(grey(), grey(), moved(x=1), now[0, 0] if given else None)
     maps = {'depth': now, 'logits': sharp(torch.zeros(SIZE, dtype=torch.int64))}
@@ -321,18 +321,20 @@ def test_a_pose_network_tells_the_motion_in_its_own_units():
     assert asked == [[-1], [-1], [-1]]
 
 
-def test_the_target_is_said_in_evaluation_mode_and_leaves_no_trace():
+def test_the_target_is_said_in_training_mode_and_leaves_no_trace():
+    """By the statistics of its own batch, as the frames that it is compared with."""
     torch.manual_seed(0)
-    module = SynchronisedLearning('sync', BOTH, temporal_consistency={})
-    before = {name: values.clone() for name, values in module.model.state_dict().items()}
+    model = SynchronisedLearning('sync', BOTH, temporal_consistency={}).model
+    before = {name: values.clone() for name, values in model.state_dict().items()}
     images = batch()['image']
-    said = ask_steadily(module.model, images)
-    alone = ask_steadily(module.model, images[:1])
-    torch.testing.assert_close(said.depth[:1], alone.depth)
+    said = ask_untracked(model, images)
     assert not said.depth.requires_grad
-    assert all(part.training for part in module.model.modules())
-    for name, values in module.model.state_dict().items():
+    assert all(part.training for part in model.modules())
+    for name, values in model.state_dict().items():
         assert torch.equal(values, before[name]), name
+    in_training = model(normalise(images, model.config.mean, model.config.std))
+    torch.testing.assert_close(said.depth, in_training.depth)
+    torch.testing.assert_close(said.logits, in_training.logits)
 
 
 def test_all_weights_learn_in_16_bits():
@@ -385,11 +387,9 @@ def test_a_network_without_depth_needs_that_of_the_data():
 
 def test_it_costs_nothing_when_it_has_learned():
     """The network, and the config that says how it is run, are those without it."""
-    models = [SynchronisedLearning('sync', BOTH, temporal_consistency=settings).model
-              for settings in (None, {}, {'motion': 'flow'})]
-    shapes = [{name: x.shape for name, x in model.state_dict().items()} for model in models]
-    assert shapes[0] == shapes[1] == shapes[2]
-    assert models[0].config == models[1].config == models[2].config
+    models = [SynchronisedLearning('sync', BOTH, temporal_consistency=x).model for x in (None, {})]
+    plain, steady = ({k: x.shape for k, x in model.state_dict().items()} for model in models)
+    assert plain == steady and models[0].config == models[1].config
 
 
 def test_data_without_neighbours_in_time_are_refused():
