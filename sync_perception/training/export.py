@@ -38,7 +38,7 @@ class ExportAverage(EMAWeightAveraging):
     :param folder: the model folder to write; by default `model` in the trainer's root folder.
     :param decay: of the average, a step.
     :param every: steps between two exports.
-    :param start: step at which the averaging starts.
+    :param start: steps after which the averaging starts; until then it is the latest weights.
     :param monitor: instead, what decides by its name in the log, such as `val/camvid/miou`,
         whether the model that was just measured is exported: only if it is the best so far.
     :param mode: whether the best is the greatest, `max`, or the least, `min`.
@@ -48,11 +48,11 @@ class ExportAverage(EMAWeightAveraging):
     def __init__(
             self, folder: str | None = None, decay: float = 0.999, every: int = 500,
             start: int = 100, monitor: str | None = None, mode: str = 'max'):
-        super().__init__(decay=decay, update_starting_at_step=start)
+        super().__init__(decay=decay)
         if mode not in ('max', 'min'):
             raise ValueError(f'expected the mode max or min, got {mode!r}')
         self.folder = None if folder is None else Path(folder)
-        self.every, self.monitor, self.mode = every, monitor, mode
+        self.every, self.monitor, self.mode, self.start = every, monitor, mode, start
         self.best: float | None = None
         self.focals: list[float] = []
         self.began, self.seconds_before = time.monotonic(), 0.0
@@ -69,6 +69,8 @@ class ExportAverage(EMAWeightAveraging):
             outputs: Any, batch: dict[str, Any], *args: Any, **kwargs: Any) -> None:
         """Update the average, and export it now and then."""
         super().on_train_batch_end(trainer, pl_module, outputs, batch, *args, **kwargs)
+        if trainer.global_step <= self.start:  # an average of none: the next update is a copy
+            self._average_model.n_averaged.zero_()
         self.note_focals(batch)
         if self.monitor is None and trainer.global_step % self.every == 0:
             self.export(trainer, self._average_model.module.model)

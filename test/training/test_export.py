@@ -20,6 +20,7 @@ from pathlib import Path
 
 import lightning
 import pytest
+from safetensors.torch import load_file
 from small_batches import annotated_batch, batch, TINY, write_streets
 from sync_perception.models import hub
 from sync_perception.resources import config_folder, default_model_folder
@@ -30,14 +31,16 @@ import torch
 import yaml
 
 
-def train(folder: Path, sources: list[Source]) -> hub.ModelConfig:
+def train(
+        folder: Path, sources: list[Source], samples: int = 16, **average: float
+        ) -> hub.ModelConfig:
     """Learn from so many crops of some sources; return the exported model's config."""
     torch.manual_seed(0)
-    data = MixtureData(sources, samples=16, batch_size=2, crop=(64, 96), workers=0, seed=1)
+    data = MixtureData(sources, samples=samples, batch_size=2, crop=(64, 96), workers=0, seed=1)
     trainer = lightning.Trainer(
         max_epochs=1, accelerator='cpu', logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False,
-        callbacks=[ExportAverage(str(folder), decay=0.5, start=0)])
+        callbacks=[ExportAverage(str(folder), **{'decay': 0.5, 'start': 0, **average})])
     trainer.fit(SynchronisedLearning('sync', {'depth': TINY, 'semantics': TINY}), datamodule=data)
     return hub.read_config(folder)
 
@@ -52,6 +55,24 @@ def test_the_range_of_focal_lengths_is_what_the_crops_had(tmp_path, size):
     # 16 crops, log-uniform: the outermost lie near the ends; sizes of whole pixels move both
     assert low * 0.99 <= found[0] < found[1] <= high * 1.01
     assert found[1] / found[0] > 1 + 0.5 * (high / low - 1)
+
+
+def test_until_the_averaging_starts_the_average_is_the_latest_weights(tmp_path):
+    """Three steps of a training, of which an average of decay 0 always is the last one."""
+    sources = [Source('vkitti2', str(write_streets(tmp_path / 'streets')), split='all',
+                      scale=(1, 1))]
+    weights = {}
+    for name, average in (
+            ('latest', {'decay': 0.0}), ('short', {'start': 100}), ('late', {'start': 2}),
+            ('average', {'start': 1}), ('early', {})):
+        train(tmp_path / name, sources, samples=6, **average)
+        weights[name] = torch.cat([
+            values.flatten() for values in
+            load_file(tmp_path / name / 'model.safetensors').values()])
+    for name in ('short', 'late'):  # the third step is the first that counts: a copy
+        assert torch.equal(weights[name], weights['latest'])
+    assert not torch.equal(weights['average'], weights['latest'])
+    assert not torch.equal(weights['early'], weights['average'])
 
 
 def test_crops_without_depth_or_camera_do_not_count():
