@@ -88,7 +88,8 @@ def test_validation_streets_are_others():
         Synthetic(split='test')
 
 
-@pytest.mark.parametrize('start', ['fork', 'spawn'])
+@pytest.mark.parametrize('start', [
+    'fork', pytest.param('spawn', marks=pytest.mark.exhaustive)])
 def test_workers_render_what_this_process_renders(start):
     data = Synthetic(length=2, size=(16, 24), interleave=2)
     here = [data[i].depth for i in range(2)]
