@@ -48,7 +48,8 @@ METRICS = {
     'miou': True, 'pixel_accuracy': True, 'abs_rel': False, 'sq_rel': False, 'rmse': False,
     'rmse_log': False, 'silog': False, 'delta1': True, 'delta2': True, 'delta3': True,
     'normals_mean': False, 'normals_median': False, 'normals_within_11.25': True,
-    'normals_within_22.5': True, 'normals_within_30': True}
+    'normals_within_22.5': True, 'normals_within_30': True, 'temporal_miou': True,
+    'temporal_abs_rel': False}
 """What `evaluate` measures, and whether more of it is better."""
 Measure = tuple[str, str]
 """The name of what was measured on, and a metric."""

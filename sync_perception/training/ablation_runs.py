@@ -102,7 +102,7 @@ def carry_out(run: Run, fit: Fit) -> Iterator[str]:
             scores = evaluate(
                 run.folder / 'model', source.dataset, source.root, source.split,
                 median_scaling=source.median_scaling, arguments=source.arguments,
-                limit=source.samples)
+                limit=source.samples, video=source.video)
             results['measured'][source.name] = {'source': asdict(source), 'scores': scores}
             write_results(run, results)
 
@@ -145,8 +145,8 @@ def is_done(run: Run) -> bool:
 def to_measure(run: Run) -> list[MeasuredSource]:
     """Return what a trained run was not measured on yet, or only differently."""
     there = read_results(run)['measured']
-    return [source for source in run.measured
-            if there.get(source.name, {}).get('source') != asdict(source)]
+    former = {name: MeasuredSource(**entry['source']) for name, entry in there.items()}
+    return [source for source in run.measured if former.get(source.name) != source]
 
 
 def read_results(run: Run) -> dict[str, Any]:

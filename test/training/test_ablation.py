@@ -214,6 +214,30 @@ def test_a_failed_run_does_not_take_the_others_along(folder, streets, caplog):
     assert result['failed'] == {} and 'Incomplete' not in (folder / 'page.md').read_text()
 
 
+def test_a_video_is_measured_from_frame_to_frame(folder, streets):
+    source = {'dataset': 'vkitti2', 'root': str(streets), 'split': 'all', 'video': True}
+    ablate(write_ablation(folder, streets, measured=[source], metrics=['temporal_miou']),
+           fit=FakeTraining())
+    scores = json.loads((folder / 'runs/plain/seed_0/results.json').read_text())
+    expected = evaluate(folder / 'runs/plain/seed_0/model', 'vkitti2', streets, video=True)
+    found = scores['measured']['vkitti2']['scores']['temporal_miou']
+    assert found == expected['temporal_miou']
+    assert f'{found:.4f} ± 0.0000' in (folder / 'page.md').read_text()
+
+
+def test_a_measurement_of_an_older_release_counts(folder, streets):
+    """It does not say what could not be chosen then."""
+    path = write_ablation(folder, streets)
+    ablate(path, fit=FakeTraining())
+    for results in folder.glob('runs/*/*/results.json'):
+        content = json.loads(results.read_text())
+        del content['measured']['streets']['source']['video']
+        content['measured']['streets']['scores']['miou'] = 0.125
+        results.write_text(json.dumps(content))
+    ablate(path, fit=pytest.fail)
+    assert '0.1250 ± 0.0000' in (folder / 'page.md').read_text()
+
+
 def test_runs_of_other_settings_are_refused(folder, streets):
     ablate(write_ablation(folder, streets), fit=FakeTraining())
     path = write_ablation(folder, streets, recipe={'model': {'label': 'sky', 'size': 2}})

@@ -39,6 +39,8 @@ class MeasuredSource:
     :param name: in the log; the data set's name by default.
     :param median_scaling: whether each depth map is scaled by its frame's median first, that of a
         model that gives metres, too: what only knows depth up to a factor is compared so.
+    :param video: whether each frame is also compared with the one before it; `ablate` does, a
+        training does not.
     :raises ValueError: if there is no such data set, or not a sample is asked for.
     """
 
@@ -49,6 +51,7 @@ class MeasuredSource:
     samples: int | None = None
     name: str = ''
     median_scaling: bool = False
+    video: bool = False
 
     def __post_init__(self):
         """Refuse what cannot be measured."""
