@@ -62,6 +62,7 @@ def logged(log: EventAccumulator, name: str) -> list[float]:
 
 
 @gloo
+@pytest.mark.exhaustive
 def test_two_processes_agree_with_one(tmp_path):
     """
     Without batch norms and without variation of colours: the same crops, the same gradient.
