@@ -27,7 +27,7 @@ from sync_perception.runtime.preprocess import normalise
 from sync_perception.training.module import resized, SynchronisedLearning
 import torch
 from torch import Tensor
-from zoo import kinds_first, KINDS, MODEL_ZOO
+from zoo import KINDS, kinds_first, MODEL_ZOO
 
 pytestmark = pytest.mark.timeout(240)
 
