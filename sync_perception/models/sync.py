@@ -92,10 +92,14 @@ class Coupling(nn.Module):
         super().__init__()
         self.enabled = enabled
         self.levels = match_levels(donor.strides, receiver.strides)
-        self.convolutions = nn.ModuleList(
+        self.convolutions = self.begun(donor, receiver)
+        self.requires_grad_(enabled)
+
+    def begun(self, donor: Branch, receiver: Branch) -> nn.ModuleList:
+        """Make a convolution for each of the receiver's levels."""
+        return nn.ModuleList(
             ZeroConv(donor.channels[level], channels, kernel_size=1)
             for level, channels in zip(self.levels, receiver.channels))
-        self.requires_grad_(enabled)
 
     def forward(self, features: list[Tensor], donated: list[Tensor]) -> list[Tensor]:
         """Return the receiver's features with the donor's added: skip + W donated + b."""
@@ -130,9 +134,7 @@ class Alignment(Coupling):
 
     def __init__(self, donor: Branch, receiver: Branch, enabled: bool = True):
         super().__init__(donor, receiver, enabled)
-        self.gains = nn.ModuleList(
-            ZeroConv(donor.channels[level], channels, kernel_size=1)
-            for level, channels in zip(self.levels, receiver.channels))
+        self.gains = self.begun(donor, receiver)
         self.requires_grad_(enabled)
 
     def forward(self, features: list[Tensor], donated: list[Tensor]) -> list[Tensor]:

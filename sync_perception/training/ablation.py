@@ -34,6 +34,7 @@ from sync_perception.training.data.measured import MeasuredSource
 from sync_perception.training.recipes import (
     BASES,
     changed,
+    check_known,
     check_variables,
     extended,
     texts,
@@ -235,18 +236,6 @@ def check_keys(kind: type, entry: Any, where: str) -> None:
                and each.default is MISSING and each.default_factory is MISSING]
     if missing:
         raise ValueError(f'{where}: {", ".join(missing)} missing')
-
-
-def check_known(where: str, names: Sequence[str], known: Sequence[str]) -> None:
-    """
-    Look names up.
-
-    :raises ValueError: naming those that are unknown, and all that are known.
-    """
-    unknown = [str(name) for name in names if name not in known]
-    if unknown:
-        raise ValueError(
-            f'{where}: expected some of {", ".join(map(str, known))}, got {", ".join(unknown)}')
 
 
 def ablate(

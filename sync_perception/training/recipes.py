@@ -17,7 +17,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from copy import deepcopy
 import os
 from pathlib import Path
@@ -145,6 +145,19 @@ def check_variables(recipe: dict[str, Any]) -> None:
         raise ValueError(
             f'the recipe finds its data in {", ".join(missing)}: set it to the folder that holds '
             'them')
+
+
+def check_known(where: str, names: Collection[str], known: Collection[str]) -> None:
+    """
+    Look names up.
+
+    :param where: they stand, for the message.
+    :raises ValueError: naming those that are unknown, and all that are known.
+    """
+    unknown = [str(name) for name in names if name not in known]
+    if unknown:
+        raise ValueError(
+            f'{where}: expected some of {", ".join(map(str, known))}, got {", ".join(unknown)}')
 
 
 def texts(value: Any) -> Iterator[str]:

@@ -30,6 +30,7 @@ from sync_perception.training.data.neighbours import STEREO
 from sync_perception.training.losses.camera_height import camera_height_loss, find_ground
 from sync_perception.training.losses.photometric import photometric_error, photometric_loss
 from sync_perception.training.losses.smoothness import edge_aware_smoothness
+from sync_perception.training.recipes import check_known
 from sync_perception.types import DenseOutput
 import torch
 from torch import nn, Tensor
@@ -302,11 +303,7 @@ def check_settings(settings: SelfSupervisionSettings) -> None:
 
     :raises ValueError: naming what was got and what was expected.
     """
-    unknown = sorted(set(settings) - set(SelfSupervisionSettings.__annotations__))
-    if unknown:
-        raise ValueError(
-            f'self_supervision: expected some of '
-            f'{", ".join(SelfSupervisionSettings.__annotations__)}, got {", ".join(unknown)}')
+    check_known('self_supervision', settings, SelfSupervisionSettings.__annotations__)
     if settings.get('scales', 4) < 1:
         raise ValueError(
             f'self_supervision: expected at least 1 scale, got {settings["scales"]}')
@@ -314,11 +311,8 @@ def check_settings(settings: SelfSupervisionSettings) -> None:
     if height is not None and not height > 0:
         raise ValueError(
             f'self_supervision.camera_height: expected metres above the road, got {height}')
-    unknown = sorted(set(settings.get('pose') or {}) - set(PoseSettings.__annotations__))
-    if unknown:
-        raise ValueError(
-            f'self_supervision.pose: expected some of '
-            f'{", ".join(PoseSettings.__annotations__)}, got {", ".join(unknown)}')
+    check_known(
+        'self_supervision.pose', settings.get('pose') or {}, PoseSettings.__annotations__)
 
 
 def first_depth(network: Network, depth_range: tuple[float, float]) -> float:

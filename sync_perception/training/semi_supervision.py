@@ -42,6 +42,7 @@ from sync_perception.training.mixing import (
     strong_variation,
 )
 from sync_perception.training.objective import Objective
+from sync_perception.training.recipes import check_known
 from sync_perception.types import DenseOutput
 import torch
 from torch import nn, Tensor
@@ -288,9 +289,7 @@ def label_space(name: str) -> LabelSpace:
 
 def infinite(space: LabelSpace, labels: Tensor) -> Tensor:
     """Say where integer labels of a space are of classes without a depth; void is of none."""
-    table = torch.zeros(VOID + 1, dtype=torch.bool, device=labels.device)
-    table[:len(space)] = torch.from_numpy(space.infinite)
-    return table[labels.long()]
+    return torch.isin(labels, torch.from_numpy(space.infinite).nonzero()[:, 0].to(labels))
 
 
 def checked(settings: SemiSupervision) -> SemiSupervision:
@@ -300,10 +299,7 @@ def checked(settings: SemiSupervision) -> SemiSupervision:
     :param settings: what differs from DEFAULTS.
     :raises ValueError: if one is unknown or out of range.
     """
-    unknown = sorted(set(settings) - set(DEFAULTS))
-    if unknown:
-        raise ValueError(
-            f'semi_supervision: expected some of {", ".join(DEFAULTS)}, got {unknown[0]!r}')
+    check_known('semi_supervision', settings, DEFAULTS)
     whole = SemiSupervision(**{**DEFAULTS, **settings})
     if whole['mixing'] not in MIXES:
         raise ValueError(

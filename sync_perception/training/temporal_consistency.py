@@ -35,6 +35,7 @@ from sync_perception.training.data.neighbours import STEREO
 from sync_perception.training.inference import enlarge
 from sync_perception.training.losses.photometric import photometric_error
 from sync_perception.training.losses.temporal import depth_change, label_change, mean_change
+from sync_perception.training.recipes import check_known
 from sync_perception.training.self_supervision import SelfSupervision, unit_range
 from sync_perception.training.video import motion_by_flow
 from sync_perception.types import DenseOutput
@@ -345,10 +346,7 @@ def checked(settings: TemporalConsistencySettings) -> TemporalConsistencySetting
     :param settings: what differs from DEFAULTS.
     :raises ValueError: if one is unknown or out of range.
     """
-    unknown = sorted(set(settings) - set(DEFAULTS))
-    if unknown:
-        raise ValueError(
-            f'temporal_consistency: expected some of {", ".join(DEFAULTS)}, got {unknown[0]!r}')
+    check_known('temporal_consistency', settings, DEFAULTS)
     whole = TemporalConsistencySettings(**{**DEFAULTS, **settings})
     if whole['motion'] not in (POSES, FLOW):
         raise ValueError(

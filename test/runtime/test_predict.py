@@ -21,7 +21,6 @@ import json
 import cv2
 import numpy as np
 import pytest
-from sync_perception.calibration import read_calibration
 from sync_perception.labels import LabelSpace
 from sync_perception.models import hub
 from sync_perception.runtime.pointcloud import POINT
@@ -34,15 +33,6 @@ from sync_perception.runtime.predict import (
     write_ply,
 )
 import zoo
-
-CALIBRATION = """
-image_width: 96
-image_height: 64
-camera_name: test
-camera_matrix: {rows: 3, cols: 3, data: [80.0, 0, 47.0, 0, 81.0, 31.0, 0, 0, 1]}
-distortion_model: plumb_bob
-distortion_coefficients: {rows: 1, cols: 5, data: [0, 0, 0, 0, 0]}
-"""
 
 
 @pytest.fixture
@@ -132,12 +122,10 @@ def test_ply_is_read_by_open3d(tmp_path):
     np.testing.assert_array_equal(cloud['confidence'].numpy().ravel(), [0.25, 0.5, 1.0])
 
 
-def test_the_calibration_must_be_of_the_images_size(tmp_path):
-    path = tmp_path / 'camera.yaml'
-    path.write_text(CALIBRATION)
-    calibration = read_calibration(path)
+def test_the_calibration_must_be_of_the_images_size():
+    calibration = np.array([[80.0, 0, 47], [0, 81, 31], [0, 0, 1]]), (64, 96)
     np.testing.assert_array_equal(
-        intrinsics((64, 96), calibration=calibration), [[80, 0, 47], [0, 81, 31], [0, 0, 1]])
+        intrinsics((64, 96), calibration=calibration), calibration[0])
     with pytest.raises(ValueError, match='calibration is for'):
         intrinsics((64, 95), calibration=calibration)
 

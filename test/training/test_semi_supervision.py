@@ -235,7 +235,7 @@ def test_a_model_of_its_own_gives_depth(tmp_path):
     (BOTH, {'mixing': 'cut'}, "mixing of depth, class, none, got 'cut'"),
     (BOTH, {'confidence': 1.5}, 'confidence from 0 to 1.0, got 1.5'),
     (BOTH, {'weight': -1.0}, 'weight from 0 to inf, got -1.0'),
-    (BOTH, {'alpha': 0.9}, "some of mixing, .*, got 'alpha'"),
+    (BOTH, {'alpha': 0.9}, 'some of mixing, .*, got alpha'),
     ({'depth': None, 'semantics': TINY}, {}, "no depth to mix by: expected depth of 'given'"),
     ({'depth': None, 'semantics': TINY}, {'depth': 'teacher'}, "expected depth of 'teacher'"),
     ({'depth': TINY, 'semantics': None}, {}, 'the network gives no labels'),
