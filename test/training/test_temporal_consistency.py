@@ -358,7 +358,7 @@ def test_all_weights_learn_in_16_bits():
 
 
 @pytest.mark.parametrize(('settings', 'message'), [
-    ({'lables': 1.0}, "some of labels, .*lables"), ({'motion': 'magic'}, 'poses, flow'),
+    ({'lables': 1.0}, 'some of labels, .*lables'), ({'motion': 'magic'}, 'poses, flow'),
     ({'labels': -1.0}, 'expected labels of 0 or more, got -1'),
     ({'motion': 'flow', 'depth': 0.5}, 'expected depth: 0 by flow')])
 def test_settings_that_mean_nothing(settings, message):
