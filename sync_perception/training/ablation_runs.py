@@ -31,6 +31,7 @@ from sync_perception.training.child import LOG_FILE
 from sync_perception.training.curves import read_curves, write_curves
 from sync_perception.training.data.measured import MeasuredSource
 from sync_perception.training.evaluate import evaluate
+from sync_perception.training.recipes import texts
 import torch
 import yaml
 
@@ -70,7 +71,7 @@ def carry_out(run: Run, fit: Fit) -> Iterator[str]:
 
     A process waits while another one has the same run in its hands.
 
-    :raises RuntimeError: if the training fails.
+    :raises RuntimeError: if the training fails, or starts from a run that is not finished.
     :raises ValueError: if the folder holds a run of other settings.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
@@ -87,6 +88,7 @@ def carry_out(run: Run, fit: Fit) -> Iterator[str]:
             yield 'there already'
             return
         if not (run.folder / RESULTS).is_file():
+            check_beginning(run)
             began = time.monotonic()
             resumed = (run.folder / 'checkpoints' / 'last.ckpt').is_file()
             yield f'{"goes on" if resumed else "trains"}, see {run.folder / LOG_FILE}'
@@ -125,6 +127,23 @@ def check_settings(run: Run) -> None:
             f'{run.folder} was trained with other settings: '
             f'{"; ".join(differences(former, wanted))}. Remove the folder to train it anew, or '
             'let `out` name another one')
+
+
+def check_beginning(run: Run) -> None:
+    """
+    Look whether the runs that another one's recipe names files of were trained to their end.
+
+    Their models are there before that: who starts from one of these would never be trained anew.
+
+    :raises RuntimeError: if one was not.
+    """
+    for text in texts(run.recipe):
+        for folder in Path(text).parents:
+            begun = (folder / RECIPE).is_file() and not (folder / RESULTS).is_file()
+            if begun and not folder.samefile(run.folder):
+                raise RuntimeError(
+                    f'{text} is expected to be of a finished training, but {folder} has no '
+                    f'{RESULTS} yet: finish that one, then this one again')
 
 
 def differences(former: Any, wanted: Any, key: str = '') -> list[str]:

@@ -27,7 +27,8 @@ from typing import Any
 import yaml
 
 BASES = 'extends'
-ARGUMENTS = '--model.arguments.'
+FREE_FORM = ('--model.arguments.', '--model.initial.', '--model.self_supervision.')
+DATA = ('--data.sources', '--data.val_sources')
 VARIABLE = re.compile(r'\$\{(\w+)\}')
 
 
@@ -100,13 +101,13 @@ def renamed(former: dict[str, Any], later: dict[str, Any]) -> bool:
 
 def gathered(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     """
-    Take the recipes, and what changes a network's arguments, out of a command line.
+    Take the recipes, and what changes a network's parts or the data, out of a command line.
 
-    The parser behind it replaces free-form mappings as a whole: what is given of
+    The parser behind it replaces mappings of mappings as a whole: what is given of
     `model.arguments`, by a second recipe or by `--model.arguments.depth.size tiny`, would drop
-    all that it does not name.
+    all that it does not name. And other data need other environment variables.
 
-    :return: one recipe of all `--config` and `--model.arguments`, and the other arguments.
+    :return: one recipe of all `--config`, FREE_FORM and DATA, and the other arguments.
     """
     recipe: dict[str, Any] = {}
     others: list[str] = []
@@ -114,7 +115,7 @@ def gathered(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     for word in words:
         name, given, value = word.partition('=')
         is_recipe = name in ('--config', '-c')
-        if not is_recipe and not name.startswith(ARGUMENTS):
+        if not is_recipe and not name.startswith(FREE_FORM) and name not in DATA:
             others.append(word)
             continue
         value = value if given else next(words, '')

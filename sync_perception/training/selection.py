@@ -148,7 +148,8 @@ def select(
         describer = Describer(hub.load(name, choose_device(device)), level)
         folder = Path(cache) if cache else out.with_suffix('.cache')
         facts = {
-            'dataset': dataset, 'split': split, 'arguments': arguments or {}, 'model': name,
+            'dataset': dataset, 'root': lasting(root), 'split': split,
+            'arguments': arguments or {}, 'model': name,
             'weights': fingerprint(name), 'level': level, 'channels': describer.channels}
         stored = Cache(folder, ids, facts)
         usable = stored.describe(data, describer, UNCERTAINTY in plan.needs())

@@ -141,11 +141,13 @@ class SelfSupervision(nn.Module):
         :param step: steps that the network has made.
         :return: scalars, each the mean over the samples and the scales; samples without a
             neighbour count as 0.
+        :raises ValueError: if a sample with a neighbour has no intrinsics.
         """
         there = self.usable(batch)
         members = there.any(dim=1)
         if not members.any():
             return {}
+        check_intrinsics(batch, members, 'self_supervision')
         depths = [depth[members].float() for depth in pyramid(depths, self.scales)]
         batch = of_members(batch, members)
         there = there[members]
@@ -315,8 +317,31 @@ def check_settings(settings: SelfSupervisionSettings) -> None:
         'self_supervision.pose', settings.get('pose') or {}, PoseSettings.__annotations__)
 
 
+def check_intrinsics(batch: dict[str, Any], members_b: Tensor, wanted_by: str) -> None:
+    """
+    Refuse samples that are to be warped though nothing is known of their camera.
+
+    :param members_b: bool (B,), which are to be warped.
+    :param wanted_by: the setting that warps them.
+    :raises ValueError: naming the first one.
+    """
+    blind = members_b & ~torch.isfinite(batch['K']).flatten(1).all(dim=1)
+    if blind.any():
+        raise ValueError(
+            f'{wanted_by}: {batch["id"][blind.tolist().index(True)]} has neighbours, but no '
+            'intrinsics, which warping them needs: `neighbours: false` leaves those of this '
+            'source out')
+
+
 def first_depth(network: Network, depth_range: tuple[float, float]) -> float:
-    """Return the depth, metres, that a network's raw map of zeros stands for."""
+    """
+    Return the depth, metres, that a network's raw map of zeros stands for.
+
+    :raises ValueError: for a network without depth.
+    """
+    if getattr(network, 'depth', network) is None:
+        raise ValueError(
+            'self_supervision: expected a network with depth, got one of semantics alone')
     form = getattr(getattr(network, 'depth', network), 'depth_form', 'disparity')
     if form == 'metres':  # as they come: the range says what is usual
         form = 'log'

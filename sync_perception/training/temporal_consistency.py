@@ -36,7 +36,11 @@ from sync_perception.training.inference import enlarge
 from sync_perception.training.losses.photometric import photometric_error
 from sync_perception.training.losses.temporal import depth_change, label_change, mean_change
 from sync_perception.training.recipes import check_known
-from sync_perception.training.self_supervision import SelfSupervision, unit_range
+from sync_perception.training.self_supervision import (
+    check_intrinsics,
+    SelfSupervision,
+    unit_range,
+)
 from sync_perception.training.video import motion_by_flow
 from sync_perception.types import DenseOutput
 import torch
@@ -167,7 +171,7 @@ class TemporalConsistency:
         :param output: what it says of the batch, at the size of the batch's targets.
         :param batch: of `sync_perception.training.data.mixture`, with neighbours.
         :return: scalars; samples without a neighbour count as 0.
-        :raises ValueError: if there is no depth to warp by.
+        :raises ValueError: if there is no depth to warp by, or there are no intrinsics.
         """
         pairs = self.pairs(batch)
         if pairs is None:
@@ -181,15 +185,19 @@ class TemporalConsistency:
         return {name: share * mean_change(*change) for name, change in changes.items()}
 
     def pairs(self, batch: dict[str, Any]) -> Pairs | None:
-        """Choose one usable neighbour in time of each sample, by chance; None if none has one."""
+        """
+        Choose one usable neighbour in time of each sample, by chance; None if none has one.
+
+        :raises ValueError: if a sample with one has no intrinsics to follow its pixels by.
+        """
         usable = batch['neighbour_there'] & (batch['neighbour_offset'] != STEREO)
-        if not self.by_flow:
-            usable = usable & torch.isfinite(batch['K']).flatten(1).all(dim=1)[:, None]
-            if self.pose_network is None:
-                usable = usable & known(batch['neighbour_pose'])
+        if not self.by_flow and self.pose_network is None:
+            usable = usable & known(batch['neighbour_pose'])
         members = usable.any(dim=1)
         if not members.any():
             return None
+        if not self.by_flow:
+            check_intrinsics(batch, members, 'temporal_consistency: motion `poses`')
         drawn = torch.rand(usable.shape, device=usable.device).masked_fill(~usable, -1)
         rows = members.nonzero()[:, 0]
         chosen = rows, drawn.argmax(dim=1)[rows]

@@ -48,7 +48,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def write_ablation(folder, streets, **changes):
-    """Write an ablation of models that answer `road` or `tree` everywhere."""
+    """Write an ablation of models that answer one class everywhere."""
     source = {'dataset': 'vkitti2', 'root': str(streets), 'split': 'all', 'name': 'streets'}
     (folder / 'base.yaml').write_text('model: {label: sky, size: 1}\n')
     content = {
@@ -214,6 +214,20 @@ def test_a_failed_run_does_not_take_the_others_along(folder, streets, caplog):
     assert result['failed'] == {} and 'Incomplete' not in (folder / 'page.md').read_text()
 
 
+def test_nothing_starts_from_what_is_not_finished(folder, streets):
+    """The model of a run is there before its last step; its place in the table would be wrong."""
+    fit = FakeTraining()
+    fit.failing = ('runs/plain/seed_1',)
+    path = write_ablation(folder, streets, variants={
+        'plain': {}, 'road': {'model': {
+            'label': 'road', 'initial': {'depth': {'model': 'runs/plain/seed_{seed}/model'}}}}})
+    result = ablate(path, fit=fit)
+    assert result['missing'] == ['plain, seed 1', 'road, seed 1']
+    assert 'runs/plain/seed_1 has no results.json yet' in result['failed']['road, seed 1']
+    fit.failing = ()
+    assert ablate(path, fit=fit)['missing'] == []
+
+
 def test_a_video_is_measured_from_frame_to_frame(folder, streets):
     source = {'dataset': 'vkitti2', 'root': str(streets), 'split': 'all', 'video': True}
     ablate(write_ablation(folder, streets, measured=[source], metrics=['temporal_miou']),
@@ -274,7 +288,7 @@ def test_preparations_come_before_those_that_mention_them(folder, streets):
     """Of three, one is for another one, and one is for nobody."""
     fit = FakeTraining()
     path = write_ablation(folder, streets, preparations={
-        'first': {'model': {'label': 'tree'}},
+        'first': {'model': {'label': 'vegetation'}},
         'unused': {'extends': 'base.yaml'},
         'second': {'model': {'label': 'car', 'initial': {'depth': {'model': 'runs/first/model'}}}},
         }, variants={'road': {'model': {'label': 'road', 'teacher': 'runs/second/model'}},
@@ -286,7 +300,8 @@ def test_preparations_come_before_those_that_mention_them(folder, streets):
     assert [call[0] for call in fit.calls] == [
         'runs/first', 'runs/second', 'runs/road/seed_0', 'runs/road/seed_1']
     recipe = yaml.safe_load((folder / 'runs/first/recipe.yaml').read_text())
-    assert recipe == {'model': {'label': 'tree'}, 'trainer': {'default_root_dir': 'runs/first'}}
+    assert recipe == {
+        'model': {'label': 'vegetation'}, 'trainer': {'default_root_dir': 'runs/first'}}
 
 
 def test_a_page_without_the_part_is_refused_before_anything_is_trained(folder, streets):

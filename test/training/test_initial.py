@@ -21,9 +21,10 @@ import pytest
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub
 from sync_perception.models.hub import ModelConfig
-from sync_perception.resources import default_model_folder
+from sync_perception.resources import config_folder, default_model_folder
 from sync_perception.training.initial import start_from
 from sync_perception.training.module import SynchronisedLearning
+from sync_perception.training.recipes import load_recipe
 import torch
 
 BRANCH = {'kind': 'unet', 'dim': 8, 'multipliers': [1]}
@@ -108,3 +109,18 @@ def test_a_training_starts_there(earlier):
         'sync', {'depth': BRANCH, 'semantics': BRANCH}, {'depth': {'model': folder}},
         label_space='kitti6')
     assert not differing(learning.model.network.depth, donor.depth)
+
+
+def test_a_second_stage_starts_from_all_that_gives_depth():
+    """The second stage's first depth is the first stage's last."""
+    recipe = load_recipe(config_folder() / 'train' / 'self_supervised_stage_b.yaml')
+    model = build_model(ModelConfig(
+        'padnet', {'backbone': 'resnet18', 'channels': [8, 8, 16, 16, 16]},
+        LabelSpace.load('kitti6').to_dict(), input_pixels=64 * 64))
+    network = model.network.train()
+    for weight in network.semantics_to_depth.parameters():
+        torch.nn.init.ones_(weight)
+    sum(disparity.sum() for disparity in network.disparities(torch.rand(2, 3, 64, 64))).backward()
+    taught = {name for name, part in network.named_children()
+              if any(weight.grad is not None for weight in part.parameters())}
+    assert set(recipe['model']['initial']) == taught

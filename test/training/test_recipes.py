@@ -84,10 +84,28 @@ def test_a_command_line_becomes_one_recipe(tmp_path):
     recipe, others = gathered([
         '--config', str(tmp_path / 'one.yaml'), f'--config={tmp_path / "two.yaml"}',
         '--model.arguments.depth.size', 'tiny', '--model.arguments.semantics=null',
-        '--trainer.max_steps', '3'])
-    assert recipe == {'model': {'arguments': {
-        'depth': {'kind': 'unet', 'size': 'tiny'}, 'x': 2, 'semantics': None}}}
+        '--trainer.max_steps', '3', '--data.val_sources', 'null'])
+    assert recipe == {
+        'model': {'arguments': {
+            'depth': {'kind': 'unet', 'size': 'tiny'}, 'x': 2, 'semantics': None}},
+        'data': {'val_sources': None}}
     assert others == ['--trainer.max_steps', '3']
+
+
+def test_a_command_line_keeps_what_it_does_not_name(parsers):
+    def understood(name, *arguments):
+        recipe, others = gathered(['--config', str(TRAIN / name), *arguments])
+        return parsers['synchronised'].parse_args(
+            ['fit', '--config', yaml.safe_dump(recipe), *others]).fit.model
+
+    initial = understood('transfer.yaml', '--model.initial.semantics.model', 'runs/x').initial
+    assert initial['semantics'] == {'model': 'runs/x', 'part': 'depth', 'leave': ['head']}
+    learned = understood(
+        'self_supervised_depth.yaml', '--model.self_supervision.pose.backbone', 'resnet18',
+        '--model.self_supervision.feature_distance=1e-2').self_supervision
+    assert learned == {
+        'mask_after': 200, 'feature_distance': 0.01,
+        'pose': {'backbone': 'resnet18', 'learning_rate': 1e-3}}
 
 
 def test_variables_must_be_set(monkeypatch):

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import base64
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -234,6 +235,10 @@ def test_a_model_without_depth_is_refused(images, small_model, tmp_path):
                split=f'{tmp_path}/s.json:3')
     with pytest.raises(ValueError, match='another channels, level .* choose another folder'):
         select(small_model, 'camvid', images, tmp_path / 's.json', plan, level=1)
+    shutil.copytree(images, tmp_path / 'elsewhere')
+    with pytest.raises(ValueError, match='belongs to a selection with another root .*camvid'):
+        select(small_model, 'camvid', tmp_path / 'elsewhere', tmp_path / 's.json', plan,
+               level=LEVEL)
 
 
 def test_features_that_are_all_the_same_are_refused(images, small_model, tmp_path):

@@ -235,6 +235,17 @@ def test_samples_without_neighbours_count_as_nothing():
     assert supervision()([wall()], batch) == {}
 
 
+def test_neighbours_without_intrinsics_are_refused():
+    blind = {**toy_batch(), 'K': torch.stack([torch.eye(3), torch.eye(3) * torch.nan])}
+    with pytest.raises(ValueError, match='b has neighbours, but no intrinsics.*neighbours: fal'):
+        supervision()([wall()], {**blind, 'id': ['a', 'b']})
+
+
+def test_networks_without_depth_are_refused():
+    with pytest.raises(ValueError, match='expected a network with depth, got one of semantics'):
+        first_depth(build('semantics_alone').network, (0.5, 200.0))
+
+
 def test_unknown_poses_are_left_out_or_estimated():
     batch = toy_batch()
     batch['neighbour_pose'][:] = torch.nan

@@ -249,17 +249,23 @@ NO, ONE, BOTH_SIDES = [False, False], [True, False], [True, True]
 
 
 def test_samples_without_a_neighbour_leave_it_out():
-    """Or without its pose, or without intrinsics; a stereo partner is none in time."""
+    """Or without its pose; a stereo partner is none in time."""
     learner = TemporalConsistency({}, METRES)
     unknown = torch.full((2, 2, 4, 4), torch.nan)
     for crops in (several([NO, NO]), several([ONE, ONE], neighbour_pose=unknown),
-                  several([ONE, ONE], K=torch.full((2, 3, 3), torch.nan)),
                   several([ONE, ONE], neighbour_offset=torch.tensor([[0, 1]] * 2))):
         assert learner.pairs(crops) is None
         assert learner(Said(), DenseOutput(None, None), crops) == {}
     pairs = learner.pairs(several([NO, ONE]))
     assert pairs.members.tolist() == [False, True] and pairs.ids == ['b']
     assert pairs.offsets.tolist() == [-1]
+
+
+def test_poses_without_intrinsics_are_refused():
+    blind = several([NO, ONE], K=torch.stack([K, K * torch.nan]))
+    with pytest.raises(ValueError, match='motion `poses`: b has neighbours, but no intrinsics'):
+        TemporalConsistency({}, METRES).pairs(blind)
+    assert TemporalConsistency({'motion': 'flow'}, METRES).pairs(blind).ids == ['b']
 
 
 def test_a_batch_is_averaged_over_all_of_its_samples():

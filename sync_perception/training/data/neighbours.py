@@ -140,7 +140,7 @@ def neighbour_arrays(
     :return: neighbours uint8 (N, h, w, 3); neighbour_there bool (N,); neighbour_offset int64
         (N,); neighbour_pose float32 (N, 4, 4), neighbour_T_sample in metres, NaN where unknown; K
         float32 (3, 3), intrinsics of the view in pixels, NaN where unknown.
-    :raises ValueError: if there is a neighbour but no K, or one of another size.
+    :raises ValueError: if there is a neighbour of another size.
     """
     count, size = len(offsets), sample.image.shape[:2]
     arrays = {
@@ -151,10 +151,6 @@ def neighbour_arrays(
         'K': np.full((3, 3), np.nan, np.float32)}
     if sample.K is not None:
         arrays['K'] = view.intrinsics(sample.K, size).astype(np.float32)
-    elif arrays['neighbour_there'].any():
-        raise ValueError(
-            f'{sample.id} has neighbours, but no intrinsics, which self-supervision needs: '
-            '`neighbours: false` leaves those of this source out')
     for place, neighbour in enumerate(neighbours):
         if neighbour is None:
             continue

@@ -31,7 +31,7 @@ def edge_aware_smoothness(disparity_b1hw: Tensor, image_bchw: Tensor) -> Tensor:
 
     :param disparity_b1hw: positive (B, 1, h, w), inverse depth in any unit.
     :param image_bchw: (B, C, h, w) in [0, 1].
-    :return: scalar.
+    :return: scalar; NaN if the disparity is anywhere.
     :raises ValueError: if the sizes differ or are less than 2 x 2, or a mean is not positive.
     """
     batch, channels, *size = disparity_b1hw.shape
@@ -42,7 +42,7 @@ def edge_aware_smoothness(disparity_b1hw: Tensor, image_bchw: Tensor) -> Tensor:
     if min(size) < 2:
         raise ValueError(f'expected at least 2 x 2 pixels, got {size[0]} x {size[1]}')
     mean = disparity_b1hw.mean(dim=(2, 3), keepdim=True)
-    if not (mean > 0).all():
+    if (mean <= 0).any():
         raise ValueError(f'expected disparity with a positive mean, got {mean.min().item()}')
     disparity = disparity_b1hw / mean
     return sum(

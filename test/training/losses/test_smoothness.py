@@ -69,6 +69,11 @@ def test_bad_input():
         edge_aware_smoothness(image, image)
     with pytest.raises(ValueError, match='2 x 2 pixels, got 1 x 6'):
         edge_aware_smoothness(disparity[:, :, :1], image[:, :, :1])
-    for wrong in (disparity * 0, disparity * math.nan):
-        with pytest.raises(ValueError, match='positive mean'):
-            edge_aware_smoothness(wrong, image)
+    with pytest.raises(ValueError, match='positive mean'):
+        edge_aware_smoothness(disparity * 0, image)
+
+
+def test_what_is_not_finite_stays_so():
+    """The trainer stops at losses that are not finite, and keeps the weights and the batch."""
+    disparity, image = random_case()
+    assert edge_aware_smoothness(disparity * math.nan, image).isnan()
