@@ -30,6 +30,7 @@ from sync_perception.training.ablation_pictures import pictures
 from sync_perception.training.ablation_runs import is_done, read_results, Run
 from sync_perception.training.ablation_series import draw_series, series_table
 from sync_perception.training.baselines import measure_baseline
+from sync_perception.training.data.selection import split_words
 from sync_perception.training.statistics import (
     chance,
     Difference,
@@ -128,6 +129,11 @@ def measures(ablation: Ablation, results: Results) -> list[Measure]:
             if any(by_seed(results, variant, measure) for variant in ablation.variants)]
 
 
+def split_name(split: str) -> str:
+    """Return a split's name; all files of `select` have the same, whatever seed they name."""
+    return split if split_words(split) is None else 'a selection'
+
+
 def setting(
         ablation: Ablation, results: Results, missing: Sequence[str], config: str | Path
         ) -> list[str]:
@@ -135,14 +141,15 @@ def setting(
     records = [run['record'] for run in results]
     counts = f'{len(results)} runs: {len(ablation.variants)} variants with the seeds ' \
              f'{", ".join(map(str, ablation.seeds))}.'
-    data = distinct(', '.join(f'{part["dataset"]} ({part["split"]})' for part in record['data'])
-                    for record in records)
+    data = distinct(', '.join(f'{part["dataset"]} ({split_name(part["split"])})'
+                              for part in record['data']) for record in records)
     sizes = distinct(f'{record["batch_size"]} crops of {record["crop"][0]}x{record["crop"][1]}'
                      for record in records)
+    wanted = {source.name for source in ablation.measured}
     sources = distinct(
         f'{name} ({entry["scores"]["dataset"]}, {entry["scores"]["split"]}, '
         f'{entry["scores"]["frames"]} frames)'
-        for run in results for name, entry in run['measured'].items())
+        for run in results for name, entry in run['measured'].items() if name in wanted)
     lines = [
         f'`sync_perception ablate --config {config}`', '', wrapped(
             f'{counts} Each made {distinct(run["steps"] for run in results)} steps of {sizes} '

@@ -214,8 +214,8 @@ def draw_lines(panel: Axes, lines: dict[str, tuple], title: str) -> None:
         panel.annotate(
             name, ends[name], (1 + LEADER, place), xycoords='axes fraction', va='center',
             color=color, fontsize=9, annotation_clip=False, arrowprops={
-                'arrowstyle': '-', 'color': color, 'linewidth': 0.6, 'shrinkA': 2,
-                'shrinkB': 0, 'relpos': (0, 0.5)})
+                'arrowstyle': '-', 'color': color, 'linewidth': 0.8, 'linestyle': ':',
+                'shrinkA': 2, 'shrinkB': 3, 'relpos': (0, 0.5)})
 
 
 def apart(places: dict[str, float], gap: float) -> dict[str, float]:

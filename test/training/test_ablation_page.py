@@ -96,12 +96,15 @@ def test_without_runs_in_common_the_sentence_says_so():
 def test_the_setting_names_all_that_differs():
     other = run('both', 3, miou=0.5)
     other['steps'] = 12
+    other['record'] = {**RECORD, 'data': [{'dataset': 'a', 'split': 'runs/random_3.json:25'}]}
+    other['measured']['elsewhere'] = other['measured']['a']  # for another page
     text = ' '.join(page.setting(ABLATION, [*RESULTS, other], ['both, seed 4'], 'a.yaml'))
     text = text.replace('\n', ' ')
     assert '`sync_perception ablate --config a.yaml`' in text
     assert 'Each made 10; 12 steps of 2 crops of 64x96 (height x width) from a (train)' in text
+    assert 'from a (train); a (a selection), on a machine, torch 2,' in text
     assert 'on a machine, torch 2, finished 2026-01-02' in text
-    assert 'measured on a (a, val, 7 frames)' in text
+    assert 'measured on a (a, val, 7 frames). ' in text
     assert '**Incomplete**, without: both, seed 4.' in text
 
 
