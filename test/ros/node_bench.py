@@ -190,9 +190,14 @@ class Bench:
         self.image_publisher.publish(message)
 
     def call(self, kind, service: str, request):
-        """Call one of the node's services."""
-        client = self.others.create_client(kind, service)
-        assert client.wait_for_service(PATIENCE)
+        """Call one of the node's services; a client that does not find it is announced anew."""
+        for _ in range(4):
+            client = self.others.create_client(kind, service)
+            if client.wait_for_service(PATIENCE / 4):
+                break
+            self.others.destroy_client(client)
+        else:
+            raise AssertionError(f'{service} was not found in {PATIENCE} s')
         answer = client.call_async(request)
         self.wait(answer.done)
         return answer.result()
