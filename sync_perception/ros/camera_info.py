@@ -25,14 +25,18 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 from sync_perception.ros.conversions import stamp_nanoseconds
 
+SAME_CAPTURE = 5_000_000
+"""Nanoseconds by which the stamps of an image and its calibration may differ."""
+
 
 class CameraInfoCache:
     """
     Remembers the latest calibrations of a camera; may be used from several threads.
 
-    An image's own calibration has its stamp. Where that one is missing (it was lost, or comes
-    late, or the camera publishes it seldom), the latest one of the same frame stands in for it:
-    never another camera's, whose focal length would silently scale every metre.
+    An image's own calibration has its stamp, or nearly so. Where that one is missing (it was
+    lost, or comes late, or the camera publishes it seldom), the latest one of the same frame
+    stands in for it. Another frame's stands in only where the topic has those of no other frame:
+    else it may be another camera's, whose focal length would silently scale every metre.
 
     :param capacity: how many are remembered.
     """
@@ -51,24 +55,50 @@ class CameraInfoCache:
             while len(self.remembered) > self.capacity:
                 self.remembered.popitem(last=False)
 
+    def frames(self) -> list[str]:
+        """Return the frames of the remembered calibrations, sorted."""
+        with self.lock:
+            return sorted({frame_id for _, frame_id in self.remembered})
+
     def find(self, header: Header, size: tuple[int, int] | None = None) -> CameraInfo | None:
         """
         Find the calibration of an image.
 
         :param header: the image's header.
         :param size: the image's height and width, where they are known without decoding it.
-        :return: the one of the same stamp, preferably of the same frame; otherwise the latest of
-            the same frame, preferably of the same size (the conversion states a size that does
-            not fit); None if there is none.
+        :return: the one of the same stamp, preferably of the same frame; otherwise the one of the
+            same frame whose stamp is within SAME_CAPTURE of it; otherwise the latest of the same
+            frame, or of the only frame that there is. Of these, preferably one of the same size
+            (the conversion states a size that does not fit). None if there is none.
         """
         stamp = stamp_nanoseconds(header)
         with self.lock:
-            latest = [(key[0], info) for key, info in reversed(self.remembered.items())]
-        same_frame = [info for _, info in latest if info.header.frame_id == header.frame_id]
-        same_size = [info for info in same_frame if size in (None, (info.height, info.width))]
-        same_stamp = [info for time, info in latest if time == stamp]
-        own = [info for info in same_stamp if info.header.frame_id == header.frame_id]
-        return next(iter([*own, *same_stamp, *same_size, *same_frame]), None)
+            latest = [(abs(key[0] - stamp), info)
+                      for key, info in reversed(self.remembered.items())]
+        frames = {info.header.frame_id for _, info in latest}
+        frame_id = next(iter(frames)) if len(frames) == 1 else header.frame_id
+        same_frame = [(apart, info) for apart, info in latest if info.header.frame_id == frame_id]
+        same_stamp = [info for apart, info in latest if apart == 0]
+        own = [info for apart, info in same_frame if apart == 0]
+        same_size = [(apart, info) for apart, info in same_frame
+                     if size in (None, (info.height, info.width))]
+        near = sorted((each for each in same_size if each[0] <= SAME_CAPTURE),
+                      key=lambda each: each[0])
+        others = [info for _, info in (*near, *same_size, *same_frame)]
+        return next(iter([*own, *same_stamp, *others]), None)
+
+
+def pairing_doubt(header: Header, camera_info: CameraInfo) -> str:
+    """
+    Describe what is doubtful about the calibration that was found for an image.
+
+    :return: a sentence if its frame and its stamp are both not the image's; else ''.
+    """
+    found = camera_info.header
+    if found.frame_id == header.frame_id or found.stamp == header.stamp:
+        return ''
+    return (f'the image is of frame {header.frame_id!r:.80}, but the only camera_info is of frame '
+            f'{found.frame_id!r:.80}: it is taken to be of the same camera')
 
 
 def pinhole(K: np.ndarray, size: tuple[int, int]) -> CameraInfo:

@@ -24,12 +24,16 @@ from typing import Any
 from rclpy.clock import Clock
 from sensor_msgs.msg import CompressedImage, Image
 from sync_perception.ros.camera import Camera
+from sync_perception.ros.camera_info import pairing_doubt
 from sync_perception.ros.conversions import MalformedInput, stamp_nanoseconds, to_frame
 from sync_perception.ros.log import SeldomLog
 from sync_perception.ros.monitor import ConsistencyMonitor
 from sync_perception.ros.outputs import maps_of, Output, Result, sure_labels
 from sync_perception.ros.parameters import PerceptionParameters
 from sync_perception.types import Frame, Prediction
+
+MOST_FRAMES = 6
+"""Frames that a message lists."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,12 +113,10 @@ class Pipeline:
         size = (image.height, image.width) if isinstance(image, Image) else None
         camera_info = camera.camera_infos.find(image.header, size)
         if camera_info is None:
-            topic = camera.node.resolve_topic_name(camera.topic('camera_info'))
-            self._note(camera, 'camera_info', f'got an image of frame {image.header.frame_id!r}, '
-                       f'waiting for its camera_info on {topic}')
+            self._note(camera, 'camera_info', missing_camera_info(camera, image.header.frame_id))
             left.append(arrival)
             return None
-        self._note(camera, 'camera_info', '')
+        self._note(camera, 'camera_info', pairing_doubt(image.header, camera_info))
         maps = maps_of(
             (output for output, _ in wanted), self.predictor.available, self.parameters())
         return Job(arrival, to_frame(image, camera_info), wanted, maps)
@@ -215,3 +217,15 @@ class Pipeline:
             'another model')
         for job in jobs:
             job.arrival.camera.counters.failed += 1
+
+
+def missing_camera_info(camera: Camera, frame_id: str) -> str:
+    """Describe which calibration an image waits for, and which ones have come instead."""
+    topic = camera.node.resolve_topic_name(camera.topic('camera_info'))
+    problem = f'got an image of frame {frame_id!r:.80}, waiting for its camera_info on {topic}'
+    frames = camera.camera_infos.frames()
+    if not frames:
+        return problem
+    return (f'{problem}, where those of the frames '
+            f'{", ".join(f"{frame!r:.80}" for frame in frames[:MOST_FRAMES])} come: remap '
+            'camera_info to a topic of this camera alone, or have its driver use one frame_id')

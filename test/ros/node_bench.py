@@ -175,10 +175,10 @@ class Bench:
         stamped.stamp.sec, stamped.stamp.nanosec = divmod(stamp, 10 ** 9)
         return stamped
 
-    def send_info(self, stamp: int, size: tuple[int, int] = SIZE) -> None:
+    def send_info(self, stamp: int, size: tuple[int, int] = SIZE, frame_id: str = 'cam') -> None:
         """Publish a calibration."""
         info = pinhole(K, size)
-        info.header = self.header(stamp)
+        info.header = self.header(stamp, frame_id)
         self.info_publisher.publish(info)
 
     def send_image(self, stamp: int, image: np.ndarray | None = None, **spoiled) -> None:

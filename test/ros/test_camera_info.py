@@ -17,9 +17,10 @@
 
 from __future__ import annotations
 
+import pytest
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
-from sync_perception.ros.camera_info import CameraInfoCache
+from sync_perception.ros.camera_info import CameraInfoCache, pairing_doubt
 
 
 def header(nanoseconds: int, frame_id: str = 'left') -> Header:
@@ -67,8 +68,29 @@ def test_one_that_does_not_fit_is_found_so_that_its_mismatch_can_be_stated():
     assert cache_of(wide).find(header(9), (32, 64)) is wide
 
 
-def test_another_cameras_does_not_stand_in():
-    assert cache_of(info(4, 'right')).find(header(9), (32, 64)) is None
+def test_one_whose_stamp_is_a_little_off_is_preferred_to_the_latest():
+    own, later = info(40_000), info(100_000_000)
+    assert cache_of(own, later).find(header(0), (32, 64)) is own
+    assert cache_of(own, later).find(header(200_000_000), (32, 64)) is later
+
+
+@pytest.mark.parametrize('stamp', [9, 40_004])
+def test_the_only_frame_on_the_topic_stands_in_whatever_it_is_called(stamp):
+    latest = info(4, 'optical')
+    cache = cache_of(info(3, 'optical'), latest)
+    assert cache.find(header(stamp), (32, 64)) is latest and cache.frames() == ['optical']
+    doubt = pairing_doubt(header(stamp), latest)
+    assert "'left'" in doubt and "'optical'" in doubt
+
+
+def test_of_several_frames_none_stands_in_for_another():
+    cache = cache_of(info(4, 'right'), info(4, 'rear'))
+    assert cache.find(header(9), (32, 64)) is None
+    assert cache.frames() == ['rear', 'right']
+
+
+def test_a_calibration_of_the_same_frame_or_stamp_is_beyond_doubt():
+    assert pairing_doubt(header(9), info(4)) == pairing_doubt(header(4), info(4, 'right')) == ''
 
 
 def test_of_two_cameras_that_share_a_stamp_each_gets_its_own():

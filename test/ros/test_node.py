@@ -201,6 +201,30 @@ def test_the_first_image_waits_for_its_camera_info(bench):
     assert bench.counters.received == bench.counters.published == 1
 
 
+def test_a_calibration_under_another_frame_is_used_with_a_warning(bench):
+    bench.start(listen=('depth',))
+    bench.send_info(5, frame_id='optical')
+    bench.wait(lambda: bench.camera.camera_infos.remembered)
+    bench.send_image(40_005)
+    bench.wait(lambda: bench.received['depth'] and bench.camera.troubles)
+    assert "'optical'" in bench.camera.troubles['camera_info']
+    bench.send_info(80_005)  # its own: from now on nothing is doubtful
+    bench.send_image(80_005)
+    bench.wait(lambda: len(bench.received['depth']) == 2 and not bench.camera.troubles)
+
+
+def test_of_several_other_frames_none_is_used_and_all_are_named(bench):
+    bench.start(listen=('depth',))
+    for frame_id in ('left', 'right'):
+        bench.send_info(5, frame_id=frame_id)
+    bench.wait(lambda: len(bench.camera.camera_infos.remembered) == 2)
+    bench.send_image(40_005)
+    bench.wait(lambda: bench.camera.troubles)
+    trouble = bench.camera.troubles['camera_info']
+    assert all(text in trouble for text in ('/camera_info', "'cam'", "'left'", "'right'"))
+    assert not bench.received['depth']
+
+
 def test_malformed_input_is_refused_counted_and_survived(bench):
     bench.start(listen=('depth',))
     bench.send_info(1)

@@ -35,6 +35,7 @@ from sync_perception.ros.bags import rosbag2
 from sync_perception.ros.bags.camera import BagCamera, PairedImage, Pairing
 from sync_perception.ros.bags.chunks import ChunkedBag
 from sync_perception.ros.bags.rosbag2 import Bag, BagWriter, Record
+from sync_perception.ros.camera_info import pairing_doubt
 from sync_perception.ros.conversions import MalformedInput, to_frame
 from sync_perception.ros.outputs import (
     label_space_json,
@@ -262,6 +263,8 @@ class OutputWriter:
                 'no camera_info', 'there is none of the frame '
                 f'{paired.image.header.frame_id!r}')
         frame = to_frame(paired.image, camera_info)
+        if not self.fixed:
+            self._note('frame', pairing_doubt(paired.image.header, camera_info))
         if any(camera_info.d):
             self._note('distortion', 'camera_info states distortion: images are taken to be '
                        'rectified, and P to be their intrinsics')

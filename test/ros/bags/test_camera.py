@@ -20,7 +20,6 @@ from __future__ import annotations
 from camera_bags import (
     camera_messages,
     compressed,
-    header,
     image,
     info,
     PERIOD,
@@ -130,12 +129,16 @@ def test_a_calibration_that_comes_once_serves_all(tmp_path, when):
     assert focals(paired(write_bag(tmp_path / 'bag', messages))) == [30] * 4
 
 
-def test_another_cameras_calibration_is_not_taken(tmp_path):
-    other = info(50)
-    other.header = header(START + 50 * PERIOD, 'another')
+@pytest.mark.parametrize('frames, expected', [(['another'], 30), (['another', 'third'], None)])
+def test_another_frames_calibration_is_taken_only_where_there_is_no_other(
+        tmp_path, frames, expected):
+    infos = [info(50 + index) for index in range(len(frames))]
+    for each, frame in zip(infos, frames):
+        each.header.frame_id = frame
     pairs = paired(write_bag(tmp_path / 'bag', [
-        ('/cam/camera_info', START, other), ('/cam/image', START, image(0))]))
-    assert focals(pairs) == [None]
+        *(('/cam/camera_info', START + index, each) for index, each in enumerate(infos)),
+        ('/cam/image', START + 5, image(0))]))
+    assert focals(pairs) == [expected]
 
 
 def test_waiting_ends_after_a_second_of_the_recording(tmp_path):
