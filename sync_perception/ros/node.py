@@ -25,7 +25,6 @@ import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from lifecycle_msgs.srv import ChangeState
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -42,6 +41,7 @@ from sync_perception.ros.outputs import label_info_message, label_space_json, of
 from sync_perception.ros.parameter_server import ParameterServer
 from sync_perception.ros.parameters import PerceptionParameters
 from sync_perception.ros.pipeline import Arrival, Pipeline
+from sync_perception.ros.services import guard_services
 from sync_perception.ros.worker import Worker
 
 CAMERA_NAME = re.compile(r'[A-Za-z]\w*(/[A-Za-z]\w*)*')
@@ -87,8 +87,6 @@ class PerceptionNode(LifecycleNode):
     def __init__(self, *, load_predictor: Callable[[PerceptionParameters], Any] = load_predictor,
                  **node_arguments: Any):
         super().__init__('perception', **node_arguments)
-        self._change_state = self._service_change_state.callback
-        self._service_change_state.callback = self._change_state_or_refuse
         self.load_predictor = load_predictor
         self.parameters = ParameterServer(self, PerceptionParameters)
         self.parameters.hooks['model'] = self._swap_model
@@ -108,6 +106,7 @@ class PerceptionNode(LifecycleNode):
         # steady: with use_sim_time and no /clock, the node is to say what it waits for
         self.create_timer(
             diagnostics.PERIOD, self._tell, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        guard_services(self, self.log)
 
     def autostart(self) -> None:
         """Configure and activate, unless the parameter `autostart` says no."""
@@ -171,19 +170,6 @@ class PerceptionNode(LifecycleNode):
         """Stop the worker and give back the model and all topics."""
         self._stop()
         self._release()
-
-    def _change_state_or_refuse(
-            self, request: ChangeState.Request, response: ChangeState.Response
-            ) -> ChangeState.Response:
-        """Refuse a transition that the present state lacks: in rclpy it ends the executor."""
-        try:
-            return self._change_state(request, response)
-        except RuntimeError as error:  # rclpy's RCLError
-            transition = request.transition
-            self.get_logger().error(
-                f'refused the transition {transition.label or transition.id}: {error}')
-            response.success = False
-            return response
 
     def _configure(self) -> None:
         if self.parameters.problems:

@@ -35,8 +35,10 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from sync_perception.ros import executor, qos
 from sync_perception.ros.conversions import image_message, stamp_nanoseconds
+from sync_perception.ros.log import SeldomLog
 from sync_perception.ros.parameter_server import ParameterServer
 from sync_perception.ros.replay_parameters import ReplayParameters
+from sync_perception.ros.services import guard_services
 from sync_perception.ros.sources import NANOSECONDS, Shot, Source, SOURCES
 
 # Seconds from a match until the first frame: DDS tells when this side knows the other, but not
@@ -59,6 +61,7 @@ class ReplayNode(Node):
     def __init__(self, *, sources: dict[str, Callable[[ReplayParameters], Source]] = SOURCES,
                  **node_arguments: Any):
         super().__init__('replay', **node_arguments)
+        guard_services(self, SeldomLog(self.get_logger()))
         server = ParameterServer(self, ReplayParameters)
         for name in server.unknown:
             self.get_logger().warning(f'there is no parameter {name}: it has no effect')
