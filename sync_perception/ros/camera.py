@@ -22,7 +22,7 @@ from typing import Any
 from lifecycle_msgs.msg import State
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState
-from rclpy.qos import qos_policy_name_from_kind
+from rclpy.qos import DurabilityPolicy, qos_policy_name_from_kind
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from sync_perception.ros import qos
@@ -30,6 +30,7 @@ from sync_perception.ros.camera_info import CameraInfoCache
 from sync_perception.ros.counters import Counters
 from sync_perception.ros.log import SeldomLog
 from sync_perception.ros.outputs import Output
+from sync_perception.ros.waiting import describe_wait, latched_publishers, SILENCE
 
 ACTIVE = LifecycleState('active', State.PRIMARY_STATE_ACTIVE)
 MOST_CREDIT = 2.0
@@ -45,6 +46,7 @@ class Camera:
     :param log: for troubles of its topics.
     :ivar outputs: what is published, with the publishers.
     :ivar inputs: the subscriptions, camera_info first; none while the node does not listen.
+    :ivar latched: the subscription to calibrations that were sent before, where it is needed.
     :ivar mismatches: by topic, the quality of service that keeps a peer from being heard.
     :ivar troubles: by kind, what is doubtful about its latest frame.
     """
@@ -55,6 +57,7 @@ class Camera:
         self.log = log
         self.outputs: list[tuple[Output, LifecyclePublisher]] = []
         self.inputs: list[Subscription] = []
+        self.latched: Subscription | None = None
         self.camera_infos = CameraInfoCache()
         self.counters = Counters()
         self.mismatches: dict[str, str] = {}
@@ -116,11 +119,42 @@ class Camera:
             image_type, topic, receive_image,
             qos.every_image_input() if keep_all else qos.image_input()))
 
+    def catch_up(self) -> None:
+        """
+        Subscribe to latched calibrations too, if no calibration came and somebody has such.
+
+        Not from the start: publishers without them would log a warning about this subscriber.
+        """
+        if not self.inputs or self.latched is not None or self.camera_infos.remembered:
+            return
+        usual = self.inputs[0]
+        if (usual.qos_profile.durability != DurabilityPolicy.TRANSIENT_LOCAL
+                and latched_publishers(self.node, usual.topic_name, CameraInfo)):
+            self.latched = self.node.create_subscription(
+                CameraInfo, usual.topic_name, usual.callback, qos.latched(),
+                event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False))
+            self.log.logger.info(f'listening to the latched messages on {usual.topic_name}, too')
+
+    def waits(self, silence: float, unknown: float) -> list[str]:
+        """
+        Describe what it waits for, and after a while why it does not come.
+
+        :param silence: seconds without an image.
+        :param unknown: seconds that the node has listened to it, for its calibration.
+        """
+        info, image = self.inputs
+        waits = [(image, 'image', silence)] if silence > SILENCE or not (
+            self.counters.received) else []
+        if not self.camera_infos.remembered:
+            waits.append((self.latched or info, 'camera_info', unknown))
+        return [describe_wait(self.node, subscription, self.topic(name), seconds, self.log)
+                for subscription, name, seconds in waits]
+
     def ignore(self) -> None:
         """Stop listening, and forget the calibrations."""
-        for subscription in self.inputs:
+        for subscription in filter(None, (*self.inputs, self.latched)):
             self.node.destroy_subscription(subscription)
-        self.inputs = []
+        self.inputs, self.latched = [], None
         self.camera_infos = CameraInfoCache()
         self.troubles = {}
 

@@ -33,8 +33,6 @@ PERIOD = 1.0
 PERCENTILES = (50, 95, 99)
 FOREIGN = 3600.0
 """Seconds of age from which on a stamp was not made by this clock."""
-SILENCE = 3.0
-"""Seconds without an image after which a camera is missed."""
 
 
 @dataclass
@@ -66,13 +64,17 @@ class Report:
 
 
 class Pace:
-    """What a camera's counts were a moment ago, to tell its rates."""
+    """
+    What a camera's counts were a moment ago, to tell its rates.
+
+    :ivar begun: when the node began to listen to it, as far as calls can tell.
+    """
 
     def __init__(self):
         self.before: Counters | None = None
         self.counts = (0, 0, 0, 0)
         self.time = 0.0
-        self.heard = 0.0
+        self.begun = self.heard = 0.0
 
     def measure(self, counters: Counters, now: float) -> tuple[float, ...]:
         """
@@ -85,7 +87,8 @@ class Pace:
         counts = (counters.received, counters.published, sum(counters.refused.values()),
                   counters.failed)
         if counters is not self.before:
-            self.before, self.counts, self.time, self.heard = counters, (0, 0, 0, 0), now, now
+            self.before, self.counts, self.time = counters, (0, 0, 0, 0), now
+            self.begun = self.heard = now
         if counts[0] > self.counts[0]:
             self.heard = now
         elapsed = max(now - self.time, 1e-9)
@@ -106,9 +109,8 @@ def camera_report(camera: Camera, pace: Pace, now: float, name: str) -> Report:
     counters = camera.counters
     report = Report(
         f'{name}: {camera.title}', f'{received:.1f} images/s in, {published:.1f} frames/s out')
-    if counters.received == 0 or silence > SILENCE:
-        report.find(
-            DiagnosticStatus.WARN, f'waiting for images on {camera.inputs[1].topic_name}')
+    for wait in camera.waits(silence, now - pace.begun):
+        report.find(DiagnosticStatus.WARN, wait)
     if refused:
         reasons = ', '.join(f'{count} {reason}' for reason, count in counters.refused.items())
         report.find(DiagnosticStatus.WARN, f'images are refused (so far: {reasons})')

@@ -306,6 +306,8 @@ class PerceptionNode(LifecycleNode):
 
     def _tell(self) -> None:
         """Publish how the node fares."""
+        for camera in self.cameras:
+            camera.catch_up()
         state = self._state_machine.current_state[1]
         reports = self.diagnostics.reports(
             state, self.pipeline, self.cameras, self.problem, self.enabled)

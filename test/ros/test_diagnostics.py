@@ -38,9 +38,11 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 
 def camera(**counts) -> SimpleNamespace:
     """Return a camera that has counted this."""
-    topics = [SimpleNamespace(topic_name=name) for name in ('/camera_info', '/image')]
-    return SimpleNamespace(
-        title='camera', counters=Counters(**counts), inputs=topics, troubles={}, mismatches={})
+    seen = SimpleNamespace(
+        title='camera', counters=Counters(**counts), troubles={}, mismatches={})
+    seen.waits = lambda silence, unknown: (
+        ['waiting'] if silence > 3 or not seen.counters.received else [])
+    return seen
 
 
 def pipeline(**values) -> SimpleNamespace:
@@ -65,7 +67,7 @@ def test_rates_are_those_since_the_last_message():
 def test_a_silent_camera_is_missed():
     seen, pace = camera(), Pace()
     report = camera_report(seen, pace, 10.0, 'perception')
-    assert (report.level, report.findings) == (WARN, ['waiting for images on /image'])
+    assert (report.level, report.findings) == (WARN, ['waiting'])
     seen.counters.received = 1
     assert camera_report(seen, pace, 11.0, 'perception').findings == []
     assert camera_report(seen, pace, 13.0, 'perception').findings == []

@@ -47,6 +47,7 @@ from sync_perception.ros.outputs import (
 )
 from sync_perception.ros.parameters import PerceptionParameters
 from sync_perception.ros.sources import read_camera_info
+from sync_perception.ros.type_names import type_name
 from sync_perception.types import Prediction
 
 # what the others can be computed from
@@ -319,12 +320,6 @@ def storage_of(bag: Bag) -> str:
     files = [bag.path] if bag.path.is_file() else [*bag.path.iterdir()]
     return next((name for name, suffix in rosbag2.SUFFIXES.items()
                  if any(file.suffix == suffix for file in files)), 'mcap')
-
-
-def type_name(kind: type) -> str:
-    """Name a message class as bags do, such as `sensor_msgs/msg/Image`."""
-    package, folder = kind.__module__.split('.')[:2]
-    return f'{package}/{folder}/{kind.__name__}'
 
 
 def recorded_qos(profile: QoSProfile) -> Any:
