@@ -113,7 +113,7 @@ setup(
             'flake8-quotes',
             'h5py',
             'mcap-ros2-support',  # with mcap: reads bags without what wrote them
-            'pytest',
+            'pytest<8',  # what launch_pytest of Jazzy takes
             'pytest-timeout',
             'pytest-xdist',
             'ros-ament-flake8',

@@ -16,17 +16,71 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 import sys
 
 import pytest
 
+# Imported by a test or by what it tests, and not named by package.xml: they come with the extras
+# of setup.py. `colcon test` in a ROS 2 workspace may find none of them.
+EXTRAS = ('h5py', 'jsonargparse', 'kornia', 'lightning', 'matplotlib', 'mcap', 'mcap_ros2', 'onnx',
+          'onnxruntime', 'onnxscript', 'open3d', 'PIL', 'scipy', 'tensorboard', 'torchmetrics',
+          'transformers')
 DATA = Path(os.environ.get('SYNC_PERCEPTION_DATA')
             or Path(__file__).resolve().parents[1] / '..' / 'shared' / 'data').resolve()
 
 # models/zoo.py serves tests of several rooms
 sys.path.insert(0, str(Path(__file__).parent / 'models'))
+
+# The plugin launch_pytest imports launch, after which new loggers do not propagate to the root
+# logger, where caplog listens.
+logging.setLoggerClass(logging.Logger)
+
+
+def missing_extra(error: BaseException | None) -> str:
+    """Return the reason to skip what raised this error: a library of the extras is missing."""
+    while error is not None and not isinstance(error, ModuleNotFoundError):
+        error = error.__cause__
+    name = (error.name or '').partition('.')[0] if error is not None else ''
+    return f'{name} is not installed (setup.py, extras_require)' if name in EXTRAS else ''
+
+
+class ModuleThatMayLackExtras(pytest.Module):
+    """Skips the tests of a file that imports what is not installed."""
+
+    def collect(self):
+        """Collect the tests, or skip the file with the reason."""
+        try:
+            return list(super().collect())
+        except self.CollectError as error:
+            if missing_extra(error):
+                pytest.skip(missing_extra(error))
+            raise
+
+
+def pytest_pycollect_makemodule(module_path, parent):
+    """Let every file of tests be one that may lack extras."""
+    return ModuleThatMayLackExtras.from_parent(parent, path=module_path)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_fixture_setup():
+    """Skip a test of which a fixture imports what is not installed."""
+    _skip_without_extras((yield))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_pyfunc_call():
+    """Skip a test that imports what is not installed."""
+    _skip_without_extras((yield))
+
+
+def _skip_without_extras(outcome) -> None:
+    reason = missing_extra(outcome.excinfo[1]) if outcome.excinfo else ''
+    if reason:
+        outcome.force_exception(pytest.skip.Exception(reason))
 
 
 def pytest_addoption(parser):
