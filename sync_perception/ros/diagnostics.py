@@ -152,6 +152,8 @@ def model_report(state: str, pipeline: Pipeline | None, problem: str, enabled: b
     report.summary = f'{state}, {report.values["model"]} on {report.values["device"]}'
     if pipeline.halted:
         report.find(DiagnosticStatus.ERROR, pipeline.halted)
+    if pipeline.straggler is not None and pipeline.straggler.is_alive():
+        report.find(DiagnosticStatus.WARN, 'a frame that was given up is still being computed')
     for doubt in filter(None, (predictor.reduced, predictor.relative)):
         report.find(DiagnosticStatus.WARN, doubt)
     if pipeline.monitor is not None and pipeline.monitor.score is not None:

@@ -217,7 +217,7 @@ class PerceptionNode(LifecycleNode):
     def _work(self) -> None:
         self.worker = Worker(
             self.pipeline.process, self._count_dropped, lanes=len(self.cameras),
-            keep_all=self.parameters.values.offline)
+            keep_all=self.parameters.values.offline, after=self.pipeline.straggler)
 
     def _listen(self) -> None:
         values = self.parameters.values
@@ -229,11 +229,17 @@ class PerceptionNode(LifecycleNode):
             self.get_logger().info(f'listening to {topics}')
 
     def _stop(self) -> None:
-        if self.worker is not None:
-            self.worker.stop()
-            self.worker = None
+        self._stop_worker()
+        self.worker = None
         for camera in self.cameras:
             camera.ignore()
+
+    def _stop_worker(self) -> None:
+        """End the worker; a frame that takes too long is given up."""
+        if self.worker is not None and not self.worker.stop():
+            self.pipeline.cancel(self.worker.thread)
+            self.get_logger().warning(
+                'the frame in hand takes long: it is given up, and computed to its end')
 
     def _release(self) -> None:
         for camera in self.cameras:
@@ -262,9 +268,9 @@ class PerceptionNode(LifecycleNode):
                 f'cannot load {model!r}, the model stays: {type(error).__name__}: {error}'
                 ) from error
         active = self.worker is not None
-        if active:
-            self.worker.stop()
+        self._stop_worker()
         self.pipeline.predictor, self.pipeline.halted = predictor, ''
+        self.pipeline.straggler = None  # it has the old predictor
         self._advertise()
         if active:
             self._work()

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from threading import Event, Thread
 import time
 from typing import Any
 
@@ -56,12 +57,14 @@ class Job:
 
     :param wanted: the outputs that somebody subscribes to, with their publishers.
     :param maps: what the model is asked for.
+    :param cancelled: whether nobody waits for the answer any more.
     """
 
     arrival: Arrival
     frame: Frame
     wanted: list[tuple[Output, Any]]
     maps: frozenset[str]
+    cancelled: Event
 
 
 class Pipeline:
@@ -74,6 +77,8 @@ class Pipeline:
     :param log: for frames that are refused or fail.
     :param monitor: judges now and then whether depth and labels fit together, if there is one.
     :ivar halted: why no frame is answered any more, or empty.
+    :ivar cancelled: belongs to the frames in hand.
+    :ivar straggler: the thread that was left with a frame in hand, if there was one.
     """
 
     def __init__(self, predictor: Any, parameters: Callable[[], PerceptionParameters],
@@ -84,6 +89,17 @@ class Pipeline:
         self.log = log
         self.monitor = monitor
         self.halted = ''
+        self.cancelled = Event()
+        self.straggler: Thread | None = None
+
+    def cancel(self, straggler: Thread) -> None:
+        """
+        Give up the frames in hand: nothing of them is published or counted any more.
+
+        :param straggler: the thread that computes them; the predictor is its own until it ends.
+        """
+        self.cancelled.set()
+        self.cancelled, self.straggler = Event(), straggler
 
     def process(self, arrivals: Iterable[Arrival]) -> list[Arrival]:
         """
@@ -93,18 +109,19 @@ class Pipeline:
         """
         jobs: list[Job] = []
         left: list[Arrival] = []
+        cancelled = self.cancelled
         for arrival in arrivals:
             try:
-                job = self._begin(arrival, left)
+                job = self._begin(arrival, left, cancelled)
             except Exception as error:  # noqa: BLE001 - one bad frame must not end the node
-                self._refuse(arrival.camera, error)
+                self._refuse(arrival.camera, error, cancelled)
             else:
                 jobs += [] if job is None else [job]
         if jobs:
             self._answer(jobs)
         return left
 
-    def _begin(self, arrival: Arrival, left: list[Arrival]) -> Job | None:
+    def _begin(self, arrival: Arrival, left: list[Arrival], cancelled: Event) -> Job | None:
         camera, image = arrival.camera, arrival.image
         wanted = camera.wanted()
         if not wanted:
@@ -119,9 +136,11 @@ class Pipeline:
         self._note(camera, 'camera_info', pairing_doubt(image.header, camera_info))
         maps = maps_of(
             (output for output, _ in wanted), self.predictor.available, self.parameters())
-        return Job(arrival, to_frame(image, camera_info), wanted, maps)
+        return Job(arrival, to_frame(image, camera_info), wanted, maps, cancelled)
 
     def _answer(self, jobs: list[Job]) -> None:
+        if jobs[0].cancelled.is_set():
+            return
         if self.halted:
             for job in jobs:
                 job.arrival.camera.counters.failed += 1
@@ -135,12 +154,12 @@ class Pipeline:
             self._halt(jobs, error)
         except Exception as error:  # noqa: BLE001 - one bad frame must not end the node
             if len(jobs) == 1:
-                self._refuse(jobs[0].arrival.camera, error)
+                self._refuse(jobs[0].arrival.camera, error, jobs[0].cancelled)
             else:
                 for job in jobs:  # it may be one frame of them only
                     self._answer([job])
         else:
-            if judged:
+            if judged and not jobs[0].cancelled.is_set():
                 self._judge(jobs[0], predictions[0])
             for job, prediction in zip(jobs, predictions):
                 self._finish(job, prediction)
@@ -154,10 +173,12 @@ class Pipeline:
 
     def _finish(self, job: Job, prediction: Prediction) -> None:
         camera = job.arrival.camera
+        if job.cancelled.is_set():
+            return
         try:
             self._publish(job, prediction)
         except Exception as error:  # noqa: BLE001 - one bad frame must not end the node
-            self._refuse(camera, error)
+            self._refuse(camera, error, job.cancelled)
             return
         age = self.clock.now().nanoseconds - stamp_nanoseconds(job.arrival.image.header)
         camera.counters.published += 1
@@ -198,9 +219,9 @@ class Pipeline:
             self.log.warn(f'{kind} {camera.name}', f'{camera.title}: {problem}')
         camera.troubles[kind] = problem
 
-    def _refuse(self, camera: Camera, error: Exception) -> None:
-        if not camera.node.context.ok():
-            return  # ROS is being stopped: nothing can be published any more
+    def _refuse(self, camera: Camera, error: Exception, cancelled: Event) -> None:
+        if cancelled.is_set() or not camera.node.context.ok():
+            return  # it is being stopped: nothing can be published any more
         if isinstance(error, ValueError):
             reason = error.reason if isinstance(error, MalformedInput) else 'model input'
             camera.counters.refused[reason] += 1

@@ -22,6 +22,8 @@ from threading import Condition, Thread
 from typing import Generic, TypeVar
 
 Item = TypeVar('Item')
+PATIENCE = 1.0
+"""Seconds for which stopping waits for the items in hand."""
 
 
 class Worker(Generic[Item]):
@@ -38,17 +40,21 @@ class Worker(Generic[Item]):
         when the worker stops; one call at a time. It must not call the worker.
     :param lanes: how many.
     :param keep_all: whether items wait in a queue instead of being replaced by newer ones.
+    :param after: a thread that must end before the first item is handled.
     """
 
     def __init__(self, handle: Callable[[list[Item]], Collection[Item]],
-                 dropped: Callable[[Item], None], lanes: int = 1, keep_all: bool = False):
+                 dropped: Callable[[Item], None], lanes: int = 1, keep_all: bool = False,
+                 after: Thread | None = None):
         self.handle = handle
         self.dropped = dropped
         self.keep_all = keep_all
         self.changed = Condition()
         self.waiting: list[deque[Item]] = [deque() for _ in range(lanes)]
         self.ready = [False] * lanes
+        self.in_hand: dict[int, Item] = {}
         self.running = True
+        self.after = after
         self.thread = Thread(target=self._run, name='worker', daemon=True)
         self.thread.start()
 
@@ -67,32 +73,49 @@ class Worker(Generic[Item]):
             self.ready[lane] = True
             self.changed.notify()
 
-    def stop(self) -> None:
-        """Finish the items in hand, drop those that wait, and end the thread."""
+    def stop(self, patience: float = PATIENCE) -> bool:
+        """
+        Finish the items in hand, drop those that wait, and end the thread.
+
+        :param patience: seconds to wait for the items in hand. Those that take longer are dropped,
+            too; the thread ends when it is done with them.
+        :return: whether the thread has ended.
+        """
         with self.changed:
             self.running = False
             self.changed.notify()
-        self.thread.join()
-        for waiting in self.waiting:
-            while waiting:
-                self.dropped(waiting.popleft())
+        self.thread.join(patience)
+        with self.changed:
+            for item in self.in_hand.values():
+                self.dropped(item)
+            self.in_hand = {}
+            for waiting in self.waiting:
+                while waiting:
+                    self.dropped(waiting.popleft())
+        return not self.thread.is_alive()
 
     def _run(self) -> None:
+        if self.after is not None:
+            self.after.join()
+            self.after = None
         while True:
             with self.changed:
                 self.changed.wait_for(lambda: not self.running or self._ready_lanes())
                 if not self.running:
                     return
-                items = {lane: self.waiting[lane].popleft() for lane in self._ready_lanes()}
+                self.in_hand = {
+                    lane: self.waiting[lane].popleft() for lane in self._ready_lanes()}
+                items = dict(self.in_hand)
                 for lane in items:
                     self.ready[lane] = False
             left = self.handle(list(items.values()))
             with self.changed:
-                for lane, item in items.items():
+                for lane, item in self.in_hand.items():  # nothing any more, if it took too long
                     if item in left:
                         self._leave(item, lane)
                     else:
                         self.ready[lane] |= bool(self.waiting[lane])
+                self.in_hand = {}
 
     def _ready_lanes(self) -> list[int]:
         return [lane for lane, waiting in enumerate(self.waiting) if waiting and self.ready[lane]]

@@ -20,9 +20,10 @@ from __future__ import annotations
 import gc
 import json
 import threading
+import time
 
 from lifecycle_msgs.msg import State, Transition
-from node_bench import Bench, KnownPredictor, LATCHED
+from node_bench import Bench, KnownPredictor, LATCHED, PATIENCE
 import psutil
 import pytest
 from rclpy.parameter import Parameter
@@ -203,6 +204,45 @@ def test_a_node_that_is_disabled_before_it_is_active_stays_so(bench):
     assert bench.camera.inputs == []
     bench.call(SetBool, '/perception/enable', SetBool.Request(data=True))
     assert len(bench.camera.inputs) == 2
+
+
+@pytest.mark.parametrize('stop', [
+    Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVE_SHUTDOWN])
+def test_a_long_frame_holds_up_no_transition(bench, stop):
+    bench.start(listen=('depth',))
+    bench.predictor.go.clear()
+    bench.send_info(1)
+    bench.send_image(1)
+    assert bench.predictor.busy.wait(PATIENCE)
+    counters, begun = bench.counters, time.monotonic()
+    assert bench.transition(stop)
+    assert time.monotonic() - begun < 2
+    assert (counters.received, counters.dropped, counters.published) == (1, 1, 0)
+    if stop == Transition.TRANSITION_DEACTIVATE:
+        assert bench.transition(Transition.TRANSITION_ACTIVATE)
+        bench.wait(bench.image_publisher.get_subscription_count)
+        bench.wait(bench.info_publisher.get_subscription_count)
+        bench.send_info(2)
+        bench.send_image(2)
+        bench.wait(lambda: bench.counters.received == 1)
+        assert bench.predictor.batches == [1]  # one predictor serves one thread at a time
+        bench.predictor.go.set()
+        bench.wait(lambda: bench.received['depth'])
+        assert [message.header.stamp.nanosec for message in bench.received['depth']] == [2]
+
+
+def test_a_long_frame_does_not_hold_up_another_model(bench):
+    bench.start(load=Loader(bench.predictor), listen=('depth',))
+    bench.predictor.go.clear()
+    bench.send_info(1)
+    bench.send_image(1)
+    assert bench.predictor.busy.wait(PATIENCE)
+    begun = time.monotonic()
+    assert set_model(bench, 'rooms').successful
+    assert time.monotonic() - begun < 2
+    bench.send_image(2)
+    bench.wait(lambda: bench.received['depth'])
+    assert bench.received['depth'][0].header.stamp.nanosec == 2
 
 
 def test_a_hundred_cycles_leak_neither_memory_nor_threads(bench):

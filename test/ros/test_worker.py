@@ -122,6 +122,26 @@ def test_stopping_finishes_what_is_in_hand_and_drops_what_waits():
     assert not desk.worker.thread.is_alive()
 
 
+def test_stopping_does_not_wait_for_ever_and_gives_up_what_is_in_hand():
+    desk = Desk(refuse=(1,))
+    desk.offer_while_busy(1, 2)
+    assert not desk.worker.stop(patience=0.05)
+    assert desk.dropped == [1, 2] and desk.worker.thread.is_alive()
+    later = []
+    successor = Worker(
+        lambda items: later.extend(items) or [], desk.dropped.append, after=desk.worker.thread)
+    successor.offer(3)
+    assert not successor.stop(patience=0.05)  # it has not begun yet
+    assert later == [] and desk.dropped == [1, 2, 3]
+    successor = Worker(
+        lambda items: later.extend(items) or [], desk.dropped.append, after=successor.thread)
+    successor.offer(4)
+    desk.go.set()
+    wait_for(lambda: later == [4])
+    assert successor.stop() and not desk.worker.thread.is_alive()
+    assert desk.dropped == [1, 2, 3]  # each once
+
+
 def test_the_newest_of_every_lane_is_handled_at_once():
     desk = Desk(lanes=3)
     desk.worker.offer('a1', 0)
