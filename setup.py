@@ -128,8 +128,8 @@ setup(
     entry_points={
         'console_scripts': [
             'sync_perception = sync_perception.cli:main',
-            'perception_node = sync_perception.ros.node:main',
-            'replay_node = sync_perception.ros.replay:main',
+            'perception_node = sync_perception.ros.perception_node:main',
+            'replay_node = sync_perception.ros.replay_node:main',
         ],
     },
     zip_safe=False,

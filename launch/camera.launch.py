@@ -69,6 +69,8 @@ PARAMETERS = {
     'model': ('model', str, 'Folder of the model, exported file, or DEPTH+SEGMENTATION.'),
     'device': ('device', str, 'auto, cpu, cuda or cuda:N.'),
     'half': ('half', bool, "The device's 16-bit format: true or false."),
+    'load_timeout': ('load_timeout', float, 'Seconds after which a model that is still being '
+                     'loaded counts as one that cannot be loaded.'),
     'max_rate': ('max_rate', float, 'Frames a second of each camera, at most; 0: no limit.'),
     'max_depth': ('max_depth', float, 'Metres beyond which depth is invalid.'),
     'semantics_min_confidence': ('semantics.min_confidence', float, 'Labels of a lower '

@@ -43,7 +43,7 @@ MAPS = {'sync/depth': Image, 'sync/semantics': Image, 'sync/semantics/confidence
 
 
 SUBJECTS = {
-    'perception': Subject('sync_perception', 'sync_perception.ros.node', (), MAPS),
+    'perception': Subject('sync_perception', 'sync_perception.ros.perception_node', (), MAPS),
     'usual': Subject(
         'the same outputs, the usual way', 'sync_perception.ros.bench_nodes', ('usual',), MAPS),
     'copy': Subject(

@@ -31,6 +31,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header, String
 from sync_perception.ros import executor, qos
 from sync_perception.ros.conversions import image_message, intrinsics, stamp_nanoseconds
+from sync_perception.ros.stopping import leave, StopRequest
 from sync_perception.types import Frame, Prediction
 
 FRAME_ID = 'camera_optical_frame'
@@ -265,13 +266,14 @@ NODES: dict[str, Callable[[], Node]] = {
     'camera': BenchCamera, 'copy': CopyNode, 'usual': UsualNode}
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> None:
     """Run one of NODES, which the first word of the command line names, as a process."""
+    stop = StopRequest()
     # as the perception node does: see there
     os.environ.setdefault('GOMP_SPINCOUNT', '1000')
     name, *rest = sys.argv[1:] if arguments is None else arguments
-    return executor.run(NODES[name], rest)
+    leave(executor.run(NODES[name], rest, stop))
 
 
 if __name__ == '__main__':
-    raise SystemExit(main())
+    main()

@@ -131,7 +131,7 @@ def camera_report(camera: Camera, pace: Pace, now: float, name: str) -> Report:
 
 
 def model_report(state: str, pipeline: Pipeline | None, problem: str, enabled: bool,
-                 name: str) -> Report:
+                 name: str, loading: str = '') -> Report:
     """
     Tell how the model fares.
 
@@ -139,10 +139,13 @@ def model_report(state: str, pipeline: Pipeline | None, problem: str, enabled: b
     :param problem: why the node could not be configured or activated, or empty.
     :param enabled: whether the node listens to its cameras when it is active.
     :param name: the node's.
+    :param loading: which model is being loaded, if one is.
     """
     report = Report(f'{name}: model', state, values={'state': state, 'enabled': enabled})
     if problem:
         report.find(DiagnosticStatus.ERROR, problem)
+    if loading:
+        report.find(DiagnosticStatus.OK, f'{state}, {loading}')
     if not enabled:
         report.find(DiagnosticStatus.OK, 'disabled: images are ignored')
     if pipeline is None:
@@ -173,14 +176,18 @@ class Desk:
         self.paces: dict[str, Pace] = {}
 
     def reports(self, state: str, pipeline: Pipeline | None, cameras: Sequence[Camera],
-                problem: str, enabled: bool) -> list[Report]:
-        """Report on the model, and on the cameras that the node listens to."""
+                problem: str, enabled: bool, loading: str = '') -> list[Report]:
+        """Report on the model and the cameras, also on those that the node does not listen to."""
         now = time.monotonic()
-        reports = [model_report(state, pipeline, problem, enabled, self.name)]
+        reports = [model_report(state, pipeline, problem, enabled, self.name, loading)]
         for camera in cameras:
             if camera.inputs:
                 pace = self.paces.setdefault(camera.name, Pace())
                 reports.append(camera_report(camera, pace, now, self.name))
+            else:
+                reports.append(Report(
+                    f'{self.name}: {camera.title}',
+                    state if enabled else f'{state}, disabled: images are ignored'))
         return reports
 
 

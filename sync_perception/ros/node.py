@@ -19,12 +19,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-import os
 import re
 import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import ParameterType
+from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -32,16 +35,17 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header, String
 from std_srvs.srv import SetBool
 from sync_perception.resources import default_model_folder
-from sync_perception.ros import diagnostics, executor, qos
+from sync_perception.ros import diagnostics, qos
 from sync_perception.ros.camera import Camera
 from sync_perception.ros.consumers import CONSUMERS
+from sync_perception.ros.loading import ModelLoader
 from sync_perception.ros.log import SeldomLog
 from sync_perception.ros.monitor import ConsistencyMonitor
 from sync_perception.ros.outputs import label_info_message, label_space_json, offered, OUTPUTS
 from sync_perception.ros.parameter_server import ParameterServer
 from sync_perception.ros.parameters import PerceptionParameters
 from sync_perception.ros.pipeline import Arrival, Pipeline
-from sync_perception.ros.services import guard_services
+from sync_perception.ros.services import guard_services, run_after
 from sync_perception.ros.worker import Worker
 
 CAMERA_NAME = re.compile(r'[A-Za-z]\w*(/[A-Za-z]\w*)*')
@@ -88,6 +92,7 @@ class PerceptionNode(LifecycleNode):
                  **node_arguments: Any):
         super().__init__('perception', **node_arguments)
         self.load_predictor = load_predictor
+        self.loader = ModelLoader(self)
         self.parameters = ParameterServer(self, PerceptionParameters)
         self.parameters.hooks['model'] = self._swap_model
         for name in self.parameters.unknown:
@@ -106,11 +111,22 @@ class PerceptionNode(LifecycleNode):
         # steady: with use_sim_time and no /clock, the node is to say what it waits for
         self.create_timer(
             diagnostics.PERIOD, self._tell, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        for service in self.services:
+            if service.srv_type is ChangeState:
+                run_after(service, self._prepare_transition)
+            elif service.srv_type in (SetParameters, SetParametersAtomically):
+                run_after(service, self._prepare_parameters)
         guard_services(self, self.log)
 
-    def autostart(self) -> None:
+    async def autostart(self) -> None:
         """Configure and activate, unless the parameter `autostart` says no."""
-        if self.parameters.values.autostart:
+        if not self.parameters.values.autostart:
+            self.get_logger().info(
+                f'unconfigured, since autostart is false: waiting for a lifecycle manager, or for '
+                f'ros2 lifecycle set {self.get_fully_qualified_name()} configure')
+            return
+        await self._load_ahead()
+        if self._state == 'unconfigured':  # else somebody else was faster
             if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
                 self.trigger_activate()
 
@@ -135,6 +151,8 @@ class PerceptionNode(LifecycleNode):
             self._work()
             if self.enabled:
                 self._listen()
+            else:
+                self.get_logger().info('active, but disabled: images are ignored')
         except Exception as error:  # noqa: BLE001 - such as a QoS override that does not exist
             self.problem = f'cannot activate: {type(error).__name__}: {error}'
             self.get_logger().error(self.problem)
@@ -171,13 +189,59 @@ class PerceptionNode(LifecycleNode):
         self._stop()
         self._release()
 
-    def _configure(self) -> None:
+    @property
+    def _state(self) -> str:
+        return self._state_machine.current_state[1]
+
+    async def _prepare_transition(self, request: ChangeState.Request) -> None:
+        """Load the model before rclpy configures the node, which would hold up everything."""
+        wanted = request.transition
+        configures = wanted.label == 'configure' if wanted.label else (
+            wanted.id == Transition.TRANSITION_CONFIGURE)
+        if configures and self._state == 'unconfigured':
+            await self._load_ahead()
+
+    async def _prepare_parameters(
+            self, request: SetParameters.Request | SetParametersAtomically.Request) -> None:
+        """Load another model before it takes the place of the present one."""
+        for parameter in request.parameters:
+            values = self.parameters.values
+            is_model = (parameter.name == 'model'
+                        and parameter.value.type == ParameterType.PARAMETER_STRING)
+            if is_model and self.pipeline is not None and (
+                    parameter.value.string_value != values.model):
+                await self.loader.prepare(
+                    self.load_predictor, replace(values, model=parameter.value.string_value))
+
+    async def _load_ahead(self) -> None:
+        """Load what the parameters name; it is there, or known to fail, when configuring."""
+        values = None
+        while values is None or self.loader.is_stale(self.parameters.values):
+            try:
+                values = self._checked_values()
+            except ValueError:
+                return  # configuring will say so
+            await self.loader.prepare(self._load_models, values)
+
+    def _load_models(
+            self, values: PerceptionParameters) -> tuple[Any, ConsistencyMonitor | None]:
+        return self.load_predictor(values), load_monitor(values)
+
+    def _checked_values(self) -> PerceptionParameters:
+        """
+        Return the parameters with what the consumer sets.
+
+        :raises ValueError: if one of them cannot be accepted.
+        """
         if self.parameters.problems:
             raise ValueError('; '.join(self.parameters.problems.values()))
         self.parameters.preset(CONSUMERS[self.parameters.values.consumer].parameters)
-        values = self.parameters.values
-        check_cameras(values.cameras)
-        predictor, monitor = self.load_predictor(values), load_monitor(values)
+        check_cameras(self.parameters.values.cameras)
+        return self.parameters.values
+
+    def _configure(self) -> None:
+        values = self._checked_values()
+        predictor, monitor = self.loader.take(self._load_models, values)
         self.pipeline = Pipeline(
             predictor, lambda: self.parameters.values, self.get_clock(), self.log, monitor)
         self.cameras = [Camera(self, name, self.log) for name in values.cameras]
@@ -262,7 +326,8 @@ class PerceptionNode(LifecycleNode):
         if self.pipeline is None:
             return
         try:
-            predictor = self.load_predictor(replace(self.parameters.values, model=model))
+            predictor = self.loader.take(
+                self.load_predictor, replace(self.parameters.values, model=model))
         except Exception as error:  # whatever it is, the old model goes on
             raise ValueError(
                 f'cannot load {model!r}, the model stays: {type(error).__name__}: {error}'
@@ -280,6 +345,7 @@ class PerceptionNode(LifecycleNode):
         """Listen to the cameras, or leave their images alone, without a change of state."""
         changed, self.enabled = self.enabled != request.data, request.data
         if self.worker is not None and changed:
+            self.get_logger().info('enabled' if self.enabled else 'disabled: images are ignored')
             if self.enabled:
                 self._listen()
             else:
@@ -314,9 +380,9 @@ class PerceptionNode(LifecycleNode):
         """Publish how the node fares."""
         for camera in self.cameras:
             camera.catch_up()
-        state = self._state_machine.current_state[1]
         reports = self.diagnostics.reports(
-            state, self.pipeline, self.cameras, self.problem, self.enabled)
+            self._state, self.pipeline, self.cameras, self.problem, self.enabled,
+            f'loading {self.loader.loading}' if self.loader.loading else '')
         self.diagnostics_publisher.publish(
             diagnostics.message(reports, self.get_fully_qualified_name(), self.get_clock().now()))
 
@@ -335,22 +401,3 @@ def check_cameras(names: Sequence[str]) -> None:
                 f'cameras: got {name!r}, expected letters, digits and _, beginning with a letter')
     if not names or len(set(names)) != len(names):
         raise ValueError(f'cameras: got {list(names)}, expected names that differ, at least one')
-
-
-def make_node() -> PerceptionNode:
-    """Create the node and start it."""
-    node = PerceptionNode()
-    node.autostart()
-    return node
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the perception node as a process, and return its exit status."""
-    # By default OpenMP's threads spin while they wait for one another. On cores that others use
-    # as well a frame then takes seconds; torch, not yet imported, reads this when it loads.
-    os.environ.setdefault('GOMP_SPINCOUNT', '1000')
-    return executor.run(make_node, arguments)
-
-
-if __name__ == '__main__':
-    raise SystemExit(main())

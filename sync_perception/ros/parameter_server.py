@@ -33,7 +33,7 @@ from rclpy.parameter import Parameter
 
 def parameter(name: str, default: Any, description: str, *, choices: tuple[str, ...] = (),
               low: float | None = None, high: float | None = None, live: bool = False,
-              read_only: bool = False):
+              hooked: bool = False, read_only: bool = False):
     """
     Describe one parameter.
 
@@ -46,11 +46,12 @@ def parameter(name: str, default: Any, description: str, *, choices: tuple[str, 
     :param high: its largest value.
     :param live: a change takes effect with the next frame; otherwise it does when the node
         configures the next time.
+    :param hooked: a hook of the ParameterServer carries out a change at once.
     :param read_only: it can only be set when the node starts.
     """
     return field(default=default, metadata={
         'name': name, 'description': description, 'choices': choices, 'low': low, 'high': high,
-        'live': live, 'read_only': read_only})
+        'live': live, 'hooked': hooked, 'read_only': read_only})
 
 
 Values = TypeVar('Values')
@@ -70,7 +71,7 @@ class ParameterServer(Generic[Values]):
     :ivar locked: whether parameters that are not live wait for `unlock` instead of taking effect.
     :ivar waiting: by name, the values that wait.
     :ivar hooks: by name, functions that carry out a change at once, whatever the lock: they get
-        the new value, and refuse it by raising ValueError.
+        the new value, unless it is the present one, and refuse it by raising ValueError.
     """
 
     def __init__(self, node: Node, kind: type[Values]):
@@ -148,8 +149,9 @@ class ParameterServer(Generic[Values]):
             return SetParametersResult(successful=False, reason='; '.join(problems))
         try:
             for spec, value in known:
-                if spec.metadata['name'] in self.hooks:
-                    self.hooks[spec.metadata['name']](value)
+                hook = self.hooks.get(spec.metadata['name'])
+                if hook is not None and value != getattr(self.values, spec.name):
+                    hook(value)
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         for spec, value in known:
@@ -162,6 +164,9 @@ class ParameterServer(Generic[Values]):
         if not self.presetting:
             self.chosen.add(name)
         if self.locked and not spec.metadata['live'] and name not in self.hooks:
+            if _in_ros(getattr(self.values, spec.name)) == _in_ros(value):
+                self.waiting.pop(name, None)
+                return
             self.waiting[name] = value
             self.node.get_logger().info(f'{name} takes effect when the node configures again')
         else:
@@ -189,7 +194,7 @@ def _descriptor(spec, kind: type) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(
         name=metadata['name'], description=metadata['description'],
         read_only=metadata['read_only'])
-    effect = 'at once' if metadata['live'] else 'when the node configures'
+    effect = 'at once' if metadata['live'] or metadata['hooked'] else 'when the node configures'
     constraints = [] if metadata['read_only'] else [f'takes effect {effect}']
     if metadata['choices']:
         constraints.insert(0, f'one of {", ".join(metadata["choices"])}')

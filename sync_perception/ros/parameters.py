@@ -34,7 +34,10 @@ class PerceptionParameters:
         'model', '', 'Folder of the model (config.json and model.safetensors), hub id, exported '
         '.onnx or .pt2 file, or two pretrained models as DEPTH+SEGMENTATION; empty for the one '
         'that comes with the package. Set while the node is configured, it swaps the model at '
-        'once: if the new one cannot be loaded, the old one stays.')
+        'once: if the new one cannot be loaded, the old one stays.', hooked=True)
+    load_timeout: float = parameter(
+        'load_timeout', 120.0, 'Seconds after which a model that is still being loaded counts as '
+        'one that cannot be loaded.', low=1.0, high=3600.0, live=True)
     device: str = parameter(
         'device', 'auto', 'Where the network runs: auto (a GPU if there is one), cpu, cuda or '
         'cuda:N.')

@@ -33,7 +33,7 @@ from rclpy.task import Future
 from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
-from sync_perception.ros import executor, qos
+from sync_perception.ros import qos
 from sync_perception.ros.conversions import image_message, stamp_nanoseconds
 from sync_perception.ros.log import SeldomLog
 from sync_perception.ros.parameter_server import ParameterServer
@@ -255,16 +255,3 @@ def iterate(source: Source, parameters: ReplayParameters) -> Iterator[Shot]:
         else:
             pause = period
         offset += last.stamp - first.stamp + pause
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """
-    Run the replay node as a process.
-
-    :return: the process's exit status: 0 when everything was published, 1 on an error.
-    """
-    return executor.run(ReplayNode, arguments)
-
-
-if __name__ == '__main__':
-    raise SystemExit(main())

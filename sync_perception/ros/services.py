@@ -16,11 +16,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 import inspect
 from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import SetParameters, SetParametersAtomically
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.service import Service
@@ -44,6 +46,25 @@ def guard_services(node: Node, log: SeldomLog) -> None:
     """
     for service in node.services:
         service.callback = Guard(service, log).answer
+
+
+def run_after(service: Service, prepare: Callable[[Any], Awaitable[None]]) -> None:
+    """
+    Make a service wait for something before it carries out a request; the node goes on meanwhile.
+
+    :param service: whose callback is called after `prepare`.
+    :param prepare: a coroutine function of the request.
+    """
+    callback = service.callback
+
+    async def answer(request: Any, response: Any) -> Any:
+        await prepare(request)
+        return callback(request, response)
+
+    service.callback = answer
+    # in the node's own group, every other callback would wait as well
+    service.callback_group = ReentrantCallbackGroup()
+    service.callback_group.add_entity(service)
 
 
 class Guard:

@@ -121,9 +121,9 @@ class Bench:
             parameter_overrides=values)
         for topic in listen:
             self.listen(topic)
-        self.node.autostart()
         self.spin(self.node)
         self.spin(self.others)
+        self.wait(self.executors[0].create_task(self.node.autostart).done)
         if [camera.name for camera in self.node.cameras if camera.inputs] == ['']:
             self.wait(lambda: self.image_publisher.get_subscription_count()
                       or self.node.parameters.values.image_transport == 'compressed')
@@ -190,7 +190,13 @@ class Bench:
         self.image_publisher.publish(message)
 
     def call(self, kind, service: str, request):
-        """Call one of the node's services; a client that does not find it is announced anew."""
+        """Call one of the node's services and return its answer."""
+        answer = self.ask(kind, service, request)
+        self.wait(answer.done)
+        return answer.result()
+
+    def ask(self, kind, service: str, request):
+        """Call a service and return its future; a client that does not find it is made anew."""
         for _ in range(4):
             client = self.others.create_client(kind, service)
             if client.wait_for_service(PATIENCE / 4):
@@ -198,9 +204,7 @@ class Bench:
             self.others.destroy_client(client)
         else:
             raise AssertionError(f'{service} was not found in {PATIENCE} s')
-        answer = client.call_async(request)
-        self.wait(answer.done)
-        return answer.result()
+        return client.call_async(request)
 
     def state(self) -> int:
         """Ask the node for its lifecycle state."""

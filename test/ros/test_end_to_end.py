@@ -117,7 +117,7 @@ class System:
         self.drive, self.logs = drive, logs
         self.consumer = Consumer()
         self.perception = ChildProcess(
-            'perception', 'sync_perception.ros.node',
+            'perception', 'sync_perception.ros.perception_node',
             ros_arguments(f'model:={model}', 'device:=cpu', *EVERY_MESSAGE_ARRIVES),
             logs / 'perception.log')
         self.warm_up()
@@ -125,7 +125,7 @@ class System:
     def replay(self, name: str, *parameters: str) -> ChildProcess:
         """Start a replay of the drive."""
         return ChildProcess(
-            name, 'sync_perception.ros.replay',
+            name, 'sync_perception.ros.replay_node',
             ros_arguments('source:=kitti', f'path:={self.drive}', *parameters),
             self.logs / f'{name}.log')
 

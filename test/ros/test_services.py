@@ -147,9 +147,8 @@ def caller(request, ros_context, small_model, tmp_path):
                 ('camera_matrix', 9), ('distortion_coefficients', 5),
                 ('rectification_matrix', 9), ('projection_matrix', 12))}}))
         words = ['source:=images', f'path:={tmp_path}', f'camera_info:={tmp_path}/camera.yaml']
-    module = {'perception': 'sync_perception.ros.node', 'replay': 'sync_perception.ros.replay'}
     process = ChildProcess(
-        request.param, module[request.param],
+        request.param, f'sync_perception.ros.{request.param}_node',
         ['--ros-args', *(word for each in words for word in ('-p', each))], tmp_path / 'log')
     made = Caller(process, request.param)
     yield made
