@@ -17,9 +17,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-import re
 import time
 from typing import Any
 
@@ -36,7 +35,7 @@ from std_msgs.msg import Header, String
 from std_srvs.srv import SetBool
 from sync_perception.resources import default_model_folder
 from sync_perception.ros import diagnostics, qos
-from sync_perception.ros.camera import Camera
+from sync_perception.ros.camera import Camera, check_cameras
 from sync_perception.ros.consumers import CONSUMERS
 from sync_perception.ros.loading import ModelLoader
 from sync_perception.ros.log import SeldomLog
@@ -47,8 +46,6 @@ from sync_perception.ros.parameters import PerceptionParameters
 from sync_perception.ros.pipeline import Arrival, Pipeline
 from sync_perception.ros.services import guard_services, run_after
 from sync_perception.ros.worker import Worker
-
-CAMERA_NAME = re.compile(r'[A-Za-z]\w*(/[A-Za-z]\w*)*')
 
 
 def load_predictor(parameters: PerceptionParameters):
@@ -385,19 +382,3 @@ class PerceptionNode(LifecycleNode):
             f'loading {self.loader.loading}' if self.loader.loading else '')
         self.diagnostics_publisher.publish(
             diagnostics.message(reports, self.get_fully_qualified_name(), self.get_clock().now()))
-
-
-def check_cameras(names: Sequence[str]) -> None:
-    """
-    Refuse names that cannot be topics.
-
-    :raises ValueError: naming the first that cannot.
-    """
-    if list(names) == ['']:
-        return
-    for name in names:
-        if not CAMERA_NAME.fullmatch(name):
-            raise ValueError(
-                f'cameras: got {name!r}, expected letters, digits and _, beginning with a letter')
-    if not names or len(set(names)) != len(names):
-        raise ValueError(f'cameras: got {list(names)}, expected names that differ, at least one')
