@@ -61,6 +61,7 @@ setup(
         'pyyaml',
         'rich',
         'safetensors',
+        'simplejpeg',  # as fast as OpenCV, and refuses damaged files
         'torch>=2.5',
         'typer',
     ],

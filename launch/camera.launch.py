@@ -76,6 +76,9 @@ PARAMETERS = {
     'semantics_min_confidence': ('semantics.min_confidence', float, 'Labels of a lower '
                                  'probability, 0 to 1, become void.'),
     'image_transport': ('image_transport', str, 'raw or compressed.'),
+    'image_significant_bits': ('image.significant_bits', int, 'Bits that the camera fills in '
+                               'images of 16-bit pixels; 0: found out from the values.'),
+    'max_pixels': ('max_pixels', int, 'Images of more pixels are refused.'),
     'depth_encoding': ('depth.encoding', str, '32FC1 (metres) or 16UC1 (millimetres).'),
     'semantics_encoding': ('semantics.encoding', str, 'mono8 (255 void) or 16SC1 (-1 void).'),
     'confidence_encoding': ('confidence.encoding', str, '32FC1 (0 to 1) or mono8 (0 to 255).'),

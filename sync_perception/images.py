@@ -12,20 +12,38 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
-"""Reads photographs from disk: RGB, whole, or a clear refusal."""
+"""Reads photographs: whole, within bounds, in RGB, or a clear refusal."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+import re
 
 import cv2
 import numpy as np
+from sync_perception.bit_depth import BitDepth
+from sync_perception.image_headers import (
+    check_header,
+    check_png,
+    check_size,
+    ImageHeader,
+    MAX_PIXELS,
+    read_header,
+)
+from sync_perception.types import MalformedInput
 
-IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.ppm', '.bmp', '.webp', '.tif', '.tiff')
+try:
+    import simplejpeg
+except ModuleNotFoundError:  # then OpenCV decodes, which takes broken JPEG files for whole ones
+    simplejpeg = None
+
+# Of two files with one stem the first of these is taken: what is stored without loss goes before
+IMAGE_SUFFIXES = ('.png', '.ppm', '.bmp', '.tif', '.tiff', '.webp', '.jpg', '.jpeg')
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | Path, bit_depth: BitDepth | None = None,
+               max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """
     Read a photograph as uint8 (H, W, 3) RGB, whatever its format; grey becomes three channels.
 
@@ -33,29 +51,124 @@ def read_image(path: str | Path) -> np.ndarray:
     they are stored.
 
     :param path: the file.
+    :param bit_depth: of the camera that took it; by default 16-bit pixels use their full range.
+    :param max_pixels: larger images are refused.
     :raises FileNotFoundError: if there is no such file.
-    :raises ValueError: if the file is empty, truncated or not an image.
+    :raises ValueError: if the file is empty, damaged, not an image, or cannot be a camera's.
     """
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    return cv2.cvtColor(decode(path, flags), cv2.COLOR_BGR2RGB)
+    return to_rgb8(read_stored(path, max_pixels), bit_depth)
 
 
-def decode(path: str | Path, flags: int) -> np.ndarray:
+def read_stored(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """
-    Decode an image file with OpenCV, and say what is wrong where OpenCV only returns None.
+    Read an image file as it is stored, and name it where that fails.
 
     :param path: the file.
-    :param flags: cv2.IMREAD_* flags.
-    :return: the array as OpenCV gives it (colour as BGR).
+    :return: as `decode_image`.
     :raises FileNotFoundError: if there is no such file.
-    :raises ValueError: if the file is empty, truncated or not an image.
+    :raises ValueError: if the file is empty, damaged, not an image, or cannot be a camera's.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'no image file {path}')
     data = np.fromfile(path, dtype=np.uint8)
-    array = cv2.imdecode(data, flags) if data.size else None
-    if array is None:
-        raise ValueError(
-            f'{path} ({data.size} bytes) is truncated or not an image that OpenCV can read')
-    return array
+    try:
+        return decode_image(data, max_pixels)
+    except MalformedInput as error:
+        raise ValueError(f'{path} ({data.size} bytes): {error}') from error
+
+
+def decode_image(data: np.ndarray, max_pixels: int = MAX_PIXELS,
+                 header: ImageHeader | None = None) -> np.ndarray:
+    """
+    Decode an image file's bytes; whatever its decoder warns of is an error.
+
+    :param data: uint8 (N,).
+    :param header: of a JPEG or PNG, where it has been read and checked.
+    :return: uint8 or uint16, (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA, unturned.
+    :raises MalformedInput: if it is empty, damaged or not an image, or as `check_header` says.
+    """
+    if header is None:
+        header = read_header(data.tobytes())
+        if header is not None:
+            check_header(header, len(data), max_pixels)
+    if header is not None and header.kind == 'jpeg' and header.channels in (1, 3) and simplejpeg:
+        return _decode_jpeg(data, header)
+    if header is not None and header.kind == 'png':
+        check_png(data.data)
+    try:
+        stored = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    except cv2.error:
+        stored = None
+    if stored is None or stored.dtype not in (np.uint8, np.uint16):
+        raise MalformedInput(
+            'compressed data', 'it is truncated, damaged or not an image of 8 or 16 bits that '
+            'OpenCV can read')
+    check_size(stored.shape[:2], max_pixels)
+    if stored.ndim == 2:
+        return stored
+    return cv2.cvtColor(
+        stored, cv2.COLOR_BGRA2RGBA if stored.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+
+
+def _decode_jpeg(data: np.ndarray, header: ImageHeader) -> np.ndarray:
+    try:
+        # its warnings mean that pixels were made up
+        pixels = simplejpeg.decode_jpeg(
+            data, colorspace='GRAY' if header.channels == 1 else 'RGB', strict=True)
+    except ValueError as error:
+        raise MalformedInput(
+            'compressed data', f'it is truncated or damaged, expected a whole JPEG: {error}'
+            ) from error
+    return pixels[..., 0] if header.channels == 1 else pixels
+
+
+def to_rgb8(stored: np.ndarray, bit_depth: BitDepth | None = None) -> np.ndarray:
+    """
+    Turn an image as it is stored into uint8 (H, W, 3) RGB.
+
+    :param stored: as `decode_image` returns it.
+    :param bit_depth: of its camera; by default 16-bit pixels use their full range.
+    """
+    if stored.dtype == np.uint16:
+        stored = (bit_depth or BitDepth(16)).to_8_bits(stored)
+    if stored.ndim == 2:
+        return cv2.cvtColor(stored, cv2.COLOR_GRAY2RGB)
+    return cv2.cvtColor(stored, cv2.COLOR_RGBA2RGB) if stored.shape[2] == 4 else stored
+
+
+def images_by_stem(folder: str | Path, ending: str = '') -> dict[str, Path]:
+    """
+    List a folder's images, whatever their format, in natural order: 1, 2, 10.
+
+    Of files that differ in their format only, the first of `IMAGE_SUFFIXES` counts.
+
+    :param folder: may be absent: no images then.
+    :param ending: only names that end so before the suffix; it is cut from the key.
+    :return: paths by name without ending and suffix.
+    """
+    folder = Path(folder)
+    images: dict[str, Path] = {}
+    for path in natural_order(folder.iterdir() if folder.is_dir() else ()):
+        if path.suffix.lower() not in IMAGE_SUFFIXES or not path.stem.endswith(ending):
+            continue
+        stem = path.stem[:len(path.stem) - len(ending)]
+        if stem not in images or _rank(path) < _rank(images[stem]):
+            images[stem] = path
+    return images
+
+
+def _rank(path: Path) -> int:
+    return IMAGE_SUFFIXES.index(path.suffix.lower())
+
+
+def natural_order(paths: Iterable[Path]) -> list[Path]:
+    """Sort paths by name, numbers within the names by their value: 1, 2, 10."""
+    return sorted(paths, key=_natural_key)
+
+
+def _natural_key(path: Path) -> tuple:
+    # split gives text, number, text, number, ...; the name decides where 1 and 01 are equal
+    parts = re.split(r'([0-9]+)', path.stem)
+    return (path.parent, [int(part) if place % 2 else part for place, part in enumerate(parts)],
+            path.name)

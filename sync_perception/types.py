@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The typed packets that travel through the package: Frame, DenseOutput and Prediction."""
+"""The typed packets that travel through the package, and the error for what is none."""
 
 from __future__ import annotations
 
@@ -23,6 +23,19 @@ import numpy as np
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class MalformedInput(ValueError):
+    """
+    A message or an image that cannot be interpreted.
+
+    :param reason: a few words under which such inputs are counted.
+    :param message: what was got and what was expected.
+    """
+
+    def __init__(self, reason: str, message: str):
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ import pytest
 PACKAGE = 'sync_perception'
 ROOT = Path(__file__).resolve().parents[1]
 BASE = ('types', 'labels', 'geometry', 'calibration', 'resources', 'images', 'colors', 'kitti',
-        'pages', 'label_exports')
+        'pages', 'label_exports', 'bit_depth', 'image_headers')
 ALLOWED = {
     **dict.fromkeys(BASE, BASE),
     'models': ('models', *BASE),

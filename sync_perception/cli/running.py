@@ -42,12 +42,19 @@ def predict(
             help='Metres beyond which depth is invalid; by default the range of the '
             'model.')] = None,
         cloud: Annotated[bool, typer.Option(help='Also write the cloud as PLY.')] = False,
+        significant_bits: Annotated[int, typer.Option(
+            min=0, max=16, help='Bits that the camera fills in images of 16-bit pixels; 0 to find '
+            'out from the values.')] = 0,
+        max_pixels: Annotated[int | None, typer.Option(
+            min=1, help='Images of more pixels are left out; by default those larger than what a '
+            'camera of 8K gives.')] = None,
         ) -> None:
     """Predict depth and labels of images, and draw them; needs no ROS."""
     from sync_perception.runtime.predict import predict_files
     summary = predict_files(
         images, out, model=model, device=device, half=half, fx=fx, camera_info=camera_info,
-        max_depth=max_depth, cloud=cloud, report=typer.echo)
+        max_depth=max_depth, cloud=cloud, significant_bits=significant_bits,
+        max_pixels=max_pixels, report=typer.echo)
     if summary['failed']:
         raise typer.Exit(1)
 

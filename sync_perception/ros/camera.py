@@ -26,6 +26,7 @@ from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState
 from rclpy.qos import DurabilityPolicy, qos_policy_name_from_kind
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sync_perception.bit_depth import BitDepth
 from sync_perception.ros import qos
 from sync_perception.ros.camera_info import CameraInfoCache
 from sync_perception.ros.counters import Counters
@@ -51,6 +52,7 @@ class Camera:
     :ivar latched: the subscription to calibrations that were sent before, where it is needed.
     :ivar mismatches: by topic, the quality of service that keeps a peer from being heard.
     :ivar troubles: by kind, what is doubtful about its latest frame.
+    :ivar bit_depth: what its 16-bit images have been found to hold.
     """
 
     def __init__(self, node: LifecycleNode, name: str, log: SeldomLog):
@@ -65,6 +67,8 @@ class Camera:
         self.mismatches: dict[str, str] = {}
         self.troubles: dict[str, str] = {}
         self.credit, self.asked = 0.0, 0.0
+        self.bit_depth = BitDepth(report=lambda text: log.logger.warning(
+            f'{self.title}: {text} (image.significant_bits)'))
 
     @property
     def title(self) -> str:

@@ -24,76 +24,21 @@ from __future__ import annotations
 
 import array
 import sys
-from typing import NamedTuple
 
-import cv2
 import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
+from sync_perception.bit_depth import BitDepth
 from sync_perception.geometry import crop_intrinsics, resize_intrinsics
+from sync_perception.image_headers import MAX_PIXELS
 from sync_perception.labels import VOID
-from sync_perception.ros.encoded_size import encoded_size
+from sync_perception.ros.image_messages import compressed_header, decode, decompress
 from sync_perception.runtime.pointcloud import POINT, SEMANTIC_POINT
-from sync_perception.types import Frame
+from sync_perception.types import Frame, MalformedInput
 
-MAX_PIXELS = 2**26
-"""Of a compressed image: a few hundred bytes can claim pixels that fill any memory."""
 FOCAL_RANGE = (1e-2, 1e7)
 """Pixels; no lens is beyond, and single precision still holds the viewing rays."""
 
-
-class MalformedInput(ValueError):
-    """
-    A message that cannot be interpreted.
-
-    :param reason: a few words under which such messages are counted.
-    :param message: what was got and what was expected.
-    """
-
-    def __init__(self, reason: str, message: str):
-        super().__init__(message)
-        self.reason = reason
-
-
-class Layout(NamedTuple):
-    """
-    How an encoding stores a pixel, and OpenCV's code for turning it into RGB.
-
-    :param multiple: the width must be a multiple of it (chroma shared between pixels).
-    """
-
-    dtype: type
-    channels: int
-    to_rgb: int | None
-    multiple: int = 1
-
-
-# 8UC3 and 8UC4 do not name their channels: blue comes first, as everywhere in OpenCV and cv_bridge
-LAYOUTS = {
-    'rgb8': Layout(np.uint8, 3, None),
-    'bgr8': Layout(np.uint8, 3, cv2.COLOR_BGR2RGB),
-    '8UC3': Layout(np.uint8, 3, cv2.COLOR_BGR2RGB),
-    'rgba8': Layout(np.uint8, 4, cv2.COLOR_RGBA2RGB),
-    'bgra8': Layout(np.uint8, 4, cv2.COLOR_BGRA2RGB),
-    '8UC4': Layout(np.uint8, 4, cv2.COLOR_BGRA2RGB),
-    'mono8': Layout(np.uint8, 1, cv2.COLOR_GRAY2RGB),
-    '8UC1': Layout(np.uint8, 1, cv2.COLOR_GRAY2RGB),
-    'yuv422': Layout(np.uint8, 2, cv2.COLOR_YUV2RGB_UYVY, multiple=2),
-    'uyvy': Layout(np.uint8, 2, cv2.COLOR_YUV2RGB_UYVY, multiple=2),
-    'yuv422_yuy2': Layout(np.uint8, 2, cv2.COLOR_YUV2RGB_YUY2, multiple=2),
-    'yuyv': Layout(np.uint8, 2, cv2.COLOR_YUV2RGB_YUY2, multiple=2),
-    'bayer_rggb8': Layout(np.uint8, 1, cv2.COLOR_BayerRGGB2RGB),
-    'bayer_bggr8': Layout(np.uint8, 1, cv2.COLOR_BayerBGGR2RGB),
-    'bayer_gbrg8': Layout(np.uint8, 1, cv2.COLOR_BayerGBRG2RGB),
-    'bayer_grbg8': Layout(np.uint8, 1, cv2.COLOR_BayerGRBG2RGB),
-    'rgb16': Layout(np.uint16, 3, None),
-    'bgr16': Layout(np.uint16, 3, cv2.COLOR_BGR2RGB),
-    'mono16': Layout(np.uint16, 1, cv2.COLOR_GRAY2RGB),
-    'bayer_rggb16': Layout(np.uint16, 1, cv2.COLOR_BayerRGGB2RGB),
-    'bayer_bggr16': Layout(np.uint16, 1, cv2.COLOR_BayerBGGR2RGB),
-    'bayer_gbrg16': Layout(np.uint16, 1, cv2.COLOR_BayerGBRG2RGB),
-    'bayer_grbg16': Layout(np.uint16, 1, cv2.COLOR_BayerGRBG2RGB),
-}
 
 # the colours are PCL's: four bytes that call themselves a float
 POINT_FIELD_TYPES = {
@@ -107,120 +52,29 @@ def stamp_nanoseconds(header: Header) -> int:
     return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
 
 
-def to_frame(image: Image | CompressedImage, camera_info: CameraInfo) -> Frame:
+def to_frame(image: Image | CompressedImage, camera_info: CameraInfo,
+             bit_depth: BitDepth | None = None, max_pixels: int = MAX_PIXELS) -> Frame:
     """
     Turn a camera's messages into the packet that the runtime works on.
 
-    :param image: raw in one of `LAYOUTS`, or compressed as JPEG or PNG.
+    :param image: raw in one of `LAYOUTS` or `PLANAR`, or compressed as JPEG or PNG.
     :param camera_info: the calibration that belongs to this image.
+    :param bit_depth: of this camera; by default 16-bit pixels use their full range.
+    :param max_pixels: larger images are refused.
     :raises MalformedInput: if one of them cannot be interpreted, or they do not fit together.
     """
     if isinstance(image, CompressedImage):
-        intrinsics(camera_info, compressed_size(image))  # what does not fit is not decoded
-        rgb = decompress(image)
+        # what does not fit is not decoded
+        header = compressed_header(image, max_pixels)
+        intrinsics(camera_info, header.size)
+        rgb = decompress(image, bit_depth, max_pixels, header)
     else:
-        rgb = decode(image)
+        rgb = decode(image, bit_depth, max_pixels)
     return Frame(
         image=rgb,
         K=intrinsics(camera_info, rgb.shape[:2]),
         stamp=stamp_nanoseconds(image.header),
         frame_id=image.header.frame_id)
-
-
-def decode(message: Image) -> np.ndarray:
-    """
-    Turn a raw image into uint8 (H, W, 3) RGB.
-
-    Rows may be padded, and 16-bit pixels may have either byte order. 16-bit images are taken to
-    use their full range.
-
-    :raises MalformedInput: if the encoding is unknown, or the sizes do not fit together.
-    """
-    pixels, layout = _pixels(message)
-    if layout.to_rgb is not None:
-        try:
-            pixels = cv2.cvtColor(pixels, layout.to_rgb)
-        except cv2.error as error:
-            raise MalformedInput(
-                'image size', f'OpenCV cannot turn a {message.width}x{message.height} image in '
-                f'{message.encoding} into RGB: {error.err}') from error
-    if layout.dtype == np.uint16:
-        pixels = cv2.convertScaleAbs(pixels, alpha=255 / 65535)
-    return np.ascontiguousarray(pixels)
-
-
-def decompress(message: CompressedImage) -> np.ndarray:
-    """
-    Turn a compressed image into uint8 (H, W, 3) RGB.
-
-    :raises MalformedInput: if it is no JPEG or PNG, too large, or OpenCV cannot read it.
-    """
-    compressed_size(message)
-    # the orientation tag is ignored: intrinsics belong to the pixels as they were taken
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        bgr = cv2.imdecode(np.frombuffer(message.data, np.uint8), flags)
-    except cv2.error:
-        bgr = None
-    if bgr is None:
-        raise _unreadable(message)
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-
-
-def compressed_size(message: CompressedImage) -> tuple[int, int]:
-    """
-    Return the height and width that a compressed image claims; nothing is decoded.
-
-    :raises MalformedInput: if it is no JPEG or PNG, or has more than MAX_PIXELS.
-    """
-    size = encoded_size(bytes(message.data))
-    if size is None:
-        raise _unreadable(message)
-    if size[0] * size[1] > MAX_PIXELS:
-        raise MalformedInput(
-            'image size', f'got {len(message.data)} bytes that claim to be {size[1]}x{size[0]} '
-            f'pixels, expected at most {MAX_PIXELS / 1e6:.0f} million')
-    return size
-
-
-def _unreadable(message: CompressedImage) -> MalformedInput:
-    return MalformedInput(
-        'compressed data', f'cannot read {len(message.data)} bytes of a compressed image with '
-        f'format {message.format!r:.60}, expected JPEG or PNG')
-
-
-def _pixels(message: Image) -> tuple[np.ndarray, Layout]:
-    """Return a view of a raw image's pixels (H, W[, C]) in native byte order, and its layout."""
-    height, width, step = message.height, message.width, message.step
-    layout = LAYOUTS.get(message.encoding)
-    if layout is None:
-        raise MalformedInput(
-            'encoding', f'unknown image encoding {message.encoding!r:.60}, expected one of '
-            f'{", ".join(LAYOUTS)}')
-    if height == 0 or width == 0:
-        raise MalformedInput(
-            'image size', f'got an empty image of {width}x{height} pixels, expected at least 1x1')
-    if width % layout.multiple:
-        raise MalformedInput(
-            'image size', f'got {width} columns in {message.encoding}, expected a multiple of '
-            f'{layout.multiple}')
-    dtype = np.dtype(layout.dtype).newbyteorder('>' if message.is_bigendian else '<')
-    row = width * layout.channels * dtype.itemsize
-    if step < row:
-        raise MalformedInput(
-            'step', f'got rows of {step} bytes (step), expected at least {row} for {width} '
-            f'columns in {message.encoding}')
-    if len(message.data) != step * height:
-        raise MalformedInput(
-            'data length', f'got {len(message.data)} bytes of image data, expected step x height '
-            f'= {step} x {height} = {step * height}')
-    shape, strides = (height, width), (step, layout.channels * dtype.itemsize)
-    if layout.channels > 1:
-        shape, strides = (*shape, layout.channels), (*strides, dtype.itemsize)
-    view = np.ndarray(shape, dtype, message.data, strides=strides)
-    if step % dtype.itemsize:
-        view = view.copy()  # OpenCV refuses rows that start within a number
-    return view.astype(layout.dtype, copy=False), layout
 
 
 def intrinsics(camera_info: CameraInfo, size: tuple[int, int]) -> np.ndarray:

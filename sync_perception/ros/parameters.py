@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sync_perception.image_headers import MAX_PIXELS
 from sync_perception.ros.parameter_server import parameter
 
 CONSUMER_NAMES = ('generic', 'hydra', 'kimera', 'rtabmap', 'nvblox', 'nav2')
@@ -63,6 +64,14 @@ class PerceptionParameters:
     image_transport: str = parameter(
         'image_transport', 'raw', 'How the camera sends its images: raw (topic image) or '
         'compressed (topic image/compressed).', choices=('raw', 'compressed'))
+    image_significant_bits: int = parameter(
+        'image.significant_bits', 0, 'Bits that the camera fills in images of 16-bit pixels, 1 '
+        'to 16; 0 to find out from the values, which also stretches grey images without dark '
+        'parts, as thermal cameras give them.', low=0, high=16, live=True)
+    max_pixels: int = parameter(
+        'max_pixels', MAX_PIXELS, 'Images of more pixels are refused before they are decoded; by '
+        'default those larger than what a camera of 8K gives.', low=1, high=2 ** 31 - 1,
+        live=True)
     depth_encoding: str = parameter(
         'depth.encoding', '32FC1', 'Encoding of the depth image: 32FC1 (metres, NaN invalid) or '
         '16UC1 (millimetres, 0 invalid).', choices=('32FC1', '16UC1'), live=True)

@@ -24,6 +24,7 @@ from typing import Any
 
 from rclpy.clock import Clock
 from sensor_msgs.msg import CompressedImage, Image
+from sync_perception.bit_depth import BitDepth
 from sync_perception.ros.camera import Camera
 from sync_perception.ros.camera_info import pairing_doubt
 from sync_perception.ros.conversions import MalformedInput, stamp_nanoseconds, to_frame
@@ -136,7 +137,12 @@ class Pipeline:
         self._note(camera, 'camera_info', pairing_doubt(image.header, camera_info))
         maps = maps_of(
             (output for output, _ in wanted), self.predictor.available, self.parameters())
-        return Job(arrival, to_frame(image, camera_info), wanted, maps, cancelled)
+        frame = to_frame(image, camera_info, self._bit_depth(camera), self.parameters().max_pixels)
+        return Job(arrival, frame, wanted, maps, cancelled)
+
+    def _bit_depth(self, camera: Camera) -> BitDepth:
+        camera.bit_depth.significant_bits = self.parameters().image_significant_bits
+        return camera.bit_depth
 
     def _answer(self, jobs: list[Job]) -> None:
         if jobs[0].cancelled.is_set():

@@ -25,8 +25,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+from sync_perception.bit_depth import BitDepth
 from sync_perception.calibration import read_calibration
-from sync_perception.images import IMAGE_SUFFIXES, read_image
+from sync_perception.image_headers import MAX_PIXELS
+from sync_perception.images import IMAGE_SUFFIXES, images_by_stem, read_image
 from sync_perception.labels import LabelSpace
 from sync_perception.runtime.pointcloud import point_cloud
 from sync_perception.runtime.predictor import Predictor
@@ -47,7 +49,8 @@ def predict_files(
         images: Sequence[str | Path], out: str | Path, model: str | Path | None = None,
         device: str = 'auto', half: bool = False, fx: float | None = None,
         camera_info: str | Path | None = None, max_depth: float | None = None,
-        cloud: bool = False, report: Callable[[str], None] = print) -> dict[str, Any]:
+        cloud: bool = False, significant_bits: int = 0, max_pixels: int | None = None,
+        report: Callable[[str], None] = print) -> dict[str, Any]:
     """
     Predict images and write, for each: a panel, a view of the cloud, depth, labels and colours.
 
@@ -67,6 +70,9 @@ def predict_files(
     :param camera_info: calibration YAML as camera_calibration writes it, instead of fx.
     :param max_depth: metres beyond which depth is invalid.
     :param cloud: also write the cloud as PLY.
+    :param significant_bits: that the camera fills in images of 16-bit pixels, 1 to 16; 0 to find
+        out from the values, all images being one camera's.
+    :param max_pixels: larger images are left out; None is what a camera of 8K gives.
     :param report: takes lines for the user.
     :raises FileNotFoundError: if there is no image.
     :raises ValueError: if the calibration or another argument is not as stated.
@@ -86,10 +92,11 @@ def predict_files(
             f'warning: no calibration given (--fx or --camera-info): a horizontal field of view '
             f'of {ASSUMED_FIELD_OF_VIEW:g} degrees is assumed, '
             f'so the {"metres are" if scaled else "shape of the cloud is"} a guess')
+    bit_depth = BitDepth(significant_bits, lambda text: report(f'{text} (--significant-bits)'))
     entries, failed = [], []
     for path, name in zip(paths, unique_names(paths)):
         try:
-            image = read_image(path)
+            image = read_image(path, bit_depth, max_pixels or MAX_PIXELS)
             frame = Frame(image, intrinsics(image.shape[:2], fx, calibration))
         except (OSError, ValueError) as error:
             report(f'{path}: left out: {error}')
@@ -112,7 +119,7 @@ def predict_files(
 
 def find_images(images: Sequence[str | Path]) -> list[Path]:
     """
-    List image files; a folder stands for the images in it, by name.
+    List image files; a folder stands for the images in it, as `images_by_stem` lists them.
 
     :raises FileNotFoundError: if a path does not exist, or a folder holds no image.
     """
@@ -122,7 +129,7 @@ def find_images(images: Sequence[str | Path]) -> list[Path]:
             raise FileNotFoundError(f'no image or folder {path}')
         found = [path]
         if path.is_dir():
-            found = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+            found = [*images_by_stem(path).values()]
         if not found:
             raise FileNotFoundError(f'no image ({", ".join(IMAGE_SUFFIXES)}) in {path}')
         paths += found

@@ -31,7 +31,8 @@ def network_size(
     """
     Choose the size at which a network sees an image: its own shape, about so many pixels.
 
-    A small image is not enlarged beyond twice its size.
+    A small image is not enlarged beyond twice its size. A long and narrow one is stretched rather
+    than that its shape makes the network larger.
 
     :param size: height and width of the image.
     :param input_pixels: the area that the network was trained at.
@@ -40,6 +41,9 @@ def network_size(
     height, width = size
     scale = min(math.sqrt(input_pixels / (height * width)), 2.0)
     rounded = [max(multiple, round(side * scale / multiple) * multiple) for side in size]
+    if min(size) * scale < multiple:  # one side was enlarged to the least that there is
+        longest = max(multiple, int(input_pixels / multiple**2) * multiple)
+        rounded = [min(side, longest) for side in rounded]
     return rounded[0], rounded[1]
 
 

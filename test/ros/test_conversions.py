@@ -13,18 +13,18 @@
 # limitations under the License.
 
 
-"""Every encoding against rosbags.image or by hand; what is refused; bytes of what is published."""
+"""Messages into packets and back: intrinsics, what is refused, bytes of what is published."""
 
 from __future__ import annotations
 
 import array
 
 import cv2
+from image_samples import message, SIZE, smooth_image
 import numpy as np
 import pytest
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointField, RegionOfInterest
+from sensor_msgs.msg import CameraInfo, CompressedImage, PointField, RegionOfInterest
 from std_msgs.msg import Header
-from sync_perception.ros import conversions
 from sync_perception.ros.conversions import (
     cloud_message,
     decode,
@@ -32,85 +32,11 @@ from sync_perception.ros.conversions import (
     image_message,
     intrinsics,
     labels_message,
-    LAYOUTS,
     MalformedInput,
     to_frame,
     writable_cloud,
 )
 from sync_perception.runtime.pointcloud import POINT, SEMANTIC_POINT
-
-SIZE = (32, 48)
-
-
-def smooth_image(size: tuple[int, int] = SIZE) -> np.ndarray:
-    """Return a picture whose colours change slowly, so that demosaicing is almost exact."""
-    v, u = np.mgrid[:size[0], :size[1]]
-    channels = [60 + 2 * u, 200 - 3 * v, 40 + u + 2 * v]
-    return np.stack(channels, axis=-1).astype(np.uint8)
-
-
-def message(pixels: np.ndarray, encoding: str, padding: int = 0, big: bool = False) -> Image:
-    """Write pixels (H, W[, C]) to a message by hand, row by row."""
-    rng = np.random.default_rng(7)
-    order = pixels.astype(pixels.dtype.newbyteorder('>' if big else '<'))
-    rows = [row.tobytes() + rng.bytes(padding) for row in order]
-    header = Header(frame_id='camera')
-    header.stamp.sec, header.stamp.nanosec = 12, 345
-    return Image(
-        header=header, height=pixels.shape[0], width=pixels.shape[1], encoding=encoding,
-        step=len(rows[0]), is_bigendian=int(big), data=array.array('B', b''.join(rows)))
-
-
-def mosaic(rgb: np.ndarray, pattern: str) -> np.ndarray:
-    """Keep of each pixel the colour that a sensor with this 2x2 pattern sees."""
-    raw = np.empty(rgb.shape[:2], rgb.dtype)
-    for position, color in enumerate(pattern):
-        row, column = divmod(position, 2)
-        raw[row::2, column::2] = rgb[row::2, column::2, 'rgb'.index(color)]
-    return raw
-
-
-def yuv422(rgb: np.ndarray, luma_first: bool) -> np.ndarray:
-    """Convert to BT.601 video range YUV, two pixels sharing their chroma: (H, W, 2)."""
-    r, g, b = (rgb[..., c].astype(float) for c in range(3))
-    y = 16 + (65.738 * r + 129.057 * g + 25.064 * b) / 256
-    u = 128 + (-37.945 * r - 74.494 * g + 112.439 * b) / 256
-    v = 128 + (112.439 * r - 94.154 * g - 18.285 * b) / 256
-    chroma = np.empty(y.shape)
-    chroma[:, 0::2] = (u[:, 0::2] + u[:, 1::2]) / 2
-    chroma[:, 1::2] = (v[:, 0::2] + v[:, 1::2]) / 2
-    pair = (y, chroma) if luma_first else (chroma, y)
-    return np.rint(np.stack(pair, axis=-1)).astype(np.uint8)
-
-
-def encoded(rgb: np.ndarray, encoding: str) -> np.ndarray:
-    """Encode uint8 RGB by hand."""
-    if encoding.endswith('16'):
-        rgb, encoding = rgb.astype(np.uint16) * 257, encoding[:-2] + '8'
-    alpha = np.full((*rgb.shape[:2], 1), 77, rgb.dtype)
-    if encoding.startswith('bayer'):
-        return mosaic(rgb, encoding[6:10])
-    return {
-        'rgb8': lambda: rgb,
-        'bgr8': lambda: rgb[..., ::-1],
-        '8UC3': lambda: rgb[..., ::-1],
-        'rgba8': lambda: np.concatenate([rgb, alpha], axis=-1),
-        'bgra8': lambda: np.concatenate([rgb[..., ::-1], alpha], axis=-1),
-        '8UC4': lambda: np.concatenate([rgb[..., ::-1], alpha], axis=-1),
-        'mono8': lambda: rgb[..., 1],
-        '8UC1': lambda: rgb[..., 1],
-        'yuv422': lambda: yuv422(rgb, luma_first=False),
-        'uyvy': lambda: yuv422(rgb, luma_first=False),
-        'yuv422_yuy2': lambda: yuv422(rgb, luma_first=True),
-        'yuyv': lambda: yuv422(rgb, luma_first=True),
-    }[encoding]()
-
-
-def tolerance(encoding: str) -> int:
-    """Return the grey levels that an encoding may cost on the smooth image."""
-    if encoding.startswith(('yuv', 'yuyv', 'uyvy')):
-        return 4  # chroma is shared by two pixels, and rounded
-    return 4 if encoding.startswith('bayer') else 0
 
 
 def camera_info(size: tuple[int, int] = SIZE, focal: float = 50.0) -> CameraInfo:
@@ -121,53 +47,6 @@ def camera_info(size: tuple[int, int] = SIZE, focal: float = 50.0) -> CameraInfo
     info.k = [focal - 5, 0.0, 20.0, 0.0, focal - 4, 15.0, 0.0, 0.0, 1.0]
     info.p = [focal, 0.0, 24.0, -3.0, 0.0, focal + 1, 16.0, 0.0, 0.0, 0.0, 1.0, 0.0]
     return info
-
-
-@pytest.mark.parametrize('encoding', LAYOUTS)
-def test_every_encoding_becomes_the_picture_it_was_made_of(encoding):
-    rgb = smooth_image()
-    decoded = decode(message(encoded(rgb, encoding), encoding))
-    assert decoded.dtype == np.uint8 and decoded.shape == rgb.shape
-    if 'mono' in encoding or encoding == '8UC1':
-        rgb = np.repeat(rgb[..., 1:2], 3, axis=-1)
-    # OpenCV repeats the second to last row and column where demosaicing has no neighbours
-    error = np.abs(decoded.astype(int) - rgb)[1:-1, 1:-1].max()
-    assert error <= tolerance(encoding)
-
-
-@pytest.mark.parametrize('encoding', [name for name in LAYOUTS if not name.startswith('8UC')])
-def test_every_named_encoding_agrees_with_rosbags(encoding):
-    reference = pytest.importorskip('rosbags.image', reason='rosbags-image is not installed')
-    pixels = np.random.default_rng(3).integers(
-        0, 256, encoded(smooth_image(), encoding).shape, np.uint8)
-    if encoding.endswith('16'):
-        pixels = pixels.astype(np.uint16) * 257
-    original = message(pixels, encoding)
-    expected = reference.message_to_cvimage(original, 'rgb8')
-    difference = np.abs(decode(original).astype(int) - expected)
-    assert difference.max() <= (1 if encoding.endswith('16') else 0)  # rosbags truncates
-
-
-@pytest.mark.parametrize('big', [False, True])
-@pytest.mark.parametrize('encoding', LAYOUTS)
-def test_padded_rows_and_either_byte_order_change_nothing(encoding, big):
-    pixels = encoded(smooth_image(), encoding)
-    expected = decode(message(pixels, encoding))
-    for padding in (1, 2, 14, 64):
-        decoded = decode(message(pixels, encoding, padding, big))
-        np.testing.assert_array_equal(decoded, expected)
-        assert decoded.flags.c_contiguous
-
-
-def test_an_unpadded_rgb8_image_is_not_copied():
-    original = message(smooth_image(), 'rgb8')
-    assert np.shares_memory(decode(original), np.frombuffer(original.data, np.uint8))
-
-
-def test_sixteen_bits_keep_their_eight_most_significant_ones():
-    pixels = np.array([[0, 257, 65535], [128, 129, 32896]], np.uint16)
-    grey = decode(message(pixels, 'mono16'))[..., 0]
-    np.testing.assert_array_equal(grey, [[0, 1, 255], [0, 1, 128]])
 
 
 @pytest.mark.parametrize('extension', ['.png', '.jpg'])
@@ -381,9 +260,3 @@ def test_the_labels_colour_is_one_more_field():
     written, data = writable_cloud((2, 3), Header(), semantic_color=True)
     data.view(SEMANTIC_POINT)[:] = cloud.reshape(-1)
     assert written == sent
-
-
-def test_every_encoding_of_the_contract_is_known():
-    contract = ['bgr8', 'rgb8', 'bgra8', 'rgba8', 'mono8', '8UC1', '8UC3', '8UC4', 'yuv422',
-                'yuv422_yuy2', 'bayer_rggb8', 'bayer_bggr8', 'bayer_gbrg8', 'bayer_grbg8']
-    assert set(contract) <= set(conversions.LAYOUTS)

@@ -27,8 +27,9 @@ import cv2
 import numpy as np
 import pytest
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
-from sync_perception.ros import conversions
-from sync_perception.ros.conversions import LAYOUTS, MalformedInput, to_frame
+from sync_perception.ros import image_messages
+from sync_perception.ros.conversions import MalformedInput, to_frame
+from sync_perception.ros.image_messages import LAYOUTS
 from sync_perception.types import Frame
 
 SIZE = (12, 16)
@@ -223,7 +224,7 @@ def compressed(data: bytes, kind: str = 'jpeg') -> CompressedImage:
 
 
 def test_broken_compressed_images(capfd):
-    """Many a spoiled JPEG still gives a picture of the right size: OpenCV is lenient."""
+    """Most are refused: the decoders' warnings count."""
     rng = np.random.default_rng(4)
     sound, found = encoded_images(), Counter()
     for data in sound:
@@ -238,7 +239,7 @@ def test_broken_compressed_images(capfd):
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before  # KiB
     assert grown < 64 * 1024, f'{grown} KiB'
     assert set(found) == {FRAME, 'compressed data', 'camera_info size', 'image size'}
-    assert min(found[FRAME], found['compressed data'], found['camera_info size']) > 20, found
+    assert min(found[FRAME], found['compressed data'], found['camera_info size']) > 10, found
     capfd.readouterr()  # what the decoders complain of
 
 
@@ -282,7 +283,7 @@ def test_a_small_file_that_claims_a_huge_picture_is_not_decoded(
     def decoded(*_):
         raise AssertionError('the decoder was asked for a huge picture')
 
-    monkeypatch.setattr(conversions.cv2, 'imdecode', decoded)
+    monkeypatch.setattr(image_messages, 'decode_image', decoded)
     data, info = claim(width, height), sound_info()
     assert len(data) < 2000
     if agrees:

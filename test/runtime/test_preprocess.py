@@ -62,3 +62,14 @@ def test_normalise_by_channel():
 def test_normalise_keeps_channels_last():
     result = normalise(torch.zeros(2, 8, 8, 3, dtype=torch.uint8), (0, 0, 0), (1, 1, 1))
     assert result.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize('size', [
+    (1, 65536), (65536, 1), (1, 4096), (4096, 2), (3, 7000), (20, 640), (8, 8), (1, 1),
+    (4320, 7680)])
+@pytest.mark.parametrize('input_pixels', [6144, 170_000])
+def test_no_shape_makes_the_network_larger(size, input_pixels):
+    """Sides are rounded to 32, so that a small network may become twice as large, no more."""
+    height, width = network_size(size, input_pixels)
+    assert height % 32 == width % 32 == 0 and min(height, width) >= 32
+    assert height * width <= 2 * input_pixels

@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import String
+from sync_perception.bit_depth import BitDepth
 from sync_perception.ros import qos
 from sync_perception.ros.bags import rosbag2
 from sync_perception.ros.bags.camera import BagCamera, PairedImage, Pairing
@@ -205,6 +206,8 @@ class OutputWriter:
         self.report = report
         self.noted: set[str] = set()
         self.parameters = job.parameters
+        self.bit_depth = BitDepth(job.parameters.image_significant_bits, lambda text: report(
+            f'{text} (image.significant_bits)'))
         self.maps = maps_of(outputs, predictor.available, job.parameters)
         self.store = rosbag2.typestore(bag)
         self.namespace = f'/{job.namespace.strip("/")}'.rstrip('/')
@@ -263,7 +266,8 @@ class OutputWriter:
             raise MalformedInput(
                 'no camera_info', 'there is none of the frame '
                 f'{paired.image.header.frame_id!r}')
-        frame = to_frame(paired.image, camera_info)
+        frame = to_frame(
+            paired.image, camera_info, self.bit_depth, self.parameters.max_pixels)
         if not self.fixed:
             self._note('frame', pairing_doubt(paired.image.header, camera_info))
         if any(camera_info.d):

@@ -23,11 +23,8 @@ from rclpy.logging import get_logger
 from sensor_msgs.msg import Image
 from sync_perception.ros.bags.camera import BagCamera, PairedImage, Pairing
 from sync_perception.ros.bags.rosbag2 import Bag
-from sync_perception.ros.conversions import (
-    decompress,
-    MalformedInput,
-    stamp_nanoseconds,
-)
+from sync_perception.ros.conversions import MalformedInput, stamp_nanoseconds
+from sync_perception.ros.image_messages import decompress
 from sync_perception.ros.replay_parameters import ReplayParameters
 from sync_perception.ros.sources import read_camera_info, Shot
 

@@ -26,11 +26,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from sync_perception.images import read_image
+from sync_perception.images import images_by_stem, read_image
 from sync_perception.labels import LabelSpace
 from sync_perception.training.data.files import (
     identity_table,
-    images_by_stem,
     read_color_labels,
     read_labels,
     read_list,

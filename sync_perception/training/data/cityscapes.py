@@ -28,10 +28,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-from sync_perception.images import read_image
+from sync_perception.images import images_by_stem, read_image
 from sync_perception.training.data.files import (
     identity_table,
-    images_by_stem,
     read_gray,
     read_labels,
     shifted,

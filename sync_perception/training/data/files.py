@@ -20,9 +20,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from pathlib import Path
 
-import cv2
 import numpy as np
-from sync_perception.images import decode, IMAGE_SUFFIXES
+from sync_perception.images import read_stored
 from sync_perception.labels import LabelSpace
 
 VOID = 255
@@ -30,22 +29,6 @@ IDS = 256
 EXPERT_CLASSES = 19  # experts speak the Cityscapes train ids
 
 Size = tuple[int, int]
-
-
-def images_by_stem(folder: str | Path, ending: str = '') -> dict[str, Path]:
-    """
-    List a folder's images, whatever their format.
-
-    :param folder: may be absent: no images then.
-    :param ending: only names that end so before the suffix; it is cut from the key.
-    :return: paths by name without ending and suffix, sorted.
-    """
-    folder = Path(folder)
-    paths = folder.iterdir() if folder.is_dir() else ()
-    return {
-        path.stem[:len(path.stem) - len(ending)]: path
-        for path in sorted(paths)
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.stem.endswith(ending)}
 
 
 def shifted(number: str, offset: int) -> str:
@@ -66,7 +49,7 @@ def read_gray(path: str | Path, dtype: type[np.generic], size: Size, meaning: st
     :raises FileNotFoundError: if there is no such file.
     :raises ValueError: if the file is broken or has another depth, channel count or size.
     """
-    array = decode(path, cv2.IMREAD_UNCHANGED)
+    array = read_stored(path)
     channels = 1 if array.ndim == 2 else array.shape[2]
     if array.dtype != dtype or channels != 1:
         raise ValueError(
@@ -144,7 +127,7 @@ def read_color_labels(path: str | Path, size: Size, space: LabelSpace) -> np.nda
     :raises FileNotFoundError: if there is no such file.
     :raises ValueError: if the file is broken, of another size, or no colour is a class's.
     """
-    coded = decode(path, cv2.IMREAD_UNCHANGED)
+    coded = read_stored(path)
     if coded.dtype != np.uint8 or coded.ndim != 3 or coded.shape[2] != 3:
         raise ValueError(
             f'{path} is {coded.dtype} {coded.shape}, expected three channels of 8 bits')
@@ -152,7 +135,7 @@ def read_color_labels(path: str | Path, size: Size, space: LabelSpace) -> np.nda
         raise ValueError(
             f'{path} is {coded.shape[1]}x{coded.shape[0]}, expected {size[1]}x{size[0]} as its '
             'photograph')
-    labels = space.decode_colors(cv2.cvtColor(coded, cv2.COLOR_BGR2RGB))
+    labels = space.decode_colors(coded)
     if (labels == VOID).all() and coded.any():
         raise ValueError(f'{path} has none of the colours of the space {space.name}')
     return labels

@@ -22,10 +22,9 @@ NCVPRIPG 2019; a subset of Varma et al., "IDD", WACV 2019.
 
 from __future__ import annotations
 
-from sync_perception.images import read_image
+from sync_perception.images import images_by_stem, read_image
 from sync_perception.training.data.files import (
     identity_table,
-    images_by_stem,
     read_expert_labels,
     read_labels,
 )

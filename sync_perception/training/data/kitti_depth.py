@@ -24,9 +24,8 @@ from __future__ import annotations
 from pathlib import Path
 import re
 
-from sync_perception.images import read_image
+from sync_perception.images import images_by_stem, read_image
 from sync_perception.training.data.files import (
-    images_by_stem,
     read_confidence,
     read_depth,
     read_expert_labels,

@@ -23,10 +23,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sync_perception.images import read_image
+from sync_perception.images import images_by_stem, read_image
 from sync_perception.kitti import read_matrix
 from sync_perception.training.data.cityscapes import TRAIN_IDS
-from sync_perception.training.data.files import images_by_stem, read_labels, read_list, shifted
+from sync_perception.training.data.files import read_labels, read_list, shifted
 from sync_perception.training.data.sample import DenseDataset, Sample
 
 HELD_OUT = tuple(f'{number:06}_10' for number in (*range(18, 22), *range(43, 48)))

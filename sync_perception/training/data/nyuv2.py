@@ -25,12 +25,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
-from sync_perception.images import decode, read_image
+from sync_perception.images import images_by_stem, read_image, read_stored
 from sync_perception.training.data.files import (
     identity_table,
-    images_by_stem,
     read_depth,
     read_labels,
     read_list,
@@ -103,11 +101,11 @@ def read_normals(path: Path, size: tuple[int, int]) -> np.ndarray:
         the file holds none (grey).
     :raises ValueError: if the file is broken or has another shape.
     """
-    stored = decode(path, cv2.IMREAD_UNCHANGED)
+    stored = read_stored(path)
     if stored.dtype != np.uint8 or stored.shape != (*size, 3):
         raise ValueError(
             f'{path} is {stored.dtype} {stored.shape}, expected uint8 {(*size, 3)}, normals')
-    normals = stored[..., ::-1].astype(np.float32) * np.float32(2 / 255) - 1
+    normals = stored.astype(np.float32) * np.float32(2 / 255) - 1
     normals = normals @ OPTICAL_FROM_FILE.T
     length = np.linalg.norm(normals, axis=-1, keepdims=True)
     known = np.abs(length - 1) < UNIT_TOLERANCE

@@ -26,9 +26,8 @@ from pathlib import Path
 import re
 
 import numpy as np
-from sync_perception.images import read_image
+from sync_perception.images import images_by_stem, read_image
 from sync_perception.training.data.files import (
-    images_by_stem,
     read_depth,
     read_list,
     rigid,

@@ -28,10 +28,9 @@ from pathlib import Path
 import re
 
 import numpy as np
-from sync_perception.images import read_image
+from sync_perception.images import images_by_stem, read_image
 from sync_perception.labels import LabelSpace
 from sync_perception.training.data.files import (
-    images_by_stem,
     read_color_labels,
     read_depth,
     rigid,

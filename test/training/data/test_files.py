@@ -19,10 +19,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sync_perception.images import images_by_stem
 from sync_perception.labels import LabelSpace
 from sync_perception.training.data.files import (
     identity_table,
-    images_by_stem,
     read_color_labels,
     read_confidence,
     read_depth,

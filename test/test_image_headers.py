@@ -16,10 +16,12 @@
 
 from __future__ import annotations
 
+import struct
+
 import cv2
 import numpy as np
 import pytest
-from sync_perception.ros.encoded_size import encoded_size
+from sync_perception.image_headers import read_header, read_orientation
 
 KINDS = {
     'jpeg': ('.jpg', []), 'progressive jpeg': ('.jpg', [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]),
@@ -32,6 +34,12 @@ def encode(kind: str, size: tuple[int, int] = (70, 301)) -> bytes:
     pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     ending, settings = KINDS[kind]
     return cv2.imencode(ending, pixels, settings)[1].tobytes()
+
+
+def encoded_size(data: bytes):
+    """Return the size that the header claims, or None."""
+    header = read_header(data)
+    return None if header is None else header.size
 
 
 def decoded(data: bytes):
@@ -80,3 +88,41 @@ def test_other_formats(ending):
     pixels = np.zeros((4, 6, 3), np.uint8)
     assert encoded_size(cv2.imencode(ending, pixels)[1].tobytes()) is None
     assert encoded_size(b'') is None
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('channels', [1, 3])
+def test_no_image_is_smaller_than_its_header_says(kind, channels):
+    """Black images are the smallest; progressive JPEG stores a block of them in one bit."""
+    ending, settings = KINDS[kind]
+    pixels = np.zeros((600, 800, channels), np.uint8)
+    settings = settings + [cv2.IMWRITE_JPEG_OPTIMIZE, 1, cv2.IMWRITE_PNG_COMPRESSION, 9]
+    data = cv2.imencode(ending, pixels, settings)[1].tobytes()
+    header = read_header(data)
+    assert header.channels == channels
+    assert 0 < header.least_bytes < len(data)
+
+
+def exif(orientation: int, order: str) -> bytes:
+    """Write the directory of EXIF with two entries, of which the second is the orientation."""
+    start = b'II*\x00' if order == '<' else b'MM\x00*'
+    return start + struct.pack(f'{order}IHHHIHHHHIHH', 8, 2, 0x0100, 3, 1, 7, 0,
+                               0x0112, 3, 1, orientation, 0)
+
+
+@pytest.mark.parametrize('order', ['<', '>'])
+def test_the_orientation_is_found_in_every_format(order):
+    for orientation in range(1, 9):
+        directory = exif(orientation, order)
+        jpeg, png = encode('jpeg'), encode('png')
+        segment = b'Exif\x00\x00' + directory
+        jpeg = jpeg[:2] + b'\xff\xe1' + struct.pack('>H', len(segment) + 2) + segment + jpeg[2:]
+        place = png.index(b'IDAT') - 4
+        png = (png[:place] + struct.pack('>I', len(directory)) + b'eXIf' + directory + bytes(4)
+               + png[place:])
+        for data in (jpeg, png, directory):
+            assert read_orientation(data) == orientation
+            assert {read_orientation(data[:length]) for length in range(len(data))} <= {
+                1, orientation}
+    assert read_orientation(encode('jpeg')) == read_orientation(b'') == 1
+    assert read_orientation(exif(9, order)) == 1

@@ -1,0 +1,201 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What the header of a JPEG or PNG says, and whether it can be true; nothing is decoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import struct
+import zlib
+
+from sync_perception.types import MalformedInput
+
+JPEG = b'\xff\xd8\xff'
+PNG = b'\x89PNG\r\n\x1a\n'
+TIFF = (b'II*\x00', b'MM\x00*')
+# ITU-T T.81, table B.1: frames; those with arithmetic coding; and what stands alone, without a
+# length
+FRAMES = frozenset(range(0xc0, 0xd0)) - {0xc4, 0xc8, 0xcc}
+ARITHMETIC = frozenset(range(0xc9, 0xd0))
+ALONE = frozenset({0x01, *range(0xd0, 0xd9)})
+ENDS = frozenset({0xd9, 0xda})  # end of the image; start of the pixels
+EXIF_SEGMENT, EXIF = 0xe1, b'Exif\x00\x00'
+ORIENTATION = 0x0112
+PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+# A Huffman code has at least one bit for each block of 8x8 pixels; deflate repeats at most 258
+# bytes for 2 bits
+JPEG_PIXELS_PER_BYTE = 512
+DEFLATE_RATIO = 1032
+MAX_PIXELS = 7680 * 4320
+"""Of an image by default: what a camera of 8K gives."""
+MAX_ASPECT = 32
+"""No camera gives images so many times as long as they are wide, or more."""
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """
+    What an encoded image says of itself.
+
+    :param kind: jpeg or png.
+    :param size: height and width in pixels.
+    :param channels: 1 grey, 3 colour, 4 CMYK (JPEG) or with alpha (PNG).
+    :param least_bytes: no image of this size fits into fewer.
+    :param orientation: of EXIF, 1 to 8; 1 where there is none.
+    """
+
+    kind: str
+    size: tuple[int, int]
+    channels: int
+    least_bytes: int
+    orientation: int = 1
+
+
+def check_header(header: ImageHeader, length: int, max_pixels: int = MAX_PIXELS) -> None:
+    """
+    Refuse an encoded image, before it is decoded, that claims more than it can hold.
+
+    :param length: bytes of the encoded image.
+    :raises MalformedInput: if it cannot be a camera's, or there are too few bytes for its size.
+    """
+    check_size(header.size, max_pixels)
+    if length < header.least_bytes:
+        height, width = header.size
+        raise MalformedInput(
+            'image size', f'got {length} bytes that claim to be {width}x{height} pixels, '
+            f'expected at least {header.least_bytes} for as many')
+
+
+def check_size(size: tuple[int, int], max_pixels: int = MAX_PIXELS) -> None:
+    """
+    Refuse an image that cannot be one camera's, before anything is done with it.
+
+    :param size: height and width.
+    :raises MalformedInput: if it is empty, has too many pixels, or is out of proportion.
+    """
+    height, width = size
+    if height == 0 or width == 0:
+        raise MalformedInput(
+            'image size', f'got an empty image of {width}x{height} pixels, expected at least 1x1')
+    if height * width > max_pixels:
+        raise MalformedInput(
+            'image size', f'got an image of {width}x{height} pixels, expected at most '
+            f'{max_pixels} (max_pixels)')
+    if max(size) > MAX_ASPECT * min(size):
+        raise MalformedInput(
+            'image size', f'got an image of {width}x{height} pixels, expected a side at most '
+            f'{MAX_ASPECT} times as long as the other')
+
+
+def read_header(data: bytes) -> ImageHeader | None:
+    """
+    Return the header of a JPEG or PNG; None for anything else, or a PNG cut short.
+
+    :param data: of the whole file.
+    """
+    if data.startswith(PNG):
+        return _read_png(data)
+    if data.startswith(JPEG):
+        return _read_jpeg(data)
+    return None
+
+
+def read_orientation(data: bytes) -> int:
+    """Return the orientation, 1 to 8, that EXIF gives to a JPEG, PNG or TIFF file's data."""
+    if data[:4] in TIFF:
+        return _orientation(data)
+    header = read_header(data)
+    return 1 if header is None else header.orientation
+
+
+def check_png(data: bytes) -> None:
+    """
+    Compare the checksums of a PNG that has a header: OpenCV takes some damaged ones for whole.
+
+    :raises MalformedInput: naming the first chunk that is damaged.
+    """
+    place = len(PNG)
+    while place < len(data):
+        end = place + 8 + _number(data, place, 4)
+        kind = bytes(data[place + 4:place + 8])
+        if zlib.crc32(data[place + 4:end]) != _number(data, end, 4):
+            raise MalformedInput(
+                'compressed data', f'its chunk {kind!r} is damaged, expected a whole PNG')
+        if kind == b'IEND':
+            return
+        place = end + 4
+
+
+def _read_png(data: bytes) -> ImageHeader | None:
+    """Walk over all chunks: OpenCV makes room for whatever length a broken one has."""
+    if data[12:16] != b'IHDR':
+        return None
+    kind, place, orientation = b'', len(PNG), 1
+    while kind != b'IEND':
+        kind, length = data[place + 4:place + 8], _number(data, place, 4)
+        if kind == b'eXIf':
+            orientation = _orientation(data[place + 8:place + 8 + length])
+        place += 12 + length  # length, type and checksum are twelve bytes
+        if place > len(data):
+            return None
+    height, width, depth = _number(data, 20, 4), _number(data, 16, 4), data[24]
+    channels = PNG_CHANNELS.get(data[25], 1)
+    row = 1 + (width * channels * depth + 7) // 8
+    return ImageHeader('png', (height, width), channels, height * row // DEFLATE_RATIO,
+                       orientation)
+
+
+def _read_jpeg(data: bytes) -> ImageHeader | None:
+    """Walk over the segments to the first frame, past what lies between them as libjpeg does."""
+    place, orientation = 2, 1
+    while True:
+        place = data.find(b'\xff', place)
+        if place < 0 or place + 10 > len(data):
+            return None
+        place += 1
+        marker = data[place]
+        if marker in FRAMES:
+            height, width = _number(data, place + 4, 2), _number(data, place + 6, 2)
+            least = 0 if marker in ARITHMETIC else height * width // JPEG_PIXELS_PER_BYTE
+            return ImageHeader('jpeg', (height, width), data[place + 8], least, orientation)
+        if marker in ENDS:
+            return None
+        if marker == 0xff:
+            continue
+        place += 1
+        if marker != 0 and marker not in ALONE:
+            length = _number(data, place, 2)
+            if marker == EXIF_SEGMENT and data.startswith(EXIF, place + 2):
+                orientation = _orientation(data[place + 2 + len(EXIF):place + length])
+            place += length
+
+
+def _orientation(tiff: bytes) -> int:
+    """Find the orientation in the first directory of TIFF's structure, which EXIF has as well."""
+    order = {TIFF[0]: '<', TIFF[1]: '>'}.get(tiff[:4])
+    try:
+        start, = struct.unpack_from(f'{order}I', tiff, 4)
+        count, = struct.unpack_from(f'{order}H', tiff, start)
+        for place in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind, _, value = struct.unpack_from(f'{order}HHIH', tiff, place)
+            if tag == ORIENTATION and kind == 3 and 1 <= value <= 8:
+                return value
+    except struct.error:  # not TIFF, or cut short
+        pass
+    return 1
+
+
+def _number(data: bytes, start: int, length: int) -> int:
+    return int.from_bytes(data[start:start + length], 'big')
