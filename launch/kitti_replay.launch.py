@@ -22,13 +22,17 @@ Drive a recording, a KITTI raw drive or a bag, through the perception node.
     ros2 launch sync_perception kitti_replay.launch.py bag:=/data/drive player:=ros2bag \
         image_topic:=/camera/image_rect camera_info_topic:=/camera/camera_info
 
-The arguments of camera.launch.py can be given as well; all are listed by `--show-args`.
+The arguments of camera.launch.py can be given as well; all are listed by `--show-args`, and
+checked before anything starts.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+import shutil
+import sys
+from typing import Any
 
+from ament_index_python.packages import get_package_prefix, PackageNotFoundError
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 from launch.actions import (
@@ -36,8 +40,11 @@ from launch.actions import (
     ExecuteProcess,
     IncludeLaunchDescription,
     OpaqueFunction,
+    RegisterEventHandler,
     Shutdown,
 )
+from launch.event_handlers import OnProcessExit
+from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import (
     EqualsSubstitution,
@@ -46,119 +53,141 @@ from launch.substitutions import (
     PathJoinSubstitution,
 )
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
+from sync_perception.ros import launch_arguments as read
+from sync_perception.ros.launch_arguments import Argument
+from sync_perception.ros.replay_parameters import ReplayParameters
 
-PLAYERS = ('node', 'ros2bag')
-# argument: (default, description)
+REPLAY = read.parameter_arguments(
+    ReplayParameters, leave_out=('source', 'path', 'seed'),
+    readers={'camera_info': read.unless_empty(read.existing_path)})
 ARGUMENTS = {
-    'drive': ('', 'Folder of a KITTI raw drive, {date}_drive_{nnnn}_sync; this or bag.'),
-    'bag': ('', 'A rosbag2 bag: its folder, or its .mcap or .db3 file; this or drive.'),
-    'player': ('node', "Who plays a bag: node (this package's replay_node, the images alone) or "
-               'ros2bag (ros2 bag play --clock, all topics).'),
-    'play_args': ('', 'Further arguments of ros2 bag play, such as "--start-offset 10".'),
-    'use_sim_time': ('auto', 'Follow /clock: true, false, or auto: if the player publishes it.'),
-    'shutdown': ('true', 'End the whole launch when the recording has ended: true or false.'),
+    'drive': Argument(
+        '', 'Folder of a KITTI raw drive, {date}_drive_{nnnn}_sync; this or bag.',
+        read.unless_empty(read.existing_path)),
+    'bag': Argument(
+        '', 'A rosbag2 bag: its folder, or its .mcap or .db3 file; this or drive.',
+        read.unless_empty(read.existing_path)),
+    'player': Argument(
+        'node', "Who plays a bag: node (this package's replay_node, the images alone) or ros2bag "
+        '(ros2 bag play --clock, all topics; of the arguments of the replay it takes speed, loop, '
+        'bag_image and bag_camera_info, which then go to image_topic and camera_info_topic).',
+        read.one_of('node', 'ros2bag')),
+    'play_args': Argument(
+        '', 'Further arguments of ros2 bag play, such as "--start-offset 10".', read.words),
+    'use_sim_time': Argument(
+        'auto', 'Follow /clock: true, false, or auto: if the player publishes it.',
+        lambda text: text if text == 'auto' else read.boolean(text)),
+    'shutdown': Argument(
+        'true', 'End the whole launch when the recording or the perception node has ended: true '
+        'or false.', read.boolean),
+    **REPLAY,
 }
-# of the recording; argument: (parameter of the replay node, type, default, description)
-REPLAY = {
-    'bag_image': ('bag.image', str, '', 'Topic of the images in the bag; empty: the only one, or '
-                  'with player:=ros2bag image_topic.'),
-    'bag_camera_info': ('bag.camera_info', str, '', 'Topic of their calibration in the bag; '
-                        'empty: the one beside them, or with player:=ros2bag '
-                        'camera_info_topic.'),
-    'speed': ('speed', float, '1.0', 'Of a bag: times as fast as it was recorded; for the replay '
-              'node 0 plays it at rate.'),
-    'loop': ('loop', bool, 'false', 'Begin again after the last frame.'),
-    'camera': ('camera', int, '2', 'Of a drive: 0 and 1 grey, 2 and 3 colour, left and right.'),
-    'rate': ('rate', float, '10.0', 'Frames a second; not with player:=ros2bag, as what follows.'),
-    'start': ('start', int, '0', 'Frames skipped at the beginning.'),
-    'count': ('count', int, '0', 'Frames played; 0 for all.'),
-    'lockstep': ('lockstep', bool, 'false', 'Wait for the node after every frame: none is lost.'),
-    'clock': ('clock', bool, 'false', 'Publish /clock.'),
-    'stamps': ('stamps', str, 'original', 'original or now.'),
-}
+NOT_OF_DRIVES = ('bag_image', 'bag_camera_info', 'camera_info', 'speed', 'play_args')
+NOT_OF_BAGS = ('camera', 'frame_id')
+OF_ROS2_BAG = ('bag_image', 'bag_camera_info', 'speed', 'loop', 'clock')
 
 
-def recording(context: LaunchContext) -> tuple[str, str]:
+def check(context: LaunchContext, description: LaunchDescription) -> None:
     """
-    Return what is played and where it is.
+    Refuse mistakes in the arguments of the replay before any process has started.
 
-    :return: `kitti` or `bag`, and the absolute path.
-    :raises ValueError: if there is none, or more than one.
+    :raises ValueError: naming the argument, what was got and what was expected.
     """
-    drive, bag = argument(context, 'drive'), argument(context, 'bag')
-    if bool(drive) == bool(bag):
+    read.check_names(
+        sys.argv, __file__, (argument.name for argument in description.get_launch_arguments()))
+    given = read.read_arguments(ARGUMENTS, context.launch_configurations)
+    if (given['drive'] is None) == (given['bag'] is None):
+        raise ValueError(f'got drive {given["drive"]} and bag {given["bag"]}, expected one of '
+                         'them: drive:=FOLDER or bag:=PATH')
+    if given['player'] == 'ros2bag':
+        check_ros2_bag(given)
+    elif cameras := context.launch_configurations.get('cameras'):  # declared by camera.launch.py
+        raise ValueError(f'cameras: got {cameras!r}, expected none: the replay node plays one '
+                         'camera, player:=ros2bag plays several')
+    for name, reason in without_effect(given):
+        if given[name] != ARGUMENTS[name].read(ARGUMENTS[name].default):
+            raise ValueError(f'{name}: got {given[name]!r}, which has no effect {reason}')
+
+
+def check_ros2_bag(given: dict[str, Any]) -> None:
+    """
+    Refuse what ros2 bag play cannot do here.
+
+    :raises ValueError: saying what is missing.
+    """
+    if given['bag'] is None:
+        raise ValueError('player: got ros2bag and a drive, expected bag:=PATH beside it')
+    try:
+        get_package_prefix('ros2bag')
+    except PackageNotFoundError as error:
         raise ValueError(
-            f'got drive {drive!r} and bag {bag!r}, expected one of them: drive:=FOLDER or '
-            'bag:=PATH')
-    path = Path(drive or bag).expanduser().absolute()
-    if not path.exists():
-        raise ValueError(f'there is no {path}, expected the recording to replay')
-    return ('kitti' if drive else 'bag'), str(path)
+            'player:=ros2bag needs the package ros2bag, which is not installed') from error
+    if shutil.which('ros2') is None:
+        raise ValueError('player:=ros2bag needs the command ros2, which is not on the PATH')
+    if given['speed'] <= 0:
+        raise ValueError(f'speed: got {given["speed"]}, expected more than 0 for player:=ros2bag')
 
 
-def check(context: LaunchContext) -> None:
-    """
-    Refuse arguments that do not fit together, before any process has started.
-
-    :raises ValueError: saying what was got and what was expected.
-    """
-    source, _ = recording(context)
-    chosen = argument(context, 'player')
-    if chosen not in PLAYERS:
-        raise ValueError(f'player: got {chosen!r}, expected one of {", ".join(PLAYERS)}')
-    if chosen == 'ros2bag' and source != 'bag':
-        raise ValueError('player:=ros2bag plays bags, got a drive: expected bag:=PATH')
-    # declared by camera.launch.py, which comes later
-    if chosen == 'node' and context.launch_configurations.get('cameras'):
-        raise ValueError('the replay node plays one camera: cameras is for player:=ros2bag')
+def without_effect(given: dict[str, Any]) -> list[tuple[str, str]]:
+    """Pair arguments that do nothing here with the reason."""
+    if given['player'] == 'ros2bag':
+        return [(name, 'with player:=ros2bag') for name in REPLAY if name not in OF_ROS2_BAG]
+    if given['drive']:
+        return [(name, 'on a drive') for name in NOT_OF_DRIVES]
+    rate = [('rate', 'on a bag unless speed is 0')] if given['speed'] else []
+    return [*rate, ('play_args', 'without player:=ros2bag'),
+            *((name, 'on a bag') for name in NOT_OF_BAGS)]
 
 
 def player(context: LaunchContext) -> list[Action]:
     """Make the process that plays the recording."""
-    source, path = recording(context)
-    end = argument(context, 'shutdown') == 'true'
-    on_exit = [Shutdown(reason='the recording has ended')] if end else []
-    if argument(context, 'player') == 'ros2bag':
-        return [ExecuteProcess(
-            cmd=['ros2', 'bag', 'play', path, '--clock', *play_arguments(context)],
-            name='ros2_bag_play', output='screen', on_exit=on_exit)]
-    values = {
-        parameter: ParameterValue(LaunchConfiguration(name), value_type=kind)
-        for name, (parameter, kind, _, _) in REPLAY.items()}
-    return [Node(
-        package='sync_perception',
-        executable='replay_node',
-        name='replay',
-        namespace=argument(context, 'namespace'),
-        parameters=[{'source': source, 'path': path, **values}],
-        remappings=[('image', argument(context, 'image_topic')),
-                    ('camera_info', argument(context, 'camera_info_topic'))],
-        output='screen',
-        on_exit=on_exit)]
+    given = read.read_arguments(ARGUMENTS, context.launch_configurations)
+    topics = {name: context.launch_configurations[f'{name}_topic']
+              for name in ('image', 'camera_info')}
+    namespace = context.launch_configurations['namespace']
+    if given['player'] == 'ros2bag':
+        process = ExecuteProcess(
+            cmd=['ros2', 'bag', 'play', given['bag'], '--clock',
+                 *play_arguments(given, topics, namespace)],
+            name='ros2_bag_play', output='screen')
+    else:
+        process = Node(
+            package='sync_perception', executable='replay_node', name='replay',
+            namespace=namespace,
+            parameters=[{
+                'source': 'kitti' if given['drive'] else 'bag',
+                'path': given['drive'] or given['bag'],
+                **read.parameter_values(REPLAY, given)}],
+            remappings=list(topics.items()), output='screen')
+    watch = [RegisterEventHandler(OnProcessExit(on_exit=end_with(process)))]
+    return [*(watch if given['shutdown'] else []), process]
 
 
-def play_arguments(context: LaunchContext) -> list[str]:
+def end_with(playing: Action):
+    """Return the handler that ends the launch when the player or the perception node ends."""
+    def ended(event: ProcessExited, context: LaunchContext) -> Shutdown | None:
+        perceives = getattr(event.action, 'node_executable', '') == 'perception_node'
+        if context.is_shutdown or not (perceives or event.action is playing):
+            return None
+        if event.returncode or perceives:
+            # an exception is what gives the launch another exit status than 0
+            raise RuntimeError(f'{event.process_name} has ended with status {event.returncode}')
+        return Shutdown(reason='the recording has ended')
+    return ended
+
+
+def play_arguments(given: dict[str, Any], topics: dict[str, str], namespace: str) -> list[str]:
     """Turn the arguments into those of ros2 bag play; named topics go to the node's inputs."""
-    words = ['--rate', argument(context, 'speed')]
-    if argument(context, 'loop') == 'true':
-        words.append('--loop')
     remaps = []
-    for recorded, wanted in (('bag_image', 'image_topic'),
-                             ('bag_camera_info', 'camera_info_topic')):
-        topic, target = argument(context, recorded), argument(context, wanted)
-        if topic:
-            if not target.startswith('/'):
-                target = '/'.join(['', *argument(context, 'namespace').split('/'), target])
-            remaps.append(f'{topic}:={target.replace("//", "/")}')
-    return [*words, *(['--remap', *remaps] if remaps else []),
-            *argument(context, 'play_args').split()]
-
-
-def argument(context: LaunchContext, name: str) -> str:
-    """Return the value of a launch argument."""
-    return LaunchConfiguration(name).perform(context)
+    for own, topic in topics.items():
+        recorded = given[f'bag_{own}']
+        if recorded:
+            if not topic.startswith('/'):
+                topic = '/'.join(['', *namespace.split('/'), topic])
+            remaps.append(f'{recorded}:={topic.replace("//", "/")}')
+    return ['--rate', str(given['speed']), *(['--loop'] if given['loop'] else []),
+            *(['--remap', *remaps] if remaps else []), *given['play_args']]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -172,8 +201,11 @@ def generate_launch_description() -> LaunchDescription:
             [FindPackageShare('sync_perception'), 'launch', 'camera.launch.py'])),
         launch_arguments=[
             ('use_sim_time', IfElseSubstitution(EqualsSubstitution(given, 'auto'), clock, given))])
-    defaults = {**ARGUMENTS, **{name: rest for name, (_, _, *rest) in REPLAY.items()}}
-    return LaunchDescription([
-        *(DeclareLaunchArgument(name, default_value=default, description=description)
-          for name, (default, description) in defaults.items()),
-        OpaqueFunction(function=check), camera, OpaqueFunction(function=player)])
+    description = LaunchDescription([
+        DeclareLaunchArgument(
+            name, default_value=argument.default, description=argument.description)
+        for name, argument in ARGUMENTS.items()])
+    for action in (OpaqueFunction(function=check, args=[description]), camera,
+                   OpaqueFunction(function=player)):
+        description.add_action(action)
+    return description

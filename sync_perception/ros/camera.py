@@ -16,8 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-import re
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from lifecycle_msgs.msg import State
@@ -34,7 +33,6 @@ from sync_perception.ros.log import SeldomLog
 from sync_perception.ros.outputs import Output
 from sync_perception.ros.waiting import describe_wait, latched_publishers, SILENCE
 
-CAMERA_NAME = re.compile(r'[A-Za-z]\w*(/[A-Za-z]\w*)*')
 ACTIVE = LifecycleState('active', State.PRIMARY_STATE_ACTIVE)
 MOST_CREDIT = 2.0
 """Images that may be looked at after a pause: the second evens out when they come irregularly."""
@@ -203,19 +201,3 @@ class Camera:
         self.mismatches[name] = (
             f'{name}: {who} an incompatible quality of service ({policy}) and is not heard')
         self.log.warn(f'mismatch {name}', f'{self.mismatches[name]}; see qos_overrides')
-
-
-def check_cameras(names: Sequence[str]) -> None:
-    """
-    Refuse names that cannot be topics.
-
-    :raises ValueError: naming the first that cannot.
-    """
-    if list(names) == ['']:
-        return
-    for name in names:
-        if not CAMERA_NAME.fullmatch(name):
-            raise ValueError(
-                f'cameras: got {name!r}, expected letters, digits and _, beginning with a letter')
-    if not names or len(set(names)) != len(names):
-        raise ValueError(f'cameras: got {list(names)}, expected names that differ, at least one')

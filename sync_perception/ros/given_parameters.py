@@ -47,15 +47,22 @@ def make_parameters(values: dict[str, Any]) -> PerceptionParameters:
 
 def checked_value(spec: Any, kind: Any, value: Any) -> Any:
     """Return a value of a parameter's type within its range, or raise ValueError."""
-    metadata = spec.metadata
     if kind is float and type(value) is int:
         value = float(value)
+    expected = expected_value(spec, kind, value)
+    if expected:
+        raise ValueError(f'{spec.metadata["name"]}: got {value!r}, expected {expected}')
+    return value
+
+
+def expected_value(spec: Any, kind: Any, value: Any) -> str:
+    """Return what was expected if a parameter cannot have this value, otherwise ''."""
+    metadata = spec.metadata
     if kind in (bool, int, float, str) and type(value) is not kind:
-        raise ValueError(f'{metadata["name"]}: got {value!r}, expected {kind.__name__}')
+        return kind.__name__
     if metadata['choices'] and value not in metadata['choices']:
-        raise ValueError(f'{metadata["name"]}: got {value!r}, expected one of '
-                         f'{", ".join(metadata["choices"])}')
+        return f'one of {", ".join(metadata["choices"])}'
     low, high = metadata['low'], metadata['high']
     if low is not None and not (math.isfinite(value) and low <= value <= high):
-        raise ValueError(f'{metadata["name"]}: got {value!r}, expected {low} to {high}')
-    return value
+        return f'{low} to {high}'
+    return metadata['check'](value) if metadata['check'] else ''

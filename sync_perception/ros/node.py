@@ -35,7 +35,7 @@ from std_msgs.msg import Header, String
 from std_srvs.srv import SetBool
 from sync_perception.resources import default_model_folder
 from sync_perception.ros import diagnostics, qos
-from sync_perception.ros.camera import Camera, check_cameras
+from sync_perception.ros.camera import Camera
 from sync_perception.ros.consumers import CONSUMERS
 from sync_perception.ros.loading import ModelLoader
 from sync_perception.ros.log import SeldomLog
@@ -233,7 +233,6 @@ class PerceptionNode(LifecycleNode):
         if self.parameters.problems:
             raise ValueError('; '.join(self.parameters.problems.values()))
         self.parameters.preset(CONSUMERS[self.parameters.values.consumer].parameters)
-        check_cameras(self.parameters.values.cameras)
         return self.parameters.values
 
     def _configure(self) -> None:

@@ -32,7 +32,8 @@ from rclpy.parameter import Parameter
 
 
 def parameter(name: str, default: Any, description: str, *, choices: tuple[str, ...] = (),
-              low: float | None = None, high: float | None = None, live: bool = False,
+              low: float | None = None, high: float | None = None,
+              check: Callable[[Any], str] | None = None, live: bool = False,
               hooked: bool = False, read_only: bool = False):
     """
     Describe one parameter.
@@ -44,6 +45,7 @@ def parameter(name: str, default: Any, description: str, *, choices: tuple[str, 
     :param choices: the strings it may be; any, if empty.
     :param low: its smallest value.
     :param high: its largest value.
+    :param check: returns what was expected if a value cannot be accepted, otherwise ''.
     :param live: a change takes effect with the next frame; otherwise it does when the node
         configures the next time.
     :param hooked: a hook of the ParameterServer carries out a change at once.
@@ -51,7 +53,7 @@ def parameter(name: str, default: Any, description: str, *, choices: tuple[str, 
     """
     return field(default=default, metadata={
         'name': name, 'description': description, 'choices': choices, 'low': low, 'high': high,
-        'live': live, 'hooked': hooked, 'read_only': read_only})
+        'check': check, 'live': live, 'hooked': hooked, 'read_only': read_only})
 
 
 Values = TypeVar('Values')
@@ -183,10 +185,11 @@ def _in_ros(value: Any) -> Any:
 
 def _mismatch(spec, value: Any) -> str:
     """Say why a value cannot be accepted; rclpy itself has checked its type and range."""
-    choices = spec.metadata['choices']
+    choices, check = spec.metadata['choices'], spec.metadata['check']
+    expected = check(value) if check else ''
     if choices and value not in choices:
-        return f'{spec.metadata["name"]}: got {value!r}, expected one of {", ".join(choices)}'
-    return ''
+        expected = f'one of {", ".join(choices)}'
+    return f'{spec.metadata["name"]}: got {value!r}, expected {expected}' if expected else ''
 
 
 def _descriptor(spec, kind: type) -> ParameterDescriptor:

@@ -16,12 +16,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+import re
 
 from sync_perception.image_headers import MAX_PIXELS
 from sync_perception.ros.parameter_server import parameter
 
+CAMERA_NAME = re.compile(r'[A-Za-z]\w*(/[A-Za-z]\w*)*', re.ASCII)
 CONSUMER_NAMES = ('generic', 'hydra', 'kimera', 'rtabmap', 'nvblox', 'nav2')
+DEVICE_NAME = re.compile(r'auto|cpu|cuda(:\d+)?', re.ASCII)
+
+
+def expected_cameras(names: Sequence[str]) -> str:
+    """Return what was expected if these cannot be the names of cameras, otherwise ''."""
+    if list(names) == ['']:
+        return ''
+    if not names or len(set(names)) != len(names):
+        return 'names that differ, at least one'
+    wrong = [name for name in names if not CAMERA_NAME.fullmatch(name)]
+    return (f'letters, digits and _ in each name, beginning with a letter, unlike {wrong[0]!r}'
+            if wrong else '')
+
+
+def expected_device(name: str) -> str:
+    """Return what was expected if this is not the name of a device, otherwise ''."""
+    return '' if DEVICE_NAME.fullmatch(name) else 'auto, cpu, cuda or cuda:N'
 
 
 @dataclass(frozen=True)
@@ -41,7 +61,7 @@ class PerceptionParameters:
         'one that cannot be loaded.', low=1.0, high=3600.0, live=True)
     device: str = parameter(
         'device', 'auto', 'Where the network runs: auto (a GPU if there is one), cpu, cuda or '
-        'cuda:N.')
+        'cuda:N.', check=expected_device)
     half: bool = parameter(
         'half', False, 'Run the network in the 16-bit format of the device, where it has one.')
     max_depth: float = parameter(
@@ -54,7 +74,7 @@ class PerceptionParameters:
     cameras: tuple[str, ...] = parameter(
         'cameras', ('',), 'Names of the cameras; each has its topics below its name: NAME/image '
         'in, NAME/sync/... out. One empty name: one camera, whose topics have no name before '
-        'them.')
+        'them.', check=expected_cameras)
     max_rate: float = parameter(
         'max_rate', 0.0, 'Frames a second of each camera, at most; 0 for no limit. Images that '
         'come sooner are not looked at.', low=0.0, high=1000.0, live=True)

@@ -79,3 +79,42 @@ def included(name: str, **arguments):
 def include():
     """Return the function that includes a launch file."""
     return included
+
+
+class StandInPackages:
+    """Installs ROS packages for a test that consist of programs which the test writes."""
+
+    def __init__(self, prefix: Path, monkeypatch: pytest.MonkeyPatch):
+        self.prefix = prefix
+        monkeypatch.setenv('AMENT_PREFIX_PATH', str(prefix), prepend=os.pathsep)
+
+    def __call__(self, package: str, **programs: str) -> None:
+        """
+        Install a package.
+
+        :param programs: shell scripts by the name of their executable.
+        """
+        marker = self.prefix / 'share' / 'ament_index' / 'resource_index' / 'packages' / package
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+        for name, script in programs.items():
+            program = self.prefix / 'lib' / package / name
+            program.parent.mkdir(parents=True, exist_ok=True)
+            program.write_text(f'#!/bin/sh\n{script}\n')
+            program.chmod(0o755)
+
+    @staticmethod
+    def installed(package: str) -> bool:
+        """Tell whether there is such a package."""
+        from ament_index_python.packages import get_package_prefix, PackageNotFoundError
+        try:
+            get_package_prefix(package)
+        except PackageNotFoundError:
+            return False
+        return True
+
+
+@pytest.fixture
+def stand_in_package(tmp_path, monkeypatch) -> StandInPackages:
+    """Return the function that installs a package for this test."""
+    return StandInPackages(tmp_path / 'prefix', monkeypatch)

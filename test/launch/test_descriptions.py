@@ -16,8 +16,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 import runpy
-from typing import Any
 
 from launch import LaunchContext
 from launch.launch_description_sources import get_launch_description_from_python_launch_file
@@ -25,10 +25,11 @@ from launch.utilities import perform_substitutions
 from launch_ros.utilities import evaluate_parameters, normalize_parameters
 import pytest
 from sync_perception.ros.consumers import CONSUMERS
+from sync_perception.ros.launch_arguments import parameter_values, read_arguments
 from sync_perception.ros.parameters import PerceptionParameters
 from sync_perception.ros.replay_parameters import ReplayParameters
 
-FILES = ['camera.launch.py', 'kitti_replay.launch.py']
+CAMERA, REPLAY = FILES = ['camera.launch.py', 'kitti_replay.launch.py']
 PROFILE_VARIABLES = {'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'}
 
 
@@ -54,7 +55,7 @@ def contents(launch_files):
 @pytest.fixture
 def context(arguments_of):
     """Return the function that makes a context with these arguments, the others at defaults."""
-    def make(name: str = 'camera.launch.py', **values: str) -> LaunchContext:
+    def make(name: str = CAMERA, **values: str) -> LaunchContext:
         made = LaunchContext()
         made.launch_configurations.update(values)
         for argument in arguments_of(name):
@@ -63,9 +64,11 @@ def context(arguments_of):
     return make
 
 
-def evaluated(values: dict[str, Any], made: LaunchContext) -> dict[str, Any]:
-    """Read parameters as the launch system does before it hands them to a node."""
-    return evaluate_parameters(made, normalize_parameters([values]))[0]
+@pytest.fixture
+def given(contents, context):
+    """Return the function that reads these arguments of the camera, the others at defaults."""
+    return lambda **values: read_arguments(
+        contents[CAMERA]['ARGUMENTS'], context(**values).launch_configurations)
 
 
 @pytest.mark.parametrize('name', FILES)
@@ -82,93 +85,76 @@ def test_no_argument_must_be_given(arguments_of, name):
     assert all(argument.default_value is not None for argument in arguments_of(name))
 
 
+@pytest.mark.parametrize('name', FILES)
+def test_every_default_can_be_accepted(contents, context, name):
+    read_arguments(contents[name]['ARGUMENTS'], context(name).launch_configurations)
+
+
 def test_the_replay_takes_the_arguments_of_the_camera(arguments_of):
     camera, replay = ({argument.name for argument in arguments_of(name)} for name in FILES)
     assert camera < replay
     assert {'drive', 'bag', 'player', 'rate', 'loop'} <= replay - camera
 
 
-@pytest.mark.parametrize('name, kind', zip(FILES, (PerceptionParameters, ReplayParameters)))
-def test_arguments_name_parameters_of_the_nodes(contents, name, kind):
-    named = {spec.metadata['name']: spec.default for spec in kind.__dataclass_fields__.values()}
-    table = contents[name]['PARAMETERS' if kind is PerceptionParameters else 'REPLAY']
-    for parameter, type_, *_ in table.values():
-        assert type(named[parameter]) is (tuple if type_ is list else type_), parameter
+@pytest.mark.parametrize('name, kind, absent', [
+    (CAMERA, PerceptionParameters, set()),
+    (REPLAY, ReplayParameters, {'source', 'path', 'seed'})])
+def test_every_parameter_of_the_nodes_has_an_argument(contents, name, kind, absent):
+    named = {argument.parameter for argument in contents[name]['ARGUMENTS'].values()}
+    assert named - {''} == {spec.metadata['name']
+                            for spec in kind.__dataclass_fields__.values()} - absent
 
 
-def test_arguments_of_the_replay_have_the_defaults_of_the_node(contents):
-    named = {spec.metadata['name']: spec.default
-             for spec in ReplayParameters.__dataclass_fields__.values()}
-    for parameter, _, default, _ in contents['kitti_replay.launch.py']['REPLAY'].values():
-        assert default == str(named[parameter]).replace('False', 'false'), parameter
-
-
-def test_every_parameter_of_the_perception_node_has_an_argument(contents):
-    given = {parameter for parameter, _, _ in contents['camera.launch.py']['PARAMETERS'].values()}
-    assert given == {spec.metadata['name']
-                     for spec in PerceptionParameters.__dataclass_fields__.values()}
-
-
-def test_arguments_that_are_set_become_parameters_of_their_type(contents, context):
-    parameters = contents['camera.launch.py']['parameters']
-    assert parameters(context()) == {'use_sim_time': False}
-    made = context(
+def test_arguments_that_are_set_become_parameters_of_their_type(contents, context, given):
+    table = contents[CAMERA]['ARGUMENTS']
+    assert parameter_values(table, given()) == {}
+    values = parameter_values(table, given(
         model='12', half='true', max_depth='40', points_stride='2', points_organized='False',
-        cameras='front, 2,on', use_sim_time='true', semantics_min_confidence='0.5')
-    assert evaluated(parameters(made), made) == {
-        'use_sim_time': True, 'model': '12', 'half': True, 'max_depth': 40.0,
-        'points.stride': 2, 'points.organized': False, 'semantics.min_confidence': 0.5,
-        'cameras': ('front', '2', 'on')}
+        cameras='front, c2,on', semantics_min_confidence='0.5'))
+    assert evaluate_parameters(context(), normalize_parameters([values]))[0] == {
+        'model': '12', 'half': True, 'max_depth': 40.0, 'points.stride': 2,
+        'points.organized': False, 'semantics.min_confidence': 0.5,
+        'cameras': ('front', 'c2', 'on')}
 
 
-@pytest.mark.parametrize('name, value, expected', [
-    ('half', 'perhaps', 'true or false'), ('points_stride', '1.5', 'int'),
-    ('max_rate', 'fast', 'float'), ('use_sim_time', '2', 'true or false')])
-def test_a_value_of_another_type_is_refused(contents, context, name, value, expected):
-    with pytest.raises(ValueError, match=f'{name}: got .{value}.*{expected}'):
-        contents['camera.launch.py']['parameters'](context(**{name: value}))
-
-
-def test_topics_of_one_camera(contents, context):
-    made = context(image_topic='/cam/image_rect')
-    assert contents['camera.launch.py']['input_topics'](made) == [
+def test_topics_of_one_camera(contents, given):
+    assert contents[CAMERA]['input_topics'](given(image_topic='/cam/image_rect')) == [
         ('image', '/cam/image_rect'), ('camera_info', 'camera_info')]
 
 
-def test_topics_of_several_cameras_are_below_their_names(contents, context):
-    made = context(cameras='front,left', image_topic='image_rect')
-    assert contents['camera.launch.py']['input_topics'](made) == [
+def test_topics_of_several_cameras_are_below_their_names(contents, given):
+    values = given(cameras='front,left', image_topic='image_rect')
+    assert contents[CAMERA]['input_topics'](values) == [
         ('front/image', 'front/image_rect'), ('front/camera_info', 'front/camera_info'),
         ('left/image', 'left/image_rect'), ('left/camera_info', 'left/camera_info')]
 
 
-def test_several_cameras_cannot_share_a_topic(contents, context):
+def test_several_cameras_cannot_share_a_topic(contents, given):
     with pytest.raises(ValueError, match="image_topic: got '/cam/image'.*below the name"):
-        contents['camera.launch.py']['input_topics'](
-            context(cameras='front,left', image_topic='/cam/image'))
+        contents[CAMERA]['input_topics'](given(cameras='front,left', image_topic='/cam/image'))
 
 
-def test_outputs_go_where_the_consumer_looks_if_wanted(contents, context):
-    output_topics = contents['camera.launch.py']['output_topics']
-    assert output_topics(context(consumer='hydra')) == []
-    remaps = dict(output_topics(context(consumer='hydra', consumer_topics='true')))
+def test_outputs_go_where_the_consumer_looks_if_wanted(contents, given):
+    output_topics = contents[CAMERA]['output_topics']
+    assert output_topics(given(consumer='hydra')) == []
+    remaps = dict(output_topics(given(consumer='hydra', consumer_topics='true')))
     assert remaps == CONSUMERS['hydra'].remaps and remaps
-    with pytest.raises(ValueError, match="got consumer 'slam', expected one of generic, hydra"):
-        output_topics(context(consumer='slam', consumer_topics='true'))
+    with pytest.raises(ValueError, match='consumer_topics.*consumer:='):
+        output_topics(given(consumer_topics='true'))
     with pytest.raises(ValueError, match='got cameras with names'):
-        output_topics(context(consumer='hydra', consumer_topics='true', cameras='front'))
+        output_topics(given(consumer='hydra', consumer_topics='true', cameras='front'))
 
 
 @pytest.fixture
-def profile(contents, context, monkeypatch):
+def profile(contents, context, given, monkeypatch):
     """Return the function that applies the profile over an environment."""
     def apply(chosen: str, **before: str) -> dict[str, str]:
         for variable in PROFILE_VARIABLES:
             monkeypatch.delenv(variable, raising=False)
         for variable, value in before.items():
             monkeypatch.setenv(variable, value)
-        made, found = context(profile=chosen), {}
-        for action in contents['camera.launch.py']['transport'](made):
+        made, found = context(), {}
+        for action in contents[CAMERA]['transport'](made, given(profile=chosen)['profile']):
             name, value = (perform_substitutions(made, part)
                            for part in (action.name, action.value))
             monkeypatch.setenv(name, '')  # so that the environment is put back afterwards
@@ -196,17 +182,73 @@ def test_a_profile_can_be_named_or_left_out(profile, tmp_path):
     assert profile(str(file), FASTDDS_DEFAULT_PROFILES_FILE='/my/profile.xml') == dict.fromkeys(
         PROFILE_VARIABLES, str(file))
     assert profile('none') == {}
-    with pytest.raises(ValueError, match='profile: got .*nothing.xml.*expected shm, none or'):
+    with pytest.raises(ValueError, match='profile: got .*nothing.xml'):
         profile(str(tmp_path / 'nothing.xml'))
+
+
+@pytest.fixture
+def check(contents, context):
+    """Return the function that checks these arguments of the replay."""
+    return lambda **values: contents[REPLAY]['check'](
+        context(REPLAY, **values), contents[REPLAY]['generate_launch_description']())
 
 
 @pytest.mark.parametrize('values, message', [
     ({}, 'expected one of them'),
     ({'drive': '/tmp', 'bag': '/tmp'}, 'expected one of them'),
-    ({'drive': '/nowhere/at/all'}, 'there is no /nowhere/at/all'),
-    ({'drive': '/tmp', 'player': 'ros2bag'}, 'plays bags, got a drive'),
+    ({'drive': '/nowhere/at/all'}, 'drive: got ./nowhere/at/all.'),
+    ({'drive': '/tmp', 'player': 'ros2bag'}, 'player: got ros2bag and a drive'),
     ({'bag': '/tmp', 'player': 'vlc'}, 'player: got .vlc.'),
-    ({'bag': '/tmp', 'cameras': 'front'}, 'cameras is for player:=ros2bag')])
-def test_what_cannot_be_replayed_is_refused(contents, context, values, message):
+    ({'bag': '/tmp', 'cameras': 'front'}, 'cameras: got .front.*ros2bag'),
+    ({'drive': '/tmp', 'rate': 'fast'}, "rate: got 'fast'"),
+    ({'drive': '/tmp', 'use_sim_time': 'maybe'}, "use_sim_time: got 'maybe'"),
+    ({'drive': '/tmp', 'shutdown': 'maybe'}, "shutdown: got 'maybe'"),
+    ({'drive': '/tmp', 'speed': '2'}, 'speed: got 2.0.* no effect'),
+    ({'drive': '/tmp', 'play_args': '--x'}, 'play_args: got .* no effect'),
+    ({'bag': '/tmp', 'camera': '3'}, 'camera: got 3.* no effect'),
+    ({'bag': '/tmp', 'rate': '5'}, 'rate: got 5.0.* no effect'),
+    ({'bag': '/tmp', 'play_args': '"'}, 'play_args: got')])
+def test_what_cannot_be_replayed_is_refused(check, values, message):
     with pytest.raises(ValueError, match=message):
-        contents['kitti_replay.launch.py']['check'](context('kitti_replay.launch.py', **values))
+        check(**values)
+
+
+@pytest.mark.parametrize('values', [
+    {'drive': '/tmp', 'shutdown': 'False', 'loop': 'True', 'rate': '5', 'count': '3'},
+    {'bag': '/tmp', 'speed': '0', 'rate': '5'}, {'bag': '/tmp', 'speed': '2', 'start': '7'}])
+def test_what_can_be_replayed_passes(check, values):
+    check(**values)
+
+
+@pytest.mark.parametrize('values, message', [
+    ({}, 'package ros2bag'),
+    ({'speed': '0'}, 'speed: got 0'),
+    ({'count': '3'}, 'count: got 3.* no effect')])
+def test_what_ros2_bag_play_cannot_do_is_refused(
+        check, values, message, stand_in_package, monkeypatch):
+    if values:
+        stand_in_package('ros2bag')
+    elif stand_in_package.installed('ros2bag'):
+        pytest.skip('ros2bag is installed')
+    with pytest.raises(ValueError, match=message):
+        check(bag='/tmp', player='ros2bag', **values)
+
+
+@pytest.mark.parametrize('name, typed, refused', [
+    (CAMERA, 'camera_info_topics:=/x', 'camera_info_topic'), (CAMERA, 'qqq:=1', 'show-args'),
+    (CAMERA, 'rate:=5', ''), (REPLAY, 'rat:=5', 'rate'), (REPLAY, 'modle:=/x', 'model')])
+def test_an_argument_that_does_not_exist_is_refused_where_it_was_typed(
+        contents, context, check, launch_files, monkeypatch, name, typed, refused):
+    def run() -> None:
+        check(drive='/tmp') if name == REPLAY else contents[CAMERA]['everything'](context())
+
+    for start in (['sync_perception', name], [str(launch_files / name)]):
+        monkeypatch.setattr('sys.argv', ['ros2', 'launch', *start, typed])
+        with pytest.raises(ValueError, match=f'{typed.partition(":=")[0]}.*{refused}'):
+            run()
+    for start in (['other_package', name], [str(Path(__file__))]):
+        monkeypatch.setattr('sys.argv', ['ros2', 'launch', *start, typed])
+        run()
+    monkeypatch.setattr('sys.argv', ['ros2', 'launch', 'sync_perception', name,
+                                     'launch-prefix:=time', 'log_level:=rcl:=debug'])
+    run()

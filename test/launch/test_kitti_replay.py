@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription, LaunchService
-from launch.actions import RegisterEventHandler
-from launch.event_handlers import OnProcessExit, OnProcessIO, OnProcessStart
+from launch.actions import RegisterEventHandler, Shutdown
+from launch.event_handlers import OnProcessExit, OnProcessIO, OnProcessStart, OnShutdown
 import pytest
 import yaml
 
@@ -38,12 +38,14 @@ class Run:
     :param ends: exit status of each process.
     :param parameters: that the launch gave each node.
     :param output: all that they printed.
+    :param reasons: why the launch was shut down.
     """
 
     status: int = -1
     ends: dict[str, int] = field(default_factory=dict)
     parameters: dict[str, dict] = field(default_factory=dict)
     output: str = ''
+    reasons: list[str] = field(default_factory=list)
 
 
 @pytest.fixture
@@ -60,8 +62,11 @@ def run(include):
                 node, = yaml.safe_load(Path(file).read_text()).values()
                 values.update(node['ros__parameters'])
 
-        def ended(event, context: LaunchContext) -> None:
-            result.ends[event.process_name.rsplit('-', 1)[0]] = event.returncode
+        def ended(event, context: LaunchContext) -> Shutdown | None:
+            name = event.process_name.rsplit('-', 1)[0]
+            result.ends[name] = event.returncode
+            goes_on = name == 'replay_node' and arguments.get('shutdown') == 'False'
+            return Shutdown(reason='the test has seen the replay end') if goes_on else None
 
         def printed(event) -> None:
             result.output += event.text.decode()
@@ -71,6 +76,8 @@ def run(include):
             RegisterEventHandler(OnProcessStart(on_start=started)),
             RegisterEventHandler(OnProcessExit(on_exit=ended)),
             RegisterEventHandler(OnProcessIO(on_stdout=printed, on_stderr=printed)),
+            RegisterEventHandler(OnShutdown(
+                on_shutdown=lambda event, context: result.reasons.append(event.reason))),
             include('kitti_replay.launch.py', **arguments)]))
         result.status = service.run()
         return result
@@ -100,10 +107,11 @@ def test_a_bag_is_played_by_the_replay_node(run, small_model, data_root, tmp_pat
     assert went.parameters['perception_node']['use_sim_time'] is True
 
 
-def test_a_bag_is_played_by_ros2_bag_play(run, tmp_path, monkeypatch):
+def test_a_bag_is_played_by_ros2_bag_play(run, tmp_path, stand_in_package, monkeypatch):
     note, folder = tmp_path / 'command.txt', tmp_path / 'bin'
     folder.mkdir()
     (tmp_path / 'drive bag').mkdir()
+    stand_in_package('ros2bag')
     # stands in for the command of a full installation; the launch must end when it ends
     (folder / 'ros2').write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > "{note}"\n')
     (folder / 'ros2').chmod(0o755)
@@ -120,9 +128,9 @@ def test_a_bag_is_played_by_ros2_bag_play(run, tmp_path, monkeypatch):
         '--remap', '/cam/image_raw:=/car/image', '--start-offset', '10']
 
 
-@pytest.mark.parametrize('arguments', [
-    {'drive': '/nothing/there'}, {'drive': '/', 'half': 'perhaps'}])
-def test_a_mistake_ends_the_launch_before_any_process_starts(run, arguments):
-    went = run(autostart='false', **arguments)
-    assert went.status != 0
-    assert went.parameters == went.ends == {}
+def test_with_shutdown_false_the_node_outlives_the_recording(run, small_model, data_root):
+    went = run(drive=data_root / DRIVE, count=1, lockstep='True', model=small_model, device='cpu',
+               shutdown='False')
+    assert went.status == 0
+    assert went.ends == {'replay_node': 0, 'perception_node': 0}
+    assert went.reasons == ['the test has seen the replay end']

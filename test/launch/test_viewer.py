@@ -16,7 +16,6 @@
 
 from __future__ import annotations
 
-from ament_index_python.packages import get_package_prefix, PackageNotFoundError
 from launch import LaunchDescription, LaunchService
 from launch.actions import RegisterEventHandler, Shutdown
 from launch.event_handlers import OnProcessExit, OnProcessStart
@@ -26,17 +25,10 @@ pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture
-def noted(tmp_path, monkeypatch):
+def noted(tmp_path, stand_in_package):
     """Install an rviz2 that writes its arguments, one a line, into the file that is returned."""
-    prefix, note = tmp_path / 'prefix', tmp_path / 'arguments.txt'
-    marker = prefix / 'share' / 'ament_index' / 'resource_index' / 'packages' / 'rviz2'
-    program = prefix / 'lib' / 'rviz2' / 'rviz2'
-    for path in (marker, program):
-        path.parent.mkdir(parents=True)
-    marker.touch()
-    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {note}\n')
-    program.chmod(0o755)
-    monkeypatch.setenv('AMENT_PREFIX_PATH', str(prefix), prepend=':')
+    note = tmp_path / 'arguments.txt'
+    stand_in_package('rviz2', rviz2=f'printf "%s\\n" "$@" > {note}')
     return note
 
 
@@ -57,12 +49,8 @@ def test_rviz_follows_the_namespace_the_frame_and_the_first_camera(include, note
             'sync/overlay:=front/sync/overlay'} <= set(words)
 
 
-def test_without_rviz_nothing_starts(include):
-    try:
-        get_package_prefix('rviz2')
-    except PackageNotFoundError:
-        pass
-    else:
+def test_without_rviz_nothing_starts(include, stand_in_package):
+    if stand_in_package.installed('rviz2'):
         pytest.skip('rviz2 is installed')
     started = []
     service = LaunchService()
