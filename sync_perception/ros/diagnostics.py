@@ -159,8 +159,10 @@ def model_report(state: str, pipeline: Pipeline | None, problem: str, enabled: b
         report.find(DiagnosticStatus.WARN, 'a frame that was given up is still being computed')
     for doubt in filter(None, (predictor.reduced, predictor.relative)):
         report.find(DiagnosticStatus.WARN, doubt)
-    if pipeline.monitor is not None and pipeline.monitor.score is not None:
-        report.values['similarity of depth and labels'] = f'{pipeline.monitor.score:.3f}'
+    if pipeline.monitor is not None:
+        for camera, score in dict(pipeline.monitor.scores).items():
+            of = f' ({camera})' if camera else ''
+            report.values[f'similarity of depth and labels{of}'] = f'{score:.3f}'
     return report
 
 

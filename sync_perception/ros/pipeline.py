@@ -22,9 +22,11 @@ from threading import Event, Thread
 import time
 from typing import Any
 
+import numpy as np
 from rclpy.clock import Clock
 from sensor_msgs.msg import CompressedImage, Image
 from sync_perception.bit_depth import BitDepth
+from sync_perception.labels import VOID
 from sync_perception.ros.camera import Camera
 from sync_perception.ros.camera_info import pairing_doubt
 from sync_perception.ros.conversions import MalformedInput, stamp_nanoseconds, to_frame
@@ -34,6 +36,8 @@ from sync_perception.ros.outputs import maps_of, Output, Result, sure_labels
 from sync_perception.ros.parameters import PerceptionParameters
 from sync_perception.types import Frame, Prediction
 
+SPARSE = 16
+"""Every how many rows and columns a pixel is looked at first."""
 MOST_FRAMES = 6
 """Frames that a message lists."""
 
@@ -151,11 +155,11 @@ class Pipeline:
             for job in jobs:
                 job.arrival.camera.counters.failed += 1
             return
-        judged = self._is_judged(jobs[0])
+        judged = self._choose_judged(jobs)
         try:
             predictions = self._predict(
                 [job.frame for job in jobs],
-                [jobs[0].maps | judged, *(job.maps for job in jobs[1:])])
+                [job.maps | self.monitor.MAPS if job is judged else job.maps for job in jobs])
         except MemoryError as error:  # the predictor has tried all that it can
             self._halt(jobs, error)
         except Exception as error:  # noqa: BLE001 - one bad frame must not end the node
@@ -165,9 +169,9 @@ class Pipeline:
                 for job in jobs:  # it may be one frame of them only
                     self._answer([job])
         else:
-            if judged and not jobs[0].cancelled.is_set():
-                self._judge(jobs[0], predictions[0])
             for job, prediction in zip(jobs, predictions):
+                if job is judged and not job.cancelled.is_set():
+                    self._judge(job, prediction)
                 self._finish(job, prediction)
 
     def _predict(self, frames: list[Frame], maps: list[frozenset[str]]) -> list[Prediction]:
@@ -182,7 +186,7 @@ class Pipeline:
         if job.cancelled.is_set():
             return
         try:
-            self._publish(job, prediction)
+            published = self._publish(job, prediction)
         except Exception as error:  # noqa: BLE001 - one bad frame must not end the node
             self._refuse(camera, error, job.cancelled)
             return
@@ -191,8 +195,10 @@ class Pipeline:
         camera.counters.durations.append(time.monotonic() - job.arrival.time)
         camera.counters.ages.append(age * 1e-9)
         self._note(camera, 'focal length', self.predictor.focal_problem(job.frame))
+        self._note(camera, 'no content', missing_content(published))
 
-    def _publish(self, job: Job, prediction: Prediction) -> None:
+    def _publish(self, job: Job, prediction: Prediction) -> Prediction:
+        """Publish what is wanted of a frame; return the maps that it was made of."""
         parameters = self.parameters()
         result = Result(
             header=job.arrival.image.header, frame=job.frame,
@@ -200,17 +206,20 @@ class Pipeline:
             parameters=parameters)
         for output, publisher in job.wanted:
             publisher.publish(output.build(result))
+        return result.prediction
 
-    def _is_judged(self, job: Job) -> frozenset[str]:
-        """Return the maps that the monitor needs of this frame; none if it is not its turn."""
-        if self.monitor is None or not self.monitor.due(self.parameters().consistency_period):
-            return frozenset()
-        return self.monitor.MAPS
+    def _choose_judged(self, jobs: list[Job]) -> Job | None:
+        """Return the frame that the monitor is to judge, if it is time for one."""
+        if self.monitor is None:
+            return None
+        index = self.monitor.choose(
+            [job.arrival.camera.name for job in jobs], self.parameters().consistency_period)
+        return None if index is None else jobs[index]
 
     def _judge(self, job: Job, prediction: Prediction) -> None:
         try:
             problem = self.monitor.judge(
-                prediction, job.frame, self.predictor.labels,
+                job.arrival.camera.name, prediction, job.frame, self.predictor.labels,
                 self.parameters().consistency_minimum)
         except Exception as error:  # noqa: BLE001 - a judge that fails must not cost a frame
             problem = f'depth and labels cannot be compared: {type(error).__name__}: {error}'
@@ -256,3 +265,20 @@ def missing_camera_info(camera: Camera, frame_id: str) -> str:
     return (f'{problem}, where those of the frames '
             f'{", ".join(f"{frame!r:.80}" for frame in frames[:MOST_FRAMES])} come: remap '
             'camera_info to a topic of this camera alone, or have its driver use one frame_id')
+
+
+def missing_content(prediction: Prediction) -> str:
+    """Say so if a frame has no depth or no label at all; else an empty string."""
+    problems = []
+    if prediction.depth is not None and is_all(np.isnan, prediction.depth):
+        problems.append('depth is NaN everywhere: all is sky, out of range, or nothing that the '
+                        'model knows')
+    if prediction.labels is not None and is_all(lambda ids: ids == VOID, prediction.labels):
+        problems.append('every label is void: nothing that the model knows, or '
+                        'semantics.min_confidence is too high')
+    return '; '.join(problems)
+
+
+def is_all(test: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray) -> bool:
+    """Tell whether a test holds for all pixels; where it does not, a few of them say so."""
+    return bool(test(pixels[::SPARSE, ::SPARSE]).all() and test(pixels).all())

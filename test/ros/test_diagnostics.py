@@ -123,9 +123,10 @@ def test_the_model_report_follows_the_state():
     smaller.predictor.relative = 'depth is relative'
     report = model_report('active', smaller, '', True, 'perception')
     assert (report.level, report.findings) == (WARN, ['made smaller', 'depth is relative'])
-    judged = pipeline(monitor=SimpleNamespace(score=0.25))
+    judged = pipeline(monitor=SimpleNamespace(scores={'': 0.25, 'left': 0.5}))
     report = model_report('active', judged, '', False, 'perception')
     assert report.values['similarity of depth and labels'] == '0.250'
+    assert report.values['similarity of depth and labels (left)'] == '0.500'
     assert (report.level, report.findings) == (OK, ['disabled: images are ignored'])
 
 

@@ -45,23 +45,40 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_it_is_due_once_in_a_period():
+def test_a_score_below_the_minimum_is_a_contradiction():
     monitor = ConsistencyMonitor(SimpleNamespace(score=lambda *maps: 0.5))
-    assert monitor.due(3600.0)
-    assert monitor.judge(None, None, None, minimum=0.4) == '' and monitor.score == 0.5
-    assert not monitor.due(3600.0) and monitor.due(0.0)
-    assert '0.50, expected at least 0.6' in monitor.judge(None, None, None, minimum=0.6)
+    assert monitor.judge('', None, None, None, minimum=0.4) == '' and monitor.scores == {'': 0.5}
+    assert '0.50, expected at least 0.6' in monitor.judge('', None, None, None, minimum=0.6)
+
+
+@pytest.mark.parametrize('rates', [{'a': 10}, {'a': 10, 'b': 10, 'c': 10}, {'a': 30, 'b': 3}])
+@pytest.mark.parametrize('together', [True, False])
+def test_all_cameras_take_turns_however_fast_one_of_them_is(monkeypatch, rates, together):
+    now = 100.0
+    monkeypatch.setattr('sync_perception.ros.monitor.time.monotonic', lambda: now)
+    monitor = ConsistencyMonitor(SimpleNamespace(score=lambda *maps: 0.5))
+    judged = []
+    for tick in range(60 * 30):
+        now = 100.0 + tick / 30
+        waiting = [name for name, rate in rates.items() if tick % (30 // rate) == 0]
+        for names in [waiting] if together and waiting else [[name] for name in waiting]:
+            index = monitor.choose(names, period=5.0)
+            if index is not None:
+                monitor.judge(names[index], None, None, None, minimum=0.0)
+                judged.append(names[index])
+    assert 10 <= len(judged) <= 12  # one in a period
+    assert max(map(judged.count, rates)) - min(map(judged.count, rates)) <= 1
 
 
 def test_the_node_scores_its_own_frames(bench, folder):
     bench.start(listen=('depth', 'semantics'), **{'consistency.model': str(folder)})
     bench.send_info(1)
     bench.send_image(1)
-    bench.wait(lambda: bench.node.pipeline.monitor.score is not None)
+    bench.wait(lambda: bench.node.pipeline.monitor.scores)
     frame = Frame(picture(), K)
     maps = bench.predictor.predict_batch([frame], [frozenset({'depth', 'labels'})])[0]
     expected = ConsistencyScorer(folder).score(maps, frame, LabelSpace.load('driving'))
-    assert bench.node.pipeline.monitor.score == pytest.approx(expected)
+    assert bench.node.pipeline.monitor.scores[''] == pytest.approx(expected)
     bench.node.set_parameters([Parameter('consistency.minimum', value=1.0),
                                Parameter('consistency.period', value=0.1)])
     bench.wait(lambda: bench.send_image(2) or bench.camera.troubles)

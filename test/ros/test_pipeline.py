@@ -239,6 +239,28 @@ def test_the_monitor_judges_a_frame_in_a_period_and_warns(ros):
     assert len(fixture.log.lines) == 1
 
 
+def test_the_monitor_takes_turns_over_cameras_that_wait_together(ros):
+    scorer, eyes = Scorer(), [Eye(name) for name in 'abc']
+    fixture = Fixture(ConsistencyMonitor(scorer), consistency_period=0.0)
+    for _ in range(3):
+        fixture.process([eye.look() for eye in eyes])
+    both, depth = {'depth', 'labels'}, {'depth'}
+    assert fixture.predictor.asked == [both, depth, depth, depth, both, depth, depth, depth, both]
+
+
+@pytest.mark.parametrize('spoil, text', [
+    (lambda image: image[..., 0].fill(255), 'depth is NaN everywhere'),
+    (lambda image: image[..., 1].fill(255), 'every label is void')])
+def test_a_frame_without_any_content_is_a_trouble_until_the_next(ros, spoil, text):
+    fixture, eye = Fixture(), Eye('a', ('sync/depth', 'sync/semantics'))
+    empty = picture()
+    spoil(empty)
+    fixture.process([eye.look(empty)])
+    assert text in eye.troubles['no content'] and len(fixture.log.lines) == 1
+    fixture.process([eye.look()])
+    assert eye.troubles == {} and published(eye) == 2
+
+
 def test_a_monitor_that_fails_costs_no_frame(ros):
     eye = Eye('a', ('sync/depth',))
 
