@@ -119,9 +119,9 @@ def test_after_three_seconds_log_and_diagnostics_say_what_comes_instead(bench, d
     bench.node = PerceptionNode(
         load_predictor=lambda parameters: KnownPredictor(),
         cli_args=['--ros-args', '-r', 'image:=/x/compressed'])
-    bench.node.autostart()
     for node in (bench.node, bench.others):
         bench.spin(node)
+    bench.wait(bench.executors[0].create_task(bench.node.autostart).done)
     told = 'image_transport to compressed'
     bench.wait(lambda: reader['status'] is not None and told in reader['status'].message)
     assert reader['status'].level == DiagnosticStatus.WARN
