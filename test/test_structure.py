@@ -26,7 +26,8 @@ import pytest
 PACKAGE = 'sync_perception'
 ROOT = Path(__file__).resolve().parents[1]
 BASE = ('types', 'labels', 'geometry', 'calibration', 'resources', 'images', 'colors', 'kitti',
-        'pages', 'label_exports', 'bit_depth', 'image_headers')
+        'pages', 'label_exports', 'bit_depth', 'image_headers',
+        'locks')
 ALLOWED = {
     **dict.fromkeys(BASE, BASE),
     'models': ('models', *BASE),
