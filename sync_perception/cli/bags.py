@@ -76,7 +76,11 @@ def process_bag(
             help="Put before the outputs' topics, such as front.")] = '',
         storage: Storage = None,
         ) -> None:
-    """Answer every frame of a bag, none lost, and write the outputs beside the originals."""
+    """
+    Answer every frame of a bag, none lost, and write the outputs beside the originals.
+
+    The status is 1 where a frame has no answer, or a part of the bag cannot be read.
+    """
     from sync_perception.cli.options import named_values
     from sync_perception.ros.bags import process as processing
     from sync_perception.ros.given_parameters import make_parameters
@@ -88,3 +92,11 @@ def process_bag(
     typer.echo(f'{out}: {result["answered"]} of {result["frames"]} frames answered')
     for reason, count in result['refused'].items():
         typer.echo(f'{count:6} refused: {reason}')
+    for line in result['damage']:
+        typer.echo(f'broken: {line}')
+    if not result['answered']:
+        typer.echo(f'{out} has no answer: ' + (
+            'no frame could be read' if not result['frames'] else
+            'every frame was refused, for the reasons above'))
+    if result['answered'] < result['frames'] or result['damage'] or not result['answered']:
+        raise typer.Exit(1)

@@ -27,6 +27,7 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header, String
 from sync_perception.ros.bags import rosbag2
+from sync_perception.ros.bags.chunks import ChunkedBag
 from sync_perception.ros.camera_info import pinhole
 from sync_perception.ros.conversions import image_message
 
@@ -97,6 +98,26 @@ def camera_messages(frames: int, gap: int = PERIOD) -> list[tuple[str, int, Any]
         messages += [('/cam/camera_info', time, info(index)), ('/cam/image', time, image(index)),
                      ('/word', time + gap // 2, String(data=f'after {index}'))]
     return messages
+
+
+def split_bag(folder: Path, storage: str = 'mcap', files: int = 3) -> Path:
+    """Write a bag of several files, each with the messages of two images."""
+    messages = camera_messages(2 * files)
+    chunked = ChunkedBag(folder, storage, {})
+    for index in range(files):
+        with chunked.chunk({}) as part:
+            topics = {topic: part.add_topic(topic, KINDS[type(message)], rosbag2.qos(),
+                                            rosbag2.typestore())
+                      for topic, _, message in messages[:3]}
+            for topic, time, message in messages[6 * index:6 * index + 6]:
+                part.write(topics[topic], time, serialize_message(message))
+    chunked.finish({})
+    return folder
+
+
+def cut(path: Path) -> None:
+    """Leave half of a file, as a recorder does that was killed."""
+    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
 
 
 def write_calibration(path: Path) -> None:

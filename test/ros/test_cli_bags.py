@@ -20,7 +20,7 @@ from __future__ import annotations
 import sys
 
 from bag_checks import check_bag, write_drive
-from camera_bags import camera_messages, START, write_bag
+from camera_bags import camera_messages, cut, split_bag, START, write_bag
 import pytest
 from sync_perception import cli
 
@@ -67,12 +67,31 @@ def test_broken_files_show_in_the_status(run, tmp_path):
     assert status == 1 and '1 broken files were left out' in said
 
 
-def test_refused_frames_are_listed(run, tmp_path, small_model):
+def test_refused_frames_are_listed_and_show_in_the_status(run, tmp_path, small_model):
     messages = camera_messages(2)
     messages[4] = ('/cam/image', START + 1, b'\x00\x01\x00\x00rubbish')
     source = write_bag(tmp_path / 'in', messages)
     status, said, _ = run('process-bag', source, tmp_path / 'out', '--model', small_model)
-    assert status == 0 and '1 of 2 frames answered' in said and '1 refused: message' in said
+    assert status == 1 and '1 of 2 frames answered' in said and '1 refused: message' in said
+
+
+def test_no_answer_at_all_is_said_with_its_reason(run, tmp_path, small_model):
+    messages = camera_messages(3)
+    for topic, _, message in messages:
+        if topic == '/cam/image':
+            message.encoding = 'bgr99'
+    status, said, _ = run('process-bag', write_bag(tmp_path / 'in', messages), tmp_path / 'out',
+                          '--model', small_model)
+    assert status == 1 and 'out has no answer' in said and '3 refused: encoding' in said
+    check_bag(tmp_path / 'out')
+
+
+def test_broken_files_of_a_bag_are_named(run, tmp_path, small_model):
+    source = split_bag(tmp_path / 'in')
+    cut(source / 'in_1.mcap')
+    status, said, _ = run('process-bag', source, tmp_path / 'out', '--model', small_model)
+    assert status == 1 and '4 of 4 frames answered' in said
+    assert 'broken: in_1.mcap cannot be read, its 6 messages are lost' in said
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
@@ -83,6 +102,7 @@ def test_refused_frames_are_listed(run, tmp_path, small_model):
     (['process-bag', 'in', 'out', '--param', 'consumer=me'], "got 'me', expected one of generic"),
     (['process-bag', 'in', 'out', '--param', 'max_depth=.nan'], 'got nan, expected 0.0 to 1000'),
     (['process-bag', 'in', 'out', '--image', '/word'], 'it is a std_msgs/msg/String'),
+    (['process-bag', 'in', 'in'], 'in is a finished bag already'),
     (['kitti-to-bag', 'in', '--out', 'out'], 'no KITTI raw drive in in'),
 ])
 def test_mistakes_are_one_line(run, tmp_path, monkeypatch, arguments, message):

@@ -151,6 +151,7 @@ class Pairing:
             first = next(bag.records([camera.camera_info]), None)
             if first is not None:
                 self._remember(first)
+                self.unreadable = 0  # it is counted when its turn comes
 
     def follow(self, records: Iterable[Record]) -> Iterator[Record | PairedImage]:
         """Yield every record and, soon after that of an image, the image with its calibration."""

@@ -32,10 +32,9 @@ from pathlib import Path
 import shutil
 from typing import Any
 
-from sync_perception.ros.bags.rosbag2 import BagWriter, METADATA, STATE, SUFFIXES
+from sync_perception.ros.bags.bag_files import INFORMATION, METADATA, STATE, SUFFIXES
+from sync_perception.ros.bags.rosbag2 import BagWriter
 import yaml
-
-INFORMATION = 'rosbag2_bagfile_information'
 
 
 class ChunkedBag:
@@ -68,23 +67,8 @@ class ChunkedBag:
         return self.folder / STATE
 
     def _resume(self) -> None:
-        if not self.state_file.is_file():
-            what = ('is a finished bag already' if (self.folder / METADATA).is_file()
-                    else 'is there already, and not an interrupted bag')
-            raise ValueError(f'{self.folder} {what}, expected a new folder or an interrupted bag')
-        try:
-            state = json.loads(self.state_file.read_text())
-            before, self.chunks = state['settings'], state['chunks']
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f'{self.state_file} is broken ({error}): remove {self.folder} and '
-                             'begin anew') from error
-        changed = [f'{key} was {before.get(key)!r} and is now {self.settings.get(key)!r}'
-                   for key in sorted({*before, *self.settings})
-                   if before.get(key) != self.settings.get(key)]
-        if changed:
-            raise ValueError(
-                f'{self.folder} was begun with other settings: {"; ".join(changed)}. Use those '
-                'to finish it, or write elsewhere')
+        refuse_unless_resumable(self.folder, self.settings, complete=True)
+        self.chunks = read_state(self.folder)['chunks']
         known = {STATE, *(chunk['bag']['relative_file_paths'][0] for chunk in self.chunks)}
         missing = known - {path.name for path in self.folder.iterdir()}
         if missing:
@@ -130,6 +114,46 @@ class ChunkedBag:
         text = yaml.safe_dump({INFORMATION: information}, sort_keys=False)
         replace_file(self.folder / METADATA, text)
         self.state_file.unlink()
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """
+    Read the state of an interrupted bag: its `settings` and the finished `chunks`.
+
+    :raises ValueError: if the folder is no interrupted bag, or its state is broken.
+    """
+    file = folder / STATE
+    if not file.is_file():
+        what = ('is a finished bag already' if (folder / METADATA).is_file()
+                else 'is there already, and not an interrupted bag')
+        raise ValueError(f'{folder} {what}, expected a new folder or an interrupted bag')
+    try:
+        state = json.loads(file.read_text())
+        return {'settings': dict(state['settings']), 'chunks': list(state['chunks'])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f'{file} is broken ({error}): remove {folder} and begin anew') from error
+
+
+def refuse_unless_resumable(folder: str | Path, settings: dict[str, Any] | None = None,
+                            complete: bool = False) -> None:
+    """
+    Refuse a folder that is there and cannot be gone on with.
+
+    :param settings: those that are known yet.
+    :param complete: no other settings are to come.
+    :raises ValueError: if it is no interrupted bag, or was begun with other settings.
+    """
+    folder, settings = Path(folder).expanduser(), settings or {}
+    if not folder.exists():
+        return
+    before = read_state(folder)['settings']
+    changed = [f'{key} was {before.get(key)!r} and is now {settings.get(key)!r}'
+               for key in sorted({*settings, *(before if complete else ())})
+               if before.get(key) != settings.get(key)]
+    if changed:
+        raise ValueError(
+            f'{folder} was begun with other settings: {"; ".join(changed)}. Use those '
+            'to finish it, or write elsewhere')
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:

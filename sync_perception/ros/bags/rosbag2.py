@@ -26,6 +26,8 @@ from typing import Any, NamedTuple
 
 from rosbags.interfaces import (
     Connection,
+    ConnectionExtRosbag2,
+    MessageDefinition,
     MessageDefinitionFormat,
     Qos,
     QosDurability,
@@ -34,16 +36,13 @@ from rosbags.interfaces import (
     QosReliability,
     QosTime,
 )
-from rosbags.rosbag2 import Reader, StoragePlugin, Writer
+from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 from rosbags.typesys.store import Typestore
-import yaml
+from sync_perception.ros.bags.bag_files import BagFile, Contents, SUFFIXES
 
 STORAGES = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
-SUFFIXES = {'mcap': '.mcap', 'sqlite3': '.db3'}
-METADATA = 'metadata.yaml'
 VERSION = 9  # of the metadata, as Jazzy writes it
-STATE = 'unfinished.json'  # in the folder of a bag that is still being written
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
 CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
@@ -90,30 +89,80 @@ class Bag:
     """
     A recorded rosbag2 bag, open for reading; close it, or use it in a `with` statement.
 
+    A bag of several files is read as far as it can be: what is broken is in `damage`.
+
     :param path: the bag's folder, or one of its files (.mcap, .db3).
-    :raises ValueError: if there is no bag that can be read.
+    :raises ValueError: if there is no bag, or no file of it can be read.
+    :ivar connections: the topics of all files.
     :ivar topics: the type of each topic's messages, by the topic's name.
-    :ivar counts: the number of each topic's messages.
+    :ivar counts: the number of each topic's messages in the files that can be read.
+    :ivar damage: what cannot be read, for people, by the name of the file; complete when all
+        records have been read.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path).expanduser()
-        _refuse_what_is_no_bag(self.path)
-        try:
-            self.reader = Reader(self.path)
-            self.reader.open()
-        except Exception as error:  # whatever a broken file makes of the library
+        self.contents = Contents.of(self.path)
+        self.damage: dict[str, str] = {}
+        self.files = list(self._open_files())
+        if not self.files:
             raise ValueError(
                 f'{self.path} is not a rosbag2 bag that can be read '
-                f'({type(error).__name__}: {error}); was the recording ended properly? '
-                '`ros2 bag reindex` and `mcap recover` mend what was not') from error
-        self.connections: list[Connection] = list(self.reader.connections)
+                f'({"; ".join(self.damage.values())}); was the recording ended properly? '
+                '`ros2 bag reindex` and `mcap recover` mend what was not')
+        try:
+            self.connections = self._join_connections()
+        except ValueError:
+            self.close()
+            raise
         self.topics: dict[str, str] = {}
         self.counts: dict[str, int] = {}
         for connection in self.connections:
             self.topics[connection.topic] = connection.msgtype
             before = self.counts.get(connection.topic, 0)
             self.counts[connection.topic] = before + connection.msgcount
+
+    def _open_files(self) -> Iterator[BagFile]:
+        """Open the files that can be opened, and note the others."""
+        for path in self.contents.files:
+            try:
+                yield BagFile(path, self.contents.compressed_messages)
+            except Exception as error:  # noqa: BLE001 - whatever a broken file makes of it
+                count = self.contents.counts.get(path.name)
+                lost = 'all its' if count is None else f'its {count}'
+                self.damage[path.name] = (
+                    f'{path.name} cannot be read, {lost} messages are lost '
+                    f'({describe(error)})')
+
+    def _join_connections(self) -> list[Connection]:
+        """
+        Join the topics of the metadata and of all files.
+
+        The quality of service is that of the files: `ros2 bag reindex` leaves it out of the
+        metadata.
+
+        :raises ValueError: if messages are serialised in another way than ROS 2 does.
+        """
+        found = [connection for file in self.files for connection in file.connections]
+        joined = []
+        for key in dict.fromkeys([*self.contents.topics, *map(_key, found)]):
+            same = [connection for connection in found if _key(connection) == key]
+            formats = {connection.ext.serialization_format for connection in same} - {'cdr'}
+            if formats:
+                raise ValueError(f'{self.path}: the messages on {key[0]} are serialised as '
+                                 f'{", ".join(sorted(formats))}, expected cdr')
+            profiles = [connection.ext.offered_qos_profiles for connection in same]
+            digests = [connection.digest for connection in same]
+            joined.append(Connection(
+                id=len(joined) + 1, topic=key[0], msgtype=key[1],
+                msgdef=next(
+                    (connection.msgdef for connection in same
+                     if connection.msgdef.format != MessageDefinitionFormat.NONE),
+                    MessageDefinition(MessageDefinitionFormat.NONE, '')),
+                digest=next(filter(None, [self.contents.topics.get(key), *digests]), ''),
+                msgcount=sum(connection.msgcount for connection in same),
+                ext=ConnectionExtRosbag2('cdr', next(filter(None, profiles), [])), owner=self))
+        return joined
 
     def __enter__(self) -> Bag:
         """Return the bag."""
@@ -125,40 +174,54 @@ class Bag:
 
     def close(self) -> None:
         """Close the files."""
-        if self.reader.is_open:
-            self.reader.close()
+        files, self.files = self.files, []
+        for file in files:
+            file.close()
 
     @property
     def message_count(self) -> int:
         """Count the messages of all topics."""
-        return self.reader.message_count
+        return sum(self.counts.values())
 
     @property
     def start_time(self) -> int:
         """Return when the first message was recorded, nanoseconds; 0 for an empty bag."""
-        return self.reader.start_time if self.message_count else 0
+        return min((file.start_time for file in self.files if file.message_count), default=0)
+
+    @property
+    def storage(self) -> str:
+        """Return the name of the bag's storage."""
+        suffixes = {suffix for path in self.contents.files for suffix in path.suffixes}
+        return next(name for name, suffix in SUFFIXES.items() if suffix in suffixes)
 
     def records(self, topics: Collection[str] | None = None) -> Iterator[Record]:
         """
         Read messages in the order in which they were recorded.
 
+        Where a file is broken, the next one follows, and `damage` has a line on it.
+
         :param topics: only of these; None for all.
-        :raises ValueError: if the file is broken.
         """
-        wanted = [each for each in self.connections if topics is None or each.topic in topics]
-        messages = self.reader.messages(wanted) if wanted else iter(())
-        count = 0
-        while True:
-            try:
-                message = next(messages, None)
-            except Exception as error:  # as for opening
-                raise ValueError(
-                    f'{self.path} is broken after {count} messages '
-                    f'({type(error).__name__}: {error})') from error
-            if message is None:
-                return
-            count += 1
-            yield Record(*message)
+        wanted = {_key(each): each for each in self.connections
+                  if topics is None or each.topic in topics}
+        for file in self.files:
+            own = {each.id: wanted[_key(each)] for each in file.connections
+                   if _key(each) in wanted}
+            expected = sum(each.msgcount for each in file.connections if each.id in own)
+            messages = file.messages([each for each in file.connections if each.id in own])
+            count = 0
+            while True:
+                try:
+                    message = next(messages, None)
+                except Exception as error:  # noqa: BLE001 - as for opening
+                    self.damage[file.path.name] = (
+                        f'{file.path.name} is broken after {count} of {expected} messages '
+                        f'({describe(error)})')
+                    break
+                if message is None:
+                    break
+                count += 1
+                yield Record(own[message[0]], *message[1:])
 
     def listing(self, kinds: Collection[str] | None = None) -> str:
         """List the topics with their types and counts, for people; only of these types."""
@@ -167,31 +230,14 @@ class Bag:
         return ', '.join(lines) or 'none'
 
 
-def _refuse_what_is_no_bag(path: Path) -> None:
-    """Say clearly what a path is that cannot be a bag for rosbags."""
-    if not path.exists():
-        raise ValueError(f'there is no {path}, expected a rosbag2 bag: a folder with {METADATA}, '
-                         'or an .mcap or .db3 file')
-    if path.is_file() and path.suffix not in SUFFIXES.values():
-        raise ValueError(f'{path} is not a rosbag2 bag, expected a folder with {METADATA}, or an '
-                         '.mcap or .db3 file (rosbags-convert turns ROS 1 bags into such)')
-    if path.is_file():
-        return
-    metadata = path / METADATA
-    if (path / STATE).is_file():
-        raise ValueError(f'{path} is the unfinished output of process-bag: give it the same '
-                         'command once more to finish it')
-    if not metadata.is_file():
-        raise ValueError(f'{path} is not a rosbag2 bag: it has no {METADATA}')
-    try:
-        storage = yaml.safe_load(metadata.read_text())['rosbag2_bagfile_information'][
-            'storage_identifier']
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f'{metadata} is not the metadata of a rosbag2 bag: '
-                         f'{type(error).__name__}: {error}') from error
-    if storage not in STORAGES:
-        raise ValueError(f'{path} is stored by the plugin {storage!r}, expected one of '
-                         f'{", ".join(STORAGES)}')
+def _key(connection: Connection) -> tuple[str, str]:
+    """Return what is the same for a topic in all files of a bag: its name and its type."""
+    return connection.topic, connection.msgtype
+
+
+def describe(error: Exception) -> str:
+    """Describe what a library raised, in one line."""
+    return f'{type(error).__name__}: {" ".join(str(error).split())}'
 
 
 class BagWriter:

@@ -41,6 +41,7 @@ class BagSource:
 
     def __init__(self, parameters: ReplayParameters):
         self.path = parameters.path
+        self.loops = parameters.loop
         self.camera_info = None
         if parameters.camera_info:
             self.camera_info = read_camera_info(parameters.camera_info)
@@ -55,8 +56,14 @@ class BagSource:
         return self.count
 
     def shots(self, start: int) -> Iterator[Shot]:
-        """Read the frames one by one, from this one on; what cannot be read is left out."""
+        """
+        Read the frames one by one, from this one on; what cannot be read is left out.
+
+        :raises ValueError: at the end of the recording, if a part of it could not be read.
+        """
         with Bag(self.path) as bag:
+            for line in bag.damage.values():
+                get_logger('replay').warning(f'{self.path}: {line}')
             records = bag.records(self.camera.topics)
             pairs = (step for step in Pairing(bag, self.camera).follow(records)
                      if isinstance(step, PairedImage))
@@ -66,6 +73,9 @@ class BagSource:
                         yield self._shot(paired)
                     except MalformedInput as error:
                         get_logger('replay').warning(f'frame {index} is left out: {error}')
+            if bag.damage and not self.loops:
+                raise ValueError(f'{self.path} could not be played whole: '
+                                 f'{"; ".join(bag.damage.values())}')
 
     def _shot(self, paired: PairedImage) -> Shot:
         if paired.image is None:

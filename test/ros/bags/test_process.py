@@ -17,6 +17,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 import errno
 import json
 from pathlib import Path
@@ -26,56 +29,36 @@ import sys
 
 from bag_checks import check_bag, read_bag, write_drive
 from bag_predictors import NumberPredictor
+from bag_runs import content, KINDS, run
 from camera_bags import (
     camera_messages,
-    compressed,
-    image,
-    info,
+    cut,
     PERIOD,
     SIZE,
+    split_bag,
     START,
     write_bag,
-    write_calibration,
 )
 import numpy as np
 import pytest
 from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
-from std_msgs.msg import String
+from sensor_msgs.msg import Image
 from sync_perception.ros.bags import process as process_module
 from sync_perception.ros.bags.kitti import kitti_to_bag
 from sync_perception.ros.bags.process import Job, process_bag
 from sync_perception.ros.bags.rosbag2 import Bag
+from sync_perception.ros.conversions import image_message
 from sync_perception.ros.given_parameters import make_parameters
 
 pytest.importorskip('mcap', reason='bags are checked with the package mcap')
-KINDS = {'/cam/image': Image, '/cam/camera_info': CameraInfo, '/word': String,
-         '/sync/depth': Image, '/sync/semantics': Image, '/sync/semantics/confidence': Image,
-         '/sync/camera_info': CameraInfo, '/sync/label_space': String}
-
-
-def run(source: Path, out: Path, predictor: NumberPredictor | None = None, lines=None,
-        chunk_frames: int = 3, **options) -> dict:
-    """Process a bag with answers that are known."""
-    return process_bag(
-        Job(source, out, **options), load=lambda parameters: predictor or NumberPredictor(),
-        report=(lines if lines is not None else []).append, chunk_frames=chunk_frames)
-
-
-def content(folder: Path) -> dict[str, list]:
-    """Read time and message of everything, by topic."""
-    found = {}
-    for each in read_bag(folder):
-        message = deserialize_message(each.data, KINDS[each.topic])
-        found.setdefault(each.topic, []).append((each.time, message))
-    return found
 
 
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
 def test_originals_and_answers_stand_side_by_side(tmp_path, storage):
     source = write_bag(tmp_path / 'in', camera_messages(8), storage)
     result = run(source, tmp_path / 'out')
-    assert result == {'frames': 8, 'answered': 8, 'refused': {}, 'resumed': 0, 'files': 3}
+    assert result == {'frames': 8, 'answered': 8, 'refused': {}, 'resumed': 0, 'files': 3,
+                      'damage': []}
     information = check_bag(tmp_path / 'out')
     assert information['storage_identifier'] == storage
     assert information['custom_data'] == {'sync_perception': 'numbers', 'image': '/cam/image'}
@@ -118,19 +101,27 @@ def test_files_end_when_they_are_large_enough(tmp_path, monkeypatch):
     check_bag(tmp_path / 'out')
 
 
-@pytest.fixture
-def interrupted(tmp_path):
-    """Kill a process in the middle of a bag; return the bag it read and the one it wrote."""
-    source, out = write_bag(tmp_path / 'in', camera_messages(14)), tmp_path / 'out'
+@contextmanager
+def waiting_process(source: Path, out: Path, stop_at: int) -> Iterator[subprocess.Popen]:
+    """Run a process that waits in the middle of a bag; kill it at the end."""
     script = Path(__file__).parents[1] / 'bag_predictors.py'
     with subprocess.Popen(
-            [sys.executable, str(script), str(source), str(out), '10'], text=True,
+            [sys.executable, str(script), str(source), str(out), str(stop_at)], text=True,
             stdout=subprocess.PIPE) as process:
         try:
             process.stdout.readline()
             assert process.stdout.readline() == 'waiting\n'
+            yield process
         finally:
             process.send_signal(signal.SIGKILL)
+
+
+@pytest.fixture
+def interrupted(tmp_path):
+    """Kill a process in the middle of a bag; return the bag it read and the one it wrote."""
+    source, out = write_bag(tmp_path / 'in', camera_messages(14)), tmp_path / 'out'
+    with waiting_process(source, out, 10):
+        pass
     return source, out
 
 
@@ -145,7 +136,8 @@ def test_a_killed_process_is_gone_on_with(interrupted, tmp_path):
     lines, predictor = [], NumberPredictor()
     result = run(source, out, predictor, lines)
     assert predictor.seen == [9, 10, 11, 12, 13]
-    assert result == {'frames': 14, 'answered': 14, 'refused': {}, 'resumed': 9, 'files': 5}
+    assert result == {'frames': 14, 'answered': 14, 'refused': {}, 'resumed': 9, 'files': 5,
+                      'damage': []}
     assert any('going on after 9 frames' in line for line in lines)
     for path, (inode, changed, data) in files.items():
         assert (path.stat().st_ino, path.stat().st_mtime_ns) == (inode, changed)
@@ -153,6 +145,104 @@ def test_a_killed_process_is_gone_on_with(interrupted, tmp_path):
     check_bag(out)
     run(source, tmp_path / 'whole')
     assert content(out) == content(tmp_path / 'whole')
+
+
+def test_what_16_bit_images_have_taught_outlasts_an_interruption(tmp_path):
+    class Mean(NumberPredictor):
+        """Answers with the mean of the image; stops at a number of frames."""
+
+        def predict(self, frame, maps):
+            if len(self.seen) == self.stop_at:
+                raise KeyboardInterrupt
+            return replace(super().predict(frame, maps), depth=np.full(
+                frame.size, frame.image.mean(), np.float32))
+    messages = camera_messages(12)
+    for index in range(12):  # a range of values that changes, as thermal cameras have it
+        values = np.random.default_rng(index).integers(
+            7000 - 50 * index, 9000 + 90 * index, SIZE, np.uint16)
+        messages[3 * index + 1] = ('/cam/image', START + index * PERIOD, image_message(
+            values, messages[3 * index + 1][2].header, 'mono16'))
+    source = write_bag(tmp_path / 'in', messages)
+    run(source, tmp_path / 'whole', Mean())
+    with pytest.raises(KeyboardInterrupt):
+        run(source, tmp_path / 'out', Mean(8))
+    assert run(source, tmp_path / 'out', Mean())['resumed'] == 6
+    assert content(tmp_path / 'out')['/sync/depth'] == content(tmp_path / 'whole')['/sync/depth']
+
+
+def test_a_second_process_on_one_output_is_refused(tmp_path):
+    source, out = write_bag(tmp_path / 'in', camera_messages(8)), tmp_path / 'out'
+    with waiting_process(source, out, 4) as process:
+        with pytest.raises(ValueError, match=f'out is being written by process {process.pid} '):
+            run(source, out)
+    assert run(source, out)['resumed'] == 3  # the killed one locks nobody out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['in', 'out']
+
+
+def test_what_cannot_be_written_is_refused_before_the_model_is_loaded(interrupted, tmp_path):
+    source, out = interrupted
+    run(source, tmp_path / 'done')
+
+    def load(parameters):
+        raise AssertionError('the model was loaded')
+    for job, message in (
+            (Job(source, tmp_path / 'done'), 'done is a finished bag already'),
+            (Job(source, source), 'in is a finished bag already'),
+            (Job(source, out, namespace='front'), "namespace was '' and is now 'front'"),
+            (Job(source, out, parameters=make_parameters({'max_depth': 9.0})), 'max_depth was')):
+        with pytest.raises(ValueError, match=message):
+            process_bag(job, load=load)
+
+
+@pytest.mark.parametrize('number', [0, 1, 2])
+def test_a_broken_file_of_the_bag_costs_its_own_frames_only(tmp_path, number):
+    source, lines = split_bag(tmp_path / 'in'), []
+    cut(source / f'in_{number}.mcap')
+    result = run(source, tmp_path / 'out', lines=lines)
+    assert (result['frames'], result['answered']) == (4, 4)
+    assert [f'in_{number}.mcap' in line for line in result['damage']] == [True]
+    assert sum(f'in_{number}.mcap' in line for line in lines) == 1  # and before all the work
+    check_bag(tmp_path / 'out')
+    times = [time for time, _ in content(tmp_path / 'out')['/sync/depth']]
+    assert times == [START + index * PERIOD for index in range(6) if index // 2 != number]
+
+
+def test_a_mended_bag_is_not_taken_for_the_broken_one(tmp_path, monkeypatch):
+    source, predictor = split_bag(tmp_path / 'in'), NumberPredictor()
+    whole = (source / 'in_1.mcap').read_bytes()
+    cut(source / 'in_1.mcap')
+    monkeypatch.setattr(predictor, 'predict', interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(source, tmp_path / 'out', predictor)
+    (source / 'in_1.mcap').write_bytes(whole)
+    with pytest.raises(ValueError, match='messages was 12 and is now 18'):
+        run(source, tmp_path / 'out')
+
+
+def interrupt(*_):
+    """Do what Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def test_a_bag_without_a_message_on_its_topics_leaves_nothing(tmp_path):
+    source = split_bag(tmp_path / 'in', files=1)
+    data = bytearray((source / 'in_0.mcap').read_bytes())
+    start = data.index(b'/cam/')
+    data[start:start + 3000] = bytes(3000)  # the index at the end is whole
+    (source / 'in_0.mcap').write_bytes(data)
+    with pytest.raises(ValueError, match='out is not written: .*in_0.mcap is broken after 0 of 6'):
+        run(source, tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_without_memory_the_work_stops_and_can_be_gone_on_with(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise MemoryError('the model needs 9 GB')
+    source, predictor = write_bag(tmp_path / 'in', camera_messages(5)), NumberPredictor()
+    monkeypatch.setattr(predictor, 'predict', refuse)
+    with pytest.raises(OSError, match='needs 9 GB; 0 frames are done: the same command'):
+        run(source, tmp_path / 'out', predictor)
+    assert run(source, tmp_path / 'out')['answered'] == 5
 
 
 def test_only_the_same_job_goes_on(interrupted):
@@ -207,77 +297,6 @@ def test_a_limit_of_the_system_is_such_an_error(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert run(source, tmp_path / 'out')['answered'] == 4
     check_bag(tmp_path / 'out')
-
-
-def test_bad_frames_are_counted_and_said_and_kept(tmp_path):
-    messages = camera_messages(8)
-    messages[1 * 3 + 1][2].encoding = 'bgr99'
-    messages[2 * 3 + 1] = ('/cam/image', START + 2 * PERIOD, b'\x00\x01\x00\x00rubbish')
-    messages[3 * 3 + 1] = ('/cam/image', START + 3 * PERIOD, image(3, (10, 10)))
-    messages[4 * 3 + 1][2].header.frame_id = 'stranger'
-    messages[4 * 3 + 1][2].header.stamp.nanosec += 1
-    messages[5 * 3][2].k[0] = messages[5 * 3][2].p[0] = float('nan')
-    source, lines = write_bag(tmp_path / 'in', messages), []
-    result = run(source, tmp_path / 'out', lines=lines)
-    assert (result['frames'], result['answered']) == (8, 4)
-    assert result['refused'] == {
-        'encoding': 1, 'message': 1, 'camera_info size': 1, 'camera_info values': 1}
-    assert sum('bgr99' in line for line in lines) == 1
-    assert sum('stranger' in line for line in lines) == 1  # answered, but said
-    information = check_bag(tmp_path / 'out')
-    counts = {entry['topic_metadata']['name']: entry['message_count']
-              for entry in information['topics_with_message_count']}
-    assert (counts['/cam/image'], counts['/sync/depth']) == (8, 4)
-    depth = [message.time for message in read_bag(tmp_path / 'out')
-             if message.topic == '/sync/depth']
-    assert depth == [START + index * PERIOD for index in (0, 4, 6, 7)]
-
-
-def test_sizes_may_change_and_distortion_is_said(tmp_path):
-    messages = []
-    for index, size in enumerate([(24, 32), (12, 40), (24, 32)]):
-        calibration = info(index, size)
-        calibration.d = [0.1, 0.0, 0.0, 0.0, 0.0]
-        messages += [('/cam/camera_info', START + index, calibration),
-                     ('/cam/image', START + index, image(index, size))]
-    lines = []
-    run(write_bag(tmp_path / 'in', messages), tmp_path / 'out', lines=lines)
-    depths = content(tmp_path / 'out')['/sync/depth']
-    assert [(depth.height, depth.width) for _, depth in depths] == [(24, 32), (12, 40), (24, 32)]
-    assert sum('distortion' in line for line in lines) == 1
-
-
-def test_compressed_images_and_a_calibration_file_will_do(tmp_path):
-    source = write_bag(tmp_path / 'in', [
-        ('/cam/image/compressed', START + index * PERIOD, compressed(index))
-        for index in range(3)])
-    with pytest.raises(ValueError, match='no message of type .*CameraInfo'):
-        run(source, tmp_path / 'out')
-    write_calibration(tmp_path / 'cam.yaml')
-    result = run(source, tmp_path / 'out', camera_info=str(tmp_path / 'cam.yaml'))
-    assert result['answered'] == 3
-    stored = read_bag(tmp_path / 'out')
-    infos = [deserialize_message(each.data, CameraInfo) for each in stored
-             if each.topic == '/sync/camera_info']
-    assert infos[1].header == compressed(1).header and infos[1].k[0] == 30
-
-
-def test_outputs_namespace_and_parameters_are_the_nodes(tmp_path):
-    source = write_bag(tmp_path / 'in', camera_messages(2))
-    run(source, tmp_path / 'out', outputs=('sync/semantics', '/sync/points'), namespace='/front/',
-        parameters=make_parameters({'consumer': 'hydra', 'points.stride': 4}))
-    stored = read_bag(tmp_path / 'out')
-    assert {each.topic for each in stored} - set(KINDS) == {
-        '/front/sync/semantics', '/front/sync/points', '/front/sync/label_space'}
-    labels = next(deserialize_message(each.data, Image) for each in stored
-                  if each.topic == '/front/sync/semantics')
-    assert labels.encoding == '16SC1'  # as Hydra reads them
-    cloud = next(deserialize_message(each.data, PointCloud2) for each in stored
-                 if each.topic == '/front/sync/points')
-    assert (cloud.height, cloud.width) == (6, 8)
-    run(tmp_path / 'out', tmp_path / 'more', image='/cam/image')
-    with pytest.raises(ValueError, match='has /sync/camera_info, .*already: choose a namespace'):
-        run(tmp_path / 'more', tmp_path / 'again', image='/cam/image')
 
 
 def test_what_cannot_be_done_leaves_nothing_behind(tmp_path):

@@ -22,9 +22,11 @@ import time
 from camera_bags import (
     camera_messages,
     compressed,
+    cut,
     image,
     info,
     PERIOD,
+    split_bag,
     START,
     write_bag,
     write_calibration,
@@ -137,6 +139,17 @@ def test_a_frame_that_cannot_be_read_is_left_out(tmp_path):
     messages[4] = ('/cam/image', START + PERIOD, b'\x00\x01\x00\x00rubbish')
     bag = source(write_bag(tmp_path / 'bag', messages))
     assert [shot.stamp for shot in bag.shots(0)] == [START, START + 2 * PERIOD]
+
+
+@pytest.mark.parametrize('number', [0, 1, 2])
+def test_a_broken_file_is_named_and_the_others_are_played(tmp_path, stage, number):
+    path = split_bag(tmp_path / 'bag')
+    cut(path / f'bag_{number}.mcap')
+    with pytest.raises(ValueError, match=f'bag_{number}.mcap cannot be read'):
+        stage.play(path, speed=100.0)
+    stage.wait(lambda: len(stage.images) == 4)
+    assert [stamp_nanoseconds(each.header) for each in stage.images] == [
+        START + index * PERIOD for index in range(6) if index // 2 != number]
 
 
 def test_the_topics_can_be_chosen(tmp_path):

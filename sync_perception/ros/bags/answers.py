@@ -1,0 +1,198 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What the model says of the images of a bag, written into another one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.serialization import serialize_message
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import String
+from sync_perception.bit_depth import BitDepth
+from sync_perception.ros import qos
+from sync_perception.ros.bags import rosbag2
+from sync_perception.ros.bags.camera import PairedImage
+from sync_perception.ros.bags.rosbag2 import Bag, BagWriter, describe, Record
+from sync_perception.ros.camera_info import pairing_doubt
+from sync_perception.ros.conversions import MalformedInput, to_frame
+from sync_perception.ros.outputs import (
+    label_space_json,
+    maps_of,
+    offered,
+    Output,
+    Result,
+    sure_labels,
+)
+from sync_perception.ros.parameters import PerceptionParameters
+from sync_perception.ros.type_names import type_name
+from sync_perception.types import Prediction
+
+# what the others can be computed from
+DEFAULT_OUTPUTS = (
+    'sync/depth', 'sync/semantics', 'sync/semantics/confidence', 'sync/camera_info')
+LABEL_SPACE = 'sync/label_space'
+
+
+class OutputWriter:
+    """
+    Writes the messages of one bag and the answers to them into the chunks of another.
+
+    :param namespace: put before the outputs' topics.
+    :param fixed: the calibration of all images, where it does not come from the bag.
+    :param report: takes the first line of each kind of trouble.
+    :raises ValueError: if a topic of the outputs is in the bag already.
+    """
+
+    def __init__(self, bag: Bag, predictor: Any, outputs: Sequence[Output],
+                 parameters: PerceptionParameters, namespace: str, fixed: CameraInfo | None,
+                 report: Callable[[str], None]):
+        self.bag = bag
+        self.predictor = predictor
+        self.outputs = outputs
+        self.fixed = fixed
+        self.report = report
+        self.noted: set[str] = set()
+        self.parameters = parameters
+        self.bit_depth = BitDepth(parameters.image_significant_bits, lambda text: report(
+            f'{text} (image.significant_bits)'))
+        self.maps = maps_of(outputs, predictor.available, parameters)
+        self.store = rosbag2.typestore(bag)
+        self.namespace = f'/{namespace.strip("/")}'.rstrip('/')
+        self.topics = [f'{self.namespace}/{output.topic}' for output in outputs]
+        taken = sorted({*self.topics, f'{self.namespace}/{LABEL_SPACE}'} & set(bag.topics))
+        if taken:
+            raise ValueError(f'{bag.path} has {", ".join(taken)} already: choose a namespace '
+                             'for the outputs')
+
+    @property
+    def learned(self) -> dict[str, Any]:
+        """Return what the frames so far have taught, as JSON has it; later answers hang on it."""
+        return {'bits': self.bit_depth.bits, 'range': list(self.bit_depth.range)}
+
+    @learned.setter
+    def learned(self, state: dict[str, Any]) -> None:
+        self.bit_depth.bits, self.bit_depth.range = state['bits'], tuple(state['range'])
+
+    def begin(self, bag: BagWriter, first: bool) -> None:
+        """
+        Set up the topics of a chunk.
+
+        :param first: it is the first one, which describes the labels.
+        """
+        self.out = bag
+        self.copies = {connection.id: bag.copy_topic(connection, self.store)
+                       for connection in self.bag.connections}
+        self.answers = [
+            bag.add_topic(topic, type_name(output.message_type),
+                          recorded_qos(output.profile()), self.store)
+            for topic, output in zip(self.topics, self.outputs)]
+        if 'labels' in self.predictor.available:
+            space = bag.add_topic(f'{self.namespace}/{LABEL_SPACE}', type_name(String),
+                                  recorded_qos(qos.latched()), self.store)
+            if first:
+                text = label_space_json(self.predictor.labels, self.parameters)
+                bag.write(space, self.bag.start_time, serialize_message(String(data=text)))
+
+    def copy(self, record: Record) -> None:
+        """Write a message as it was recorded."""
+        self.out.write(self.copies[record.connection.id], record.time, record.data)
+
+    def answer(self, paired: PairedImage, refused: Counter) -> None:
+        """Write the outputs of a frame, at the time of its image, or count why there are none."""
+        try:
+            messages = [serialize_message(message) for message in self.messages(paired)]
+        except MemoryError:  # the predictor has tried all that it can: the next frame fails, too
+            raise
+        except Exception as error:  # noqa: BLE001 - one bad frame must not cost the others
+            reason, trouble = why_unanswered(error)
+            refused[reason] += 1
+            self._note(reason, f'no answer to the image at {paired.time} ns: {trouble}')
+            return
+        for connection, message in zip(self.answers, messages):
+            self.out.write(connection, paired.time, message)
+
+    def messages(self, paired: PairedImage) -> list[Any]:
+        """
+        Make the messages of the outputs, under the image's header.
+
+        :raises ValueError: if the frame cannot be answered.
+        """
+        if paired.image is None:
+            raise MalformedInput('message', paired.problem)
+        camera_info = self.fixed or paired.camera_info
+        if camera_info is None:
+            raise MalformedInput(
+                'no camera_info', 'there is none of the frame '
+                f'{paired.image.header.frame_id!r}')
+        frame = to_frame(
+            paired.image, camera_info, self.bit_depth, self.parameters.max_pixels)
+        if not self.fixed:
+            self._note('frame', pairing_doubt(paired.image.header, camera_info))
+        if any(camera_info.d):
+            self._note('distortion', 'camera_info states distortion: images are taken to be '
+                       'rectified, and P to be their intrinsics')
+        self._note('focal length', self.predictor.focal_problem(frame))
+        prediction = self.predictor.predict(frame, self.maps) if self.maps else Prediction()
+        result = Result(
+            header=paired.image.header, frame=frame,
+            prediction=sure_labels(prediction, self.parameters), labels=self.predictor.labels,
+            parameters=self.parameters)
+        return [output.build(result) for output in self.outputs]
+
+    def _note(self, kind: str, trouble: str) -> None:
+        """Report the first trouble of each kind."""
+        if trouble and kind not in self.noted:
+            self.noted.add(kind)
+            self.report(trouble)
+
+
+def why_unanswered(error: Exception) -> tuple[str, str]:
+    """Return the reason under which a frame without an answer is counted, and a line on it."""
+    if isinstance(error, MalformedInput):
+        return error.reason, str(error)
+    if isinstance(error, ValueError):
+        return 'model input', str(error)
+    return 'failure', describe(error)
+
+
+def chosen_outputs(names: Sequence[str], available: frozenset[str]) -> list[Output]:
+    """
+    Return the outputs that are named.
+
+    :param names: topics as the node has them, or `all`; empty for `DEFAULT_OUTPUTS`.
+
+    :raises ValueError: if the model does not give one; those that it gives are listed.
+    """
+    given = {output.topic: output for output in offered(available)}
+    if 'all' in names:
+        return list(given.values())
+    wanted = [name.strip('/') for name in names] or [
+        name for name in DEFAULT_OUTPUTS if name in given]
+    unknown = [name for name in wanted if name not in given]
+    if unknown:
+        raise ValueError(f'outputs: the model does not give {", ".join(unknown)}, expected all '
+                         f'or some of {", ".join(given)}')
+    return [output for name, output in given.items() if name in wanted]
+
+
+def recorded_qos(profile: QoSProfile) -> Any:
+    """Describe a publisher's quality of service as bags do."""
+    return rosbag2.qos(
+        depth=profile.depth, latched=profile.durability == DurabilityPolicy.TRANSIENT_LOCAL,
+        reliable=profile.reliability == ReliabilityPolicy.RELIABLE)

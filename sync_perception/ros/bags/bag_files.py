@@ -1,0 +1,168 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The files of a rosbag2 bag: which ones there are, and what each of them holds."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+import shutil
+import sys
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import Reader
+import yaml
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:  # rosbags has the same requirement
+    from backports import zstd
+
+SUFFIXES = {'mcap': '.mcap', 'sqlite3': '.db3'}
+ZSTD = '.zstd'  # put behind the suffix of a file that is compressed as a whole
+METADATA = 'metadata.yaml'
+STATE = 'unfinished.json'  # in the folder of a bag that is still being written
+INFORMATION = 'rosbag2_bagfile_information'
+
+
+@dataclass(frozen=True)
+class Contents:
+    """
+    What the metadata of a bag say about it; all else is in its files.
+
+    :param files: the bag's files, in the order of time.
+    :param counts: the messages in each file, by its name, as far as they are stated.
+    :param topics: name and type of each topic, with the hash of the type ('' if unknown).
+    :param compressed_messages: every message is compressed by itself.
+    """
+
+    files: list[Path]
+    counts: dict[str, int]
+    topics: dict[tuple[str, str], str]
+    compressed_messages: bool = False
+
+    @classmethod
+    def of(cls, path: Path) -> Contents:
+        """
+        Find the files of a bag.
+
+        :param path: the bag's folder, or one of its files.
+        :raises ValueError: if it is no bag, or its metadata are malformed.
+        """
+        _refuse_what_is_no_bag(path)
+        if path.is_file():
+            return cls([path], {}, {})
+        metadata = path / METADATA
+        try:
+            information = yaml.safe_load(metadata.read_text())[INFORMATION]
+            storage = information.get('storage_identifier')
+            if storage and storage not in SUFFIXES:  # `ros2 bag reindex` leaves it empty
+                raise ValueError(f'it is stored by the plugin {storage!r}, expected one of '
+                                 f'{", ".join(SUFFIXES)}')
+            contents = cls._parse(path, information)
+        except (yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError, ValueError,
+                AttributeError) as error:
+            problem = f'it has no {error}' if isinstance(error, KeyError) else error
+            raise ValueError(
+                f'{metadata} is not the metadata of a rosbag2 bag: {problem}') from error
+        if not contents.files:
+            raise ValueError(f'{metadata} names no file, expected at least one')
+        return contents
+
+    @classmethod
+    def _parse(cls, folder: Path, information: dict[str, Any]) -> Contents:
+        topics = [entry['topic_metadata'] for entry in information['topics_with_message_count']]
+        return cls(
+            # before its version 4 the metadata named the folder, too
+            files=[folder / PurePath(name).name for name in information['relative_file_paths']],
+            counts={PurePath(entry['path']).name: int(entry['message_count'])
+                    for entry in information.get('files') or ()},
+            topics={(topic['name'], topic['type']): topic.get('type_description_hash') or ''
+                    for topic in topics},
+            compressed_messages=(
+                str(information.get('compression_mode') or '').lower() == 'message'))
+
+
+class BagFile:
+    """
+    One file of a bag, open for reading.
+
+    :param path: an .mcap or .db3 file, or such a file compressed as a whole.
+    :param compressed_messages: every message is compressed by itself.
+    :raises Exception: whatever a broken file makes of the library.
+    """
+
+    def __init__(self, path: Path, compressed_messages: bool = False):
+        self.path = path
+        self.compressed_messages = compressed_messages
+        self.unpacked = None
+        if path.suffix == ZSTD:
+            self.unpacked = TemporaryDirectory(prefix='sync_perception_bag_')
+            path = Path(self.unpacked.name, path.stem)
+        try:
+            if self.unpacked is not None:
+                with zstd.open(self.path, 'rb') as packed, path.open('wb') as whole:
+                    shutil.copyfileobj(packed, whole)
+            self.reader = Reader(path)
+            self.reader.open()
+        except BaseException:
+            self._remove_unpacked()
+            raise
+        self.connections: list[Connection] = list(self.reader.connections)
+        self.message_count = self.reader.message_count
+        self.start_time = self.reader.start_time  # far in the future where there is no message
+
+    def close(self) -> None:
+        """Close the file."""
+        self.reader.close()
+        self._remove_unpacked()
+
+    def _remove_unpacked(self) -> None:
+        if self.unpacked is not None:
+            self.unpacked.cleanup()
+
+    def messages(self, wanted: Collection[Connection]) -> Iterator[tuple[int, int, bytes]]:
+        """
+        Read messages in the order of time: the number of the connection, time and data.
+
+        :param wanted: some of the file's connections.
+        :raises Exception: as for opening.
+        """
+        if not wanted:
+            return
+        for connection, time, data in self.reader.messages(wanted):
+            yield connection.id, time, (
+                zstd.decompress(data) if self.compressed_messages else data)
+
+
+def _refuse_what_is_no_bag(path: Path) -> None:
+    """Refuse a path that cannot be a bag, with the reason."""
+    if not path.exists():
+        raise ValueError(f'there is no {path}, expected a rosbag2 bag: a folder with {METADATA}, '
+                         'or an .mcap or .db3 file')
+    if path.is_file():
+        suffix = Path(path.stem).suffix if path.suffix == ZSTD else path.suffix
+        if suffix not in SUFFIXES.values():
+            raise ValueError(
+                f'{path} is not a rosbag2 bag, expected a folder with {METADATA}, or an .mcap or '
+                '.db3 file (rosbags-convert turns ROS 1 bags into such)')
+    elif (path / STATE).is_file():
+        raise ValueError(f'{path} is the unfinished output of process-bag: give it the same '
+                         'command once more to finish it')
+    elif not (path / METADATA).is_file():
+        raise ValueError(f'{path} is not a rosbag2 bag: it has no {METADATA}')
