@@ -67,6 +67,11 @@ def pseudo_label(
         soft: Annotated[int, typer.Option(
             help='Also store the probabilities of so many of the most probable classes, 2 to 4, '
             'for `arguments: {soft: true}` of a source; 0 for none.')] = 0,
+        scale: Annotated[list[float] | None, typer.Option(
+            help='Average class probabilities over the image at this size, over the usual one; '
+            'repeat it for several.')] = None,
+        flip: Annotated[bool, typer.Option(
+            help="Average the mirrored image's class probabilities in as well.")] = False,
         overwrite: Annotated[bool, typer.Option(help='Write what is there again.')] = False,
         shard: Annotated[str | None, typer.Option(
             help="i/n: the i-th of n processes that share the work; by default torchrun's "
@@ -78,7 +83,7 @@ def pseudo_label(
     result = labelling.pseudo_label(
         teacher, dataset, root, out, split, min_confidence=min_confidence, agreement=agreement,
         near_sky=near_sky, overwrite=overwrite, shard=shard, device=device,
-        arguments=named_values(argument), soft=soft)
+        arguments=named_values(argument), soft=soft, scales=scale or [1.0], flip=flip)
     typer.echo(labelling.summary(result))
     if result['bad']:
         raise typer.Exit(1)

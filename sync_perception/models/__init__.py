@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from sync_perception.models.efficientvit.branches import EfficientViTBranch, EfficientViTUNet
 from sync_perception.models.hub import ModelConfig, PerceptionModel
 from sync_perception.models.interface import depth_channels, Interface, Network
 from sync_perception.models.mobilenet import MobileUNet
@@ -50,6 +51,8 @@ def backbone_unet(out_channels: int, **arguments: Any) -> Branch:
 BRANCHES: dict[str, Callable[..., Branch]] = {
     'unet': UNet,
     'mobile_unet': MobileUNet,
+    'efficientvit': EfficientViTBranch,
+    'efficientvit_unet': EfficientViTUNet,
     'backbone_unet': backbone_unet,
     'refinenet': RefineBranch,
     'transformers_depth': transformers_depth,
@@ -58,17 +61,23 @@ BRANCHES: dict[str, Callable[..., Branch]] = {
 
 
 def build_branch(
-        out_channels: int, kind: str, freeze_encoder: bool = False, **arguments: Any) -> Branch:
+        out_channels: int, kind: str, freeze_encoder: bool = False, image_scale: float = 1.0,
+        **arguments: Any) -> Branch:
     """
     Build a branch by name.
 
     :param kind: a key of BRANCHES.
     :param freeze_encoder: whether its encoder stays as it is in training.
-    :raises ValueError: if there is no such kind.
+    :param image_scale: side of the image that the branch sees over that of the network's input, in
+        (0, 2].
+    :raises ValueError: if there is no such kind, or the scale is out of range.
     """
     if kind not in BRANCHES:
         raise ValueError(f'no branch {kind!r}, there are: {", ".join(sorted(BRANCHES))}')
+    if not 0 < image_scale <= 2:
+        raise ValueError(f'expected an image_scale in (0, 2], got {image_scale}')
     branch = BRANCHES[kind](out_channels, **arguments)
+    branch.image_scale = image_scale
     if freeze_encoder:
         branch.freeze_encoder()
     return branch

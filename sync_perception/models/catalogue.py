@@ -110,6 +110,13 @@ CATALOGUE: dict[str, Entry] = {
         'its depth network alone', 'sync', {'depth': MOBILE, 'semantics': None}),
     'mobile-unet-labels': Entry(
         'its semantic network alone', 'sync', {'depth': None, 'semantics': MOBILE}),
+    'efficientvit-b0': twins(
+        'two EfficientViT-B0 with their segmentation heads', {'kind': 'efficientvit'}),
+    'efficientvit-b0+mobile-unet': Entry(
+        'labels by EfficientViT-B0 at full size, depth by a light UNet at two thirds of it',
+        'sync', {'depth': {**MOBILE, 'image_scale': 2 / 3},
+                 'semantics': {'kind': 'efficientvit'}, 'uncertainty': True}),
+    'efficientvit-b1': twins('the same with B1', {'kind': 'efficientvit', 'variant': 'b1'}),
     'unet-resnet-tiny': unet('resnet', 'tiny'),
     'unet-resnet-small': unet('resnet', 'small'),
     'unet-resnet-base': unet('resnet', 'base', " (the paper's)"),

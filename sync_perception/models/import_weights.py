@@ -18,28 +18,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 import os
 from pathlib import Path
-import pickle
-import re
 import shutil
 from typing import Any
 
-import numpy as np
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub, ModelConfig
+from sync_perception.models.efficientvit.published import (
+    find_published_variant,
+    LAST_LAYER,
+    load_published,
+    own_names,
+)
 from sync_perception.models.mobilenet import STAGES
+from sync_perception.models.published_checkpoints import (
+    check_checkpoint,
+    read_checkpoint,
+    shape_of,
+)
 from sync_perception.models.refinenet import POOLINGS
-import torch
-from torch import Tensor
 
-PICKLED = ('.ckpt', '.pth', '.pt')
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
 IMAGENET_STD = [0.229, 0.224, 0.225]
-NAMED_AT_MOST = 12
+CITYSCAPES_CLASSES = 19
+# Normals are published as right, forward, down, and here as right, down, forward.
+NORMAL_AXES = [0, 2, 1]
 
 
 @dataclass(frozen=True)
@@ -69,13 +74,12 @@ class Recipe:
     How an architecture's published checkpoints become ours.
 
     :param configure: makes the config from a checkpoint's weights and the user's options.
-    :param names: from the checkpoint's names to ours, for a config.
-    :param channel_order: by the checkpoint's name, the order in which we take the outputs.
+    :param load: copies the checkpoint's weights into the model; raises ValueError, beginning with
+        the name of the file that it is given, where they do not fit.
     """
 
     configure: Callable[[dict[str, Any], ImportOptions], ModelConfig]
-    names: Callable[[ModelConfig], dict[str, str]]
-    channel_order: dict[str, list[int]] = field(default_factory=dict)
+    load: Callable[[hub.PerceptionModel, dict[str, Any], str], None]
 
 
 @dataclass(frozen=True)
@@ -128,92 +132,9 @@ def import_weights(
     state = read_checkpoint(checkpoint)
     config = recipe.configure(state, options or ImportOptions())
     model = build_model(replace(config, record={'imported_from': Path(checkpoint).name}))
-    weights = model.network.state_dict()
-    names = recipe.names(config)
-    check_checkpoint(
-        state, {theirs: tuple(weights[ours].shape) for theirs, ours in names.items()},
-        f'{checkpoint} is no checkpoint of {architecture} for the label space '
-        f'{config.label_space["name"]}')
-    for theirs, ours in names.items():
-        order = recipe.channel_order.get(theirs, slice(None))
-        weights[ours].copy_(state[theirs][order])
+    recipe.load(model, state, str(checkpoint))
     write_folder(model, out, card_of(model, checkpoint))
     return model.config
-
-
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """
-    Read a checkpoint's state dict, bare names to tensors (or whatever else it holds).
-
-    :raises FileNotFoundError: if there is none.
-    :raises ValueError: if it has another suffix, cannot be read, or holds no state dict.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f'no checkpoint {path}')
-    try:
-        if path.suffix == '.safetensors':
-            content: Any = load_file(path)
-        elif path.suffix in PICKLED:
-            with torch.serialization.safe_globals(numpy_scalars()):
-                content = torch.load(path, map_location='cpu', weights_only=True)
-        else:
-            raise ValueError(
-                f'{path}: expected a file ending in {", ".join((*PICKLED, ".safetensors"))}')
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = re.search('GLOBAL [^ ]+', str(error))
-        raise ValueError(
-            f'{path} cannot be read without running code that it names'
-            + (f' ({reason.group()})' if reason else '; is it whole, and a checkpoint?')
-        ) from error
-    if isinstance(content, dict) and isinstance(content.get('state_dict'), dict):
-        content = content['state_dict']
-    if not isinstance(content, dict) or not any(isinstance(v, Tensor) for v in content.values()):
-        raise ValueError(f'{path}: expected a dictionary of tensors, got {type(content).__name__}')
-    if all(name.startswith('module.') for name in content):
-        content = {name.removeprefix('module.'): value for name, value in content.items()}
-    # counted by newer versions of PyTorch alone, and used by no network here
-    return {name: value for name, value in content.items()
-            if not name.endswith('.num_batches_tracked')}
-
-
-def numpy_scalars() -> list[Any]:
-    """List what a number of numpy, such as a best score beside the weights, is restored by."""
-    scalar = np.float64(0).__reduce__()[0]
-    types = {type(np.dtype(name)) for name in ('f4', 'f8', 'i4', 'i8', '?')}
-    return [scalar, (scalar, 'numpy.core.multiarray.scalar'), np.dtype, *types]
-
-
-def check_checkpoint(
-        state: dict[str, Any], shapes: dict[str, tuple[int, ...]], complaint: str) -> None:
-    """
-    Refuse a state dict that differs in a name or a shape; one message names all differences.
-
-    :param shapes: what is expected, by name.
-    :param complaint: how the message begins.
-    """
-    differences = {
-        'missing': [name for name in shapes if name not in state],
-        'not expected': [name for name in state if name not in shapes],
-        'of another shape': [
-            f'{name} {shape_of(state[name])} instead of {shape}'
-            for name, shape in shapes.items()
-            if name in state and shape_of(state[name]) != shape]}
-    parts = [f'{what}: {enumerate_some(names)}' for what, names in differences.items() if names]
-    if parts:
-        raise ValueError(f'{complaint}; {"; ".join(parts)}')
-
-
-def shape_of(value: Any) -> tuple[int, ...] | str:
-    """Return a tensor's shape, or the type of what is none."""
-    return tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-
-
-def enumerate_some(names: list[str]) -> str:
-    """Join names; of a great many, the first ones and how many more there are."""
-    shown = ', '.join(names[:NAMED_AT_MOST])
-    more = len(names) - NAMED_AT_MOST
-    return f'{shown} and {more} more' if more > 0 else shown
 
 
 def write_folder(model: hub.PerceptionModel, out: Path, card: str) -> None:
@@ -266,6 +187,22 @@ def configure_refinenet(state: dict[str, Any], options: ImportOptions) -> ModelC
         label_part=options.label_part)
 
 
+def load_refinenet(model: hub.PerceptionModel, state: dict[str, Any], source: str) -> None:
+    """
+    Copy a published Light-Weight RefineNet's weights.
+
+    :raises ValueError: if a tensor is missing, left over or of another shape.
+    """
+    weights = model.network.state_dict()
+    names = refinenet_names(model.config)
+    check_checkpoint(
+        state, {theirs: tuple(weights[ours].shape) for theirs, ours in names.items()},
+        f'{source} is no checkpoint of refinenet for the label space {model.labels.name}')
+    for theirs, ours in names.items():
+        is_normals = theirs in ('normal.weight', 'normal.bias')
+        weights[ours].copy_(state[theirs][NORMAL_AXES if is_normals else slice(None)])
+
+
 def refinenet_names(config: ModelConfig) -> dict[str, str]:
     """
     Map the names of the published Light-Weight RefineNet to ours.
@@ -308,11 +245,44 @@ def convolution_names(theirs: str, ours: str, index: int) -> dict[str, str]:
         **{f'{theirs}.1.{name}': f'{ours}.{index + 1}.{name}' for name in norm}}
 
 
-# Normals are published as right, forward, down, and here as right, down, forward.
-NORMAL_AXES = [0, 2, 1]
+def configure_efficientvit(state: dict[str, Any], options: ImportOptions) -> ModelConfig:
+    """
+    Read variant and classes off a published EfficientViT for segmentation.
+
+    :raises ValueError: if it is no such checkpoint, or the label space is not known by the number
+        of classes or does not have as many.
+    """
+    variant = find_published_variant(state)
+    if variant is None:
+        raise ValueError(
+            'the checkpoint is of no EfficientViT for segmentation: expected the tensors of b0, '
+            'b1, b2, b3, l1 or l2, as the authors publish them')
+    last = [name for name, own in own_names(state).items() if own.startswith(LAST_LAYER)]
+    classes = len(state[last[-1]]) if last else 0
+    if options.label_space is None and classes != CITYSCAPES_CLASSES:
+        raise ValueError(
+            f'the checkpoint has {classes} classes, expected --label-space with a label space of '
+            f'as many; {CITYSCAPES_CLASSES} are taken for those of Cityscapes')
+    space = LabelSpace.load(options.label_space or 'cityscapes19')
+    if len(space) != classes:
+        raise ValueError(
+            f'the checkpoint has {classes} classes, label space {space.name!r} has {len(space)}')
+    return ModelConfig(
+        'sync', {'depth': None, 'semantics': {'kind': 'efficientvit', 'variant': variant}},
+        space.to_dict(), input_pixels=options.input_pixels or 2048 * 1024, mean=IMAGENET_MEAN,
+        std=IMAGENET_STD, canonical_focal=options.focal, label_part=options.label_part)
+
+
+def load_efficientvit(model: hub.PerceptionModel, state: dict[str, Any], source: str) -> None:
+    """
+    Copy a published EfficientViT's weights.
+
+    :raises ValueError: if a tensor is missing, left over or of another shape.
+    """
+    load_published(model.network.semantics, state, source)
+
 
 RECIPES: dict[str, Recipe] = {
-    'refinenet': Recipe(
-        configure_refinenet, refinenet_names,
-        {'normal.weight': NORMAL_AXES, 'normal.bias': NORMAL_AXES}),
+    'efficientvit': Recipe(configure_efficientvit, load_efficientvit),
+    'refinenet': Recipe(configure_refinenet, load_refinenet),
 }

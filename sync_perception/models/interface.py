@@ -127,6 +127,13 @@ class Renormalise(nn.Module):
         return torch.addcmul(self.shift, image_b3hw, self.scale)
 
 
+def freeze_norms(module: nn.Module) -> None:
+    """Put the batch norms in evaluation mode: statistics stay, weight and bias learn on."""
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.eval()
+
+
 def log_depth(raw: Tensor, near: float, far: float) -> Tensor:
     """Spread sigmoid(raw) evenly over the logarithm of the range: near to far."""
     share = torch.sigmoid(raw.float())

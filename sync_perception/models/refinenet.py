@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 
-from sync_perception.models.interface import Interface, Network, to_depth
+from sync_perception.models.interface import freeze_norms, Interface, Network, to_depth
 from sync_perception.models.mobilenet import MobileNetV2
 from sync_perception.models.sync import Branch
 from sync_perception.types import DenseOutput
@@ -119,13 +119,6 @@ def batch_norm_encoder(pretrained: str | None, frozen_norm: bool) -> MobileNetV2
                 'expected frozen_norm: true beside pretrained')
         encoder.load_folded(os.path.expandvars(pretrained))
     return encoder
-
-
-def freeze_norms(encoder: nn.Module) -> None:
-    """Put the batch norms in evaluation mode: statistics stay, weight and bias learn on."""
-    for module in encoder.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()
 
 
 class RefineNet(Network):

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 import math
 from typing import Any
 
@@ -44,6 +45,7 @@ class Branch(Pretrainable, ABC):
     :ivar normalisation: mean and std per channel, in [0, 1], of the images that the branch knows;
         None takes them as they come.
     :ivar depth_form: how a depth branch's raw map becomes metres, a key of DEPTH_FORMS.
+    :ivar image_scale: side of the image that the branch sees over that of the network's input.
     """
 
     channels: tuple[int, ...]
@@ -51,6 +53,7 @@ class Branch(Pretrainable, ABC):
     multiple: int
     normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     depth_form: str = 'log'
+    image_scale: float = 1.0
 
     @abstractmethod
     def encode(self, image_b3hw: Tensor) -> list[Tensor]:
@@ -91,7 +94,7 @@ class Coupling(nn.Module):
     def __init__(self, donor: Branch, receiver: Branch, enabled: bool = True):
         super().__init__()
         self.enabled = enabled
-        self.levels = match_levels(donor.strides, receiver.strides)
+        self.levels = match_levels(seen_strides(donor), seen_strides(receiver))
         self.convolutions = self.begun(donor, receiver)
         self.requires_grad_(enabled)
 
@@ -212,9 +215,11 @@ class SyncNet(Network):
         """Return the maps of the branches that there are."""
         depth_features = semantic_features = None
         if self.depth is not None:
-            depth_features = self.depth.encode(self.depth_input(image_b3hw))
+            depth_features = self.depth.encode(
+                resize_for(self.depth, self.depth_input(image_b3hw)))
         if self.semantics is not None:
-            semantic_features = self.semantics.encode(self.semantic_input(image_b3hw))
+            semantic_features = self.semantics.encode(
+                resize_for(self.semantics, self.semantic_input(image_b3hw)))
         if self.coupled:
             depth_features, semantic_features = (
                 self.semantics_to_depth(depth_features, semantic_features),
@@ -256,6 +261,21 @@ def own_normalisation(branch: Branch | None, interface: Interface) -> nn.Module:
     return Renormalise(interface.mean, interface.std, *branch.normalisation)
 
 
+def resize_for(branch: Branch, image_b3hw: Tensor) -> Tensor:
+    """
+    Return the image at the size that a branch sees: its `image_scale`, rounded to its multiple.
+
+    Labels of thin things want pixels and depth wants context: the branches may see the image at
+    different sizes. The couplings resize features, and the output brings the maps to one size.
+    """
+    if branch.image_scale == 1:
+        return image_b3hw
+    multiple = branch.multiple
+    size = [max(round(int(side) * branch.image_scale / multiple), 1) * multiple
+            for side in image_b3hw.shape[-2:]]
+    return functional.interpolate(image_b3hw, size=size, mode='bilinear', align_corners=False)
+
+
 def as_large(values_bchw: Tensor, as_bchw: Tensor) -> Tensor:
     """Return a map, resized bilinearly if its height and width are not the other's."""
     size = as_bchw.shape[-2:]
@@ -264,12 +284,17 @@ def as_large(values_bchw: Tensor, as_bchw: Tensor) -> Tensor:
     return functional.interpolate(values_bchw, size=size, mode='bilinear', align_corners=False)
 
 
-def match_levels(donor: tuple[int, ...], receiver: tuple[int, ...]) -> list[int]:
+def seen_strides(branch: Branch) -> list[float]:
+    """Return the strides of a branch's features in pixels of the network's input."""
+    return [stride / branch.image_scale for stride in branch.strides]
+
+
+def match_levels(donor: Sequence[float], receiver: Sequence[float]) -> list[int]:
     """
     Choose the donor's level for each of the receiver's.
 
-    :param donor: strides of the donor's features, fine to coarse.
-    :param receiver: strides of the receiver's features, fine to coarse.
+    :param donor: strides of the donor's features in the network's input, fine to coarse.
+    :param receiver: those of the receiver's features.
     :return: for each of the receiver's levels, the index of the donor's level of the nearest
         stride in octaves; of several, the one in the same place counted from the coarse end.
     """

@@ -16,6 +16,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 from sync_perception.geometry import resize_intrinsics
 from sync_perception.models.hub import ModelConfig
@@ -27,6 +30,30 @@ from torch.nn.functional import interpolate
 
 
 @torch.inference_mode()
+def average_probabilities(
+        model: nn.Module, image: np.ndarray, scales: Sequence[float], flip: bool) -> Tensor:
+    """
+    Return class probabilities averaged over several sizes of an image and its mirror image.
+
+    :param model: of a normalised image batch to a DenseOutput, with `config` and `device`.
+    :param image: uint8 (H, W, 3), RGB.
+    :param scales: sides of the network's input over those at which the model sees such images.
+    :param flip: whether the mirrored image is averaged in as well.
+    :return: float32 (1, C, H, W).
+    """
+    size, total = image.shape[:2], 0.0
+    for scale in scales:
+        pixels = round(model.config.input_pixels * scale ** 2)
+        seen = seen_size(replace(model.config, input_pixels=pixels), size)
+        for mirrored in (False, True)[:1 + flip]:
+            given = np.ascontiguousarray(image[:, ::-1] if mirrored else image)
+            logits = ask_at(model, given, seen).logits
+            probabilities = enlarge(logits.float().softmax(dim=1), size)
+            total = total + (probabilities.flip(3) if mirrored else probabilities)
+    return total / (len(scales) * (1 + flip))
+
+
+@torch.inference_mode()
 def ask(model: nn.Module, image: np.ndarray) -> DenseOutput:
     """
     Run a model on an image, at the size at which it sees such images.
@@ -34,7 +61,16 @@ def ask(model: nn.Module, image: np.ndarray) -> DenseOutput:
     :param model: of a normalised image batch to a DenseOutput, with `config` and `device`.
     :param image: uint8 (H, W, 3), RGB.
     """
-    size = seen_size(model.config, image.shape[:2])
+    return ask_at(model, image, seen_size(model.config, image.shape[:2]))
+
+
+@torch.inference_mode()
+def ask_at(model: nn.Module, image: np.ndarray, size: tuple[int, int]) -> DenseOutput:
+    """
+    Run a model on an image that is first resized.
+
+    :param size: height and width of the network's input.
+    """
     resized = torch.from_numpy(np.ascontiguousarray(resize_image(image, size)))
     return model(normalise(
         resized[None].to(model.device), model.config.mean, model.config.std))

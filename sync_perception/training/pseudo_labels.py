@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 import hashlib
 import logging
@@ -54,7 +54,12 @@ from sync_perception.training.data.pseudo import (
 )
 from sync_perception.training.data.sample import MAX_CLASSES, READ_ERRORS, Sample
 from sync_perception.training.evaluate import choose_device
-from sync_perception.training.inference import ask, enlarge, metric_scale
+from sync_perception.training.inference import (
+    ask,
+    average_probabilities,
+    enlarge,
+    metric_scale,
+)
 from sync_perception.training.shards import parse_shard
 from sync_perception.types import DenseOutput
 import torch
@@ -77,13 +82,17 @@ class Teacher:
         nothing about the sky.
     :param soft: how many of the most probable classes are stored with their probabilities; 0 for
         labels alone.
+    :param scales: sizes of the image whose probabilities are averaged, over the usual one.
+    :param flip: whether the mirrored image's probabilities are averaged in as well.
     :ivar counts: pixels seen and labelled; images without depth for want of intrinsics.
     """
 
     def __init__(
             self, model: nn.Module, min_confidence: float = 0.0, agreement: bool = False,
-            near_sky: float | None = None, soft: int = 0):
-        self.soft = soft
+            near_sky: float | None = None, soft: int = 0, scales: Sequence[float] = (1.0,),
+            flip: bool = False):
+        self.soft, self.scales, self.flip = soft, tuple(scales), flip
+        self.averaged = flip or self.scales != (1.0,)
         self.model, self.min_confidence, self.agreement = model, min_confidence, agreement
         self.limits = Limits(sky=near_sky)
         self.infinite = np.flatnonzero(model.labels.infinite)
@@ -101,7 +110,8 @@ class Teacher:
         labels = confidence = depth = deviation = classes = probabilities = None
         if output.logits is not None:
             classes, probabilities = self.ranked(
-                enlarge(output.logits.float().softmax(dim=1), size)[0])
+                average_probabilities(self.model, sample.image, self.scales, self.flip)[0]
+                if self.averaged else enlarge(output.logits.float().softmax(dim=1), size)[0])
             labels, confidence = classes[0], probabilities[0]
         if output.depth is not None:
             depth, deviation = self.depth_of(output, sample)
@@ -158,8 +168,8 @@ def pseudo_label(
         teacher: str | Path | None, dataset: str, root: str | Path | None, out: str | Path,
         split: str = 'all', min_confidence: float = 0.0, agreement: bool = False,
         near_sky: float | None = None, overwrite: bool = False, shard: str | None = None,
-        device: str = 'auto', arguments: dict[str, Any] | None = None, soft: int = 0
-        ) -> dict[str, Any]:
+        device: str = 'auto', arguments: dict[str, Any] | None = None, soft: int = 0,
+        scales: Sequence[float] = (1.0,), flip: bool = False) -> dict[str, Any]:
     """
     Write an expert's maps of a data set's images, which `PseudoLabelled` reads.
 
@@ -180,6 +190,8 @@ def pseudo_label(
     :param arguments: further ones of the data set's class.
     :param soft: from 2 to MAX_CLASSES: how many of the most probable classes are stored with
         their probabilities; 0 for labels alone.
+    :param scales: sizes of the image, over the usual one, whose class probabilities are averaged.
+    :param flip: whether the mirrored image's class probabilities are averaged in as well.
     :return: written, kept, bad (errors by id), images, shard, and Teacher's counts.
     :raises ValueError: if the folder holds another teacher's maps, or an argument is wrong.
     """
@@ -187,17 +199,19 @@ def pseudo_label(
         raise ValueError(f'min_confidence must be from 0 to below 1, got {min_confidence}')
     if soft and not 2 <= soft <= MAX_CLASSES:
         raise ValueError(f'soft must be 0, or from 2 to {MAX_CLASSES} classes, got {soft}')
+    if not scales or not all(0.1 <= scale <= 4 for scale in scales):
+        raise ValueError(f'scales must be from 0.1 to 4, got {list(scales)}')
     part, parts = parse_shard(shard)
     samples = open_dataset(dataset, root, split, arguments)
     name = str(default_model_folder() if teacher is None else teacher)
     model = hub.load(name, choose_device(own_device(device)))
-    expert = Teacher(model, min_confidence, agreement, near_sky, soft)
+    expert = Teacher(model, min_confidence, agreement, near_sky, soft, scales, flip)
     folder = Path(out)
     manifest = Manifest(
         name, fingerprint(name), dataset, lasting(root), split, arguments or {},
         model.labels.to_dict(), maps_of(model, soft),
         {'min_confidence': min_confidence, 'agreement': agreement, 'near_sky': near_sky,
-         'soft': soft})
+         'soft': soft, 'scales': list(scales), 'flip': flip})
     claim(folder, manifest, model, overwrite and parts == 1)
     ids = samples.ids[part - 1::parts]
     done = {'written': 0, 'kept': 0}

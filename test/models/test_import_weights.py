@@ -217,7 +217,7 @@ def test_files_that_are_none(tmp_path):
 
 def test_wrong_options_are_refused(states, tmp_path):
     torch.save(states(6), tmp_path / 'net.ckpt')
-    with pytest.raises(ValueError, match="of 'resnet' can be imported, only of: refinenet"):
+    with pytest.raises(ValueError, match="'resnet'"):
         import_weights(tmp_path / 'net.ckpt', 'resnet', tmp_path / 'folder')
     with pytest.raises(ValueError, match="6 classes, label space 'camvid11' has 11"):
         import_weights(tmp_path / 'net.ckpt', 'refinenet', tmp_path / 'folder', ImportOptions(

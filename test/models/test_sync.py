@@ -338,3 +338,23 @@ def test_a_frozen_encoder_neither_learns_nor_drifts():
     assert all(p.grad is not None for p in branch.bottleneck.parameters())
     with pytest.raises(ValueError, match='UNet has no pretrained encoder'):
         UNet(2, size='tiny').freeze_encoder()
+
+
+def test_branches_may_see_the_image_at_different_sizes():
+    """Each is what it would be alone on its own image; couplings meet levels of like strides."""
+    arguments = {**BRANCH_ZOO['mobile_unet'](), 'image_scale': 0.5}
+    torch.manual_seed(0)
+    depth = build_branch(1, **arguments).eval()
+    semantics = build_branch(5, **BRANCH_ZOO['efficientvit']()).eval()
+    network = SyncNet(depth, semantics).eval()
+    image = torch.rand(1, 3, 128, 192)
+    small = torch.nn.functional.avg_pool2d(image, 2)  # bilinear at one half is the mean of four
+    with torch.no_grad():
+        output = network(image)
+        torch.testing.assert_close(
+            output.depth, to_depth(
+                depth(network.depth_input(small)), depth.depth_form, network.depth_range))
+        torch.testing.assert_close(output.logits, semantics(network.semantic_input(image)))
+    assert network.depth_to_semantics.levels == [1, 2, 3]  # strides 8, 16, 32: of 4, 8, 16
+    with pytest.raises(ValueError, match='image_scale'):
+        build_branch(1, **{**arguments, 'image_scale': 0})

@@ -37,6 +37,8 @@ BRANCH_ZOO: dict[str, Callable[[], dict[str, Any]]] = {
     'unet_convnext': lambda: {'kind': 'unet', 'block': 'convnext', 'size': 'tiny'},
     'unet_vit': lambda: {'kind': 'unet', 'block': 'vit', 'size': 'tiny'},
     'mobile_unet': lambda: {'kind': 'mobile_unet', 'widths': [8, 16, 16, 24, 32]},
+    'efficientvit': lambda: {'kind': 'efficientvit'},
+    'efficientvit_unet': lambda: {'kind': 'efficientvit_unet', 'widths': [8, 8, 16, 24, 32]},
     'backbone_swin': lambda: {'kind': 'backbone_unet', 'widths': [8, 8, 12, 16], 'config': {
         'model_type': 'swin', 'embed_dim': 8, 'depths': [2, 1, 2, 1], 'num_heads': [1, 2, 2, 4],
         'window_size': 4, 'image_size': 64}},
@@ -92,6 +94,10 @@ MODEL_ZOO: dict[str, Callable[[], tuple[str, dict[str, Any]]]] = {
     'refinenet': lambda: ('refinenet', {}),
     'refinenet_all': lambda: ('refinenet', {'normals': True, 'uncertainty': True}),
     'backbones': pair('backbone_swin', 'backbone_dinov2'),
+    'efficientvit': pair('efficientvit_unet', 'efficientvit', uncertainty=True),
+    'two_sizes': lambda: ('sync', {
+        'depth': {**BRANCH_ZOO['mobile_unet'](), 'image_scale': 0.5},
+        'semantics': BRANCH_ZOO['efficientvit']()}),
     'uncoupled': pair('mobile_unet', depth_to_semantics=False, semantics_to_depth=False),
     'depth_anything': pair('depth_anything', 'mobile_unet'),
     'dpt': pair('dpt', 'mobile_unet'),

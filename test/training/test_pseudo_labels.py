@@ -30,10 +30,11 @@ from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub, ModelConfig
 from sync_perception.training.data import open_dataset
 from sync_perception.training.data.mixture import Mixture, Source
-from sync_perception.training.inference import ask
+from sync_perception.training.inference import ask, average_probabilities
 from sync_perception.training.module import SynchronisedLearning
 from sync_perception.training.objective import Objective
 from sync_perception.training.pseudo_labels import pseudo_label, summary, Teacher
+from sync_perception.types import DenseOutput
 import torch
 
 
@@ -238,7 +239,8 @@ def test_the_manifest_says_what_it_is(selection, small_model, tmp_path):
     manifest = json.loads((out / 'pseudo_labels.json').read_text())
     assert manifest['teacher'] == str(small_model) and len(manifest['fingerprint']) == 64
     assert manifest['settings'] == {
-        'min_confidence': 0.25, 'agreement': False, 'near_sky': None, 'soft': 0}
+        'min_confidence': 0.25, 'agreement': False, 'near_sky': None, 'soft': 0,
+        'scales': [1.0], 'flip': False}
     moved = selection.rename(tmp_path / 'moved')
     with pytest.raises(FileNotFoundError, match='no folder'):
         open_dataset('pseudo_labelled', out)
@@ -282,3 +284,22 @@ def test_experts_of_several_spaces_in_a_batch():
     same = objective.expert_terms(
         said, batch(expert_labels=labels, expert_space=['driving', 'driving']))
     assert any(not torch.allclose(same[name], mixed[name]) for name in same)
+
+
+def test_sizes_and_mirror_images_are_averaged():
+    """A model that takes the left half for road and the right one for sky, unsure at each size."""
+    class Halves(KnownTeacher):
+        def forward(self, image):
+            height, width = image.shape[-2:]
+            logits = torch.full((1, len(self.labels), height, width), -20.0)
+            logits[:, ROAD, :, :width // 2] = logits[:, SKY, :, width // 2:] = 0.0
+            return DenseOutput(logits=logits)
+
+    image = sample_of(K).image
+    model = Halves()
+    once = average_probabilities(model, image, [1.0], flip=False)
+    assert once.shape == (1, len(model.labels), *image.shape[:2])
+    assert once[0, ROAD, 5, 5] > 0.99 and once[0, SKY, 5, -5] > 0.99
+    both = average_probabilities(model, image, [0.5, 1.0], flip=True)
+    torch.testing.assert_close(both[0, ROAD, :, 5], torch.full((image.shape[0],), 0.5))
+    torch.testing.assert_close(both.sum(dim=1), torch.ones(1, *image.shape[:2]))

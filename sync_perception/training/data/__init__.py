@@ -29,6 +29,7 @@ from sync_perception.training.data.idd_lite import IddLite
 from sync_perception.training.data.kitti import KittiRaw
 from sync_perception.training.data.kitti_depth import KittiDepthSelection
 from sync_perception.training.data.kitti_semantics import KittiSemantics
+from sync_perception.training.data.labelled_images import LabelledImages
 from sync_perception.training.data.nyuv2 import NyuDepthV2
 from sync_perception.training.data.nyuv2_labeled import NyuDepthV2Labeled
 from sync_perception.training.data.pseudo import PseudoLabelled
@@ -53,6 +54,7 @@ DATASETS: dict[str, type[DenseDataset]] = {
     'sevenscenes': SevenScenes,
     'synthetic': Synthetic,
     'frames': Frames,
+    'labelled_images': LabelledImages,
     'pseudo_labelled': PseudoLabelled,
 }
 FIXED = ('self', 'root', 'split')

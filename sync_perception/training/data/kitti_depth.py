@@ -21,6 +21,7 @@ Source: Uhrig et al., "Sparsity Invariant CNNs", 3DV 2017 (`val_selection_croppe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 import re
 
@@ -36,7 +37,7 @@ from sync_perception.training.data.sample import DenseDataset, Sample
 UNITS_PER_METRE = 256
 FOLDER = 'val_selection_cropped'
 NAME = re.compile(r'(?P<scene>.+)_image_(?P<frame>\d+_image_\d+)')
-DDAD = 'ddad'
+DDAD, KITTI = 'ddad', 'kitti'
 HELD_OUT = 5
 
 
@@ -53,7 +54,12 @@ class KittiDepthSelection(DenseDataset):
     a frame's ten thousand laser points, of the ground behind it, fall on its edge; and experts
     call it road.
 
+    Only names that begin with `kitti` are scored within Garg's crop.
+
     :param root: the folder `val_selection_cropped`, or the one that holds it.
+    :param exclude: ids that are left out, such as frames that show what another data set's
+        validation shows.
+    :raises ValueError: if an id to leave out is not there.
     """
 
     splits = ('train', 'val', 'kitti', 'ddad')
@@ -63,12 +69,21 @@ class KittiDepthSelection(DenseDataset):
         'groundtruth_depth/{scene}_groundtruth_depth_{frame}_image_{camera}.png and '
         'intrinsics/{scene}_image_{frame}_image_{camera}.txt')
 
+    def __init__(self, root: str | Path, split: str = 'all', exclude: Sequence[str] = ()):
+        self.exclude = frozenset(exclude)
+        super().__init__(root, split)
+
     def list_ids(self) -> list[str]:
         """Return the ids by name."""
         nested = self.root / FOLDER
         self.folder: Path = nested if nested.is_dir() else self.root
         images = images_by_stem(self.folder / 'image')
         self.images = {stem: path for stem, path in images.items() if NAME.fullmatch(stem)}
+        missing = sorted(self.exclude.difference(self.images))
+        if missing:
+            raise ValueError(f'{self.folder} has no image {missing[0]!r} to exclude')
+        self.images = {
+            stem: path for stem, path in self.images.items() if stem not in self.exclude}
         ddad = [stem for stem in self.images if stem.startswith(DDAD)]
         kitti = [stem for stem in self.images if not stem.startswith(DDAD)]
         return {
@@ -98,5 +113,5 @@ class KittiDepthSelection(DenseDataset):
             if confidence.is_file() else None)
 
     def crop(self, sample_id: str) -> str | None:
-        """Name Garg's crop for KITTI's frames, none for DDAD's."""
-        return None if sample_id.startswith(DDAD) else 'garg'
+        """Name Garg's crop for KITTI's frames, none for others."""
+        return 'garg' if sample_id.startswith(KITTI) else None

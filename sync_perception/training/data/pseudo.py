@@ -93,7 +93,8 @@ class Manifest:
         if not isinstance(content, dict) or set(content) != expected:
             raise ValueError(f'{path}: expected the keys {sorted(expected)}, got {content!r:.200}')
         manifest = cls(**content)
-        manifest.settings.setdefault('soft', 0)  # folders that were begun without soft targets
+        for name, value in (('soft', 0), ('scales', [1.0]), ('flip', False)):
+            manifest.settings.setdefault(name, value)  # folders of before these settings
         return manifest
 
     def to_json(self) -> str:

@@ -27,7 +27,10 @@ from collections.abc import Callable
 
 from sync_perception.training.losses.depth import berhu, l1, log_l1, silog
 from sync_perception.training.losses.normals import angular_distance, cosine_distance
-from sync_perception.training.losses.scale_shift import scale_shift_invariant_depth
+from sync_perception.training.losses.scale_shift import (
+    log_gradient,
+    scale_shift_invariant_depth,
+)
 from sync_perception.training.losses.semantics import (
     grouped_cross_entropy,
     grouped_ohem_cross_entropy,
@@ -39,6 +42,7 @@ DEPTH_LOSSES: dict[str, Callable[..., Tensor]] = {
     'log_l1': log_l1,
     'l1': l1,
     'berhu': berhu,
+    'log_gradient': log_gradient,
     'scale_shift_invariant': scale_shift_invariant_depth,
 }
 SEMANTIC_LOSSES: dict[str, Callable[..., Tensor]] = {

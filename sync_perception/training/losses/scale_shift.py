@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 LEAST_DEVIATION = 1e-6
+DENSE_SHARE = 0.5
 
 
 def scale_shift_invariant_depth(
@@ -41,6 +42,34 @@ def scale_shift_invariant_depth(
         raise ValueError(f'valid true depth must be positive, got {true_b1hw[wrong][0].item()}')
     return scale_shift_invariant(
         1 / predicted_b1hw, 1 / true_b1hw.masked_fill(~valid_b1hw, 1), valid_b1hw)
+
+
+def log_gradient(
+        predicted_b1hw: Tensor, true_b1hw: Tensor, valid_b1hw: Tensor, scales: int = 4) -> Tensor:
+    """
+    Multi-scale gradient matching of ln(depth): borders as sharp as those of dense true depth.
+
+    `gradient_matching` of R = ln p - ln g (Li and Snavely, 2018, eq. 3), averaged over the samples
+    with dense depth, and divided by the number of scales. Samples of which less than half of the
+    pixels are valid contribute 0: between the points of a laser scan, neighbours often lie on
+    different surfaces.
+
+    :param predicted_b1hw: positive (B, 1, h, w).
+    :param true_b1hw: (B, 1, h, w), positive where valid.
+    :param valid_b1hw: bool (B, 1, h, w).
+    :param scales: each has half the resolution of the one before.
+    :return: scalar, 0 if no sample is dense.
+    :raises ValueError: if the shapes differ or a valid true depth is not positive.
+    """
+    check_maps(predicted_b1hw, true_b1hw, valid_b1hw)
+    dense = valid_b1hw.float().mean(dim=(1, 2, 3)) >= DENSE_SHARE
+    if not dense.any():
+        return predicted_b1hw.sum() * 0
+    valid, true = valid_b1hw[dense], true_b1hw[dense]
+    if not (true[valid] > 0).all():
+        raise ValueError(f'valid true depth must be positive, got {true[valid].min().item()}')
+    residual = predicted_b1hw[dense].log() - true.masked_fill(~valid, 1).log()
+    return gradient_matching(residual, valid, scales).sum() / (scales * len(predicted_b1hw))
 
 
 def scale_shift_invariant(

@@ -106,3 +106,26 @@ def test_real_held_out_frames(data_root):
         sample = held_out[index]
         assert 2 < np.nanmin(sample.depth) < np.nanmax(sample.depth) < 80
         assert sample.K[0, 0] == pytest.approx(714, rel=0.02)
+
+
+def test_frames_are_left_out_by_name(folder):
+    """Such as those that show what another data set is validated on."""
+    dropped = [f'{SCENES[2]}_image_{TAIL}', f'{SCENES[1]}_image_{TAIL}']
+    dataset = KittiDepthSelection(folder, exclude=dropped)
+    assert scenes(dataset) == [SCENES[0], *SCENES[3:]]
+    with pytest.raises(ValueError, match='nowhere'):
+        KittiDepthSelection(folder, exclude=['nowhere'])
+
+
+def test_every_folder_of_the_larger_selection_reads(data_root):
+    """Frames, depth within the protocol's range, and the crop of KITTI's frames alone."""
+    root = data_root / 'depth_selection_more'
+    counts = {'kitti_lidar': 24, 'kitti_dense': 14, 'narrow_view': 3, 'offroad': 1, 'carla': 27}
+    for name, count in counts.items():
+        dataset = KittiDepthSelection(root / name)
+        assert len(dataset) == count
+        sample = dataset[0]
+        known = np.isfinite(sample.depth)
+        assert sample.depth.shape == sample.image.shape[:2] and known.sum() > 1000
+        assert 0 < sample.depth[known].min() < sample.depth[known].max() < 260
+        assert (dataset.crop(sample.id) == 'garg') == name.startswith('kitti')

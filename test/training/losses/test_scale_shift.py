@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 from sync_perception.training.losses.scale_shift import (
     gradient_matching,
+    log_gradient,
     scale_shift_invariant,
     scale_shift_invariant_depth,
     trimmed_l1,
@@ -170,3 +171,34 @@ def test_bad_input():
         scale_shift_invariant_depth(predicted, true * math.nan, valid)
     with pytest.raises(ValueError, match=r'trimmed in \[0, 1\), got 1'):
         scale_shift_invariant(predicted, true, valid, trimmed=1)
+
+
+def test_log_gradient_by_hand():
+    """At one scale: |dR| between neighbours over the pixels, whatever the common factor."""
+    true = torch.tensor([[1.0, 1, 8, 8]] * 2, dtype=torch.float64)[None, None]
+    soft = torch.tensor([[1.0, 2, 4, 8]] * 2, dtype=torch.float64)[None, None]
+    valid = torch.ones_like(true, dtype=torch.bool)
+    # R in a row: 0, ln 2, -ln 2, 0; its steps: ln 2, 2 ln 2, ln 2
+    expected = 2 * (1 + 2 + 1) * math.log(2) / 8
+    assert log_gradient(soft, true, valid, scales=1).item() == pytest.approx(expected)
+    assert log_gradient(3 * soft, true, valid, scales=1).item() == pytest.approx(expected)
+    assert log_gradient(5 * true, true, valid).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_log_gradient_leaves_sparse_depth_out():
+    predicted, true, _ = random_case()
+    valid = torch.zeros_like(true, dtype=torch.bool)
+    valid[0] = True
+    valid[1, 0, :2] = True  # 2 of 9 rows
+    predicted.requires_grad_()
+    log_gradient(predicted, true, valid).backward()
+    assert predicted.grad[0].abs().sum() > 0
+    assert predicted.grad[1].abs().sum() == 0
+    assert log_gradient(predicted[1:], true[1:], valid[1:]).item() == 0
+
+
+def test_log_gradient_refuses_depth_that_is_not_positive():
+    predicted, true, valid = random_case()
+    true[0, 0, 0, 0] = -1.0
+    with pytest.raises(ValueError, match='-1'):
+        log_gradient(predicted, true, torch.ones_like(valid))
