@@ -289,6 +289,7 @@ def test_experts_of_several_spaces_in_a_batch():
 def test_sizes_and_mirror_images_are_averaged():
     """A model that takes the left half for road and the right one for sky, unsure at each size."""
     class Halves(KnownTeacher):
+
         def forward(self, image):
             height, width = image.shape[-2:]
             logits = torch.full((1, len(self.labels), height, width), -20.0)
