@@ -125,9 +125,9 @@ def test_a_focal_length_that_the_model_does_not_know_is_noted_of_its_camera(benc
 
 @pytest.mark.parametrize('names, message', [
     (['front', 'front'], 'names that differ'),
-    (['front', ''], "got ''"),
-    (['2nd'], "got '2nd'"),
-    (['a b'], "got 'a b'"),
+    (['front', ''], "unlike ''"),
+    (['2nd'], "unlike '2nd'"),
+    (['a b'], "unlike 'a b'"),
 ])
 def test_names_that_cannot_be_topics_fail_the_configuration(bench, names, message):
     bench.start(cameras=names)
