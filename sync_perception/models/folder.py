@@ -24,10 +24,10 @@ import os
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from huggingface_hub import hf_hub_download, PyTorchModelHubMixin
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub import PyTorchModelHubMixin
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from sync_perception.models.hub_files import find_file
 import torch
 from torch import nn
 
@@ -80,13 +80,9 @@ class FolderModel(nn.Module, PyTorchModelHubMixin):
             cls: type[Model], *, model_id: str, map_location: str = 'cpu', config: dict[str, Any],
             **download: Any) -> Model:
         # the mixin's own would fall back to a pickle where there is no model.safetensors
-        path = Path(model_id) / WEIGHTS_NAME
-        if not Path(model_id).is_dir():
-            try:
-                path = Path(hf_hub_download(model_id, WEIGHTS_NAME, **download))
-            except EntryNotFoundError as error:
-                raise FileNotFoundError(
-                    f'{model_id}: expected {WEIGHTS_NAME} beside {CONFIG_NAME}') from error
+        path = find_file(model_id, WEIGHTS_NAME)
+        if path is None:
+            raise FileNotFoundError(f'{model_id}: expected {WEIGHTS_NAME} beside {CONFIG_NAME}')
         model = cls(config)
         model.load_state_dict(load_file(path, device=map_location), strict=True)
         return model.eval()
@@ -100,20 +96,14 @@ def read_config(model: str | Path, config_type: type[Config]) -> Config:
     """
     Read the config of a model folder, or of a model on the Hugging Face hub.
 
-    :raises FileNotFoundError: if a local folder has no config.json, or the hub no such model.
+    :raises FileNotFoundError: if there is no such folder or model, or it has no config.json.
+    :raises ConnectionError: if the hub is out of reach.
     :raises ValueError: if it is not a config of this type; an unknown key is named.
     """
-    path = Path(model) / CONFIG_NAME
-    if not path.is_file():
-        if Path(model).exists() or str(model).startswith(('/', '.', '~')):
-            raise FileNotFoundError(
-                f'{model} is no model folder: expected {CONFIG_NAME} and {WEIGHTS_NAME} in it')
-        try:
-            path = Path(hf_hub_download(str(model), CONFIG_NAME))
-        except (OSError, ValueError) as error:
-            raise FileNotFoundError(
-                f'{model} is neither a model folder here nor a model that the hub gives: '
-                f'{error}') from error
+    path = find_file(str(model), CONFIG_NAME)
+    if path is None:
+        raise FileNotFoundError(
+            f'{model} is no model folder: expected {CONFIG_NAME} and {WEIGHTS_NAME} in it')
     try:
         description = json.loads(path.read_text())
     except json.JSONDecodeError as error:

@@ -23,9 +23,9 @@ import pickle
 import re
 from typing import NamedTuple
 
-from huggingface_hub import hf_hub_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from sync_perception.models.hub_files import find_file
 import torch
 from torch import nn, Tensor
 from torch.nn import functional
@@ -250,19 +250,11 @@ def read_weights(source: str) -> dict[str, Tensor]:
 
 def model_file(folder: Path, source: str) -> Path:
     """Return model.safetensors of a local folder or of a model on the hub, its config checked."""
-    names = ('config.json', 'model.safetensors')
-    if folder.is_dir():
-        config, weights = (folder / name for name in names)
-    elif source.startswith(('/', '.', '~', '$')):
-        raise FileNotFoundError(f'{source}: neither a file nor a folder')
-    else:
-        try:
-            config, weights = (Path(hf_hub_download(source, name)) for name in names)
-        except (OSError, ValueError) as error:
-            raise FileNotFoundError(
-                f'{source}: neither a file, nor a folder, nor a model that the hub gives: {error}'
-            ) from error
-    if config.is_file() and json.loads(config.read_text()).get('downsample_in_bottleneck'):
+    config, weights = (
+        find_file(str(folder), name) for name in ('config.json', 'model.safetensors'))
+    if weights is None:
+        raise FileNotFoundError(f'{source}: expected model.safetensors in it')
+    if config is not None and json.loads(config.read_text()).get('downsample_in_bottleneck'):
         raise ValueError(
             f'{source}: its bottlenecks stride in the first convolution '
             '(downsample_in_bottleneck), expected the second')

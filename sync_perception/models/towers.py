@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 from typing import Any, TYPE_CHECKING
 
+from sync_perception.models.hub_files import find_file
 from torch import nn
 
 if TYPE_CHECKING:
@@ -96,8 +97,11 @@ def load_tower(path: str) -> CLIPVisionModelWithProjection:
 
     :raises ValueError: if it is another model.
     :raises FileNotFoundError: if it is not there.
+    :raises ConnectionError: if it is to come from the hub, which cannot be reached.
     """
     from transformers import CLIPVisionModelWithProjection
+    if find_file(path, 'config.json') is None:
+        raise FileNotFoundError(f'no CLIP model at {path!r}: expected config.json in it')
     try:
         tower, report = CLIPVisionModelWithProjection.from_pretrained(
             path, use_safetensors=True, output_loading_info=True)

@@ -20,13 +20,14 @@ from dataclasses import asdict
 import json
 import math
 from pathlib import Path
+import re
 
 import huggingface_hub
 from huggingface_hub.errors import EntryNotFoundError
 import pytest
 from safetensors import safe_open
 from sync_perception.labels import LabelSpace
-from sync_perception.models import build_model, hub
+from sync_perception.models import build_model, hub, hub_files
 from sync_perception.models.hub import ModelConfig
 import torch
 
@@ -190,6 +191,14 @@ def test_pickles_are_never_loaded_from_a_folder(folder, no_pickle):
         hub.load(folder)
 
 
+def serve_hub(monkeypatch, download) -> None:
+    """Let a function stand for the hub: it returns the path of a model's file, or raises."""
+    monkeypatch.setattr(hub_files, 'get_hf_file_metadata', lambda url, timeout: download(
+        *re.fullmatch(r'https://.*/(.*/.*)/resolve/main/(.*)', url).groups()))
+    for module in (hub_files, huggingface_hub.hub_mixin):
+        monkeypatch.setattr(module, 'hf_hub_download', download)
+
+
 def test_pickles_are_never_loaded_from_the_hub(folder, no_pickle, monkeypatch):
     """A repository that has only a pickle is refused, and its pickle is not fetched."""
     fetched = []
@@ -200,8 +209,7 @@ def test_pickles_are_never_loaded_from_the_hub(folder, no_pickle, monkeypatch):
             raise EntryNotFoundError(f'{repo_id} has no {filename}')
         return str(folder / filename)
 
-    for module in (hub.folders, huggingface_hub.hub_mixin):
-        monkeypatch.setattr(module, 'hf_hub_download', download)
+    serve_hub(monkeypatch, download)
     with pytest.raises(FileNotFoundError, match='someone/model.*model.safetensors'):
         hub.load('someone/model')
     assert set(fetched) == {'config.json', 'model.safetensors'}
@@ -212,8 +220,7 @@ def test_a_hub_id_loads_like_a_folder(folder, monkeypatch):
     def download(repo_id, filename, **options):
         return str(folder / filename)
 
-    for module in (hub.folders, huggingface_hub.hub_mixin):
-        monkeypatch.setattr(module, 'hf_hub_download', download)
+    serve_hub(monkeypatch, download)
     ours, theirs = hub.load(folder).state_dict(), hub.load('someone/model').state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 

@@ -49,7 +49,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 120.0  # seconds for what must happen some time
 OBEYED = 4.0  # seconds in which a node ends; 2 are the goal, the rest is for busy machines
 SIZE = (96, 128)
-COMPLAINTS = ('Traceback', 'terminate called', 'Fatal Python error', 'Segmentation fault', 'core')
+COMPLAINTS = ('Traceback', 'terminate called', 'Fatal Python error', 'Segmentation fault')
 
 
 @dataclass(frozen=True)

@@ -21,18 +21,11 @@ from collections.abc import Sequence
 import json
 import logging
 import os
-from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    StrictDataclassError,
-)
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from sync_perception.models.hub_files import find_file
 from sync_perception.models.interface import without_pretrained
 from sync_perception.models.sync import Branch
 import torch
@@ -273,26 +266,10 @@ def read_json(source: str, name: str) -> dict[str, Any] | None:
     :return: its content; None where the model has no such file.
     :raises FileNotFoundError: if there is no such folder or model.
     :raises ConnectionError: if the hub cannot be reached.
-    :raises ValueError: if the source can be neither, or the file is not JSON.
+    :raises ValueError: if the file is not JSON.
     """
-    path = Path(source) / name
-    if not Path(source).is_dir():
-        if source.startswith(('/', '.', '~', '$')):
-            raise FileNotFoundError(f'{source}: no such folder')
-        try:
-            path = Path(hf_hub_download(source, name))
-        except LocalEntryNotFoundError as error:
-            raise ConnectionError(
-                f'the Hugging Face hub could not be reached, asked for {name} of {source}; '
-                f'where it can be, download the model and give its folder') from error
-        except EntryNotFoundError:
-            return None
-        except RepositoryNotFoundError as error:
-            raise FileNotFoundError(f'the Hugging Face hub gives no model {source!r}') from error
-        except HFValidationError as error:
-            raise ValueError(
-                f'{source!r} is neither a folder here nor a hub id (owner/name)') from error
-    if not path.is_file():
+    path = find_file(source, name)
+    if path is None:
         return None
     try:
         return json.loads(path.read_text())

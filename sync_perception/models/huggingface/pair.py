@@ -85,6 +85,8 @@ def names_pretrained(model: str | Path) -> bool:
     if not Path(model).is_dir():
         return '+' in str(model) or str(model) in JOINT_MODELS
     path = Path(model) / 'config.json'
+    if not path.is_file():  # reading a pipe would wait for ever
+        return False
     try:
         return 'model_type' in json.loads(path.read_text())
     except (OSError, ValueError):

@@ -1,0 +1,82 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What the name of a model means, a path or an id of the Hugging Face hub; files of the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+import re
+
+from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
+
+HUB_ID = re.compile(r'[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*')
+FILE_SUFFIXES = ('.onnx', '.pt2', '.json', '.safetensors')
+PATIENCE = 3.0
+"""Seconds until a hub that does not answer counts as out of reach."""
+
+
+def is_hub_id(name: str) -> bool:
+    """
+    Tell whether a name can be one of the hub; every other one is a path, and must exist.
+
+    An id of the hub is owner/name: letters, digits, -, _ and . with one slash between them. A
+    name of which the first part is a folder here, or which ends as a file of a model does, is a
+    path all the same.
+    """
+    return (HUB_ID.fullmatch(name) is not None and not name.endswith(FILE_SUFFIXES)
+            and not Path(name).parent.is_dir())
+
+
+def find_file(model: str, name: str) -> Path | None:
+    """
+    Find a file of a local model folder, or download that of a model on the hub.
+
+    :param model: the folder, or an id of the hub.
+    :param name: of the file.
+    :return: where it is; None where the model has no such file.
+    :raises FileNotFoundError: if the name is a path at which there is no folder, or the hub has
+        no such model.
+    :raises ConnectionError: if the hub is out of reach, and the file was not downloaded before.
+    """
+    if Path(model).is_dir():
+        path = Path(model, name)
+        return path if path.is_file() else None
+    if not is_hub_id(model):
+        raise FileNotFoundError(
+            f'{model}: there is no such folder ({Path(model).absolute()}); expected a folder, or '
+            'owner/name for a model of the Hugging Face hub')
+    try:
+        # the download itself would try five times, for 23 seconds
+        get_hf_file_metadata(hf_hub_url(model, name), timeout=PATIENCE)
+    except EntryNotFoundError:
+        return None
+    except RepositoryNotFoundError as error:
+        raise FileNotFoundError(
+            f'{model}: there is no such folder ({Path(model).absolute()}), and the Hugging Face '
+            f'hub gives no model of this name') from error
+    except Exception as error:  # noqa: BLE001 - of whatever library it uses for HTTP
+        try:
+            return Path(hf_hub_download(model, name, local_files_only=True))
+        except LocalEntryNotFoundError:
+            raise ConnectionError(
+                f'{model}: there is no such folder ({Path(model).absolute()}), and the Hugging '
+                f'Face hub could not be reached, asked for {name} of {model}: {error}; where it '
+                'can be, download the model and give its folder') from error
+    return Path(hf_hub_download(model, name))
