@@ -19,10 +19,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sync_perception.images import read_image
+from sync_perception.images import images_by_stem, read_image
 from sync_perception.labels import LabelSpace
 from sync_perception.training.data.cityscapes import TRAIN_IDS
-from sync_perception.training.data.files import identity_table, images_by_stem, read_labels
+from sync_perception.training.data.files import identity_table, read_labels
 from sync_perception.training.data.sample import DenseDataset, Sample
 
 CODINGS = ('ids', 'cityscapes_label_ids')
