@@ -138,6 +138,16 @@ def check_png(data: bytes) -> None:
         place = end + 4
 
 
+def oriented_jpeg(data: bytes, orientation: int) -> bytes:
+    """Write an orientation, 1 to 8, into a JPEG file's data that has none."""
+    if orientation == 1:
+        return data
+    directory = struct.pack('>4sIHHHIHHI', TIFF[1], 8, 1, ORIENTATION, 3, 1, orientation, 0, 0)
+    segment = EXIF + directory
+    return (data[:2] + struct.pack('>BBH', 0xff, EXIF_SEGMENT, len(segment) + 2) + segment
+            + data[2:])
+
+
 def _read_png(data: bytes) -> ImageHeader | None:
     """Walk over all chunks: OpenCV makes room for whatever length a broken one has."""
     if data[12:16] != b'IHDR':

@@ -30,7 +30,9 @@ from sync_perception.image_headers import (
     ImageHeader,
     MAX_PIXELS,
     read_header,
+    read_orientation,
 )
+from sync_perception.orientation import turn
 from sync_perception.types import MalformedInput
 
 try:
@@ -57,6 +59,19 @@ def read_image(path: str | Path, bit_depth: BitDepth | None = None,
     :raises ValueError: if the file is empty, damaged, not an image, or cannot be a camera's.
     """
     return to_rgb8(read_stored(path, max_pixels), bit_depth)
+
+
+def read_upright(path: str | Path, bit_depth: BitDepth | None = None,
+                 max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, int, tuple[int, int]]:
+    """
+    Read a photograph as `read_image` and turn it upright, as its metadata says.
+
+    :return: the image; its orientation, and its height and width as it is stored, by which its
+        intrinsics are to be turned alike.
+    """
+    image = read_image(path, bit_depth, max_pixels)
+    orientation = read_orientation(Path(path).read_bytes())
+    return turn(image, orientation), orientation, image.shape[:2]
 
 
 def read_stored(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:

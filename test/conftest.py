@@ -19,8 +19,11 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+import struct
 import sys
 
+import cv2
+import numpy as np
 import pytest
 
 # Imported by a test or by what it tests, and not named by package.xml: they come with the extras
@@ -121,3 +124,43 @@ def small_model(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('model')
     hub.save(build_model(config), folder)
     return folder
+
+
+def write_video(path: Path, code: str, values=(20, 60, 100, 140)) -> bytes:
+    """Write a video of 64x32 grey frames, whose corner at the top left is white; skip if not."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*code), 10.0, (64, 32))
+    if not writer.isOpened():
+        pytest.skip('this build of OpenCV writes no such video')
+    for value in values:
+        frame = np.full((32, 64, 3), value, np.uint8)
+        frame[:8, :16] = 255
+        writer.write(frame)
+    writer.release()
+    return path.read_bytes()
+
+
+@pytest.fixture
+def turned_video(tmp_path):
+    """Return what writes a video that is to be turned clockwise by so many degrees."""
+    def write(degrees: int, name: str = 'turned.mp4') -> Path:
+        path = tmp_path / name
+        data = bytearray(write_video(path, 'mp4v'))
+        place = data.index(b'tkhd') + 44  # of the matrix in the track's header
+        cos, sin = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
+        one = 1 << 16
+        struct.pack_into('>9i', data, place, cos * one, sin * one, 0, -sin * one, cos * one, 0,
+                         0, 0, 1 << 30)
+        path.write_bytes(data)
+        return path
+    return write
+
+
+@pytest.fixture
+def live_video(tmp_path) -> Path:
+    """Return a video of four frames whose header states no length, as live streams have none."""
+    path = tmp_path / 'live.mkv'
+    data = bytearray(write_video(path, 'MJPG'))
+    place = data.index(b'\x44\x89\x88')  # EBML: duration, eight bytes
+    data[place:place + 3] = b'\xec\x89\x00'  # void, nine bytes
+    path.write_bytes(data)
+    return path

@@ -77,7 +77,7 @@ class ReplayNode(Node):
         self.shots = iterate(self.source, self.parameters)
         self.upcoming: Shot | None = next(self.shots)
         self._create_topics()
-        self.get_logger().info(f'{self.source.title}: {len(self.source)} frames, {self._pace()}')
+        self.get_logger().info(f'{self.source.title}: {frames_of(self.source)}, {self._pace()}')
         self._begin_if_ready()
 
     def close(self) -> None:
@@ -225,6 +225,11 @@ def as_message(shot: Shot, header: Header) -> Image:
     return image_message(shot.image, header, 'rgb8')
 
 
+def frames_of(source: Source) -> str:
+    """Say how many frames a source has."""
+    return 'frames of unknown number' if source.count is None else f'{source.count} frames'
+
+
 def iterate(source: Source, parameters: ReplayParameters) -> Iterator[Shot]:
     """
     Read the frames that the parameters ask for, in every pass.
@@ -244,7 +249,7 @@ def iterate(source: Source, parameters: ReplayParameters) -> Iterator[Shot]:
             yield replace(shot, stamp=shot.stamp + offset, recorded=recorded)
         if first is None:
             raise ValueError(
-                f'start is {parameters.start}, but {source.title} has {len(source)} frames')
+                f'start is {parameters.start}, but {source.title} has {frames_of(source)}')
         if not parameters.loop:
             return
         if is_timed(first, parameters):

@@ -22,13 +22,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
+from rclpy.logging import get_logger
 from sensor_msgs.msg import CameraInfo, Image
-from sync_perception.images import IMAGE_SUFFIXES, read_image
+from sync_perception.bit_depth import BitDepth
+from sync_perception.images import IMAGE_SUFFIXES, images_by_stem, read_upright
 from sync_perception.kitti import KittiDrive
-from sync_perception.ros.camera_info import pinhole
+from sync_perception.orientation import turn
+from sync_perception.ros.camera_info import pinhole, turn_camera_info
 from sync_perception.ros.replay_parameters import ReplayParameters
+from sync_perception.videos import Video
 import yaml
 
 NANOSECONDS = 10 ** 9
@@ -67,13 +70,13 @@ class Source(Protocol):
     :ivar title: what it is, for people.
     :ivar camera_info: the calibration of those of its images that have none of their own; the
         header is left empty.
+    :ivar count: how many frames there are; None where only reading to the end tells.
     """
 
     title: str
     camera_info: CameraInfo | None
 
-    def __len__(self) -> int:
-        """Count the frames."""
+    count: int | None
 
     def shots(self, start: int) -> Iterator[Shot]:
         """Read the frames one by one, from this one on."""
@@ -85,76 +88,61 @@ class KittiSource:
     def __init__(self, parameters: ReplayParameters):
         self.drive = KittiDrive(_existing(parameters), parameters.camera)
         self.title = f'KITTI drive {self.drive.name}'
+        self.count = len(self.drive)
         self.camera_info = pinhole(self.drive.K, self.drive.size)
-
-    def __len__(self) -> int:
-        """Count the frames."""
-        return len(self.drive)
 
     def shots(self, start: int) -> Iterator[Shot]:
         """Read the frames one by one, from this one on."""
-        for index in range(start, len(self)):
+        for index in range(start, self.count):
             yield Shot(self.drive.image(index), self.drive.stamps[index])
 
 
 class ImagesSource:
-    """A folder of images, by name; their stamps are counted from zero at the replay's rate."""
+    """
+    A folder of images, by name; their stamps are counted from zero at the replay's rate.
+
+    They are turned upright as their metadata says, and their calibration with them.
+    """
 
     def __init__(self, parameters: ReplayParameters):
         folder = _existing(parameters)
-        self.paths = sorted(
-            path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        self.paths = [*images_by_stem(folder).values()]
         if not self.paths:
             raise ValueError(
                 f'{folder} has no image, expected files ending in {", ".join(IMAGE_SUFFIXES)}')
         self.title = f'images of {folder}'
+        self.count = len(self.paths)
         self.period = round(NANOSECONDS / parameters.rate)
         self.camera_info = read_camera_info(parameters.camera_info)
 
-    def __len__(self) -> int:
-        """Count the frames."""
-        return len(self.paths)
-
     def shots(self, start: int) -> Iterator[Shot]:
         """Read the frames one by one, from this one on."""
-        for index in range(start, len(self)):
-            yield Shot(read_image(self.paths[index]), index * self.period)
+        bit_depth = BitDepth(report=get_logger('replay').warning)
+        for index in range(start, self.count):
+            image, orientation, stored = read_upright(self.paths[index], bit_depth)
+            yield Shot(image, index * self.period,
+                       camera_info=turn_camera_info(self.camera_info, stored, orientation))
 
 
 class VideoSource:
-    """A video file; its stamps are counted from zero at the video's own rate."""
+    """
+    A video file; its stamps are counted from zero at the video's own rate.
+
+    It is turned upright as its header says, and its calibration with it.
+    """
 
     def __init__(self, parameters: ReplayParameters):
-        self.path = _existing(parameters)
-        video = self._open()
-        rate = video.get(cv2.CAP_PROP_FPS)
-        self.count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-        video.release()
-        self.title = f'video {self.path}'
-        self.period = round(NANOSECONDS / (rate if rate > 0 else parameters.rate))
-        self.camera_info = read_camera_info(parameters.camera_info)
-
-    def _open(self) -> cv2.VideoCapture:
-        video = cv2.VideoCapture(str(self.path))
-        if not video.isOpened():
-            raise ValueError(f'{self.path} is not a video that OpenCV can read')
-        return video
-
-    def __len__(self) -> int:
-        """Count the frames, as the file states them."""
-        return self.count
+        self.video = Video(_existing(parameters))
+        self.title = f'video {self.video.path}'
+        self.count = self.video.count
+        self.period = round(NANOSECONDS / (self.video.rate or parameters.rate))
+        self.camera_info = turn_camera_info(
+            read_camera_info(parameters.camera_info), self.video.size, self.video.orientation)
 
     def shots(self, start: int) -> Iterator[Shot]:
-        """Read the frames one by one, from this one on."""
-        video, index = self._open(), 0
-        try:
-            while video.grab():  # seeking is not exact in many formats, grabbing is
-                if index >= start:
-                    bgr = video.retrieve()[1]
-                    yield Shot(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), index * self.period)
-                index += 1
-        finally:
-            video.release()
+        """Read the frames one by one, from this one on, to the end of the file."""
+        for index, image in enumerate(self.video.frames(start), start):
+            yield Shot(turn(image, self.video.orientation), index * self.period)
 
 
 class SyntheticSource:
@@ -165,15 +153,12 @@ class SyntheticSource:
         from sync_perception.training.data.synthetic import StreetWorld
         self.world = StreetWorld(parameters.seed)
         self.title = f'synthetic street {parameters.seed}'
+        self.count = self.world.frames
         self.camera_info = pinhole(self.world.K, self.world.size)
-
-    def __len__(self) -> int:
-        """Count the frames."""
-        return self.world.frames
 
     def shots(self, start: int) -> Iterator[Shot]:
         """Render the frames one by one, from this one on."""
-        for index in range(start, len(self)):
+        for index in range(start, self.count):
             frame = self.world.render(index).frame
             yield Shot(frame.image, frame.stamp)
 

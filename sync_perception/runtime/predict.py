@@ -28,8 +28,9 @@ import numpy as np
 from sync_perception.bit_depth import BitDepth
 from sync_perception.calibration import read_calibration
 from sync_perception.image_headers import MAX_PIXELS
-from sync_perception.images import IMAGE_SUFFIXES, images_by_stem, read_image
+from sync_perception.images import IMAGE_SUFFIXES, images_by_stem, read_upright
 from sync_perception.labels import LabelSpace
+from sync_perception.orientation import calibration_orientation, turn_intrinsics
 from sync_perception.runtime.pointcloud import point_cloud
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.runtime.visualize import cloud_view, panel
@@ -96,8 +97,8 @@ def predict_files(
     entries, failed = [], []
     for path, name in zip(paths, unique_names(paths)):
         try:
-            image = read_image(path, bit_depth, max_pixels or MAX_PIXELS)
-            frame = Frame(image, intrinsics(image.shape[:2], fx, calibration))
+            frame = Frame(*read_calibrated(
+                path, fx, calibration, bit_depth, max_pixels or MAX_PIXELS))
         except (OSError, ValueError) as error:
             report(f'{path}: left out: {error}')
             failed.append({'image': str(path), 'error': str(error)})
@@ -148,23 +149,30 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def intrinsics(
-        size: tuple[int, int], fx: float | None = None,
-        calibration: tuple[np.ndarray, tuple[int, int]] | None = None) -> np.ndarray:
+def read_calibrated(
+        path: Path, fx: float | None, calibration: tuple[np.ndarray, tuple[int, int]] | None,
+        bit_depth: BitDepth, max_pixels: int) -> tuple[np.ndarray, np.ndarray]:
     """
-    Choose an image's intrinsics: those of its calibration, of its focal length, or assumed ones.
+    Read an image, upright, and its intrinsics, turned alike.
+
+    :return: uint8 (H, W, 3) RGB, and K float64 (3, 3).
+    :raises ValueError: if the image cannot be read or the calibration is for another size.
+    """
+    image, orientation, stored = read_upright(path, bit_depth, max_pixels)
+    if calibration is None:
+        return image, intrinsics(image.shape[:2], fx)
+    K, calibrated = calibration
+    orientation = calibration_orientation(orientation, calibrated, stored)
+    return image, turn_intrinsics(K, stored, orientation)
+
+
+def intrinsics(size: tuple[int, int], fx: float | None = None) -> np.ndarray:
+    """
+    Choose the intrinsics of an image without calibration: by its focal length, or assumed ones.
 
     :param size: height and width of the image.
-    :raises ValueError: if the calibration is for another size.
     """
     height, width = size
-    if calibration is not None:
-        K, calibrated_size = calibration
-        if calibrated_size != (height, width):
-            raise ValueError(
-                f'the calibration is for {calibrated_size} (height, width), the image is '
-                f'{(height, width)}')
-        return K
     if fx is None:
         fx = width / 2 / math.tan(math.radians(ASSUMED_FIELD_OF_VIEW) / 2)
     return np.array([[fx, 0, (width - 1) / 2], [0, fx, (height - 1) / 2], [0, 0, 1]], np.float64)

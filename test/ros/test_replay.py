@@ -43,15 +43,11 @@ SECOND = 10 ** 9
 class Numbers:
     """A recording whose images are filled with their number; half a second between them."""
 
-    title = 'numbers'
+    title, count = 'numbers', 5
 
     def __init__(self, parameters: ReplayParameters, broken_at: int = -1):
         self.camera_info = pinhole(np.array([[9.0, 0, 4], [0, 9, 3], [0, 0, 1]]), (8, 12))
         self.broken_at = broken_at
-
-    def __len__(self) -> int:
-        """Count the frames."""
-        return 5
 
     def shots(self, start: int) -> Iterator[Shot]:
         """Make the frames."""

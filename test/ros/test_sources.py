@@ -22,6 +22,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from sync_perception.image_headers import oriented_jpeg
 from sync_perception.ros.replay_parameters import ReplayParameters
 from sync_perception.ros.sources import (
     ImagesSource,
@@ -112,7 +113,7 @@ def test_a_folder_of_images_is_read_by_name(tmp_path, calibration):
     images = write_images(tmp_path / 'images', 3)
     source = ImagesSource(ReplayParameters(
         source='images', path=str(tmp_path / 'images'), camera_info=calibration, rate=4.0))
-    assert len(source) == 3 and source.camera_info.width == 64
+    assert source.count == 3 and source.camera_info.width == 64
     shots = list(source.shots(1))
     assert [shot.stamp for shot in shots] == [250_000_000, 500_000_000]
     for shot, image in zip(shots, images[1:]):
@@ -128,7 +129,7 @@ def test_a_video_is_read_frame_by_frame(tmp_path, calibration):
         writer.write(np.full((48, 64, 3), grey, np.uint8))
     writer.release()
     source = VideoSource(ReplayParameters(source='video', path=path, camera_info=calibration))
-    assert len(source) == 4
+    assert source.count == 4
     shots = list(source.shots(1))
     assert [shot.stamp for shot in shots] == [125_000_000, 250_000_000, 375_000_000]
     for shot, grey in zip(shots, (60, 100, 140)):
@@ -136,10 +137,73 @@ def test_a_video_is_read_frame_by_frame(tmp_path, calibration):
         assert abs(shot.image.mean() - grey) < 3
 
 
+def calibration_of(path, width: int, height: int, **changes) -> str:
+    """Write a calibration without distortion, for images of this size."""
+    entries = {**CALIBRATION, 'image_width': width, 'image_height': height,
+               'distortion_coefficients': {'data': [0.1, -0.2, 0, 0, 0.05]}, **changes}
+    path.write_text(yaml.safe_dump(entries))
+    return str(path)
+
+
+def test_a_video_without_a_count_is_played_to_its_end(tmp_path, live_video):
+    source = VideoSource(ReplayParameters(
+        source='video', path=str(live_video),
+        camera_info=calibration_of(tmp_path / 'camera.yaml', 64, 32)))
+    assert source.count is None
+    assert [shot.stamp for shot in source.shots(0)] == [0, 10 ** 8, 2 * 10 ** 8, 3 * 10 ** 8]
+
+
+@pytest.mark.parametrize('degrees', [90, 180, 270])
+def test_a_turned_video_has_its_calibration_turned(tmp_path, turned_video, degrees):
+    """The white corner at the top left is seen in the same direction, the camera's axes turned."""
+    path = str(turned_video(degrees))
+    source = VideoSource(ReplayParameters(
+        source='video', path=path, camera_info=calibration_of(tmp_path / 'a.yaml', 64, 32)))
+    info, size = source.camera_info, (32, 64) if degrees == 180 else (64, 32)
+    assert (info.height, info.width) == size
+    shot = next(source.shots(0))
+    assert shot.size == size
+    corner = np.argwhere(shot.image[..., 0] > 200).mean(axis=0)[::-1]  # u, v
+    P = info.p.reshape(3, 4)
+    direction = (corner - P[:2, 2]) / P[[0, 1], [0, 1]]
+    x, y = (7.5 - 30) / 48, (3.5 - 22) / 49
+    expected = {90: (-y, x), 180: (-x, -y), 270: (y, -x)}[degrees]
+    np.testing.assert_allclose(direction, expected, atol=0.03)
+    upright = calibration_of(tmp_path / 'b.yaml', *size[::-1])
+    if degrees != 180:  # a calibration of the turned frames is theirs already
+        source = VideoSource(ReplayParameters(source='video', path=path, camera_info=upright))
+        assert source.camera_info == read_camera_info(upright)
+    for change in ({'distortion_coefficients': {'data': [0, 0, 0.01, 0, 0]}},
+                   {'image_width': 65}):
+        with pytest.raises(ValueError):
+            VideoSource(ReplayParameters(
+                source='video', path=path,
+                camera_info=calibration_of(tmp_path / 'c.yaml', 64, 32, **change)))
+
+
+def test_images_are_played_in_natural_order_once_each_and_upright(tmp_path, calibration):
+    folder = tmp_path / 'images'
+    folder.mkdir()
+    for number in (1, 2, 10):
+        cv2.imwrite(str(folder / f'{number}.png'), np.full((48, 64, 3), number, np.uint8))
+    cv2.imwrite(str(folder / '2.jpg'), np.zeros((48, 64, 3), np.uint8))
+    data = cv2.imencode('.jpg', np.full((48, 64, 3), 11, np.uint8))[1].tobytes()
+    (folder / '11.jpg').write_bytes(oriented_jpeg(data, 6))
+    source = ImagesSource(ReplayParameters(
+        source='images', path=str(folder),
+        camera_info=calibration_of(tmp_path / 'a.yaml', 64, 48)))
+    shots = list(source.shots(0))
+    assert source.count == 4
+    assert [int(shot.image[0, 0, 0]) for shot in shots] == [1, 2, 10, 11]
+    assert [shot.size for shot in shots] == [(48, 64)] * 3 + [(64, 48)]
+    for shot in shots:
+        assert (shot.camera_info.height, shot.camera_info.width) == shot.size
+
+
 def test_a_kitti_drive_is_read_with_its_calibration(data_root):
     source = KittiSource(ReplayParameters(
         source='kitti', path=str(data_root / 'kitti' / '2011_09_26')))
-    assert len(source) == 53
+    assert source.count == 53
     info = source.camera_info
     assert (info.height, info.width) == (375, 1242)
     # P_rect_02 of the file; its last column is about the other cameras

@@ -21,6 +21,8 @@ import json
 import cv2
 import numpy as np
 import pytest
+from sync_perception.bit_depth import BitDepth
+from sync_perception.image_headers import MAX_PIXELS, oriented_jpeg
 from sync_perception.labels import LabelSpace
 from sync_perception.models import hub
 from sync_perception.runtime.pointcloud import POINT
@@ -29,6 +31,7 @@ from sync_perception.runtime.predict import (
     find_images,
     intrinsics,
     predict_files,
+    read_calibrated,
     unique_names,
     write_ply,
 )
@@ -122,12 +125,50 @@ def test_ply_is_read_by_open3d(tmp_path):
     np.testing.assert_array_equal(cloud['confidence'].numpy().ravel(), [0.25, 0.5, 1.0])
 
 
-def test_the_calibration_must_be_of_the_images_size():
-    calibration = np.array([[80.0, 0, 47], [0, 81, 31], [0, 0, 1]]), (64, 96)
-    np.testing.assert_array_equal(
-        intrinsics((64, 96), calibration=calibration), calibration[0])
-    with pytest.raises(ValueError, match='calibration is for'):
-        intrinsics((64, 95), calibration=calibration)
+def test_the_calibration_is_turned_with_its_image(tmp_path):
+    """A calibration of the stored pixels; one of the turned ones; one of another size."""
+    path = tmp_path / 'a.jpg'
+    data = cv2.imencode('.jpg', np.zeros((64, 96, 3), np.uint8))[1].tobytes()
+    K = np.array([[80.0, 0, 40], [0, 81, 31], [0, 0, 1]])
+    for orientation, calibrated, expected in (
+            (1, (64, 96), K), (6, (96, 64), K),
+            (3, (64, 96), [[80, 0, 55], [0, 81, 32], [0, 0, 1]]),
+            (6, (64, 96), [[81, 0, 32], [0, 80, 40], [0, 0, 1]])):
+        path.write_bytes(oriented_jpeg(data, orientation))
+        image, found = read_calibrated(path, None, (K, calibrated), BitDepth(), MAX_PIXELS)
+        assert image.shape[:2] == ((96, 64) if orientation == 6 else (64, 96))
+        np.testing.assert_array_equal(found, expected)
+    with pytest.raises(ValueError, match='calibration is for 96x63'):
+        read_calibrated(path, None, (K, (63, 96)), BitDepth(), MAX_PIXELS)
+
+
+def test_16_bit_images_are_read_alike_and_that_is_said_once(tmp_path, small_model):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / 'thermal'
+    folder.mkdir()
+    for number in (1, 2, 10):
+        grey = cv2.resize(rng.integers(7000, 9600, (8, 12)).astype(np.uint16), (96, 64))
+        cv2.imwrite(str(folder / f'{number}.png'), grey)
+    cv2.imwrite(str(folder / '2.jpg'), np.zeros((64, 96), np.uint8))
+    lines: list[str] = []
+    summary = predict_files([folder], tmp_path / 'out', small_model, 'cpu', fx=90.0,
+                            report=lines.append)
+    assert [entry['image'] for entry in summary['images']] == [
+        str(folder / f'{number}.png') for number in (1, 2, 10)]
+    assert [line for line in lines if '16-bit' in line] == lines[:1]
+    panel = cv2.imread(str(tmp_path / 'out' / '1_panel.png'))
+    assert np.ptp(panel[:64, :96]) > 100  # stretched: it fills 15 % of its bits
+
+
+def test_images_that_cannot_be_a_cameras_are_left_out(tmp_path, small_model):
+    cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((2, 4096), np.uint8))
+    cv2.imwrite(str(tmp_path / 'b.png'), np.zeros((64, 96), np.uint8))
+    lines: list[str] = []
+    summary = predict_files(
+        [tmp_path / 'a.png', tmp_path / 'b.png'], tmp_path / 'out', small_model, 'cpu', fx=90.0,
+        max_pixels=6143, report=lines.append)
+    assert len(summary['failed']) == 2 and not summary['images']
+    assert '4096x2' in lines[0] and '6143' in lines[1]
 
 
 def test_assumed_field_of_view():

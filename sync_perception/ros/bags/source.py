@@ -51,10 +51,6 @@ class BagSource:
             self.count = bag.counts[self.camera.image]
         self.title = f'{self.camera.image} of bag {self.path}'
 
-    def __len__(self) -> int:
-        """Count the frames."""
-        return self.count
-
     def shots(self, start: int) -> Iterator[Shot]:
         """
         Read the frames one by one, from this one on; what cannot be read is left out.

@@ -20,6 +20,7 @@ For learning from video alone: nothing is annotated.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import os
 from pathlib import Path
 import shutil
@@ -27,9 +28,12 @@ import shutil
 import cv2
 import numpy as np
 from sync_perception.calibration import read_calibration
-from sync_perception.images import IMAGE_SUFFIXES, read_image
+from sync_perception.image_headers import oriented_jpeg
+from sync_perception.images import images_by_stem, natural_order, read_upright
+from sync_perception.orientation import calibration_orientation, turn_intrinsics
 from sync_perception.training.data.files import read_list
-from sync_perception.training.data.sample import DenseDataset, Sample
+from sync_perception.training.data.sample import DenseDataset, NEIGHBOURS, Sample
+from sync_perception.videos import Video, VIDEO_SUFFIXES
 
 CALIBRATION = 'camera_info.yaml'
 UNPACKED = '.frames'
@@ -39,6 +43,9 @@ JPEG_QUALITY = 95
 class Frames(DenseDataset):
     """
     Consecutive frames of one camera: images in the order of their names, or those of a video.
+
+    The order is the natural one: 1, 2, 10. An orientation in the header of an image or a video is
+    applied to the images and to their intrinsics.
 
     The root is a clip, or a folder of clips: a clip is a folder of images or a video file. Frames
     that follow each other by name are neighbours, whatever their numbers. A video is unpacked
@@ -65,7 +72,7 @@ class Frames(DenseDataset):
     layout = (
         'a folder of images in order or a video (.mp4, .avi, .mkv, .mov, .webm), or folders or '
         'videos of that kind, with camera_info.yaml')
-    video_suffixes = ('.mp4', '.avi', '.mkv', '.mov', '.webm')
+    video_suffixes = VIDEO_SUFFIXES
 
     def __init__(
             self, root: str | Path, split: str = 'all', fx: float | None = None,
@@ -92,11 +99,10 @@ class Frames(DenseDataset):
         self.images: dict[str, Path] = {}
         self.places: dict[str, tuple[str, int]] = {}
         self.clips: dict[str, list[str]] = {}
-        for video in sorted(filter(self.is_video, self.root.iterdir())):
+        for video in natural_order(filter(self.is_video, self.root.iterdir())):
             unpacked(video)
         for folder in self.folders():
-            paths = sorted(path for path in folder.iterdir()
-                           if path.suffix.lower() in IMAGE_SUFFIXES)
+            paths = images_by_stem(folder).values()
             clip = folder.relative_to(self.root).as_posix()
             ids = [path.relative_to(self.root).with_suffix('').as_posix() for path in paths]
             if ids:
@@ -109,8 +115,9 @@ class Frames(DenseDataset):
     def folders(self) -> list[Path]:
         """Return the split's folders that may be clips."""
         if self.split == 'all':
-            return [self.root, *sorted(path for path in self.root.iterdir()
-                                       if path.is_dir() and not path.name.startswith('.'))]
+            return [self.root, *natural_order(
+                path for path in self.root.iterdir()
+                if path.is_dir() and not path.name.startswith('.'))]
         path = self.root / f'{self.split}.txt'
         clips = [self.root / name for name in read_list(path, self.split, 'the clips')]
         clips = [unpacked(clip) if self.is_video(clip) else clip for clip in clips]
@@ -140,29 +147,41 @@ class Frames(DenseDataset):
             self.cameras[path] = read_calibration(path)
         return self.cameras[path]
 
-    def intrinsics(self, clip: Path, size: tuple[int, int]) -> np.ndarray:
+    def intrinsics(
+            self, clip: Path, stored: tuple[int, int], orientation: int = 1) -> np.ndarray:
         """
-        Return K, float64 (3, 3), of a clip's images of this size.
+        Return K, float64 (3, 3), of a clip's images when they are turned upright.
 
+        :param stored: height and width of the images as they are stored.
+        :param orientation: by which they are turned.
         :raises ValueError: if the calibration is that of another size.
         """
-        height, width = size
         if self.fx is not None:
+            height, width = stored
             cx = (width - 1) / 2 if self.cx is None else self.cx
             cy = (height - 1) / 2 if self.cy is None else self.cy
-            return np.array([[self.fx, 0, cx], [0, self.fy or self.fx, cy], [0, 0, 1]])
+            K = np.array([[self.fx, 0, cx], [0, self.fy or self.fx, cy], [0, 0, 1]])
+            return turn_intrinsics(K, stored, orientation)
         K, calibrated = self.calibration(clip)
-        if calibrated != size:
-            raise ValueError(
-                f'the calibration of {clip} is for {calibrated[1]}x{calibrated[0]}, the images '
-                f'are {width}x{height}')
-        return K.copy()
+        try:
+            orientation = calibration_orientation(orientation, calibrated, stored)
+        except ValueError as error:
+            raise ValueError(f'{clip}: {error}') from error
+        return turn_intrinsics(K, stored, orientation).copy()
 
     def read(self, sample_id: str) -> Sample:
         """Read a frame with its intrinsics."""
         path = self.images[sample_id]
-        image = read_image(path)
-        return Sample(id=sample_id, image=image, K=self.intrinsics(path.parent, image.shape[:2]))
+        image, orientation, stored = read_upright(path)
+        return Sample(
+            id=sample_id, image=image, K=self.intrinsics(path.parent, stored, orientation))
+
+    def neighbours(
+            self, sample_id: str, offsets: Sequence[int] = NEIGHBOURS
+            ) -> list[np.ndarray | None]:
+        """Read the photographs before and after a sample, upright."""
+        files = (self.neighbour_file(sample_id, offset) for offset in offsets)
+        return [None if path is None else read_upright(path)[0] for path in files]
 
     def neighbour_file(self, sample_id: str, offset: int) -> Path | None:
         """Find the frame so many places later in the same clip."""
@@ -182,18 +201,15 @@ def unpacked(video: Path) -> Path:
     if folder.is_dir():
         return folder
     part = folder.with_name(f'.{folder.name}.{os.getpid()}.part')
-    capture = cv2.VideoCapture(str(video))
+    recorded = Video(video)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    count = 0
     try:
         part.mkdir()
-        count = 0
-        while True:
-            there, frame = capture.read()
-            if not there:
-                break
-            name = part / f'{count:06}.jpg'
-            if not cv2.imwrite(str(name), frame, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
-                raise ValueError(f'{name} cannot be written')
-            count += 1
+        for count, frame in enumerate(recorded.frames(), 1):
+            coded = cv2.imencode('.jpg', cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), quality)[1]
+            (part / f'{count - 1:06}.jpg').write_bytes(
+                oriented_jpeg(coded.tobytes(), recorded.orientation))
         if not count:
             raise ValueError(f'{video} is not a video that OpenCV can read')
         part.rename(folder)
@@ -201,6 +217,5 @@ def unpacked(video: Path) -> Path:
         if not folder.is_dir():  # another process may have been faster
             raise ValueError(f'{video} cannot be unpacked into {folder}: {error}') from error
     finally:
-        capture.release()
         shutil.rmtree(part, ignore_errors=True)
     return folder

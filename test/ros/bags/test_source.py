@@ -117,7 +117,7 @@ def stage(ros):
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
 def test_a_bag_is_a_source(tmp_path, storage):
     bag = source(write_bag(tmp_path / 'bag', camera_messages(5), storage))
-    assert len(bag) == 5 and '/cam/image' in bag.title and bag.camera_info is None
+    assert bag.count == 5 and '/cam/image' in bag.title and bag.camera_info is None
     shots = list(bag.shots(2))
     assert [shot.stamp for shot in shots] == [START + index * PERIOD for index in (2, 3, 4)]
     assert [shot.recorded for shot in shots] == [shot.stamp for shot in shots]

@@ -101,7 +101,7 @@ def test_missing_and_wrong_intrinsics_are_refused(clips, write_image, random_ima
         Frames(clips, camera_info='x.yaml')
     path = clips / 'camera_info.yaml'
     path.write_text(CAMERA_INFO.replace('12', '14'))
-    with pytest.raises(ValueError, match='for 14x8, the images are 12x8'):
+    with pytest.raises(ValueError, match='14x8.*12x8'):
         Frames(clips).read('a/0001')
     for text in (CAMERA_INFO.replace('10,', '0,'), 'camera_matrix: 3', 'a: [', ''):
         path.write_text(text)
@@ -160,3 +160,23 @@ def test_what_is_no_video_is_refused_and_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match='drive.mp4 is not a video that OpenCV can read'):
         Frames(path, fx=20.0)
     assert [entry.name for entry in tmp_path.iterdir()] == ['drive.mp4']
+
+
+def test_a_turned_video_is_unpacked_upright_with_its_intrinsics(turned_video):
+    path = turned_video(180)
+    (path.parent / 'camera_info.yaml').write_text(
+        CAMERA_INFO.replace('12', '64').replace('8', '32'))
+    data = Frames(path)
+    sample = data.read(data.ids[0])
+    assert sample.image[-4:, -8:].min() > 200 > sample.image[:8, :16].max()
+    np.testing.assert_array_equal(sample.K, [[10, 0, 57], [0, 11, 27], [0, 0, 1]])
+    neighbour = data.neighbours(data.ids[0], (1,))[0]
+    assert neighbour[-4:, -8:].min() > 200
+
+
+def test_frames_are_in_natural_order_and_counted_once(tmp_path, write_image, random_image):
+    for name in ('1.png', '2.png', '2.jpg', '10.png', '11.png'):
+        write_image(tmp_path / name, random_image())
+    data = Frames(tmp_path, fx=9.0)
+    assert data.ids == ['1', '2', '10', '11']
+    assert data.neighbour_file('2', 1).name == '10.png'
