@@ -29,8 +29,9 @@ import pytest
 # Imported by a test or by what it tests, and not named by package.xml: they come with the extras
 # of setup.py. `colcon test` in a ROS 2 workspace may find none of them.
 EXTRAS = ('h5py', 'jsonargparse', 'kornia', 'lightning', 'matplotlib', 'mcap', 'mcap_ros2', 'onnx',
-          'onnxruntime', 'onnxscript', 'open3d', 'PIL', 'scipy', 'tensorboard', 'torchmetrics',
-          'transformers')
+          'onnx_ir', 'onnxruntime', 'onnxscript', 'open3d', 'PIL', 'scipy', 'tensorboard',
+          'torchmetrics', 'transformers')
+
 DATA = Path(os.environ.get('SYNC_PERCEPTION_DATA')
             or Path(__file__).resolve().parents[1] / '..' / 'shared' / 'data').resolve()
 
@@ -69,13 +70,13 @@ def pytest_pycollect_makemodule(module_path, parent):
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_fixture_setup():
+def pytest_runtest_setup():
     """Skip a test of which a fixture imports what is not installed."""
     _skip_without_extras((yield))
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_pyfunc_call():
+def pytest_runtest_call():
     """Skip a test that imports what is not installed."""
     _skip_without_extras((yield))
 
