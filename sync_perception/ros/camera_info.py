@@ -24,7 +24,7 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 from sync_perception.orientation import calibration_orientation, turn_intrinsics, turned_size
-from sync_perception.ros.conversions import stamp_nanoseconds
+from sync_perception.ros.conversions import check_length, stamp_nanoseconds
 
 SAME_CAPTURE = 5_000_000
 """Nanoseconds by which the stamps of an image and its calibration may differ."""
@@ -48,7 +48,12 @@ class CameraInfoCache:
         self.remembered: OrderedDict[tuple[int, str], CameraInfo] = OrderedDict()
 
     def add(self, camera_info: CameraInfo) -> None:
-        """Remember a calibration; the one that came first is forgotten when there is no room."""
+        """
+        Remember a calibration; the one that came first is forgotten when there is no room.
+
+        :raises MalformedInput: if it is too long to be kept.
+        """
+        check_length(camera_info)
         key = stamp_nanoseconds(camera_info.header), camera_info.header.frame_id
         with self.lock:
             self.remembered[key] = camera_info

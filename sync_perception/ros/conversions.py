@@ -39,6 +39,10 @@ from sync_perception.types import Frame, MalformedInput
 FOCAL_RANGE = (1e-2, 1e7)
 """Pixels; no lens is beyond, and single precision still holds the viewing rays."""
 
+MAX_NAME = 255
+"""Characters of a frame_id, which every output carries; the longest in use have some 100."""
+MAX_COEFFICIENTS = 64
+"""Of a distortion model; OpenCV's largest has 14."""
 
 # the colours are PCL's: four bytes that call themselves a float
 POINT_FIELD_TYPES = {
@@ -63,6 +67,7 @@ def to_frame(image: Image | CompressedImage, camera_info: CameraInfo,
     :param max_pixels: larger images are refused.
     :raises MalformedInput: if one of them cannot be interpreted, or they do not fit together.
     """
+    check_frame_id(image.header)
     if isinstance(image, CompressedImage):
         # what does not fit is not decoded
         header = compressed_header(image, max_pixels)
@@ -75,6 +80,32 @@ def to_frame(image: Image | CompressedImage, camera_info: CameraInfo,
         K=intrinsics(camera_info, rgb.shape[:2]),
         stamp=stamp_nanoseconds(image.header),
         frame_id=image.header.frame_id)
+
+
+def check_frame_id(header: Header) -> None:
+    """
+    Refuse a header whose frame_id cannot be a frame's name.
+
+    :raises MalformedInput: if it is too long.
+    """
+    if len(header.frame_id) > MAX_NAME:
+        raise MalformedInput(
+            'frame_id', f'got a frame_id of {len(header.frame_id)} characters that begins with '
+            f'{header.frame_id[:40]!r}, expected at most {MAX_NAME}')
+
+
+def check_length(camera_info: CameraInfo) -> None:
+    """
+    Refuse a calibration that is too long to be kept, since many of them are.
+
+    :raises MalformedInput: if a string or the distortion coefficients are too long.
+    """
+    check_frame_id(camera_info.header)
+    if len(camera_info.distortion_model) > MAX_NAME or len(camera_info.d) > MAX_COEFFICIENTS:
+        raise MalformedInput(
+            'camera_info values', f'got a camera_info whose distortion_model has '
+            f'{len(camera_info.distortion_model)} characters and whose D has '
+            f'{len(camera_info.d)} numbers, expected at most {MAX_NAME} and {MAX_COEFFICIENTS}')
 
 
 def intrinsics(camera_info: CameraInfo, size: tuple[int, int]) -> np.ndarray:

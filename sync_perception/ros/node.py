@@ -46,6 +46,7 @@ from sync_perception.ros.parameters import PerceptionParameters
 from sync_perception.ros.pipeline import Arrival, Pipeline
 from sync_perception.ros.services import guard_services, run_after
 from sync_perception.ros.worker import Worker
+from sync_perception.types import MalformedInput
 
 
 def load_predictor(parameters: PerceptionParameters):
@@ -358,7 +359,12 @@ class PerceptionNode(LifecycleNode):
             self.log.warn(
                 f'distortion {camera.name}', 'camera_info states distortion: images are taken to '
                 'be rectified, and P to be their intrinsics', period=float('inf'))
-        camera.camera_infos.add(camera_info)
+        try:
+            camera.camera_infos.add(camera_info)
+        except MalformedInput as error:
+            camera.counters.refused[error.reason] += 1
+            self.log.warn(f'{error.reason} {camera.name}', f'refused a camera_info: {error}')
+            return
         self.worker.retry(self.cameras.index(camera))
 
     def _receive_image(self, camera: Camera, image: Image | CompressedImage) -> None:

@@ -29,7 +29,12 @@ from sync_perception.bit_depth import BitDepth
 from sync_perception.labels import VOID
 from sync_perception.ros.camera import Camera
 from sync_perception.ros.camera_info import pairing_doubt
-from sync_perception.ros.conversions import MalformedInput, stamp_nanoseconds, to_frame
+from sync_perception.ros.conversions import (
+    check_frame_id,
+    MalformedInput,
+    stamp_nanoseconds,
+    to_frame,
+)
 from sync_perception.ros.log import SeldomLog
 from sync_perception.ros.monitor import ConsistencyMonitor
 from sync_perception.ros.outputs import maps_of, Output, Result, sure_labels
@@ -132,6 +137,7 @@ class Pipeline:
         if not wanted:
             camera.counters.unwanted += 1
             return None
+        check_frame_id(image.header)
         size = (image.height, image.width) if isinstance(image, Image) else None
         camera_info = camera.camera_infos.find(image.header, size)
         if camera_info is None:

@@ -23,6 +23,7 @@ import cv2
 from node_bench import K, LATCHED, PATIENCE, picture, RELIABLE, SIZE, TOPICS
 import numpy as np
 import pytest
+from rcl_interfaces.msg import Log
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
@@ -242,6 +243,29 @@ def test_malformed_input_is_refused_counted_and_survived(bench):
     bench.send_image(6)
     bench.wait(lambda: bench.received['depth'])
     assert stamp_nanoseconds(bench.received['depth'][0].header) == 6
+
+
+def test_names_of_a_megabyte_are_neither_kept_nor_logged_nor_published(bench):
+    lines = []
+    bench.others.create_subscription(
+        Log, '/rosout', lambda log: lines.append(log.msg), RELIABLE)
+    bench.start(listen=('depth', 'camera_info'))
+    long, refused = 'x' * 2 ** 20, bench.counters.refused
+    # a best effort subscription may lose what is large: sent until it arrives
+    bench.wait(lambda: bench.send_info(1, frame_id=long) or refused['frame_id'])
+    info = pinhole(K, SIZE)
+    info.d = [0.0] * 100_000
+    bench.wait(lambda: bench.info_publisher.publish(info) or refused['camera_info values'])
+    assert not bench.camera.camera_infos.remembered
+    before = refused['frame_id']
+    bench.wait(lambda: bench.send_image(2, header=bench.header(2, long))
+               or refused['frame_id'] > before)
+    bench.send_info(3)
+    bench.send_image(3)
+    bench.wait(lambda: all(bench.received.values()))
+    assert {message.header.frame_id for message in bench.received['depth']} == {'cam'}
+    bench.wait(lambda: [line for line in lines if 'frame_id of 1048576' in line])
+    assert max(map(len, lines)) < 1000
 
 
 @pytest.mark.parametrize('trouble, counter', [

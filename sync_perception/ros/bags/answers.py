@@ -139,7 +139,7 @@ class OutputWriter:
         if camera_info is None:
             raise MalformedInput(
                 'no camera_info', 'there is none of the frame '
-                f'{paired.image.header.frame_id!r}')
+                f'{paired.image.header.frame_id!r:.80}')
         frame = to_frame(
             paired.image, camera_info, self.bit_depth, self.parameters.max_pixels)
         if not self.fixed:
