@@ -17,6 +17,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
+import logging
 from pathlib import Path
 import re
 
@@ -40,6 +42,7 @@ try:
 except ModuleNotFoundError:  # then OpenCV decodes, which takes broken JPEG files for whole ones
     simplejpeg = None
 
+LOGGER = logging.getLogger(__name__)
 # Of two files with one stem the first of these is taken: what is stored without loss goes before
 IMAGE_SUFFIXES = ('.png', '.ppm', '.bmp', '.tif', '.tiff', '.webp', '.jpg', '.jpeg')
 
@@ -107,10 +110,12 @@ def decode_image(data: np.ndarray, max_pixels: int = MAX_PIXELS,
         header = read_header(data.tobytes())
         if header is not None:
             check_header(header, len(data), max_pixels)
-    if header is not None and header.kind == 'jpeg' and header.channels in (1, 3) and simplejpeg:
-        return _decode_jpeg(data, header)
     if header is not None and header.kind == 'png':
         check_png(data.data)
+    elif header is not None and header.channels in (1, 3):
+        if simplejpeg is not None:
+            return _decode_jpeg(data, header)
+        _warn_of_leniency()
     try:
         stored = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
     except cv2.error:
@@ -124,6 +129,13 @@ def decode_image(data: np.ndarray, max_pixels: int = MAX_PIXELS,
         return stored
     return cv2.cvtColor(
         stored, cv2.COLOR_BGRA2RGBA if stored.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+
+
+@cache
+def _warn_of_leniency() -> None:
+    LOGGER.warning(
+        'simplejpeg is not installed (pip install simplejpeg): damaged JPEG images are taken for '
+        'whole ones, unless they are cut short')
 
 
 def _decode_jpeg(data: np.ndarray, header: ImageHeader) -> np.ndarray:

@@ -31,7 +31,7 @@ import re
 import time
 
 import numpy as np
-from sync_perception.images import read_image
+from sync_perception.images import images_by_stem, read_image
 from sync_perception.types import Frame
 
 CAMERAS = (0, 1, 2, 3)
@@ -287,8 +287,8 @@ class KittiDrive:
     def list_images(self) -> list[Path]:
         """Return the images by number; each name is a number, png or jpg."""
         folder = self.image_folder / 'data'
-        images = sorted(path for path in folder.glob('*.*')
-                        if re.fullmatch(r'\d+\.(png|jpg)', path.name))
+        images = [path for path in images_by_stem(folder).values()
+                  if re.fullmatch(r'\d+\.(png|jpg)', path.name)]
         if not images:
             raise FileNotFoundError(f'no image in {folder}, expected {{:010d}}.png or .jpg')
         return images

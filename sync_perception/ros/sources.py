@@ -17,7 +17,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -82,6 +82,19 @@ class Source(Protocol):
         """Read the frames one by one, from this one on."""
 
 
+def readable(indices: Iterable[int], read: Callable[[int], Shot]) -> Iterator[Shot]:
+    """
+    Read frames one by one; what is damaged is left out, as it is of bags, and said in the log.
+
+    :param read: raises ValueError where a frame cannot be read.
+    """
+    for index in indices:
+        try:
+            yield read(index)
+        except ValueError as error:
+            get_logger('replay').warning(f'frame {index} is left out: {error}')
+
+
 class KittiSource:
     """A KITTI raw drive; its stamps are the recorded ones."""
 
@@ -93,8 +106,8 @@ class KittiSource:
 
     def shots(self, start: int) -> Iterator[Shot]:
         """Read the frames one by one, from this one on."""
-        for index in range(start, self.count):
-            yield Shot(self.drive.image(index), self.drive.stamps[index])
+        return readable(range(start, self.count), lambda index: Shot(
+            self.drive.image(index), self.drive.stamps[index]))
 
 
 class ImagesSource:
@@ -118,10 +131,13 @@ class ImagesSource:
     def shots(self, start: int) -> Iterator[Shot]:
         """Read the frames one by one, from this one on."""
         bit_depth = BitDepth(report=get_logger('replay').warning)
-        for index in range(start, self.count):
+
+        def read(index: int) -> Shot:
             image, orientation, stored = read_upright(self.paths[index], bit_depth)
-            yield Shot(image, index * self.period,
-                       camera_info=turn_camera_info(self.camera_info, stored, orientation))
+            return Shot(image, index * self.period,
+                        camera_info=turn_camera_info(self.camera_info, stored, orientation))
+
+        return readable(range(start, self.count), read)
 
 
 class VideoSource:

@@ -16,13 +16,18 @@
 
 from __future__ import annotations
 
+import array
 from dataclasses import replace
+import struct
+import time
 from types import SimpleNamespace
 
+import cv2
 from node_bench import K, KnownPredictor, picture, SIZE
 import numpy as np
 import pytest
 from rclpy.clock import Clock
+from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 from sync_perception.bit_depth import BitDepth
 from sync_perception.ros.camera_info import CameraInfoCache, pinhole
@@ -291,3 +296,38 @@ def test_what_fails_because_ros_is_stopping_is_not_worth_a_line(ros):
     fixture.predictor.fail = RuntimeError('context is invalid')
     fixture.process([eye.look()])
     assert fixture.log.lines == [] and eye.counters.failed == 0
+
+
+def test_a_small_file_that_claims_a_huge_image_is_refused_at_once(ros):
+    """643 bytes that claim 8191x8191, and a camera_info that agrees."""
+    fixture, eye = Fixture(), Eye('front')
+    picture_bytes = bytearray(cv2.imencode('.jpg', np.zeros((8, 8, 3), np.uint8))[1].tobytes())
+    place = picture_bytes.index(b'\xff\xc0') + 5
+    picture_bytes[place:place + 4] = struct.pack('>HH', 8191, 8191)
+    image = CompressedImage(
+        header=Header(frame_id='front'), format='jpeg', data=array.array('B', picture_bytes))
+    eye.camera_infos.add(eye.with_header(pinhole(K, (8191, 8191))))
+    for max_pixels, expected in ((7680 * 4320, 'max_pixels'), (2 ** 31 - 1, 'bytes')):
+        fixture.parameters = PerceptionParameters(max_pixels=max_pixels)
+        fixture.log.last.clear()
+        start = time.process_time()
+        fixture.process([Arrival(eye, image, 0.0)])
+        assert time.process_time() - start < 0.1
+        assert '8191x8191' in fixture.log.lines[-1] and expected in fixture.log.lines[-1]
+    assert eye.counters.refused == {'image size': 2} and fixture.predictor.asked == []
+
+
+def test_significant_bits_take_effect_with_the_next_frame(ros):
+    fixture, eye = Fixture(), Eye('front')
+    eye.bit_depth = BitDepth(report=fixture.log.logger.warning)
+    values = np.arange(SIZE[0] * SIZE[1], dtype=np.uint16).reshape(SIZE) * 4
+    arrival = Arrival(eye, image_message(values, Header(frame_id='front'), 'mono16'), 0.0)
+    brightest = []
+    for bits in (0, 0, 12, 16, 0):
+        fixture.parameters = PerceptionParameters(image_significant_bits=bits)
+        fixture.process([arrival])
+        depth = np.frombuffer(eye.publishers['sync/depth'].messages[-1].data, np.float32)
+        brightest.append(round(4 * float(np.nanmax(depth))))  # the known model's depth is red
+    assert brightest == [191, 191, 191, 12, 191]
+    said = [line for line in fixture.log.lines if 'significant' in line]
+    assert len(said) == 1 and '12 bits' in said[0]

@@ -18,11 +18,13 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 from sync_perception.image_headers import oriented_jpeg
+from sync_perception.ros import sources
 from sync_perception.ros.replay_parameters import ReplayParameters
 from sync_perception.ros.sources import (
     ImagesSource,
@@ -198,6 +200,19 @@ def test_images_are_played_in_natural_order_once_each_and_upright(tmp_path, cali
     assert [shot.size for shot in shots] == [(48, 64)] * 3 + [(64, 48)]
     for shot in shots:
         assert (shot.camera_info.height, shot.camera_info.width) == shot.size
+
+
+def test_a_damaged_image_is_left_out_and_named(tmp_path, calibration, monkeypatch):
+    """As a bag's: the replay goes on."""
+    lines = []
+    monkeypatch.setattr(sources, 'get_logger', lambda name: SimpleNamespace(warning=lines.append))
+    write_images(tmp_path / 'images', 3)
+    path = tmp_path / 'images' / '001.png'
+    path.write_bytes(path.read_bytes()[:-20])
+    source = ImagesSource(ReplayParameters(
+        source='images', path=str(tmp_path / 'images'), camera_info=calibration))
+    assert [shot.stamp for shot in source.shots(0)] == [0, 2 * 10 ** 8]
+    assert len(lines) == 1 and '001.png' in lines[0] and 'frame 1' in lines[0]
 
 
 def test_a_kitti_drive_is_read_with_its_calibration(data_root):
