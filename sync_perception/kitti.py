@@ -146,24 +146,31 @@ def read_stamps(path: str | Path, numbers: Sequence[int]) -> list[int]:
     """
     Read the times in nanoseconds of a drive's numbered files.
 
-    A line belongs to the file whose number is the line's (from 0); a drive of which only a part
-    is kept has instead one line for each kept file.
+    A line belongs to the file whose number is the line's (from 0); the line of a file that is
+    missing may be empty. A drive of which only a part is kept has instead one line for each kept
+    file.
 
     :param path: a timestamps.txt.
     :param numbers: the files' numbers, ascending.
     :raises FileNotFoundError: if there is no such file.
-    :raises ValueError: if a line is not a time, or there are too few.
+    :raises ValueError: if a line is not a time, or there are too few, or the line of a file is
+        empty.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'no time stamps {path}')
-    lines = [line for line in path.read_text().splitlines() if line.strip()]
-    if len(lines) == len(numbers):
+    lines = [line.strip() for line in path.read_text().rstrip().splitlines()]
+    if all(lines) and len(lines) == len(numbers):
         numbers = range(len(lines))
     elif numbers and len(lines) <= numbers[-1]:
         raise ValueError(
             f'{path} has {len(lines)} lines, expected one for each of the {len(numbers)} files '
             f'or at least {numbers[-1] + 1}, one for each frame number')
+    empty = [number for number in numbers if not lines[number]]
+    if empty:
+        raise ValueError(
+            f'{path}: {len(empty)} lines of files that are there are empty, the first is line '
+            f'{empty[0] + 1}: expected the time of file {empty[0]}')
     try:
         return [parse_stamp(lines[number]) for number in numbers]
     except ValueError as error:

@@ -22,7 +22,14 @@ from datetime import datetime, timezone
 import cv2
 import numpy as np
 import pytest
-from sync_perception.kitti import find_drives, KittiCalibration, KittiDrive, parse_stamp, read_scan
+from sync_perception.kitti import (
+    find_drives,
+    KittiCalibration,
+    KittiDrive,
+    parse_stamp,
+    read_scan,
+    read_stamps,
+)
 
 DRIVE = '2011_09_26_drive_0001_sync'
 CAM_TO_CAM = """calib_time: 09-Jan-2012 13:57:47
@@ -85,6 +92,19 @@ def test_stamps_belong_to_positions_when_there_is_one_line_an_image(day):
         ''.join(f'2011-09-26 13:02:{second:02}.5\n' for second in (20, 21, 22)))
     seconds = [stamp // 10 ** 9 % 60 for stamp in KittiDrive(day).stamps]
     assert seconds == [20, 21, 22]
+
+
+@pytest.mark.parametrize('end', ['', '\n', '\n\n\n'])
+def test_empty_lines_of_missing_files_shift_no_other(tmp_path, end):
+    path = tmp_path / 'timestamps.txt'
+    lines = [f'2011-09-26 13:02:{second:02}.0' if second not in (3, 4) else ''
+             for second in range(8)]
+    path.write_text('\n'.join(lines) + end)
+    kept = [0, 1, 2, 5, 6, 7]  # as many as there are lines that are not empty
+    assert [stamp // 10 ** 9 % 60 for stamp in read_stamps(path, kept)] == kept
+    for numbers in ([0, 1, 2, 3, 4, 5], [0, 1, 2, 4, 6, 7]):
+        with pytest.raises(ValueError, match=r'timestamps.txt.* line [45]: expected the time'):
+            read_stamps(path, numbers)
 
 
 def test_stamp_keeps_every_nanosecond():

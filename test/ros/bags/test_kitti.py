@@ -165,6 +165,25 @@ def test_images_can_stay_as_they_are(tmp_path):
     assert decompress(images[1])[0, 0].tolist() == [10, 20, 30]
 
 
+def test_scans_that_are_missing_shift_no_other(tmp_path):
+    drive = write_drive(tmp_path, frames=6, cameras=(2,))
+    times = drive / 'velodyne_points' / 'timestamps.txt'
+    lines = times.read_text().splitlines()
+    before = kitti_stamps(tmp_path / 'whole', drive)
+    for number in (2, 3):
+        (drive / 'velodyne_points' / 'data' / f'{number:010}.bin').unlink()
+        lines[number] = ''
+    times.write_text('\n'.join(lines) + '\n')
+    assert kitti_stamps(tmp_path / 'bag', drive) == [
+        before[number] for number in (0, 1, 4, 5)]
+
+
+def kitti_stamps(bag, drive) -> list[int]:
+    """Make a bag of a drive; return the times of its scans."""
+    kitti_to_bag(drive, bag, report=lambda line: None)
+    return [record.time for record in read_bag(bag) if record.topic == '/kitti/velo/points']
+
+
 def test_what_the_drive_has_not_is_said_and_absent(tmp_path):
     drive = write_drive(tmp_path, cameras=(2,))
     for path in (drive / 'oxts' / 'data').iterdir():
