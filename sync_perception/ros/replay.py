@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 import copy
 from dataclasses import replace
 from itertools import islice
+from statistics import median
 import time
 from typing import Any
 
@@ -38,12 +39,14 @@ from sync_perception.ros.conversions import image_message, stamp_nanoseconds
 from sync_perception.ros.log import SeldomLog
 from sync_perception.ros.parameter_server import ParameterServer
 from sync_perception.ros.replay_parameters import ReplayParameters
+from sync_perception.ros.schedule import LONGEST_PAUSE, Schedule
 from sync_perception.ros.services import guard_services
 from sync_perception.ros.sources import NANOSECONDS, Shot, Source, SOURCES
 
 # Seconds from a match until the first frame: DDS tells when this side knows the other, but not
 # when the other side knows this one, and until then it would lose what is sent
 GRACE = 0.3
+LATEST = 2 ** 31 * NANOSECONDS  # seconds of a stamp are int32
 POLL = 0.005  # seconds between two looks for an answer, where frames have their own time
 
 
@@ -61,7 +64,8 @@ class ReplayNode(Node):
     def __init__(self, *, sources: dict[str, Callable[[ReplayParameters], Source]] = SOURCES,
                  **node_arguments: Any):
         super().__init__('replay', **node_arguments)
-        guard_services(self, SeldomLog(self.get_logger()))
+        self.log = SeldomLog(self.get_logger())
+        guard_services(self, self.log)
         server = ParameterServer(self, ReplayParameters)
         for name in server.unknown:
             self.get_logger().warning(f'there is no parameter {name}: it has no effect')
@@ -73,6 +77,7 @@ class ReplayNode(Node):
         self.awaited: int | None = None
         self.awaited_since = 0.0
         self.timer = None
+        self.schedule: Schedule | None = None
         self.source = sources[self.parameters.source](self.parameters)
         self.shots = iterate(self.source, self.parameters)
         self.upcoming: Shot | None = next(self.shots)
@@ -124,7 +129,9 @@ class ReplayNode(Node):
         self.timer.cancel()
         self.started = time.monotonic()
         if is_timed(self.upcoming, self.parameters):
-            self.begin = self.upcoming.recorded
+            self.schedule = Schedule(
+                self.parameters.speed, round(NANOSECONDS / self.parameters.rate), self.log.warn)
+            self.due = self.schedule.seconds(self.upcoming)
             self.timer = self._timer(0.0, self._tick_when_due)
             self._tick_when_due()
         else:
@@ -143,8 +150,7 @@ class ReplayNode(Node):
 
     def _until_due(self) -> float:
         """Return the seconds until the next frame is to be published."""
-        recorded = (self.upcoming.recorded - self.begin) / NANOSECONDS
-        return self.started + recorded / self.parameters.speed - time.monotonic()
+        return self.started + self.due - time.monotonic()
 
     def _timer(self, period: float, callback: Callable[[], None]):
         # of the steady clock: simulated time may come from this very node
@@ -164,6 +170,8 @@ class ReplayNode(Node):
         try:
             self._publish(self.upcoming)
             self.upcoming = next(self.shots, None)  # read ahead, so that it is there in time
+            if self.schedule is not None and self.upcoming is not None:
+                self.due = self.schedule.seconds(self.upcoming)
         except Exception as error:  # noqa: BLE001 - it ends the process, with its message
             self.close()
             self.done.set_exception(error)
@@ -172,6 +180,11 @@ class ReplayNode(Node):
         stamp = shot.stamp
         if self.parameters.stamps == 'now':
             stamp = self.get_clock().now().nanoseconds
+        if not abs(stamp) < LATEST:
+            raise ValueError(
+                f'the stamp of frame {self.published} of {self.source.title} is '
+                f'{stamp / NANOSECONDS:g} s, which is more than messages can hold: expected '
+                f'at most {LATEST // NANOSECONDS} s; the parameter stamps has the choice now')
         frame_id = self.parameters.frame_id if shot.frame_id is None else shot.frame_id
         header = Header(frame_id=frame_id)
         header.stamp.sec, header.stamp.nanosec = divmod(stamp, NANOSECONDS)
@@ -242,9 +255,11 @@ def iterate(source: Source, parameters: ReplayParameters) -> Iterator[Shot]:
     offset = played = 0  # of the stamps, and of the times of recording
     while True:
         first = last = None
-        count = 0
+        gaps = []
         for shot in islice(source.shots(parameters.start), parameters.count or None):
-            first, last, count = first or shot, shot, count + 1
+            if last is not None and shot.recorded is not None:
+                gaps.append(shot.recorded - last.recorded)
+            first, last = first or shot, shot
             recorded = None if shot.recorded is None else shot.recorded + played
             yield replace(shot, stamp=shot.stamp + offset, recorded=recorded)
         if first is None:
@@ -252,11 +267,10 @@ def iterate(source: Source, parameters: ReplayParameters) -> Iterator[Shot]:
                 f'start is {parameters.start}, but {source.title} has {frames_of(source)}')
         if not parameters.loop:
             return
+        pause = period
         if is_timed(first, parameters):
-            length = last.recorded - first.recorded
-            # after the last frame there is a pause as they had between them
-            pause = length // (count - 1) if count > 1 else period
-            played += length + pause
-        else:
-            pause = period
+            # after the last frame there is a pause as they had between them, mostly
+            usual = [gap for gap in gaps if 0 < gap <= LONGEST_PAUSE * NANOSECONDS]
+            pause = round(median(usual)) if usual else period
+            played += last.recorded - first.recorded + pause
         offset += last.stamp - first.stamp + pause

@@ -206,6 +206,23 @@ def test_time_passes_as_it_did_or_as_is_asked(tmp_path, stage, speed, rate, expe
     np.testing.assert_allclose(np.diff(stage.times), expected, atol=0.045)
 
 
+@pytest.mark.parametrize('moved', [
+    lambda time: time + (56 * 365 * 86400 * 10 ** 9 if time > START + PERIOD else 0),
+    lambda time: 0], ids=['the clock is set', 'no clock'])
+def test_a_recorders_clock_neither_stops_nor_hurries_the_replay(tmp_path, stage, moved):
+    messages = [(topic, moved(time), message) for topic, time, message in camera_messages(4)]
+    stage.play(write_bag(tmp_path / 'bag', messages))
+    assert 0.2 < stage.times[-1] - stage.times[0] < PATIENCE
+
+
+def test_a_stamp_that_no_message_can_hold_ends_the_replay_with_its_reason(tmp_path, stage):
+    messages = camera_messages(2)
+    for _, _, message in messages[3:5]:
+        message.header.stamp.sec = 2 ** 31 - 1
+    with pytest.raises(ValueError, match='stamp of frame 3 .* stamps has the choice now'):
+        stage.play(write_bag(tmp_path / 'bag', messages), loop=True, speed=10.0)
+
+
 def test_lockstep_is_never_ahead_of_the_answers(tmp_path, stage):
     stage.answers = stage.listener.create_publisher(CameraInfo, 'sync/camera_info', RELIABLE)
     path = write_bag(tmp_path / 'bag', camera_messages(20))
