@@ -57,13 +57,13 @@ CONSUMERS = {
     'rtabmap': Consumer(
         {'depth.encoding': '32FC1'},
         {'sync/depth': '/camera/depth_registered/image_raw'}),
-    # It tells holes by depth <= 0, which NaN is not. It reads one camera_info under two names
-    # (depth and mask), so the second is remapped on its side.
+    # It tells holes by depth <= 0, which NaN is not. It reads one camera_info under two names.
     'nvblox': Consumer(
         {'depth.encoding': '16UC1'},
         {'sync/depth': '/camera_0/depth/image',
          'sync/camera_info': '/camera_0/depth/camera_info',
-         'sync/dynamic_mask': '/camera_0/mask/image'}),
+         'sync/dynamic_mask': '/camera_0/mask/image',
+         'sync/dynamic_mask/camera_info': '/camera_0/mask/camera_info'}),
     # Labels and confidence are read as bytes, and the n-th point belongs to the n-th pixel.
     'nav2': Consumer(
         {'semantics.encoding': 'mono8', 'confidence.encoding': 'mono8', 'points.organized': True,

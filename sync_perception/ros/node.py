@@ -256,7 +256,7 @@ class PerceptionNode(LifecycleNode):
     def _advertise(self) -> None:
         """Publish what the model gives, and what its labels mean."""
         predictor = self.pipeline.predictor
-        outputs = offered(predictor.available)
+        outputs = offered(predictor.available, self.parameters.values.consumer)
         absent = [output.topic for output in OUTPUTS if output not in outputs]
         if absent:
             self.get_logger().info(f'the model gives {", ".join(sorted(predictor.available))} '

@@ -181,12 +181,23 @@ OUTPUTS = (
     Output('sync/camera_info', CameraInfo, frozenset(), camera_info_output,
            qos.camera_info_output),
 )
+# what one program reads beside all these
+CONSUMER_OUTPUTS = {
+    # the same camera_info as that of depth, under the name that goes with the mask
+    'nvblox': (Output('sync/dynamic_mask/camera_info', CameraInfo, frozenset({'labels'}),
+                      camera_info_output, qos.camera_info_output),),
+}
 
 
-def offered(available: frozenset[str]) -> tuple[Output, ...]:
-    """Return the topics of a model that gives these maps, in the order of publication."""
-    return tuple(
-        output for output in (*EXTRA_OUTPUTS, *OUTPUTS) if output.needs <= available)
+def offered(available: frozenset[str], consumer: str = 'generic') -> tuple[Output, ...]:
+    """
+    Return the topics of a model, in the order of publication.
+
+    :param available: the maps that the model gives.
+    :param consumer: who reads the topics.
+    """
+    outputs = (*EXTRA_OUTPUTS, *CONSUMER_OUTPUTS.get(consumer, ()), *OUTPUTS)
+    return tuple(output for output in outputs if output.needs <= available)
 
 
 def maps_of(outputs: Iterable[Output], available: frozenset[str],

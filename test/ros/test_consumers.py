@@ -90,19 +90,18 @@ def published(scene: Result, consumer: str, **others) -> dict[str, object]:
         consumer=consumer, **{FIELDS[name].name: value for name, value in values.items()})
     result = Result(scene.header, scene.frame, scene.prediction,
                     scene.labels, parameters)
-    return {output.topic: output.build(result) for output in outputs()}
+    return {output.topic: output.build(result) for output in outputs(consumer)}
 
 
-def outputs():
+def outputs(consumer: str = 'generic'):
     """Return the outputs of a model with depth, labels and their probability."""
-    return offered(frozenset({'depth', 'labels', 'confidence'}))
+    return offered(frozenset({'depth', 'labels', 'confidence'}), consumer)
 
 
-def accepts(topic: str, *requests: QoSProfile) -> bool:
+def accepts(topic: str, *requests: QoSProfile, consumer: str = 'generic') -> bool:
     """Tell whether subscriptions with these profiles match what a topic offers."""
-    return all(map(
-        matches(next(output for output in outputs() if output.topic == topic).profile()),
-        requests))
+    profiles = {output.topic: output.profile() for output in outputs(consumer)}
+    return all(map(matches(profiles[topic]), requests))
 
 
 def matches(offer: QoSProfile):
@@ -135,7 +134,7 @@ def test_presets_are_values_that_the_node_accepts(name):
         spec = FIELDS[parameter]
         assert type(value) is type(spec.default)
         assert not spec.metadata['choices'] or value in spec.metadata['choices']
-    assert set(CONSUMERS[name].remaps) <= {output.topic for output in outputs()}
+    assert set(CONSUMERS[name].remaps) <= {output.topic for output in outputs(name)}
     assert all(topic.startswith('/') for topic in CONSUMERS[name].remaps.values())
 
 
@@ -271,8 +270,18 @@ def test_nvblox_would_not_see_holes_of_nan(scene):
 
 def test_nvblox_subscribes():
     """Its input_qos is one of SYSTEM_DEFAULT, DEFAULT and SENSOR_DATA."""
-    for topic in ('sync/depth', 'sync/dynamic_mask', 'sync/camera_info'):
-        assert accepts(topic, BEST_EFFORT, RELIABLE)
+    for topic in ('sync/depth', 'sync/dynamic_mask', 'sync/camera_info',
+                  'sync/dynamic_mask/camera_info'):
+        assert accepts(topic, BEST_EFFORT, RELIABLE, consumer='nvblox')
+
+
+def test_nvblox_finds_a_camera_info_beside_depth_and_beside_the_mask(scene):
+    sent, remaps = published(scene, 'nvblox'), CONSUMERS['nvblox'].remaps
+    assert set(remaps.values()) == {
+        f'/camera_0/{image}/{topic}' for image in ('depth', 'mask')
+        for topic in ('image', 'camera_info')}
+    assert sent['sync/dynamic_mask/camera_info'] == sent['sync/camera_info']
+    assert 'sync/dynamic_mask/camera_info' not in published(scene, 'generic')
 
 
 @pytest.fixture
