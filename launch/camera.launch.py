@@ -47,7 +47,8 @@ SHARE = FindPackageShare('sync_perception')
 PROFILE_VARIABLES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
 ARGUMENTS = {
     'image_topic': Argument(
-        'image', 'Rectified images; with cameras, below the name of each.', read.topic),
+        'image', 'Rectified images, or any with rectify:=true; with cameras, below the name of '
+        'each.', read.topic),
     'camera_info_topic': Argument(
         'camera_info', 'Their calibration; with cameras, below each name.', read.topic),
     'consumer_topics': Argument(

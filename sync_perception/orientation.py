@@ -23,7 +23,11 @@ camera_info describes the pixels that come with it.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import lru_cache
+
 import numpy as np
+from sync_perception.calibration import Calibration
 
 # orientation of EXIF -> (transpose, then mirror the columns, mirror the rows)
 TURNS = {
@@ -70,6 +74,37 @@ def calibration_orientation(
     raise ValueError(
         f'the calibration is for {calibrated[1]}x{calibrated[0]} pixels, the image is '
         f'{stored[1]}x{stored[0]}')
+
+
+@lru_cache(maxsize=16)
+def turn_calibration(
+        calibration: Calibration, stored: tuple[int, int], orientation: int) -> Calibration:
+    """
+    Return the calibration of images that are turned upright; the same object for the same ones.
+
+    :param calibration: belongs to the images as they are stored, unless its size is that of the
+        turned ones only.
+    :param stored: height and width of the images as they are stored.
+    :param orientation: by which they are turned, 1 to 8 as in EXIF.
+    :raises ValueError: if its size is neither, or it describes what cannot be turned: tangential
+        distortion, rectification, a second camera, a region or binning.
+    """
+    orientation = calibration_orientation(orientation, calibration.image_size, stored)
+    if orientation == 1:
+        return calibration
+    P, tangential = calibration.P, calibration.D[2:4]
+    if (calibration.model != 'equidistant' and tangential.any() or P[:, 3].any()
+            or calibration.R.any() and (calibration.R != np.eye(3)).any()
+            or calibration.image_size != calibration.size):
+        raise ValueError(
+            'the images are to be turned upright, but not a calibration with tangential '
+            'distortion, rectification, a second camera, a region or binning: turn and rectify '
+            'the images first')
+    if calibration.has_projection:
+        P = np.column_stack([turn_intrinsics(P[:, :3], stored, orientation), np.zeros(3)])
+    return replace(
+        calibration, size=turned_size(stored, orientation), P=P,
+        K=turn_intrinsics(calibration.K, stored, orientation))
 
 
 def turn_intrinsics(K: np.ndarray, size: tuple[int, int], orientation: int) -> np.ndarray:

@@ -24,6 +24,10 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
+INVALID = {'depth': np.nan, 'labels': 255, 'confidence': 0.0, 'uncertainty': np.nan,
+           'normals': np.nan}
+"""What the maps of a prediction hold where nothing is predicted."""
+
 
 class MalformedInput(ValueError):
     """
@@ -47,6 +51,8 @@ class Frame:
     :param K: float64 (3, 3), pinhole intrinsics in pixels of this image.
     :param stamp: acquisition time in nanoseconds.
     :param frame_id: name of the camera's optical frame (z forward, x right, y down).
+    :param void: of an image that was rectified, flat indices of the pixels that the camera does
+        not show: nothing is predicted there. None for every pixel shown.
     :raises ValueError: if the image or the intrinsics are not as stated.
     """
 
@@ -54,6 +60,7 @@ class Frame:
     K: np.ndarray
     stamp: int = 0
     frame_id: str = ''
+    void: np.ndarray | None = None
 
     def __post_init__(self):
         """Refuse packets that no later stage could interpret."""
@@ -113,3 +120,18 @@ class Prediction:
     confidence: np.ndarray | None = None
     uncertainty: np.ndarray | None = None
     normals: np.ndarray | None = None
+
+    def blank(self, pixels: np.ndarray | None) -> Prediction:
+        """
+        Make the maps invalid at some pixels, in place: NaN, void, confidence 0.
+
+        :param pixels: flat indices, or None.
+        :return: this prediction.
+        """
+        if pixels is not None and pixels.size:
+            size = next(map_.shape[:2] for map_ in vars(self).values() if map_ is not None)
+            rows, columns = np.unravel_index(pixels, size)
+            for name, invalid in INVALID.items():
+                if getattr(self, name) is not None:
+                    getattr(self, name)[rows, columns] = invalid
+        return self

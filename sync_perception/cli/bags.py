@@ -65,6 +65,9 @@ def process_bag(
         camera_info: Annotated[str, typer.Option(
             help='Topic of their calibrations, or a YAML file as camera_calibration writes it; '
             'by default the topic beside the images.')] = '',
+        rectify: Annotated[bool, typer.Option(
+            '--rectify', help='Undistort the images by their calibration; the outputs are of the '
+            'rectified images.')] = False,
         outputs: Annotated[list[str] | None, typer.Option(
             help='A topic to write, such as sync/points, or all; repeat it for several. By '
             'default sync/depth, sync/semantics, sync/semantics/confidence and '
@@ -85,7 +88,8 @@ def process_bag(
     from sync_perception.ros.bags import process as processing
     from sync_perception.ros.given_parameters import make_parameters
     parameters = make_parameters({
-        'model': model or '', 'device': device, 'half': half, **named_values(param)})
+        'model': model or '', 'device': device, 'half': half, 'rectify': rectify,
+        **named_values(param)})
     result = processing.process_bag(processing.Job(
         source, out, image=image, camera_info=camera_info, outputs=tuple(outputs or ()),
         namespace=namespace, storage=storage or '', parameters=parameters), report=typer.echo)

@@ -38,6 +38,9 @@ def predict(
             'are a guess.')] = None,
         camera_info: Annotated[Path | None, typer.Option(
             help='Calibration YAML, as camera_calibration writes it.')] = None,
+        rectify: Annotated[bool, typer.Option(
+            '--rectify', help='Undistort the images by --camera-info; the results are of the '
+            'rectified images.')] = False,
         max_depth: Annotated[float | None, typer.Option(
             help='Metres beyond which depth is invalid; by default the range of the '
             'model.')] = None,
@@ -53,7 +56,7 @@ def predict(
     from sync_perception.runtime.predict import predict_files
     summary = predict_files(
         images, out, model=model, device=device, half=half, fx=fx, camera_info=camera_info,
-        max_depth=max_depth, cloud=cloud, significant_bits=significant_bits,
+        rectify=rectify, max_depth=max_depth, cloud=cloud, significant_bits=significant_bits,
         max_pixels=max_pixels, report=typer.echo)
     if summary['failed']:
         raise typer.Exit(1)

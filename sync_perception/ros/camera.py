@@ -26,6 +26,7 @@ from rclpy.qos import DurabilityPolicy, qos_policy_name_from_kind
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from sync_perception.bit_depth import BitDepth
+from sync_perception.rectification import Rectifier
 from sync_perception.ros import qos
 from sync_perception.ros.camera_info import CameraInfoCache
 from sync_perception.ros.counters import Counters
@@ -67,6 +68,12 @@ class Camera:
         self.credit, self.asked = 0.0, 0.0
         self.bit_depth = BitDepth(report=lambda text: log.logger.warning(
             f'{self.title}: {text} (image.significant_bits)'))
+        self.rectifier = Rectifier()
+
+    @property
+    def image_topic(self) -> str:
+        """The topic that its images come from; empty while the node does not listen."""
+        return self.inputs[1].topic_name if self.inputs else ''
 
     @property
     def title(self) -> str:
@@ -160,6 +167,7 @@ class Camera:
             self.node.destroy_subscription(subscription)
         self.inputs, self.latched = [], None
         self.camera_infos = CameraInfoCache()
+        self.rectifier = Rectifier()
         self.troubles = {}
 
     def due(self, now: float, max_rate: float) -> bool:

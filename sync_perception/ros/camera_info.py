@@ -23,7 +23,8 @@ from threading import Lock
 import numpy as np
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
-from sync_perception.orientation import calibration_orientation, turn_intrinsics, turned_size
+from sync_perception.orientation import turn_calibration
+from sync_perception.ros.calibration import calibration_of, camera_info_of
 from sync_perception.ros.conversions import check_length, stamp_nanoseconds
 
 SAME_CAPTURE = 5_000_000
@@ -132,22 +133,8 @@ def turn_camera_info(
     :raises ValueError: if its size is neither, or it describes what cannot be turned: tangential
         distortion, rectification, a second camera, a region or binning.
     """
-    calibrated = camera_info.height, camera_info.width
-    if orientation == 1 or calibration_orientation(orientation, calibrated, stored) == 1:
+    if orientation == 1:
         return camera_info
-    P, region = camera_info.p.reshape(3, 4), camera_info.roi
-    tangential = camera_info.d[2:4] if camera_info.distortion_model != 'equidistant' else ()
-    if (any(tangential) or P[:, 3].any() or (camera_info.r.reshape(3, 3) != np.eye(3)).any()
-            or region.width or region.height or max(camera_info.binning_x,
-                                                    camera_info.binning_y) > 1):
-        raise ValueError(
-            'the images are to be turned upright, but not a calibration with tangential '
-            'distortion, rectification, a second camera, a region or binning: turn and rectify '
-            'the images first')
-    height, width = turned_size(stored, orientation)
-    K = turn_intrinsics(camera_info.k.reshape(3, 3), stored, orientation)
-    if P[0, 0] > 0:
-        P = np.column_stack([turn_intrinsics(P[:, :3], stored, orientation), np.zeros(3)])
-    return CameraInfo(
-        header=camera_info.header, height=height, width=width, d=camera_info.d,
-        distortion_model=camera_info.distortion_model, k=K.ravel(), r=camera_info.r, p=P.ravel())
+    turned = camera_info_of(turn_calibration(calibration_of(camera_info), stored, orientation))
+    turned.header = camera_info.header
+    return turned

@@ -29,15 +29,13 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 from sync_perception.bit_depth import BitDepth
-from sync_perception.geometry import crop_intrinsics, resize_intrinsics
 from sync_perception.image_headers import MAX_PIXELS
 from sync_perception.labels import VOID
+from sync_perception.rectification import Rectifier
+from sync_perception.ros.calibration import calibration_of
 from sync_perception.ros.image_messages import compressed_header, decode, decompress
 from sync_perception.runtime.pointcloud import POINT, SEMANTIC_POINT
 from sync_perception.types import Frame, MalformedInput
-
-FOCAL_RANGE = (1e-2, 1e7)
-"""Pixels; no lens is beyond, and single precision still holds the viewing rays."""
 
 MAX_NAME = 255
 """Characters of a frame_id, which every output carries; the longest in use have some 100."""
@@ -57,7 +55,8 @@ def stamp_nanoseconds(header: Header) -> int:
 
 
 def to_frame(image: Image | CompressedImage, camera_info: CameraInfo,
-             bit_depth: BitDepth | None = None, max_pixels: int = MAX_PIXELS) -> Frame:
+             bit_depth: BitDepth | None = None, max_pixels: int = MAX_PIXELS,
+             rectifier: Rectifier | None = None) -> Frame:
     """
     Turn a camera's messages into the packet that the runtime works on.
 
@@ -65,6 +64,7 @@ def to_frame(image: Image | CompressedImage, camera_info: CameraInfo,
     :param camera_info: the calibration that belongs to this image.
     :param bit_depth: of this camera; by default 16-bit pixels use their full range.
     :param max_pixels: larger images are refused.
+    :param rectifier: of this camera; None for images that are rectified already.
     :raises MalformedInput: if one of them cannot be interpreted, or they do not fit together.
     """
     check_frame_id(image.header)
@@ -75,11 +75,12 @@ def to_frame(image: Image | CompressedImage, camera_info: CameraInfo,
         rgb = decompress(image, bit_depth, max_pixels, header)
     else:
         rgb = decode(image, bit_depth, max_pixels)
-    return Frame(
+    frame = Frame(
         image=rgb,
         K=intrinsics(camera_info, rgb.shape[:2]),
         stamp=stamp_nanoseconds(image.header),
         frame_id=image.header.frame_id)
+    return frame if rectifier is None else rectifier(frame, calibration_of(camera_info))
 
 
 def check_frame_id(header: Header) -> None:
@@ -110,13 +111,10 @@ def check_length(camera_info: CameraInfo) -> None:
 
 def intrinsics(camera_info: CameraInfo, size: tuple[int, int]) -> np.ndarray:
     """
-    Return the intrinsics of the image that belongs to a CameraInfo.
+    Return the intrinsics of the rectified image that belongs to a CameraInfo.
 
-    The package works on rectified images, so it takes the left 3x3 of P, which by definition are
-    the rectified image's intrinsics; K, which belongs to the image as the lens made it, only
-    where P is not set. Where there is distortion (D), run the camera through image_proc first.
-    The region of interest and the binning are applied; they are stated in pixels of the full
-    resolution.
+    They are the left 3x3 of P, and K only where P is not set. The region of interest and the
+    binning are applied; they are stated in pixels of the full resolution.
 
     :param camera_info: the camera's calibration.
     :param size: the image's height and width, in pixels.
@@ -124,39 +122,9 @@ def intrinsics(camera_info: CameraInfo, size: tuple[int, int]) -> np.ndarray:
     :raises MalformedInput: if it belongs to an image of another size, contradicts itself, or has
         no focal length.
     """
-    region, binning = camera_info.roi, (camera_info.binning_y or 1, camera_info.binning_x or 1)
-    full = (region.height or camera_info.height, region.width or camera_info.width)
-    expected = full[0] // binning[0], full[1] // binning[1]
-    if tuple(size) != expected:
-        raise MalformedInput(
-            'camera_info size', f'got a camera_info for {expected[1]}x{expected[0]} pixels '
-            f'({camera_info.width}x{camera_info.height}, region {region.width}x{region.height}, '
-            f'binning {binning[1]}x{binning[0]}), expected {size[1]}x{size[0]} as the image has')
-    if (region.height and region.y_offset + region.height > camera_info.height
-            or region.width and region.x_offset + region.width > camera_info.width):
-        raise MalformedInput(
-            'camera_info size', f'got a region of {region.width}x{region.height} pixels at '
-            f'({region.x_offset}, {region.y_offset}) in camera_info, expected one within its '
-            f'{camera_info.width}x{camera_info.height}')
-    K, P = camera_info.k.reshape(3, 3), camera_info.p.reshape(3, 4)
-    if not (np.isfinite(K).all() and np.isfinite(P).all()):
-        raise MalformedInput(
-            'camera_info values', f'got a camera_info with K = {K.tolist()} and '
-            f'P = {P.tolist()}, expected finite numbers')
-    matrix = P[:, :3] if P[0, 0] > 0 else K
-    focals = matrix[0, 0], matrix[1, 1]
-    if not FOCAL_RANGE[0] <= min(focals) <= max(focals) <= FOCAL_RANGE[1]:
-        raise MalformedInput(
-            'focal length', f'got the focal lengths {focals[0]} and {focals[1]} in camera_info, '
-            f'expected {FOCAL_RANGE[0]:g} to {FOCAL_RANGE[1]:g} pixels: is the camera calibrated?')
-    others = matrix[[1, 2, 2, 2], [0, 0, 1, 2]]
-    if (others != (0, 0, 0, 1)).any() or np.abs(matrix[:2, 1:]).max() > FOCAL_RANGE[1]:
-        raise MalformedInput(
-            'camera_info values', f'got the intrinsics {matrix.tolist()} in camera_info, expected '
-            '[[fx, skew, cx], [0, fy, cy], [0, 0, 1]] in pixels')
-    if full != (camera_info.height, camera_info.width):
-        matrix = crop_intrinsics(matrix, region.y_offset, region.x_offset)
-    return resize_intrinsics(matrix, full, expected)
+    calibration = calibration_of(camera_info)
+    calibration.check_size(size)
+    return calibration.intrinsics
 
 
 def image_message(pixels: np.ndarray, header: Header, encoding: str) -> Image:

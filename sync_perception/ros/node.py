@@ -355,16 +355,13 @@ class PerceptionNode(LifecycleNode):
         return response
 
     def _receive_camera_info(self, camera: Camera, camera_info: CameraInfo) -> None:
-        if any(camera_info.d):
-            self.log.warn(
-                f'distortion {camera.name}', 'camera_info states distortion: images are taken to '
-                'be rectified, and P to be their intrinsics', period=float('inf'))
         try:
             camera.camera_infos.add(camera_info)
         except MalformedInput as error:
             camera.counters.refused[error.reason] += 1
             self.log.warn(f'{error.reason} {camera.name}', f'refused a camera_info: {error}')
             return
+        self.pipeline.examine(camera, camera_info)
         self.worker.retry(self.cameras.index(camera))
 
     def _receive_image(self, camera: Camera, image: Image | CompressedImage) -> None:

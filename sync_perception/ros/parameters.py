@@ -92,6 +92,10 @@ class PerceptionParameters:
         'max_pixels', MAX_PIXELS, 'Images of more pixels are refused before they are decoded; by '
         'default those larger than what a camera of 8K gives.', low=1, high=2 ** 31 - 1,
         live=True)
+    rectify: bool = parameter(
+        'rectify', False, 'Undistort the images by their camera_info before all else; the '
+        'outputs, sync/camera_info among them, are of the rectified images. Not for images that '
+        'are rectified already.', live=True)
     depth_encoding: str = parameter(
         'depth.encoding', '32FC1', 'Encoding of the depth image: 32FC1 (metres, NaN invalid) or '
         '16UC1 (millimetres, 0 invalid).', choices=('32FC1', '16UC1'), live=True)

@@ -24,22 +24,20 @@ from typing import Any
 
 import numpy as np
 from rclpy.clock import Clock
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from sync_perception.bit_depth import BitDepth
+from sync_perception.calibration import CalibrationError
+from sync_perception.calibration_doubts import contradictions, distortion_doubt
 from sync_perception.labels import VOID
+from sync_perception.ros.calibration import calibration_of
 from sync_perception.ros.camera import Camera
 from sync_perception.ros.camera_info import pairing_doubt
-from sync_perception.ros.conversions import (
-    check_frame_id,
-    MalformedInput,
-    stamp_nanoseconds,
-    to_frame,
-)
+from sync_perception.ros.conversions import check_frame_id, stamp_nanoseconds, to_frame
 from sync_perception.ros.log import SeldomLog
 from sync_perception.ros.monitor import ConsistencyMonitor
 from sync_perception.ros.outputs import maps_of, Output, Result, sure_labels
 from sync_perception.ros.parameters import PerceptionParameters
-from sync_perception.types import Frame, Prediction
+from sync_perception.types import Frame, MalformedInput, Prediction
 
 SPARSE = 16
 """Every how many rows and columns a pixel is looked at first."""
@@ -145,14 +143,27 @@ class Pipeline:
             left.append(arrival)
             return None
         self._note(camera, 'camera_info', pairing_doubt(image.header, camera_info))
+        self.examine(camera, camera_info)
+        rectifier = camera.rectifier if self.parameters().rectify else None
         maps = maps_of(
             (output for output, _ in wanted), self.predictor.available, self.parameters())
-        frame = to_frame(image, camera_info, self._bit_depth(camera), self.parameters().max_pixels)
+        frame = to_frame(image, camera_info, self._bit_depth(camera),
+                         self.parameters().max_pixels, rectifier)
         return Job(arrival, frame, wanted, maps, cancelled)
 
     def _bit_depth(self, camera: Camera) -> BitDepth:
         camera.bit_depth.significant_bits = self.parameters().image_significant_bits
         return camera.bit_depth
+
+    def examine(self, camera: Camera, camera_info: CameraInfo) -> None:
+        """Note what is doubtful about a calibration; one that must be refused has no say here."""
+        try:
+            calibration = calibration_of(camera_info)
+        except CalibrationError:
+            return
+        self._note(camera, 'distortion', distortion_doubt(
+            calibration, self.parameters().rectify, camera.image_topic))
+        self._note(camera, 'calibration', contradictions(calibration))
 
     def _answer(self, jobs: list[Job]) -> None:
         if jobs[0].cancelled.is_set():

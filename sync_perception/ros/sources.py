@@ -29,10 +29,10 @@ from sync_perception.bit_depth import BitDepth
 from sync_perception.images import IMAGE_SUFFIXES, images_by_stem, read_upright
 from sync_perception.kitti import KittiDrive
 from sync_perception.orientation import turn
+from sync_perception.ros.calibration import read_camera_info
 from sync_perception.ros.camera_info import pinhole, turn_camera_info
 from sync_perception.ros.replay_parameters import ReplayParameters
 from sync_perception.videos import Video
-import yaml
 
 NANOSECONDS = 10 ** 9
 
@@ -200,49 +200,6 @@ SOURCES: dict[str, Callable[[ReplayParameters], Source]] = {
     'video': VideoSource,
     'synthetic': SyntheticSource,
 }
-
-
-def read_camera_info(path: str) -> CameraInfo:
-    """
-    Read a calibration as camera_calibration writes it.
-
-    :param path: a YAML file with image_width, image_height, camera_matrix, distortion_model,
-        distortion_coefficients, rectification_matrix and projection_matrix.
-    :raises ValueError: if there is no such file, or an entry is missing or malformed.
-    """
-    if not Path(path).is_file():
-        raise ValueError(
-            f'camera_info: no file {path!r}, expected a YAML calibration of the images')
-    try:
-        entries = yaml.safe_load(Path(path).read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f'{path} is not YAML: {error}') from error
-    if not isinstance(entries, dict):
-        raise ValueError(f'{path} holds {type(entries).__name__}, expected named entries')
-    width, height = (_entry(path, entries, f'image_{side}', int) for side in ('width', 'height'))
-    return CameraInfo(
-        height=height, width=width,
-        distortion_model=_entry(path, entries, 'distortion_model', str),
-        d=_numbers(path, entries, 'distortion_coefficients', None),
-        k=_numbers(path, entries, 'camera_matrix', 9),
-        r=_numbers(path, entries, 'rectification_matrix', 9),
-        p=_numbers(path, entries, 'projection_matrix', 12))
-
-
-def _entry(path: str, entries: dict, name: str, kind: type):
-    value = entries.get(name)
-    if not isinstance(value, kind):
-        raise ValueError(f'{path}: got {value!r} for {name}, expected {kind.__name__}')
-    return value
-
-
-def _numbers(path: str, entries: dict, name: str, count: int | None) -> list[float]:
-    data = _entry(path, entries, name, dict).get('data')
-    numbers = isinstance(data, list) and all(isinstance(each, (int, float)) for each in data)
-    if not numbers or len(data) != (len(data) if count is None else count):
-        expected = 'numbers' if count is None else f'{count} numbers'
-        raise ValueError(f'{path}: got {data!r} for the data of {name}, expected {expected}')
-    return [float(each) for each in data]
 
 
 def _existing(parameters: ReplayParameters) -> Path:

@@ -29,8 +29,10 @@ from typing import Any
 import cv2
 import numpy as np
 from rich.table import Table
+from sync_perception.calibration import Calibration
 from sync_perception.images import read_image
 from sync_perception.models import hub
+from sync_perception.rectification import Rectification
 from sync_perception.resources import default_model_folder, package_folder
 from sync_perception.runtime.backends import choose_device, EagerBackend
 from sync_perception.runtime.pointcloud import POINT, point_cloud
@@ -41,6 +43,7 @@ from torch import Tensor
 
 NETWORK, WHOLE, AROUND = 'network', 'whole', 'around the network'
 COPY, EAGER = 'beside: plain copy of the same bytes', 'beside: network, eager float32'
+RECTIFY = 'beside: rectification of the image'
 PERCENTILES = (50, 95, 99)
 
 
@@ -104,6 +107,13 @@ def eager_stage(model: str | Path, device: torch.device) -> Stage:
     return EAGER, run
 
 
+def rectify_stage(frame: Frame) -> Stage:
+    """Return what `rectify` costs a frame: five coefficients, and maps that are made already."""
+    calibration = Calibration(frame.size, frame.K, D=np.array([-0.3, 0.1, 0.001, -0.001, 0.0]))
+    rectification = Rectification(calibration)
+    return RECTIFY, lambda work: rectification.image(frame.image)
+
+
 def measure(
         stages: Sequence[Stage], beside: Sequence[Stage], work: Work, frames: int,
         warm_up: int = 5) -> dict[str, list[float]]:
@@ -161,7 +171,8 @@ def bench_runtime(
     stages = [
         *(before(frame) if before else []), *runtime_stages(predictor),
         *(after(frame, predictor) if after else [])]
-    beside = [copy_stage(size), eager_stage(folder, choose_device(device))]
+    beside = [
+        copy_stage(size), rectify_stage(frame), eager_stage(folder, choose_device(device))]
     times = measure(stages, beside, Work(frame=frame), frames)
     whole = np.percentile(times[WHOLE], 50)
     batch = predictor.prepare(frame)
@@ -231,7 +242,7 @@ def table(report: dict[str, Any]) -> Table:
     for column in columns:
         shown.add_column(column, justify='right')
     for name, marks in report['milliseconds'].items():
-        style = 'bold' if name == WHOLE else 'dim' if name in (COPY, EAGER) else None
+        style = 'bold' if name == WHOLE else 'dim' if name in (COPY, RECTIFY, EAGER) else None
         shown.add_row(name, *(f'{marks[column]:.2f}' for column in columns), style=style)
     return shown
 

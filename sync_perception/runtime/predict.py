@@ -26,11 +26,13 @@ from typing import Any
 import cv2
 import numpy as np
 from sync_perception.bit_depth import BitDepth
-from sync_perception.calibration import read_calibration
+from sync_perception.calibration import Calibration, read_calibration
+from sync_perception.calibration_doubts import contradictions, distortion_doubt
 from sync_perception.image_headers import MAX_PIXELS
 from sync_perception.images import IMAGE_SUFFIXES, images_by_stem, read_upright
 from sync_perception.labels import LabelSpace
-from sync_perception.orientation import calibration_orientation, turn_intrinsics
+from sync_perception.orientation import turn_calibration
+from sync_perception.rectification import Rectifier
 from sync_perception.runtime.pointcloud import point_cloud
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.runtime.visualize import cloud_view, panel
@@ -49,8 +51,9 @@ PLY_TYPES = {'f4': 'float', 'u1': 'uchar'}
 def predict_files(
         images: Sequence[str | Path], out: str | Path, model: str | Path | None = None,
         device: str = 'auto', half: bool = False, fx: float | None = None,
-        camera_info: str | Path | None = None, max_depth: float | None = None,
-        cloud: bool = False, significant_bits: int = 0, max_pixels: int | None = None,
+        camera_info: str | Path | None = None, rectify: bool = False,
+        max_depth: float | None = None, cloud: bool = False, significant_bits: int = 0,
+        max_pixels: int | None = None,
         report: Callable[[str], None] = print) -> dict[str, Any]:
     """
     Predict images and write, for each: a panel, a view of the cloud, depth, labels and colours.
@@ -69,6 +72,8 @@ def predict_files(
     :param half: run the network in the device's 16-bit format.
     :param fx: focal length in pixels of the images; square pixels, centred principal point.
     :param camera_info: calibration YAML as camera_calibration writes it, instead of fx.
+    :param rectify: undistort the images by camera_info first; the results are of the rectified
+        images.
     :param max_depth: metres beyond which depth is invalid.
     :param cloud: also write the cloud as PLY.
     :param significant_bits: that the camera fills in images of 16-bit pixels, 1 to 16; 0 to find
@@ -80,9 +85,12 @@ def predict_files(
     """
     if fx is not None and camera_info is not None:
         raise ValueError('give fx or camera_info, not both')
+    if rectify and camera_info is None:
+        raise ValueError('rectify needs camera_info, the calibration to rectify by, got none')
     if fx is not None and not (math.isfinite(fx) and fx > 0):
         raise ValueError(f'fx must be a positive number of pixels, got {fx}')
     calibration = None if camera_info is None else read_calibration(camera_info)
+    rectifier = Rectifier() if rectify else None
     paths = find_images(images)
     predictor = Predictor(model, device, half, max_depth)
     out = Path(out)
@@ -94,11 +102,15 @@ def predict_files(
             f'of {ASSUMED_FIELD_OF_VIEW:g} degrees is assumed, '
             f'so the {"metres are" if scaled else "shape of the cloud is"} a guess')
     bit_depth = BitDepth(significant_bits, lambda text: report(f'{text} (--significant-bits)'))
+    doubts = () if calibration is None else (
+        distortion_doubt(calibration, rectify), contradictions(calibration))
+    for doubt in filter(None, doubts):
+        report(f'warning: {camera_info}: {doubt}')
     entries, failed = [], []
     for path, name in zip(paths, unique_names(paths)):
         try:
-            frame = Frame(*read_calibrated(
-                path, fx, calibration, bit_depth, max_pixels or MAX_PIXELS))
+            frame = read_frame(
+                path, fx, calibration, bit_depth, max_pixels or MAX_PIXELS, rectifier)
         except (OSError, ValueError) as error:
             report(f'{path}: left out: {error}')
             failed.append({'image': str(path), 'error': str(error)})
@@ -113,7 +125,8 @@ def predict_files(
         report(f'{path} -> {out / name}_*: {seconds:.2f} s')
     summary = {
         **predictor.describe(), 'intrinsics_assumed': fx is None and calibration is None,
-        'label_space': predictor.labels.to_dict(), 'images': entries, 'failed': failed}
+        'rectified': rectify, 'label_space': predictor.labels.to_dict(), 'images': entries,
+        'failed': failed}
     (out / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
     return summary
 
@@ -149,21 +162,22 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def read_calibrated(
-        path: Path, fx: float | None, calibration: tuple[np.ndarray, tuple[int, int]] | None,
-        bit_depth: BitDepth, max_pixels: int) -> tuple[np.ndarray, np.ndarray]:
+def read_frame(
+        path: Path, fx: float | None, calibration: Calibration | None, bit_depth: BitDepth,
+        max_pixels: int, rectifier: Rectifier | None = None) -> Frame:
     """
-    Read an image, upright, and its intrinsics, turned alike.
+    Read an image, upright, with its intrinsics, turned alike; and rectify it.
 
-    :return: uint8 (H, W, 3) RGB, and K float64 (3, 3).
-    :raises ValueError: if the image cannot be read or the calibration is for another size.
+    :param rectifier: None for images that are rectified already, or not to be.
+    :raises ValueError: if the image cannot be read, or the calibration is for another size or
+        cannot be used.
     """
     image, orientation, stored = read_upright(path, bit_depth, max_pixels)
     if calibration is None:
-        return image, intrinsics(image.shape[:2], fx)
-    K, calibrated = calibration
-    orientation = calibration_orientation(orientation, calibrated, stored)
-    return image, turn_intrinsics(K, stored, orientation)
+        return Frame(image, intrinsics(image.shape[:2], fx))
+    calibration = turn_calibration(calibration, stored, orientation)
+    frame = Frame(image, calibration.intrinsics)
+    return frame if rectifier is None else rectifier(frame, calibration)
 
 
 def intrinsics(size: tuple[int, int], fx: float | None = None) -> np.ndarray:

@@ -274,7 +274,8 @@ class Predictor:
                 DenseOutput(**{name: values[index, None] for name, values in maps.items()}),
                 frame, names)
             for index, (frame, names) in enumerate(zip(frames, wanted))]
-        return [Prediction(**own) for own in to_host(found)]
+        return [Prediction(**own).blank(frame.void)
+                for own, frame in zip(to_host(found), frames)]
 
     def _camera_maps(
             self, output: DenseOutput, frame: Frame, wanted: Set[str]) -> dict[str, Tensor]:

@@ -32,11 +32,11 @@ from sync_perception.ros.conversions import (
     image_message,
     intrinsics,
     labels_message,
-    MalformedInput,
     to_frame,
     writable_cloud,
 )
 from sync_perception.runtime.pointcloud import POINT, SEMANTIC_POINT
+from sync_perception.types import MalformedInput
 
 
 def camera_info(size: tuple[int, int] = SIZE, focal: float = 50.0) -> CameraInfo:

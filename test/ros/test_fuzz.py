@@ -28,9 +28,9 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from sync_perception.ros import image_messages
-from sync_perception.ros.conversions import MalformedInput, to_frame
+from sync_perception.ros.conversions import to_frame
 from sync_perception.ros.image_messages import LAYOUTS
-from sync_perception.types import Frame
+from sync_perception.types import Frame, MalformedInput
 
 SIZE = (12, 16)
 FRAME = 'frame'

@@ -30,6 +30,7 @@ from rclpy.clock import Clock
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 from sync_perception.bit_depth import BitDepth
+from sync_perception.rectification import Rectifier
 from sync_perception.ros.camera_info import CameraInfoCache, pinhole
 from sync_perception.ros.conversions import image_message
 from sync_perception.ros.counters import Counters
@@ -54,6 +55,7 @@ class Eye:
     def __init__(self, name: str, topics: tuple[str, ...] = ('sync/depth',)):
         self.name, self.title = name, f'camera {name}'
         self.counters, self.troubles, self.bit_depth = Counters(), {}, BitDepth()
+        self.image_topic, self.rectifier = f'/{name}/image', Rectifier()
         self.camera_infos = CameraInfoCache()
         self.camera_infos.add(self.with_header(pinhole(K, SIZE)))
         self.publishers = {topic: Publisher() for topic in topics}

@@ -25,12 +25,12 @@ import numpy as np
 import pytest
 from sync_perception.image_headers import oriented_jpeg
 from sync_perception.ros import sources
+from sync_perception.ros.calibration import read_camera_info
 from sync_perception.ros.replay_parameters import ReplayParameters
 from sync_perception.ros.sources import (
     ImagesSource,
     KittiSource,
     pinhole,
-    read_camera_info,
     SOURCES,
     VideoSource,
 )
@@ -65,42 +65,6 @@ def write_images(folder, count: int) -> list[np.ndarray]:
         images.append(image)
     (folder / 'notes.txt').write_text('not an image')
     return images
-
-
-def test_a_calibration_is_read_as_camera_calibration_writes_it(calibration):
-    info = read_camera_info(calibration)
-    assert (info.height, info.width, info.distortion_model) == (48, 64, 'plumb_bob')
-    assert list(info.d) == [0.1, -0.2, 0.0, 0.0, 0.05]
-    np.testing.assert_array_equal(
-        info.k.reshape(3, 3), [[50, 0, 31.5], [0, 51, 23.5], [0, 0, 1]])
-    np.testing.assert_array_equal(info.p.reshape(3, 4)[:, 2], [30, 22, 1])
-    np.testing.assert_array_equal(info.r.reshape(3, 3), np.eye(3))
-
-
-@pytest.mark.parametrize('change, message', [
-    ({'image_width': None}, 'image_width, expected int'),
-    ({'image_height': '48'}, 'image_height, expected int'),
-    ({'camera_matrix': {'data': [1, 2, 3]}}, 'camera_matrix, expected 9 numbers'),
-    ({'projection_matrix': [1.0] * 12}, 'projection_matrix, expected dict'),
-    ({'rectification_matrix': {'data': ['a'] * 9}}, 'rectification_matrix, expected 9 numbers'),
-    ({'distortion_coefficients': {}}, 'distortion_coefficients, expected numbers'),
-])
-def test_a_malformed_calibration_is_refused_by_the_entry(tmp_path, change, message):
-    path = tmp_path / 'bad.yaml'
-    path.write_text(yaml.safe_dump({**CALIBRATION, **change}))
-    with pytest.raises(ValueError, match=message):
-        read_camera_info(str(path))
-
-
-@pytest.mark.parametrize('text, message', [
-    ('[1, 2', 'is not YAML'), ('[1, 2]', 'holds list, expected named entries')])
-def test_what_is_not_a_calibration_is_refused(tmp_path, text, message):
-    path = tmp_path / 'bad.yaml'
-    path.write_text(text)
-    with pytest.raises(ValueError, match=message):
-        read_camera_info(str(path))
-    with pytest.raises(ValueError, match='no file'):
-        read_camera_info(str(tmp_path / 'none.yaml'))
 
 
 def test_pinhole_is_a_rectified_camera():

@@ -64,7 +64,7 @@ def test_report(small_model, tmp_path):
     assert json.loads(path.read_text()) == report
     stages = report['milliseconds']
     assert {'preprocessing', 'network', 'post-processing', 'cloud', 'whole', bench.COPY,
-            bench.EAGER} <= set(stages)
+            bench.RECTIFY, bench.EAGER} <= set(stages)
     assert all(marks['p50'] <= marks['p95'] <= marks['p99'] for marks in stages.values())
     assert report['machine']['cores'] >= 1 and report['machine']['torch'] == torch.__version__
     assert 0 < report['around_share'] < 1

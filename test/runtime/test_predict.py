@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 import pytest
 from sync_perception.bit_depth import BitDepth
+from sync_perception.calibration import Calibration
 from sync_perception.image_headers import MAX_PIXELS, oriented_jpeg
 from sync_perception.labels import LabelSpace
 from sync_perception.models import hub
@@ -31,7 +32,7 @@ from sync_perception.runtime.predict import (
     find_images,
     intrinsics,
     predict_files,
-    read_calibrated,
+    read_frame,
     unique_names,
     write_ply,
 )
@@ -135,11 +136,11 @@ def test_the_calibration_is_turned_with_its_image(tmp_path):
             (3, (64, 96), [[80, 0, 55], [0, 81, 32], [0, 0, 1]]),
             (6, (64, 96), [[81, 0, 32], [0, 80, 40], [0, 0, 1]])):
         path.write_bytes(oriented_jpeg(data, orientation))
-        image, found = read_calibrated(path, None, (K, calibrated), BitDepth(), MAX_PIXELS)
-        assert image.shape[:2] == ((96, 64) if orientation == 6 else (64, 96))
-        np.testing.assert_array_equal(found, expected)
+        frame = read_frame(path, None, Calibration(calibrated, K), BitDepth(), MAX_PIXELS)
+        assert frame.size == ((96, 64) if orientation == 6 else (64, 96))
+        np.testing.assert_array_equal(frame.K, expected)
     with pytest.raises(ValueError, match='calibration is for 96x63'):
-        read_calibrated(path, None, (K, (63, 96)), BitDepth(), MAX_PIXELS)
+        read_frame(path, None, Calibration((63, 96), K), BitDepth(), MAX_PIXELS)
 
 
 def test_16_bit_images_are_read_alike_and_that_is_said_once(tmp_path, small_model):
@@ -193,3 +194,40 @@ def test_finds_images_in_folders(pictures):
     (pictures / 'empty').mkdir()
     with pytest.raises(FileNotFoundError, match='empty'):
         find_images([pictures / 'empty'])
+
+
+CAMERA = """
+image_width: 96
+image_height: 64
+camera_matrix: {data: [80.0, 0, 47.0, 0, 81.0, 31.0, 0, 0, 1]}
+distortion_model: plumb_bob
+distortion_coefficients: {data: [-0.3, 0.1, 0, 0, 0]}
+projection_matrix: {data: [60.0, 0, 48.0, 0, 0, 60.0, 32.0, 0, 0, 0, 1, 0]}
+"""
+
+
+def test_distortion_is_warned_of_in_a_line(small_model, pictures):
+    camera, lines = pictures / 'camera.yaml', []
+    camera.write_text(CAMERA)
+    predict_files([pictures / 'a'], pictures / 'out', small_model, 'cpu', camera_info=camera,
+                  report=lines.append)
+    assert sum('warning' in line and 'distortion' in line for line in lines) == 1
+
+
+def test_rectified_images_have_the_projections_intrinsics_and_void_borders(small_model, pictures):
+    camera, lines = pictures / 'camera.yaml', []
+    camera.write_text(CAMERA)
+    summary = predict_files(
+        [pictures / 'a'], pictures / 'out', small_model, 'cpu', camera_info=camera, rectify=True,
+        cloud=True, report=lines.append)
+    [entry] = summary['images']
+    assert summary['rectified'] and not any('distortion' in line for line in lines)
+    assert entry['K'] == [[60, 0, 48], [0, 60, 32], [0, 0, 1]]
+    labels = cv2.imread(str(pictures / 'out' / 'view_labels.png'), cv2.IMREAD_UNCHANGED)
+    depth = cv2.imread(str(pictures / 'out' / 'view_depth.png'), cv2.IMREAD_UNCHANGED)
+    assert (labels[0] == 255).all() and (depth[0] == 0).all() and labels[32, 48] != 255
+
+
+def test_rectification_needs_a_calibration(small_model, pictures):
+    with pytest.raises(ValueError, match='rectify needs camera_info'):
+        predict_files([pictures / 'a'], pictures / 'out', small_model, rectify=True)

@@ -237,3 +237,19 @@ def test_agrees_with_opencv_and_the_bare_network(folder):
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match='nowhere'):
         Predictor(tmp_path / 'nowhere')
+
+
+def test_nothing_is_predicted_where_the_camera_shows_nothing():
+    maps = ('depth', 'logits', 'normals', 'log_variance')
+    predictor = Predictor.from_model(Oracle(maps))
+    image = np.zeros((*SIZE, 3), np.uint8)
+    void = np.flatnonzero(np.arange(SIZE[0] * SIZE[1]) % SIZE[1] < 20)
+    whole, part = predictor.predict_batch(
+        [Frame(image, K), Frame(image, K, void=void)], predictor.available)
+    assert (part.labels[:, :20] == SPACE.void).all() and (part.confidence[:, :20] == 0).all()
+    for name in ('depth', 'uncertainty', 'normals'):
+        assert np.isnan(getattr(part, name)[:, :20]).all()
+    for name in OUTPUTS:
+        np.testing.assert_array_equal(
+            getattr(part, name)[:, 20:], getattr(whole, name)[:, 20:], name)
+        assert not np.array_equal(getattr(part, name), getattr(whole, name), equal_nan=True)

@@ -25,12 +25,15 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import String
 from sync_perception.bit_depth import BitDepth
+from sync_perception.calibration_doubts import contradictions, distortion_doubt
+from sync_perception.rectification import Rectifier
 from sync_perception.ros import qos
 from sync_perception.ros.bags import rosbag2
 from sync_perception.ros.bags.camera import PairedImage
 from sync_perception.ros.bags.rosbag2 import Bag, BagWriter, describe, Record
+from sync_perception.ros.calibration import calibration_of
 from sync_perception.ros.camera_info import pairing_doubt
-from sync_perception.ros.conversions import MalformedInput, to_frame
+from sync_perception.ros.conversions import to_frame
 from sync_perception.ros.outputs import (
     label_space_json,
     maps_of,
@@ -41,7 +44,7 @@ from sync_perception.ros.outputs import (
 )
 from sync_perception.ros.parameters import PerceptionParameters
 from sync_perception.ros.type_names import type_name
-from sync_perception.types import Prediction
+from sync_perception.types import MalformedInput, Prediction
 
 # what the others can be computed from
 DEFAULT_OUTPUTS = (
@@ -55,13 +58,14 @@ class OutputWriter:
 
     :param namespace: put before the outputs' topics.
     :param fixed: the calibration of all images, where it does not come from the bag.
+    :param image_topic: where the images are.
     :param report: takes the first line of each kind of trouble.
     :raises ValueError: if a topic of the outputs is in the bag already.
     """
 
     def __init__(self, bag: Bag, predictor: Any, outputs: Sequence[Output],
                  parameters: PerceptionParameters, namespace: str, fixed: CameraInfo | None,
-                 report: Callable[[str], None]):
+                 image_topic: str, report: Callable[[str], None]):
         self.bag = bag
         self.predictor = predictor
         self.outputs = outputs
@@ -71,6 +75,8 @@ class OutputWriter:
         self.parameters = parameters
         self.bit_depth = BitDepth(parameters.image_significant_bits, lambda text: report(
             f'{text} (image.significant_bits)'))
+        self.image_topic = image_topic
+        self.rectifier = Rectifier() if parameters.rectify else None
         self.maps = maps_of(outputs, predictor.available, parameters)
         self.store = rosbag2.typestore(bag)
         self.namespace = f'/{namespace.strip("/")}'.rstrip('/')
@@ -141,12 +147,14 @@ class OutputWriter:
                 'no camera_info', 'there is none of the frame '
                 f'{paired.image.header.frame_id!r:.80}')
         frame = to_frame(
-            paired.image, camera_info, self.bit_depth, self.parameters.max_pixels)
+            paired.image, camera_info, self.bit_depth, self.parameters.max_pixels,
+            self.rectifier)
         if not self.fixed:
             self._note('frame', pairing_doubt(paired.image.header, camera_info))
-        if any(camera_info.d):
-            self._note('distortion', 'camera_info states distortion: images are taken to be '
-                       'rectified, and P to be their intrinsics')
+        calibration = calibration_of(camera_info)
+        self._note('distortion', distortion_doubt(
+            calibration, self.parameters.rectify, self.image_topic))
+        self._note('calibration', contradictions(calibration))
         self._note('focal length', self.predictor.focal_problem(frame))
         prediction = self.predictor.predict(frame, self.maps) if self.maps else Prediction()
         result = Result(

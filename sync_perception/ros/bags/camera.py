@@ -26,7 +26,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from sync_perception.ros.bags import rosbag2
 from sync_perception.ros.bags.rosbag2 import Bag, Record
 from sync_perception.ros.camera_info import CameraInfoCache
-from sync_perception.ros.conversions import MalformedInput, stamp_nanoseconds
+from sync_perception.ros.conversions import stamp_nanoseconds
+from sync_perception.types import MalformedInput
 
 IMAGE_TYPES = {rosbag2.IMAGE: Image, rosbag2.COMPRESSED_IMAGE: CompressedImage}
 PATIENCE = 10 ** 9  # nanoseconds for which an image waits for the calibration of its own stamp

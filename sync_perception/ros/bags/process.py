@@ -32,8 +32,8 @@ from sync_perception.ros.bags.answers import chosen_outputs, OutputWriter
 from sync_perception.ros.bags.camera import BagCamera, PairedImage, Pairing
 from sync_perception.ros.bags.chunks import ChunkedBag, refuse_unless_resumable
 from sync_perception.ros.bags.rosbag2 import Bag, Record
+from sync_perception.ros.calibration import read_camera_info
 from sync_perception.ros.parameters import PerceptionParameters
-from sync_perception.ros.sources import read_camera_info
 
 CHUNK_FRAMES = 100  # what an interruption costs at most
 CHUNK_BYTES = 2 ** 30
@@ -110,7 +110,8 @@ def process_open_bag(job: Job, bag: Bag, load: Callable[[PerceptionParameters], 
     predictor = load(job.parameters)
     outputs = chosen_outputs(job.outputs, predictor.available)
     writer = OutputWriter(
-        bag, predictor, outputs, job.parameters, job.namespace, fixed, report)
+        bag, predictor, outputs, job.parameters, job.namespace, fixed, camera.image,
+        report)
     chunked = ChunkedBag(job.out, settings['storage'], {
         **settings, 'outputs': [output.topic for output in outputs]})
     report(f'{camera.image} with {job.camera_info if calibrated else camera.camera_info} '

@@ -23,10 +23,12 @@ from rclpy.logging import get_logger
 from sensor_msgs.msg import Image
 from sync_perception.ros.bags.camera import BagCamera, PairedImage, Pairing
 from sync_perception.ros.bags.rosbag2 import Bag
-from sync_perception.ros.conversions import MalformedInput, stamp_nanoseconds
+from sync_perception.ros.calibration import read_camera_info
+from sync_perception.ros.conversions import stamp_nanoseconds
 from sync_perception.ros.image_messages import decompress
 from sync_perception.ros.replay_parameters import ReplayParameters
-from sync_perception.ros.sources import read_camera_info, Shot
+from sync_perception.ros.sources import Shot
+from sync_perception.types import MalformedInput
 
 
 class BagSource:

@@ -27,10 +27,10 @@ import shutil
 
 import cv2
 import numpy as np
-from sync_perception.calibration import read_calibration
+from sync_perception.calibration import Calibration, read_calibration
 from sync_perception.image_headers import oriented_jpeg
 from sync_perception.images import images_by_stem, natural_order, read_upright
-from sync_perception.orientation import calibration_orientation, turn_intrinsics
+from sync_perception.orientation import turn_calibration, turn_intrinsics
 from sync_perception.training.data.files import read_list
 from sync_perception.training.data.sample import DenseDataset, NEIGHBOURS, Sample
 from sync_perception.videos import Video, VIDEO_SUFFIXES
@@ -86,7 +86,7 @@ class Frames(DenseDataset):
             raise ValueError(f'frames: expected positive focal lengths, got fx {fx}, fy {fy}')
         self.fx, self.fy, self.cx, self.cy = fx, fy, cx, cy
         self.camera_info = None if camera_info is None else Path(os.path.expandvars(camera_info))
-        self.cameras: dict[Path, tuple[np.ndarray, tuple[int, int]]] = {}
+        self.cameras: dict[Path, Calibration] = {}
         root = Path(root)
         super().__init__(unpacked(root) if self.is_video(root) else root, split)
 
@@ -135,8 +135,8 @@ class Frames(DenseDataset):
         if self.fx is None:
             self.calibration(clip)
 
-    def calibration(self, clip: Path) -> tuple[np.ndarray, tuple[int, int]]:
-        """Return the intrinsics of a clip's file, and the height and width they belong to."""
+    def calibration(self, clip: Path) -> Calibration:
+        """Return the calibration of a clip's file."""
         places = [clip / CALIBRATION, clip.parent / CALIBRATION]
         path = self.camera_info or next((file for file in places if file.is_file()), None)
         if path is None:
@@ -162,12 +162,10 @@ class Frames(DenseDataset):
             cy = (height - 1) / 2 if self.cy is None else self.cy
             K = np.array([[self.fx, 0, cx], [0, self.fy or self.fx, cy], [0, 0, 1]])
             return turn_intrinsics(K, stored, orientation)
-        K, calibrated = self.calibration(clip)
         try:
-            orientation = calibration_orientation(orientation, calibrated, stored)
+            return turn_calibration(self.calibration(clip), stored, orientation).intrinsics.copy()
         except ValueError as error:
             raise ValueError(f'{clip}: {error}') from error
-        return turn_intrinsics(K, stored, orientation).copy()
 
     def read(self, sample_id: str) -> Sample:
         """Read a frame with its intrinsics."""

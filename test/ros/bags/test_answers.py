@@ -91,6 +91,24 @@ def test_sizes_may_change_and_distortion_is_said(tmp_path):
     assert sum('distortion' in line for line in lines) == 1
 
 
+def test_rectified_frames_are_answered_as_such(tmp_path):
+    messages = []
+    for index in range(2):
+        calibration = info(index)
+        calibration.d = [-0.3, 0.1, 0.0, 0.0, 0.0]
+        calibration.p = [27.0, 0.0, 16.0, 0.0, 0.0, 27.0, 12.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+        messages += [('/cam/camera_info', START + index, calibration),
+                     ('/cam/image', START + index, image(index))]
+    lines = []
+    run(write_bag(tmp_path / 'in', messages), tmp_path / 'out', lines=lines,
+        parameters=make_parameters({'rectify': True}))
+    assert not any('distortion' in line for line in lines)
+    stored = content(tmp_path / 'out')['/sync/camera_info']
+    for index, (_, found) in enumerate(stored):
+        assert found.header == image(index).header and not any(found.d)
+        assert found.k.tolist() == [27, 0, 16, 0, 27, 12, 0, 0, 1]
+
+
 def test_compressed_images_and_a_calibration_file_will_do(tmp_path):
     source = write_bag(tmp_path / 'in', [
         ('/cam/image/compressed', START + index * PERIOD, compressed(index))

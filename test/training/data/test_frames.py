@@ -105,7 +105,7 @@ def test_missing_and_wrong_intrinsics_are_refused(clips, write_image, random_ima
         Frames(clips).read('a/0001')
     for text in (CAMERA_INFO.replace('10,', '0,'), 'camera_matrix: 3', 'a: [', ''):
         path.write_text(text)
-        with pytest.raises(ValueError, match='camera_info.yaml: .*expected image_width'):
+        with pytest.raises(ValueError, match='camera_info.yaml'):
             Frames(clips)
 
 
