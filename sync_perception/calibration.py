@@ -28,6 +28,8 @@ import yaml
 
 FOCAL_RANGE = (1e-2, 1e7)
 """Pixels; no lens is beyond, and single precision still holds the viewing rays."""
+LARGEST = 1e9
+"""No entry of a calibration is beyond, and what is computed of them stays finite."""
 MOST_UNEQUAL_FOCALS = 4.0
 """Largest ratio of fx and fy, either way, that is not taken for a mistake."""
 MODELS = {
@@ -84,10 +86,10 @@ class Calibration:
         self._check_region()
         for name in ('K', 'P', 'R', 'D'):
             values = getattr(self, name)
-            if not np.isfinite(values).all():
+            if not (np.abs(values) <= LARGEST).all():
                 raise CalibrationError(
                     'camera_info values', f'got the calibration {name} = {values.tolist()}, '
-                    'expected finite numbers')
+                    f'expected finite numbers up to {LARGEST:g}')
         self._check_matrix()
         self._check_binning()
 

@@ -108,7 +108,7 @@ def _projection(calibration: Calibration) -> str:
         return ''
     low, high = PROJECTION_RATIO.get(calibration.model, OTHER_PROJECTION_RATIO)
     for name, index in (('fx', 0), ('fy', 1)):
-        if not low < P[index, index] / K[index, index] < high:
+        if not low * K[index, index] < P[index, index] < high * K[index, index]:
             return (f'{name} = {K[index, index]:g} of K and {name} = {P[index, index]:g} of P do '
                     'not fit together')
     return ''

@@ -24,7 +24,7 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
-from sync_perception.calibration import Calibration, CalibrationError
+from sync_perception.calibration import Calibration, CalibrationError, FOCAL_RANGE
 from sync_perception.geometry import pixel_rays, resize_intrinsics
 from sync_perception.types import Frame
 
@@ -160,14 +160,23 @@ def fitting_intrinsics(
 
     :param K: float64 (3, 3) of the distorted image.
     :param size: height and width of both images.
+    :raises CalibrationError: if there is none.
     """
     if not D.size:
         return K
     width_height = size[::-1]
     if model == 'equidistant':
-        return cv2.fisheye.estimateNewCameraMatrixForUndistortRectify(
+        found = cv2.fisheye.estimateNewCameraMatrixForUndistortRectify(
             K, D, width_height, np.eye(3), balance=0.0)
-    return cv2.getOptimalNewCameraMatrix(K, D, width_height, 0.0)[0]
+    else:
+        found = cv2.getOptimalNewCameraMatrix(K, D, width_height, 0.0)[0]
+    focals = found[0, 0], found[1, 1]
+    if not (np.isfinite(found).all() and FOCAL_RANGE[0] <= min(focals) and (
+            max(focals) <= FOCAL_RANGE[1])):
+        raise CalibrationError(
+            'distortion', f'got the distortion {D.tolist()} and no P, for which no rectified '
+            f'camera is found (focal lengths {focals[0]:g} and {focals[1]:g}), expected P')
+    return found
 
 
 def source_pixels(

@@ -51,7 +51,7 @@ class Rig:
 
     def send(self, name: str, stamp: int, focal: float = 1.0) -> None:
         """Publish a camera's image and its calibration, the focal length so many times K's."""
-        info = pinhole(K * np.array([[focal], [focal], [1]]), SIZE)
+        info = pinhole(K * [[focal, 1, 1], [1, focal, 1], [1, 1, 1]], SIZE)
         info.header = self.bench.header(stamp, f'{name}_optical_frame')
         self.infos[name].publish(info)
         self.images[name].publish(image_message(picture(), info.header, 'rgb8'))
