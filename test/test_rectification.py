@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 import pytest
 from sync_perception.calibration import Calibration, CalibrationError, Region
+from sync_perception.calibration_doubts import contradictions, distortion_doubt
 from sync_perception.geometry import project
 from sync_perception.rectification import displacement, Rectification, Rectifier
 from sync_perception.types import Frame
@@ -199,3 +200,34 @@ def test_zeros_behind_the_coefficients_of_a_model_do_no_harm():
     found = [Rectification(Calibration(SIZE, K, P, D=np.array(D))).image(image)
              for D in ([0.1, 0.01, 0, 0], [0.1, 0.01, 0, 0, 0], [0.1, 0.01, 0, 0, 0, 0, 0, 0])]
     assert (found[0] == found[1]).all() and (found[0] == found[2]).all()
+
+
+def spoiled(rng: np.random.Generator) -> Calibration:
+    """Return a calibration some of whose numbers no camera has."""
+    extreme = [0, -1, 1, 1e-300, 1e300, 1e8, -1e8, 1e-9, 0.5, 100, 1e4, np.nan, np.inf]
+    values = {'K': K / 10, 'P': P / 10 * rng.integers(2), 'R': np.eye(3),
+              'D': rng.normal(0, 0.1, int(rng.choice([0, 1, 4, 5, 8, 12, 14, 20])))}
+    values['K'][2, 2] = 1
+    values['P'][2, 2] = 1
+    for matrix in values.values():
+        if matrix.size and rng.random() < 0.3:
+            matrix.flat[rng.integers(matrix.size)] = rng.choice(extreme)
+    if rng.random() < 0.3:
+        values['R'] = cv2.Rodrigues(rng.normal(0, 1.5, 3))[0]
+    return Calibration((24, 32), model=str(rng.choice([*LENSES, 'other'])), **values)
+
+
+@pytest.mark.filterwarnings('error')
+def test_any_numbers_are_rectified_or_refused():
+    rng = np.random.default_rng(7)
+    image, counts = np.zeros((24, 32, 3), np.uint8), {'rectified': 0, 'refused': 0}
+    for _ in range(1000):
+        try:
+            calibration = spoiled(rng)
+            assert distortion_doubt(calibration) + contradictions(calibration) is not None
+            frame = Rectifier()(Frame(image, calibration.intrinsics), calibration)
+            assert frame.image.shape == image.shape and np.isfinite(np.linalg.inv(frame.K)).all()
+            counts['rectified'] += 1
+        except CalibrationError:
+            counts['refused'] += 1
+    assert min(counts.values()) > 100, counts

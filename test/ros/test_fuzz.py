@@ -181,7 +181,7 @@ def test_broken_calibrations():
             spoil_info(rng, info)
         found[outcome(image, info)] += 1
     assert set(found) == {FRAME, 'camera_info size', 'camera_info values', 'focal length'}
-    assert min(found.values()) > 40, found
+    assert min(found.values()) > 20, found
 
 
 def encoded_images() -> list[bytes]:
