@@ -32,6 +32,7 @@ from rich.table import Table
 from sync_perception.labels import candidates, correspondence, LabelSpace
 from sync_perception.models import hub
 from sync_perception.resources import default_model_folder
+from sync_perception.training.boundaries import BoundaryMetrics
 from sync_perception.training.data import open_dataset
 from sync_perception.training.data.sample import READ_ERRORS, Sample
 from sync_perception.training.inference import ask, enlarge, metric_scale
@@ -124,6 +125,7 @@ class Evaluation:
         self.device = model.device
         self.depth = depth or DepthMetrics()
         self.calibration = CalibrationMetrics(self.depth.min_depth, self.depth.max_depth)
+        self.boundaries = BoundaryMetrics(self.depth.min_depth, self.depth.max_depth)
         self.normals = NormalMetrics()
         self.label_space = label_space
         self.classes: SharedClasses | None = None
@@ -163,6 +165,7 @@ class Evaluation:
         prediction = metres[0, 0].cpu().numpy()
         part = None if crop is None else CROPS[crop](sample.depth.shape)
         self.depth.update(prediction, sample.depth, part)
+        self.boundaries.update(prediction, sample.depth)
         if self.depth.images > before:
             self.cropped[crop or 'no'] += 1
         if output.log_variance is not None:
@@ -210,6 +213,8 @@ class Evaluation:
                 for name, iou in zip(self.classes.names, self.segmentation.iou())}
         if self.depth.images:
             scores.update(self.depth.compute())
+        if self.boundaries.images:
+            scores.update(self.boundaries.compute())
         if self.calibration.pixels:
             scores.update(self.calibration.compute())
         if self.normals.images:
@@ -236,6 +241,10 @@ class Evaluation:
                 f'{self.depth.min_depth} m < truth < {self.depth.max_depth} m, prediction resized '
                 f'to the truth and clamped to that range, {scaled}, {mean}, '
                 f'{crops}')
+        if self.boundaries.images:
+            notes['boundary_f1'] = (
+                f'F1 of depth discontinuities on {self.boundaries.images} frames with dense true '
+                'depth, thresholds of 1.05 to 1.25')
         if self.calibration.pixels:
             notes['depth_within_sigma'] = (
                 'share of pixels whose error of ln(depth), without any scaling, is within so many '
@@ -278,7 +287,8 @@ def evaluate(
     :return: model, dataset, split, frames (their number), device, protocol; miou,
         pixel_accuracy and iou by class name where there are labels; abs_rel, sq_rel, rmse,
         rmse_log, silog, delta1, delta2 and delta3 where there are depth and intrinsics, with
-        depth_within_1_sigma and depth_within_2_sigma if the model gives its uncertainty;
+        depth_within_1_sigma and depth_within_2_sigma if the model gives its uncertainty, and
+        boundary_f1 where depth is dense;
         normals_mean, normals_median (degrees), normals_within_11.25, _22.5 and _30 where there
         are normals and the model gives them; of a video temporal_miou and temporal_abs_rel, as
         `VideoMetrics` has them.

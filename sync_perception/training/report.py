@@ -24,6 +24,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 import numpy as np
+from sync_perception.training.boundaries import BoundaryMetrics
 from sync_perception.training.data import open_dataset
 from sync_perception.training.data.sample import Sample
 from sync_perception.training.evaluate import evaluate, Evaluation
@@ -55,6 +56,7 @@ METRICS = {
     'silog': ('SILog', 'x 100', False), 'delta1': ('delta < 1.25', '', True),
     'delta2': ('delta < 1.25\N{SUPERSCRIPT TWO}', '', True),
     'delta3': ('delta < 1.25\N{SUPERSCRIPT THREE}', '', True),
+    'boundary_f1': ('F1 of borders', '', True),
     'depth_within_1_sigma': ('error within 1 sigma', '', None),
     'depth_within_2_sigma': ('error within 2 sigma', '', None),
     'normals_mean': ('mean angle', 'degrees', False),
@@ -65,7 +67,8 @@ METRICS = {
 """How each metric is called, its unit, and whether more is better; None: the nominal is best."""
 TABLES = {
     'Semantics': ('miou', 'pixel_accuracy'),
-    'Depth': (*DepthMetrics.NAMES, *CalibrationMetrics.NAMES), 'Normals': NormalMetrics.NAMES}
+    'Depth': (*DepthMetrics.NAMES, *BoundaryMetrics.NAMES, *CalibrationMetrics.NAMES),
+    'Normals': NormalMetrics.NAMES}
 
 
 @dataclass(frozen=True)
