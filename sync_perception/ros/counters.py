@@ -29,6 +29,7 @@ class Counters:
     :param received: images that arrived.
     :param published: frames of which at least one output was published.
     :param dropped: images replaced by a newer one before their turn came.
+    :param warming_up: images replaced by a newer one while the network was prepared for them.
     :param skipped: images that came sooner than the parameter max_rate allows.
     :param unwanted: images that were not processed because nobody subscribes to an output.
     :param failed: frames whose processing failed.
@@ -40,6 +41,7 @@ class Counters:
     received: int = 0
     published: int = 0
     dropped: int = 0
+    warming_up: int = 0
     skipped: int = 0
     unwanted: int = 0
     failed: int = 0
@@ -51,6 +53,7 @@ class Counters:
         """Say the counts in one line, for the log."""
         refused = ', '.join(f'{count} {reason}' for reason, count in self.refused.items())
         return (f'{self.received} images received, {self.published} frames published, '
-                f'{self.dropped} dropped, {self.skipped} skipped, {self.unwanted} unwanted, '
+                f'{self.dropped} dropped, {self.warming_up} while warming up, '
+                f'{self.skipped} skipped, {self.unwanted} unwanted, '
                 f'{self.failed} failed, '
                 f'{sum(self.refused.values())} refused' + (f' ({refused})' if refused else ''))

@@ -120,7 +120,8 @@ def camera_report(camera: Camera, pace: Pace, now: float, name: str) -> Report:
         report.find(DiagnosticStatus.WARN, trouble)
     report.values = {
         'images received': counters.received, 'frames published': counters.published,
-        'images dropped': counters.dropped, 'images skipped': counters.skipped,
+        'images dropped': counters.dropped, 'images while warming up': counters.warming_up,
+        'images skipped': counters.skipped,
         'images unwanted': counters.unwanted, 'frames failed': counters.failed,
         'images refused': sum(counters.refused.values()),
         **{f'refused for {reason}': count for reason, count in counters.refused.items()},
@@ -153,6 +154,8 @@ def model_report(state: str, pipeline: Pipeline | None, problem: str, enabled: b
     predictor = pipeline.predictor
     report.values.update({**predictor.describe(), **predictor.memory()})
     report.summary = f'{state}, {report.values["model"]} on {report.values["device"]}'
+    if pipeline.warming:
+        report.find(DiagnosticStatus.OK, f'{state}, {pipeline.warming}')
     if pipeline.halted:
         report.find(DiagnosticStatus.ERROR, pipeline.halted)
     if pipeline.straggler is not None and pipeline.straggler.is_alive():

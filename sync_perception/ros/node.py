@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 import time
 from typing import Any
 
@@ -31,20 +32,21 @@ from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_msgs.msg import Header, String
 from std_srvs.srv import SetBool
 from sync_perception.resources import default_model_folder
 from sync_perception.ros import diagnostics, qos
 from sync_perception.ros.camera import Camera
 from sync_perception.ros.consumers import CONSUMERS
+from sync_perception.ros.label_topics import LabelTopics
 from sync_perception.ros.loading import ModelLoader
 from sync_perception.ros.log import SeldomLog
 from sync_perception.ros.monitor import ConsistencyMonitor
-from sync_perception.ros.outputs import label_info_message, label_space_json, offered, OUTPUTS
+from sync_perception.ros.outputs import offered, OUTPUTS
 from sync_perception.ros.parameter_server import ParameterServer
 from sync_perception.ros.parameters import PerceptionParameters
 from sync_perception.ros.pipeline import Arrival, Pipeline
 from sync_perception.ros.services import guard_services, run_after
+from sync_perception.ros.warm_up import KnownSizes
 from sync_perception.ros.worker import Worker
 from sync_perception.types import MalformedInput
 
@@ -99,7 +101,8 @@ class PerceptionNode(LifecycleNode):
         self.cameras: list[Camera] = []
         self.pipeline: Pipeline | None = None
         self.worker: Worker[Arrival] | None = None
-        self.label_publishers: list[Any] = []
+        self.label_topics = LabelTopics(self)
+        self.sizes = KnownSizes(self.log)
         self.enabled = True
         self.problem = ''
         self.create_service(SetBool, '~/enable', self._enable)
@@ -209,7 +212,7 @@ class PerceptionNode(LifecycleNode):
             if is_model and self.pipeline is not None and (
                     parameter.value.string_value != values.model):
                 await self.loader.prepare(
-                    self.load_predictor, replace(values, model=parameter.value.string_value))
+                    self._load_warm, replace(values, model=parameter.value.string_value))
 
     async def _load_ahead(self) -> None:
         """Load what the parameters name; it is there, or known to fail, when configuring."""
@@ -223,7 +226,13 @@ class PerceptionNode(LifecycleNode):
 
     def _load_models(
             self, values: PerceptionParameters) -> tuple[Any, ConsistencyMonitor | None]:
-        return self.load_predictor(values), load_monitor(values)
+        return self._load_warm(values), load_monitor(values)
+
+    def _load_warm(self, values: PerceptionParameters) -> Any:
+        """Load a predictor and prepare it for the images that the cameras are known to give."""
+        predictor = self.load_predictor(values)
+        self.sizes.warm_up(predictor, values.cameras)
+        return predictor
 
     def _checked_values(self) -> PerceptionParameters:
         """
@@ -263,17 +272,9 @@ class PerceptionNode(LifecycleNode):
                                    f'only: no {", ".join(absent)}')
         for camera in self.cameras:
             camera.advertise(outputs, active=self.worker is not None)
-        self._withdraw_labels()
+        self.label_topics.withdraw()
         if 'labels' in predictor.available:
-            header = Header(stamp=self.get_clock().now().to_msg())
-            space = String(data=label_space_json(predictor.labels, self.parameters.values))
-            for topic, message in (
-                    ('sync/label_space', space),
-                    ('sync/label_info', label_info_message(predictor.labels, header))):
-                if message is not None:
-                    publisher = self.create_publisher(type(message), topic, qos.latched())
-                    publisher.publish(message)
-                    self.label_publishers.append(publisher)
+            self.label_topics.publish(predictor.labels, self.parameters.values)
 
     def _work(self) -> None:
         self.worker = Worker(
@@ -305,14 +306,9 @@ class PerceptionNode(LifecycleNode):
     def _release(self) -> None:
         for camera in self.cameras:
             camera.advertise(())
-        self._withdraw_labels()
+        self.label_topics.withdraw()
         self.cameras, self.pipeline = [], None
         self.parameters.unlock()
-
-    def _withdraw_labels(self) -> None:
-        for publisher in self.label_publishers:
-            self.destroy_publisher(publisher)
-        self.label_publishers = []
 
     def _swap_model(self, model: str) -> None:
         """
@@ -324,7 +320,7 @@ class PerceptionNode(LifecycleNode):
             return
         try:
             predictor = self.loader.take(
-                self.load_predictor, replace(self.parameters.values, model=model))
+                self._load_warm, replace(self.parameters.values, model=model))
         except Exception as error:  # whatever it is, the old model goes on
             raise ValueError(
                 f'cannot load {model!r}, the model stays: {type(error).__name__}: {error}'
@@ -362,7 +358,12 @@ class PerceptionNode(LifecycleNode):
             self.log.warn(f'{error.reason} {camera.name}', f'refused a camera_info: {error}')
             return
         self.pipeline.examine(camera, camera_info)
-        self.worker.retry(self.cameras.index(camera))
+        lane = self.cameras.index(camera)
+        size = None if camera.counters.published else self.sizes.note(
+            camera.name, camera_info, self.parameters.values.max_pixels)
+        if size is not None:
+            self.worker.run(partial(self.pipeline.warm_up, size), lane)
+        self.worker.retry(lane)
 
     def _receive_image(self, camera: Camera, image: Image | CompressedImage) -> None:
         now = time.monotonic()
@@ -373,7 +374,10 @@ class PerceptionNode(LifecycleNode):
             camera.counters.skipped += 1
 
     def _count_dropped(self, arrival: Arrival) -> None:
-        arrival.camera.counters.dropped += 1
+        if self.pipeline.warming:
+            arrival.camera.counters.warming_up += 1
+        else:
+            arrival.camera.counters.dropped += 1
 
     def _tell(self) -> None:
         """Publish how the node fares."""

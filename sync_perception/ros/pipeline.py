@@ -37,6 +37,7 @@ from sync_perception.ros.log import SeldomLog
 from sync_perception.ros.monitor import ConsistencyMonitor
 from sync_perception.ros.outputs import maps_of, Output, Result, sure_labels
 from sync_perception.ros.parameters import PerceptionParameters
+from sync_perception.ros.warm_up import warm_up
 from sync_perception.types import Frame, MalformedInput, Prediction
 
 SPARSE = 16
@@ -85,6 +86,7 @@ class Pipeline:
     :param log: for frames that are refused or fail.
     :param monitor: judges now and then whether depth and labels fit together, if there is one.
     :ivar halted: why no frame is answered any more, or empty.
+    :ivar warming: for which images the network is being prepared; empty most of the time.
     :ivar cancelled: belongs to the frames in hand.
     :ivar straggler: the thread that was left with a frame in hand, if there was one.
     """
@@ -96,7 +98,7 @@ class Pipeline:
         self.clock = clock
         self.log = log
         self.monitor = monitor
-        self.halted = ''
+        self.halted = self.warming = ''
         self.cancelled = Event()
         self.straggler: Thread | None = None
 
@@ -108,6 +110,16 @@ class Pipeline:
         """
         self.cancelled.set()
         self.cancelled, self.straggler = Event(), straggler
+
+    def warm_up(self, size: tuple[int, int]) -> None:
+        """
+        Prepare the network for images that are about to come.
+
+        :param size: their height and width.
+        """
+        self.warming = f'warming up for images of {size[1]}x{size[0]} pixels'
+        warm_up(self.predictor, size, self.log)
+        self.warming = ''
 
     def process(self, arrivals: Iterable[Arrival]) -> list[Arrival]:
         """

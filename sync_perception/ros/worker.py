@@ -53,6 +53,7 @@ class Worker(Generic[Item]):
         self.waiting: list[deque[Item]] = [deque() for _ in range(lanes)]
         self.ready = [False] * lanes
         self.in_hand: dict[int, Item] = {}
+        self.errands: dict[int, Callable[[], None]] = {}
         self.running = True
         self.after = after
         self.thread = Thread(target=self._run, name='worker', daemon=True)
@@ -71,6 +72,16 @@ class Worker(Generic[Item]):
         """Have an item that was left in its lane, or is just being left there, handled again."""
         with self.changed:
             self.ready[lane] = True
+            self.changed.notify()
+
+    def run(self, errand: Callable[[], None], lane: int = 0) -> None:
+        """
+        Have something done on the thread before the next items are handled.
+
+        :param errand: must not raise; replaces one of the same lane that has not begun.
+        """
+        with self.changed:
+            self.errands[lane] = errand
             self.changed.notify()
 
     def stop(self, patience: float = PATIENCE) -> bool:
@@ -100,14 +111,21 @@ class Worker(Generic[Item]):
             self.after = None
         while True:
             with self.changed:
-                self.changed.wait_for(lambda: not self.running or self._ready_lanes())
+                self.changed.wait_for(
+                    lambda: not self.running or self.errands or self._ready_lanes())
                 if not self.running:
                     return
-                self.in_hand = {
-                    lane: self.waiting[lane].popleft() for lane in self._ready_lanes()}
+                errands, self.errands = self.errands, {}
+                if not errands:
+                    self.in_hand = {
+                        lane: self.waiting[lane].popleft() for lane in self._ready_lanes()}
                 items = dict(self.in_hand)
                 for lane in items:
                     self.ready[lane] = False
+            for errand in errands.values():
+                errand()
+            if errands:
+                continue
             left = self.handle(list(items.values()))
             with self.changed:
                 for lane, item in self.in_hand.items():  # nothing any more, if it took too long

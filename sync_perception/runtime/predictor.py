@@ -97,6 +97,7 @@ class Predictor:
             max_depth: float | None) -> None:
         self.config = model.config
         self.reduced, self.one_by_one = '', False
+        self.warm: set[tuple[int, int]] = set()
         self.max_depth = float(self.config.depth_range[1] if max_depth is None else max_depth)
         if not self.max_depth > 0:
             raise ValueError(f'max_depth must be positive metres, got {max_depth}')
@@ -129,6 +130,23 @@ class Predictor:
     def memory(self) -> dict[str, str]:
         """Say how full the GPU's memory is; nothing on a CPU."""
         return memory_of(self.device)
+
+    def warm_up(self, size: tuple[int, int]) -> bool:
+        """
+        Prepare for images of a size, so that the first of them takes no longer than the others.
+
+        :param size: height and width of the images.
+        :return: whether there was anything to prepare.
+        :raises OutOfMemoryError: as `predict`.
+        """
+        seen = seen_size(self.config, size)
+        if seen in self.warm:
+            return False
+        focal = float(max(size))
+        K = np.array([[focal, 0, size[1] / 2], [0, focal, size[0] / 2], [0, 0, 1]])
+        self.predict(Frame(np.zeros((*size, 3), np.uint8), K), self.available)
+        self.warm.add(seen)
+        return True
 
     def predict(self, frame: Frame, outputs: Set[str] | None = None) -> Prediction:
         """

@@ -62,9 +62,12 @@ class KnownPredictor:
         self.labels = LabelSpace.load('driving')
         self.asked: list[frozenset] = []
         self.batches: list[int] = []
+        self.warmed: list[tuple[int, int]] = []
         self.fail: Exception | None = None
         self.go, self.busy = Event(), Event()
+        self.go_warm, self.warming = Event(), Event()
         self.go.set()
+        self.go_warm.set()
 
     def describe(self) -> dict:
         """Say what runs."""
@@ -73,6 +76,13 @@ class KnownPredictor:
     def memory(self) -> dict:
         """Say that it needs none."""
         return {}
+
+    def warm_up(self, size) -> bool:
+        """Note the size."""
+        self.warmed.append(size)
+        self.warming.set()
+        assert self.go_warm.wait(PATIENCE)
+        return True
 
     def predict_batch(self, frames, outputs) -> list[Prediction]:
         """Predict what is asked for of each frame, and nothing else."""
@@ -223,6 +233,7 @@ class Bench:
             thread.join(PATIENCE)
         if self.node is not None:
             self.predictor.go.set()
+            self.predictor.go_warm.set()
             self.node.close()
             self.node.destroy_node()
         self.others.destroy_node()

@@ -51,7 +51,8 @@ def pipeline(**values) -> SimpleNamespace:
         describe=lambda: {'model': 'known', 'device': 'cpu', 'precision': 'float32'},
         reduced='', relative='', memory=lambda: {'GPU memory used (MiB)': '123'})
     return SimpleNamespace(**{
-        'predictor': predictor, 'halted': '', 'monitor': None, 'straggler': None, **values})
+        'predictor': predictor, 'halted': '', 'warming': '', 'monitor': None,
+        'straggler': None, **values})
 
 
 def test_rates_are_those_since_the_last_message():

@@ -202,3 +202,18 @@ def test_when_all_are_kept_an_item_that_is_left_keeps_its_place():
     wait_for(lambda: desk.handled == [1, 2, 3])
     desk.worker.stop()
     assert desk.dropped == []
+
+
+def test_an_errand_goes_before_what_waits_and_holds_up_nothing_after_it():
+    desk, done = Desk(lanes=2), []
+    desk.worker.offer('a', 0)
+    assert desk.begun.wait(PATIENCE)
+    desk.worker.offer('b', 1)
+    desk.worker.run(lambda: done.append('outdated'), 1)
+    desk.worker.run(lambda: done.append(list(desk.handled)), 1)
+    desk.go.set()
+    wait_for(lambda: desk.handled == ['a', 'b'])
+    assert done == [['a']]
+    desk.worker.run(lambda: done.append('alone'))
+    wait_for(lambda: done[-1] == 'alone')
+    assert desk.worker.stop() and desk.dropped == []

@@ -253,3 +253,15 @@ def test_nothing_is_predicted_where_the_camera_shows_nothing():
         np.testing.assert_array_equal(
             getattr(part, name)[:, 20:], getattr(whole, name)[:, 20:], name)
         assert not np.array_equal(getattr(part, name), getattr(whole, name), equal_nan=True)
+
+
+def test_warming_up_prepares_the_network_for_a_size_once(small_model, monkeypatch):
+    predictor, seen = Predictor(small_model, 'cpu'), []
+    kind = type(predictor.backend)
+    run = kind.__call__
+    monkeypatch.setattr(
+        kind, '__call__', lambda self, image: seen.append(tuple(image.shape)) or run(self, image))
+    assert predictor.warm_up((120, 160)) and not predictor.warm_up((120, 160))
+    frame = Frame(np.full((120, 160, 3), 7, np.uint8), np.diag([100.0, 100.0, 1.0]))
+    predictor.predict(frame)
+    assert len(seen) == 2 and len(set(seen)) == 1  # the first frame finds what was prepared

@@ -1,0 +1,85 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Which images the network is prepared for before the first of them comes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+import time
+from typing import Any
+
+from sensor_msgs.msg import CameraInfo
+from sync_perception.image_headers import check_size
+from sync_perception.ros.log import SeldomLog
+from sync_perception.types import MalformedInput
+
+
+class KnownSizes:
+    """
+    The sizes of the cameras' images, as far as their calibrations have told them.
+
+    :param log: of the node.
+    :ivar sizes: height and width by the camera's name.
+    """
+
+    def __init__(self, log: SeldomLog):
+        self.log = log
+        self.sizes: dict[str, tuple[int, int]] = {}
+
+    def note(self, camera: str, camera_info: CameraInfo,
+             max_pixels: int) -> tuple[int, int] | None:
+        """
+        Remember the size that a calibration states.
+
+        :param camera: its name.
+        :param max_pixels: larger images are refused.
+        :return: the size if it is new; None if it is known, or no image can have it.
+        """
+        size = stated_size(camera_info)
+        try:
+            check_size(size, max_pixels)
+        except MalformedInput:
+            return None
+        if self.sizes.get(camera) == size:
+            return None
+        self.sizes[camera] = size
+        return size
+
+    def warm_up(self, predictor: Any, cameras: Iterable[str]) -> None:
+        """Prepare a predictor for the images of these cameras, as far as they are known."""
+        for size in {self.sizes[name] for name in cameras if name in self.sizes}:
+            warm_up(predictor, size, self.log)
+
+
+def warm_up(predictor: Any, size: tuple[int, int], log: SeldomLog) -> None:
+    """
+    Prepare a predictor for images of a size, and log how long it took.
+
+    What goes wrong is a warning only: a frame of that size, if there ever is one, will tell.
+    """
+    began, pixels = time.monotonic(), f'{size[1]}x{size[0]}'
+    try:
+        if predictor.warm_up(size):
+            log.logger.info(
+                f'warmed up for images of {pixels} pixels in {time.monotonic() - began:.1f} s')
+    except Exception as error:  # noqa: BLE001
+        log.warn('warm-up', f'cannot warm up for images of {pixels} pixels: '
+                 f'{type(error).__name__}: {error}')
+
+
+def stated_size(camera_info: CameraInfo) -> tuple[int, int]:
+    """Return height and width of the images that a calibration belongs to."""
+    region = camera_info.roi
+    return ((region.height or camera_info.height) // (camera_info.binning_y or 1),
+            (region.width or camera_info.width) // (camera_info.binning_x or 1))
