@@ -31,6 +31,7 @@ from sync_perception.training.data.kitti_depth import KittiDepthSelection
 from sync_perception.training.data.kitti_semantics import KittiSemantics
 from sync_perception.training.data.labelled_images import LabelledImages
 from sync_perception.training.data.nyuv2 import NyuDepthV2
+from sync_perception.training.data.nyuv2_images import NyuDepthV2Images
 from sync_perception.training.data.nyuv2_labeled import NyuDepthV2Labeled
 from sync_perception.training.data.pseudo import PseudoLabelled
 from sync_perception.training.data.sample import DenseDataset
@@ -50,6 +51,7 @@ DATASETS: dict[str, type[DenseDataset]] = {
     'cityscapes': Cityscapes,
     'cityscapes_sequence': CityscapesSequence,
     'nyuv2': NyuDepthV2,
+    'nyuv2_images': NyuDepthV2Images,
     'nyuv2_labeled': NyuDepthV2Labeled,
     'sevenscenes': SevenScenes,
     'synthetic': Synthetic,
