@@ -18,19 +18,24 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import lru_cache
 import itertools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sync_perception.checks import flag, mapping, several, shown, text, whole
+from sync_perception.files import read_yaml
 from sync_perception.resources import config_folder
-import yaml
 
 VOID = 255
 PIVOT = 'driving'
 FLAGS = {'dynamic': 'dynamic', 'infinite': 'infinite', 'ground': 'ground', 'object': 'objects'}
 """What can be said of a class: the key in a description, the attribute of the space."""
-CLASS_KEYS = {'name', 'color', *FLAGS, PIVOT}
+CLASS_CHECKS = {
+    'name': text(), 'color': several(whole(0, 255), 3), **dict.fromkeys(FLAGS, flag),
+    PIVOT: lambda value, key: several(text(pivot_names()))(value, key)}
+"""What the keys of a class hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,36 +89,29 @@ class LabelSpace:
             if not path.is_file():
                 known = ', '.join(sorted(p.stem for p in folder.glob('*.yaml')))
                 raise ValueError(f'no label space {str(name_or_path)!r}, there are: {known}')
-        return cls.from_dict(yaml.safe_load(path.read_text()))
+        return cls.from_dict(read_yaml(path), str(path))
 
     @classmethod
-    def from_dict(cls, description: dict[str, Any]) -> LabelSpace:
+    def from_dict(cls, description: dict[str, Any], key: str = 'label space') -> LabelSpace:
         """
         Build a space from the dictionary that `to_dict` gives and the YAML files hold.
 
         A union also has `parts`, their descriptions in the order of its classes.
 
+        :param key: of the description, for the message.
         :raises ValueError: naming the key or the class that is not as expected.
         """
-        keys = set(description) if isinstance(description, dict) else set()
-        if keys - {'parts'} != {'name', 'classes'}:
-            raise ValueError(f'a label space has the keys name and classes, got {description!r}')
+        check_description(description, key)
         classes = description['classes']
-        if not 0 < len(classes) < VOID:
-            raise ValueError(f'a label space has 1 to {VOID - 1} classes, got {len(classes)}')
-        for entry in classes:
-            unknown = set(entry) - CLASS_KEYS
-            if unknown or not {'name', 'color'} <= set(entry):
-                raise ValueError(
-                    f'class {entry!r}: expected name and color, optionally '
-                    f'{sorted(CLASS_KEYS - {"name", "color"})}')
-        names = tuple(str(entry['name']) for entry in classes)
+        names = tuple(entry['name'] for entry in classes)
         if len(set(names)) != len(names):
-            raise ValueError(f'class names must be unique, got {names}')
-        parts = tuple(cls.from_dict(part) for part in description.get('parts', ()))
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f'{key}: class names must be unique, got {twice!r} twice')
+        parts = tuple(cls.from_dict(part, f'{key}.parts[{index}]')
+                      for index, part in enumerate(description.get('parts', ())))
         if parts and sum(map(len, parts)) != len(names):
             raise ValueError(
-                f'a union has the classes of its parts, got {len(names)} and '
+                f'{key}: a union has the classes of its parts, got {len(names)} and '
                 f'{[len(part) for part in parts]}')
         pivot = None
         if description['name'] == PIVOT:
@@ -125,8 +123,8 @@ class LabelSpace:
             names=names,
             colors=np.array([entry['color'] for entry in classes], np.uint8).reshape(-1, 3),
             pivot=pivot, parts=parts,
-            **{attribute: np.array([bool(entry.get(key, False)) for entry in classes])
-               for key, attribute in FLAGS.items()})
+            **{attribute: np.array([entry.get(flag_key, False) for entry in classes])
+               for flag_key, attribute in FLAGS.items()})
 
     def to_dict(self) -> dict[str, Any]:
         """Describe the space in plain types, for config.json."""
@@ -192,6 +190,45 @@ class LabelSpace:
         for index, code in enumerate(_color_codes(self.colors)):
             labels[codes == code] = index
         return labels
+
+
+@lru_cache
+def pivot_names() -> tuple[str, ...]:
+    """Return the names of the pivot space's classes."""
+    return LabelSpace.load(PIVOT).names
+
+
+def check_description(description: Any, key: str) -> None:
+    """
+    Refuse what is no description of a label space.
+
+    :param key: of the description, for the message.
+    :raises ValueError: naming the key or the class that is not as expected.
+    """
+    mapping(description, key)
+    keys = set(description)
+    if keys - {'parts'} != {'name', 'classes'}:
+        raise ValueError(f'{key}: expected the keys name and classes, got {shown(sorted(keys))}')
+    text()(description['name'], f'{key}: name')
+    classes = description['classes']
+    if not isinstance(classes, list) or not 0 < len(classes) < VOID:
+        count = f'{len(classes)}' if isinstance(classes, list) else shown(classes)
+        raise ValueError(
+            f'{key}: classes: expected a list of 1 to {VOID - 1} classes, got {count}')
+    for index, entry in enumerate(classes):
+        where = f'{key}: classes[{index}]'
+        mapping(entry, where)
+        if set(entry) - set(CLASS_CHECKS) or not {'name', 'color'} <= set(entry):
+            raise ValueError(
+                f'{where}: expected name and color, optionally '
+                f'{", ".join(sorted(set(CLASS_CHECKS) - {"name", "color"}))}, got '
+                f'{shown(sorted(entry))}')
+        for name, value in entry.items():
+            CLASS_CHECKS[name](value, f'{where}.{name}')
+    parts = description.get('parts', [])
+    several(mapping)(parts, f'{key}: parts')
+    if any('parts' in part for part in parts):
+        raise ValueError(f'{key}: parts: expected spaces that are no unions themselves')
 
 
 def union(*spaces: LabelSpace) -> LabelSpace:

@@ -68,7 +68,7 @@ def test_help_is_quick():
 def test_a_users_mistake_is_one_line(run, tmp_path):
     """No traceback; the message says what was got and what was expected."""
     status, message = run('evaluate', '--dataset', 'kity', '--root', str(tmp_path))
-    assert status == cli.USAGE_ERROR
+    assert status == cli.FAILURE
     assert message.count('\n') == 1
     assert "'kity'" in message
     assert 'kitti' in message
@@ -77,7 +77,7 @@ def test_a_users_mistake_is_one_line(run, tmp_path):
 def test_a_missing_file_is_one_line(run, tmp_path):
     """The message names the path."""
     status, message = run('predict', str(tmp_path / 'none.png'), '--out', str(tmp_path))
-    assert status == cli.USAGE_ERROR
+    assert status == cli.FAILURE
     assert message.count('\n') == 1
     assert 'none.png' in message
 
@@ -89,7 +89,7 @@ def test_a_missing_library_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setattr(cli, 'app', fail)
     with pytest.raises(SystemExit) as left:
         cli.main()
-    assert left.value.code == cli.USAGE_ERROR
+    assert left.value.code == cli.FAILURE
     assert "pip install 'sync_perception[synth]'" in capsys.readouterr().err
 
 

@@ -35,11 +35,11 @@ EXTRAS = {
     'matplotlib': 'train', 'onnx': 'export', 'onnx_ir': 'export', 'rosbags': 'bags',
     'onnxruntime': 'export', 'onnxscript': 'export', 'psutil': 'bench', 'rclpy': 'ros',
     'sensor_msgs': 'ros', 'std_msgs': 'ros', 'transformers': 'transformers'}
-USAGE_ERROR = 2
+FAILURE = 1
 
 
 def main() -> None:
-    """Run the command; what the user can mend becomes one line on stderr and status 2."""
+    """Run the command; what the user can mend becomes one line on stderr and status 1."""
     try:
         app()
     except ModuleNotFoundError as error:
@@ -52,6 +52,6 @@ def main() -> None:
 
 
 def complain(message: str) -> None:
-    """Print a message in one line and leave with the status of a usage error."""
+    """Print a message in one line and leave with the status of a failure."""
     print(f'sync_perception: {" ".join(message.split())}', file=sys.stderr)
-    raise SystemExit(USAGE_ERROR)
+    raise SystemExit(FAILURE)

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from sync_perception.checks import check_arguments, text
 from sync_perception.models.efficientvit.branches import EfficientViTBranch, EfficientViTUNet
 from sync_perception.models.hub import ModelConfig, PerceptionModel
 from sync_perception.models.interface import depth_channels, Interface, Network
@@ -72,8 +73,8 @@ def build_branch(
         (0, 2].
     :raises ValueError: if there is no such kind, or the scale is out of range.
     """
-    if kind not in BRANCHES:
-        raise ValueError(f'no branch {kind!r}, there are: {", ".join(sorted(BRANCHES))}')
+    text(sorted(BRANCHES))(kind, 'kind')
+    check_arguments(BRANCHES[kind], arguments, f'branch {kind!r}', given=1)
     if not 0 < image_scale <= 2:
         raise ValueError(f'expected an image_scale in (0, 2], got {image_scale}')
     branch = BRANCHES[kind](out_channels, **arguments)
@@ -99,6 +100,9 @@ def build_sync(
     :param uncertainty: whether the depth branch also gives the log-variance of ln(depth).
     :param normals: whether the depth branch also gives surface normals.
     """
+    for name, branch in (('depth', depth), ('semantics', semantics)):
+        if branch is not None:
+            check_arguments(build_branch, branch, name, given=1)
     depth_outputs = sum(depth_channels(uncertainty, normals).values())
     return SyncNet(
         None if depth is None else build_branch(depth_outputs, **depth),

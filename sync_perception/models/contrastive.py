@@ -24,13 +24,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 import math
+import operator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from sync_perception.checks import flag, mapping, number, optional, several, text
 from sync_perception.labels import correspondence, LabelSpace, VOID
 from sync_perception.models import folder as folders
 from sync_perception.models.folder import FolderConfig, FolderModel
-from sync_perception.models.towers import build_tower, describe_tower
+from sync_perception.models.towers import build_tower, describe_tower, tower_settings
 import torch
 from torch import nn, Tensor
 from torch.nn import functional
@@ -80,6 +82,12 @@ class ContrastiveConfig(FolderConfig):
     :param record: how the model was trained, for people.
     """
 
+    checks: ClassVar = {
+        'label_space': LabelSpace.from_dict, 'tower': optional(tower_settings), 'shared': flag,
+        'encoding': text(ENCODINGS), 'depth_form': text(DEPTH_SHARES),
+        'depth_range': several(number(1e-6, 1e6), 2, order=operator.lt),
+        'pretrained': optional(text()), 'record': mapping}
+
     label_space: dict[str, Any]
     tower: str | dict[str, Any] | None = None
     shared: bool = True
@@ -88,17 +96,6 @@ class ContrastiveConfig(FolderConfig):
     depth_range: list[float] = field(default_factory=lambda: [1.0, 80.0])
     pretrained: str | None = None
     record: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self):
-        """Refuse what no model can be built from."""
-        if self.encoding not in ENCODINGS:
-            raise ValueError(f'unknown encoding {self.encoding!r}: expected one of {ENCODINGS}')
-        if self.depth_form not in DEPTH_SHARES:
-            raise ValueError(
-                f'unknown depth form {self.depth_form!r}: expected one of {tuple(DEPTH_SHARES)}')
-        if len(self.depth_range) != 2 or not 0 < self.depth_range[0] < self.depth_range[1]:
-            raise ValueError(
-                f'expected a depth range of two rising positive numbers, got {self.depth_range}')
 
 
 class ContrastiveModel(FolderModel):

@@ -18,12 +18,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-import json
+from dataclasses import fields
 import logging
 from pathlib import Path
 from typing import Any
 import zipfile
 
+from sync_perception.checks import first_line
+from sync_perception.files import parse_json
 from sync_perception.labels import LabelSpace
 from sync_perception.models.hub import ModelConfig
 from sync_perception.types import DenseOutput
@@ -96,10 +98,10 @@ class OnnxModel(ExportedModel):
                 '%s runs on the CPU: onnxruntime has no provider for %s here', path, device)
             device = torch.device('cpu')
         session = open_session(path, providers)
+        config = session_config(session, path)
+        check_graph(session, path)
         batch = session.get_inputs()[0].shape[0]
-        super().__init__(
-            session_config(session, path), str(path), device,
-            batch if isinstance(batch, int) else None)
+        super().__init__(config, str(path), device, batch if isinstance(batch, int) else None)
         self.session = session
         self.map_names = [output.name for output in session.get_outputs()]
 
@@ -125,10 +127,10 @@ class ProgramModel(ExportedModel):
         config = program_config(path)
         try:
             program = torch.export.load(path)
-        except (RuntimeError, KeyError, AssertionError) as error:
+        except Exception as error:  # a damaged file makes torch raise whatever there is
             raise ValueError(
-                f'{path} was written by a torch that {torch.__version__} does not understand: '
-                f'{error}') from error
+                f'{path} is damaged, or was written by a torch that {torch.__version__} does not '
+                f'understand: {type(error).__name__}: {first_line(error)}') from error
         if device.type != 'cpu':
             from torch.export.passes import move_to_device_pass
             program = move_to_device_pass(program, device)
@@ -210,7 +212,25 @@ def open_session(path: str | Path, providers: list[Any], optimise: bool = True) 
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except (errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument, errors.Fail,
             errors.NotImplemented, errors.RuntimeException) as error:
-        raise ValueError(f'{path} is no ONNX file that onnxruntime can run: {error}') from error
+        raise ValueError(
+            f'{path} is no ONNX file that onnxruntime can run: {first_line(error)}') from error
+
+
+def check_graph(session: Any, path: str | Path) -> None:
+    """
+    Refuse an ONNX file whose input or outputs are not those of this package's models.
+
+    :param session: an onnxruntime.InferenceSession.
+    :raises ValueError: naming what was got and what was expected.
+    """
+    inputs = [f'{entry.name} {entry.type}' for entry in session.get_inputs()]
+    outputs = [entry.name for entry in session.get_outputs()]
+    known = [entry.name for entry in fields(DenseOutput)]
+    if inputs != [f'{INPUT_NAME} tensor(float)'] or not set(outputs) <= set(known):
+        raise ValueError(
+            f'{path}: expected one input, {INPUT_NAME} tensor(float), and outputs of '
+            f'{", ".join(known)}; got {", ".join(inputs) or "none"} and '
+            f'{", ".join(outputs) or "none"}')
 
 
 def cuda_provider_is_there() -> bool:
@@ -228,9 +248,13 @@ def program_config(path: str | Path) -> ModelConfig:
     """Return the config within a .pt2 file; see `parse_config` for what is refused."""
     if not zipfile.is_zipfile(path):
         raise ValueError(f'{path} is no .pt2 file as torch.export writes it')
-    with zipfile.ZipFile(path) as archive:
-        found = [name for name in archive.namelist() if name.endswith(f'/extra/{CONFIG_KEY}')]
-        return parse_config(archive.read(found[0]).decode() if found else None, path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = [name for name in archive.namelist() if name.endswith(f'/extra/{CONFIG_KEY}')]
+            text = archive.read(found[0]).decode() if found else None
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, OSError) as error:
+        raise ValueError(f'{path} is damaged: {error}') from error
+    return parse_config(text, path)
 
 
 def parse_config(text: str | None, path: str | Path) -> ModelConfig:
@@ -242,11 +266,8 @@ def parse_config(text: str | None, path: str | Path) -> ModelConfig:
     hint = 'write the file with `sync_perception export`'
     if text is None:
         raise ValueError(f'{path} has no config of sync_perception in it: {hint}')
-    try:
-        config = ModelConfig.from_dict(json.loads(text), source=str(path))
-    except json.JSONDecodeError as error:
-        raise ValueError(f'the config in {path} is not JSON: {error}') from error
-    size = config.input_size
-    if not isinstance(size, list) or len(size) != 2 or not all(isinstance(n, int) for n in size):
-        raise ValueError(f'the config in {path} has no input size, got {size}: {hint}')
+    source = f'the config in {path}'
+    config = ModelConfig.from_dict(parse_json(text, source), source=source)
+    if config.input_size is None:
+        raise ValueError(f'{source} has no input size, got None: {hint}')
     return config

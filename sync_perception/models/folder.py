@@ -16,18 +16,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, fields, MISSING
-import json
-import os
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from huggingface_hub import PyTorchModelHubMixin
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialise
+from sync_perception.checks import Check, first_line, mapping
+from sync_perception.files import read_json, write_bytes, write_json, write_text
 from sync_perception.models.hub_files import find_file
+from sync_perception.models.weights import check_finite, check_weights, model_shapes
 import torch
 from torch import nn
 
@@ -35,8 +35,21 @@ CONFIG_NAME = 'config.json'
 WEIGHTS_NAME = 'model.safetensors'
 
 
+
+
 class FolderConfig:
-    """Base of the dataclasses that config.json files hold: unknown keys are refused by name."""
+    """
+    Base of the dataclasses that config.json files hold: every key is checked by name.
+
+    :cvar checks: of each field, what its value must be.
+    """
+
+    checks: ClassVar[dict[str, Check]]
+
+    def __post_init__(self):
+        """Refuse values of which no model can be made."""
+        for name, check in self.checks.items():
+            check(getattr(self, name), name)
 
     @classmethod
     def from_dict(cls: type[Config], description: dict[str, Any], source: str = 'model config'
@@ -44,8 +57,9 @@ class FolderConfig:
         """
         Check and take a config.json's content.
 
-        :raises ValueError: naming an unknown or missing key.
+        :raises ValueError: naming a key that is unknown, missing or of another kind.
         """
+        mapping(description, source)
         known = {entry.name for entry in fields(cls)}
         required = {entry.name for entry in fields(cls)
                     if entry.default is MISSING and entry.default_factory is MISSING}
@@ -55,7 +69,10 @@ class FolderConfig:
             raise ValueError(
                 f'{source}: unknown keys {unknown}, missing keys {missing}; '
                 f'known are {sorted(known)}')
-        return cls(**description)
+        try:
+            return cls(**description)
+        except ValueError as error:
+            raise ValueError(f'{source}: {error}') from error
 
 
 class FolderModel(nn.Module, PyTorchModelHubMixin):
@@ -83,6 +100,7 @@ class FolderModel(nn.Module, PyTorchModelHubMixin):
         path = find_file(model_id, WEIGHTS_NAME)
         if path is None:
             raise FileNotFoundError(f'{model_id}: expected {WEIGHTS_NAME} beside {CONFIG_NAME}')
+        check_weights(path, model_shapes(cls, config))
         model = cls(config)
         model.load_state_dict(load_file(path, device=map_location), strict=True)
         return model.eval()
@@ -104,11 +122,7 @@ def read_config(model: str | Path, config_type: type[Config]) -> Config:
     if path is None:
         raise FileNotFoundError(
             f'{model} is no model folder: expected {CONFIG_NAME} and {WEIGHTS_NAME} in it')
-    try:
-        description = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f'{path} is not JSON: {error}') from error
-    return config_type.from_dict(description, source=str(path))
+    return config_type.from_dict(read_json(path), source=str(path))
 
 
 def load(model_type: type[Model], model: str | Path, device: str | torch.device = 'cpu') -> Model:
@@ -125,8 +139,15 @@ def load(model_type: type[Model], model: str | Path, device: str | torch.device 
         raise FileNotFoundError(f'{model}: expected {WEIGHTS_NAME} beside {CONFIG_NAME}')
     try:
         loaded = model_type.from_pretrained(str(model), map_location=str(device))
-    except (RuntimeError, SafetensorError) as error:
-        raise ValueError(f'{model}: the weights do not fit {CONFIG_NAME}: {error}') from error
+        check_finite(loaded)
+    except SafetensorError as error:
+        raise ValueError(f'{model}: {WEIGHTS_NAME} is damaged: {first_line(error)}') from error
+    except ValueError as error:
+        raise ValueError(f'{model}: {error}') from error
+    except RuntimeError as error:
+        raise ValueError(
+            f'{model}: no model can be built from the arguments in {CONFIG_NAME}: '
+            f'{first_line(error)}') from error
     return loaded.eval().to(device)
 
 
@@ -140,24 +161,8 @@ def save(model: FolderModel, folder: str | Path, card: str = '') -> None:
     :param card: text of the folder's README.md; without it the folder's present one stays.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    with replacing(folder / WEIGHTS_NAME) as path:
-        save_file(tensors, path, metadata={'format': 'pt'})
-        path.chmod(0o644)  # safetensors leaves it to the owner alone
-    with replacing(folder / CONFIG_NAME) as path:
-        path.write_text(json.dumps(asdict(model.config), indent=2) + '\n')
+    write_bytes(folder / WEIGHTS_NAME, serialise(tensors, metadata={'format': 'pt'}))
+    write_json(folder / CONFIG_NAME, asdict(model.config))
     if card:
-        with replacing(folder / 'README.md') as path:
-            path.write_text(card)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a file beside to write to, which then takes the place of this one at once."""
-    beside = path.with_name(f'.{path.name}.part')  # always the same: a kill leaves one at most
-    try:
-        yield beside
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+        write_text(folder / 'README.md', card)

@@ -16,11 +16,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+import operator
 from pathlib import Path
-from typing import Any, TYPE_CHECKING
+from typing import Any, ClassVar, TYPE_CHECKING
 
+from sync_perception.checks import (
+    check_arguments,
+    first_line,
+    flag,
+    mapping,
+    number,
+    optional,
+    several,
+    shown,
+    text,
+    whole,
+)
 from sync_perception.labels import LabelSpace
 from sync_perception.models import folder as folders
 from sync_perception.models.folder import FolderConfig, FolderModel
@@ -35,6 +47,20 @@ if TYPE_CHECKING:
 
 SCALES = ('depth', 'stereo', 'poses', 'camera height')
 """What can tell a training how long a metre is."""
+MOST_PIXELS = 2 ** 25
+"""Of a network's input: as many as an 8K camera has."""
+BUILD_ERRORS = (
+    TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, RecursionError)
+"""What a constructor raises for values of the right types that make no sense together."""
+
+BUILD_ERRORS = (
+    TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, RecursionError)
+"""What a constructor raises for values of the right types that make no sense together."""
+
+
+def label_space(value: Any, key: str) -> None:
+    """Accept descriptions of label spaces."""
+    LabelSpace.from_dict(value, key)
 
 
 @dataclass
@@ -62,6 +88,16 @@ class ModelConfig(FolderConfig):
         lies between: nothing in the training said how long a metre is.
     :param scale_from: what said it, some of SCALES; empty if nothing did or nobody noted it.
     """
+
+    checks: ClassVar = {
+        'architecture': text(), 'arguments': mapping, 'label_space': LabelSpace.from_dict,
+        'input_pixels': whole(1, MOST_PIXELS),
+        'input_size': optional(several(whole(1, 2 ** 14), 2)),
+        'mean': several(number(0, 1), 3), 'std': several(number(0.001, 1), 3),
+        'depth_range': several(number(1e-6, 1e6), 2, order=operator.lt),
+        'canonical_focal': optional(number(1, 1e6)),
+        'focal_range': several(number(1e-3, 1e6), 0, 2, order=operator.le), 'record': mapping,
+        'label_part': optional(text()), 'metric': flag, 'scale_from': several(text(SCALES))}
 
     architecture: str
     arguments: dict[str, Any]
@@ -131,18 +167,20 @@ def build_network(config: ModelConfig, num_classes: int) -> Network:
     :raises ValueError: if it is unknown; the message lists the known ones.
     """
     from sync_perception.models import MODELS
-    builder: Callable[..., Network] | None = MODELS.get(config.architecture)
-    if builder is None:
-        raise ValueError(
-            f'no architecture {config.architecture!r}, there are: {", ".join(sorted(MODELS))}')
+    text(sorted(MODELS))(config.architecture, 'architecture')
+    builder = MODELS[config.architecture]
+    check_arguments(builder, config.arguments, 'arguments', given=1)
     interface = Interface(
         num_classes, tuple(config.depth_range), tuple(config.mean), tuple(config.std))
     try:
         return builder(interface, **config.arguments)
-    except TypeError as error:
+    except ValueError as error:
+        raise ValueError(f'arguments: {first_line(error)}') from error
+    except BUILD_ERRORS as error:
         raise ValueError(
-            f'architecture {config.architecture!r} does not take {config.arguments}: {error}'
-        ) from error
+            f'arguments: architecture {config.architecture!r} cannot be built of '
+            f'{shown(config.arguments)}: {type(error).__name__}: '
+            f'{first_line(error)}') from error
 
 
 def pretrained_config(model: str | Path) -> ModelConfig | None:

@@ -39,6 +39,7 @@ from sync_perception.models.published_checkpoints import (
     shape_of,
 )
 from sync_perception.models.refinenet import POOLINGS
+from sync_perception.models.weights import check_finite
 
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
 IMAGENET_STD = [0.229, 0.224, 0.225]
@@ -133,6 +134,10 @@ def import_weights(
     config = recipe.configure(state, options or ImportOptions())
     model = build_model(replace(config, record={'imported_from': Path(checkpoint).name}))
     recipe.load(model, state, str(checkpoint))
+    try:
+        check_finite(model)
+    except ValueError as error:
+        raise ValueError(f'{checkpoint}: {error}') from error
     write_folder(model, out, card_of(model, checkpoint))
     return model.config
 

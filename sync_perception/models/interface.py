@@ -219,6 +219,34 @@ def present_maps(output: DenseOutput) -> dict[str, Tensor]:
     return {name: values for name, values in maps.items() if values is not None}
 
 
+def check_maps(
+        maps: dict[str, Tensor], image_b3hw: Tensor, num_classes: int | None = None) -> None:
+    """
+    Refuse maps that break the contract: names, channels, sizes, finite numbers.
+
+    :param maps: by name, of one image.
+    :param num_classes: channels of the logits.
+    :raises ValueError: naming the map, what was expected and what was got.
+    """
+    channels = {'depth': 1, 'logits': num_classes, 'normals': 3, 'log_variance': 1}
+    if not maps.keys() & {'depth', 'logits'}:
+        raise ValueError(f'expected a map of depth or logits, got {", ".join(maps) or "none"}')
+    batch, _, *size = image_b3hw.shape
+    for name, values in maps.items():
+        shape = tuple(values.shape)
+        factor = -(-size[0] // shape[2]) if len(shape) == 4 and shape[2] else 1
+        expected = (batch, channels[name], *(-(-side // factor) for side in size))
+        if shape != expected:
+            raise ValueError(
+                f'{name}: expected the shape {expected} for an image of {size[0]}x{size[1]} '
+                f'(height x width), got {shape}')
+        wrong = int((~torch.isfinite(values)).sum())
+        if wrong:
+            raise ValueError(
+                f'{name}: expected finite values, got {wrong} of {values.numel()} that are NaN '
+                'or infinite')
+
+
 def without_pretrained(arguments: dict[str, Any]) -> dict[str, Any]:
     """Leave out the key `pretrained`: the weights that it names are in the network by now."""
     return {key: value for key, value in arguments.items() if key != 'pretrained'}

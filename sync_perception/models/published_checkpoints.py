@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from sync_perception.models.weights import differences
 import torch
 from torch import Tensor
 
 PICKLED = ('.ckpt', '.pth', '.pt')
-NAMED_AT_MOST = 12
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -82,25 +82,11 @@ def check_checkpoint(
     :param shapes: what is expected, by name.
     :param complaint: how the message begins.
     """
-    differences = {
-        'missing': [name for name in shapes if name not in state],
-        'not expected': [name for name in state if name not in shapes],
-        'of another shape': [
-            f'{name} {shape_of(state[name])} instead of {shape}'
-            for name, shape in shapes.items()
-            if name in state and shape_of(state[name]) != shape]}
-    parts = [f'{what}: {enumerate_some(names)}' for what, names in differences.items() if names]
-    if parts:
-        raise ValueError(f'{complaint}; {"; ".join(parts)}')
+    problems = differences({name: shape_of(value) for name, value in state.items()}, shapes)
+    if problems:
+        raise ValueError(f'{complaint}; {problems}')
 
 
 def shape_of(value: Any) -> tuple[int, ...] | str:
     """Return a tensor's shape, or the type of what is none."""
     return tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-
-
-def enumerate_some(names: list[str]) -> str:
-    """Join names; of a great many, the first ones and how many more there are."""
-    shown = ', '.join(names[:NAMED_AT_MOST])
-    more = len(names) - NAMED_AT_MOST
-    return f'{shown} and {more} more' if more > 0 else shown

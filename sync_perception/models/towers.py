@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 from typing import Any, TYPE_CHECKING
 
+from sync_perception.checks import mapping, number, text, whole
 from sync_perception.models.hub_files import find_file
 from torch import nn
 
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     from transformers import CLIPVisionModelWithProjection
 
 # What CLIPVisionConfig is told: all that a tower is made of.
-SETTINGS = (
-    'image_size', 'patch_size', 'hidden_size', 'intermediate_size', 'num_hidden_layers',
-    'num_attention_heads', 'projection_dim', 'hidden_act', 'layer_norm_eps', 'attention_dropout')
+SETTINGS = {
+    **dict.fromkeys(
+        ('image_size', 'patch_size', 'hidden_size', 'intermediate_size', 'num_hidden_layers',
+         'num_attention_heads', 'projection_dim'), whole(1, 2 ** 16)),
+    'hidden_act': text(), 'layer_norm_eps': number(0, 1), 'attention_dropout': number(0, 1)}
 
 TOWERS: dict[str, dict[str, Any]] = {
     # learns in minutes on two CPU cores
@@ -75,19 +78,20 @@ def build_tower(
     return fresh
 
 
-def tower_settings(tower: str | dict[str, Any]) -> dict[str, Any]:
+def tower_settings(tower: str | dict[str, Any], key: str = 'tower') -> dict[str, Any]:
     """
     Return a tower's settings by its name, or check those given.
 
-    :raises ValueError: naming what is unknown.
+    :param key: of the tower, for the message.
+    :raises ValueError: naming what is unknown or of another kind.
     """
     if isinstance(tower, str):
-        if tower not in TOWERS:
-            raise ValueError(f'no tower {tower!r}, there are: {", ".join(TOWERS)}')
+        text(TOWERS)(tower, key)
         return TOWERS[tower]
-    unknown = sorted(set(tower) - set(SETTINGS))
-    if unknown:
-        raise ValueError(f'unknown settings {unknown} of a tower; known are {list(SETTINGS)}')
+    mapping(tower, key)
+    for name, value in tower.items():
+        text(SETTINGS)(name, f'{key}: setting')
+        SETTINGS[name](value, f'{key}.{name}')
     return tower
 
 

@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sync_perception.checks import first_line
 from sync_perception.models import hub
 from sync_perception.models.hub import PerceptionModel
-from sync_perception.models.interface import present_maps
+from sync_perception.models.interface import check_maps, present_maps
 from sync_perception.resources import default_model_folder
 from sync_perception.runtime.backends import (
     Backend,
@@ -105,9 +106,17 @@ class Predictor:
         self.labels = model.labels
         self.device = model.device
         self.infinite_ids = np.flatnonzero(self.labels.infinite).tolist()
-        self.backend: Backend = choose_backend(model, half)
         self.upload = Upload(self.device)
-        given = present_maps(self.backend(probe(model)))
+        image = probe(model)
+        try:
+            self.backend: Backend = choose_backend(model, half)
+            given = present_maps(self.backend(image))
+            check_maps(given, image, len(self.labels))
+        except Exception as error:  # each library has classes of its own for a graph that fails
+            if is_out_of_memory(error):
+                raise
+            raise ValueError(
+                f'{name} does not answer an image as it should: {first_line(error)}') from error
         self.available = frozenset(
             output for output, maps in SOURCES.items() if given.keys() >= set(maps))
 

@@ -215,11 +215,11 @@ def test_an_unknown_config_key_is_refused_by_name(tmp_path):
 
 
 @pytest.mark.parametrize('settings, message', [
-    ({'encoding': 'colours'}, "unknown encoding 'colours'.*colors"),
-    ({'depth_form': 'metres'}, "unknown depth form 'metres'.*log"),
-    ({'depth_range': [80, 1]}, r'two rising positive numbers, got \[80, 1\]'),
-    ({'depth_range': [0, 80]}, 'two rising positive numbers'),
-    ({'tower': 'giant'}, "no tower 'giant'"),
+    ({'encoding': 'colours'}, "encoding.*colors.*'colours'"),
+    ({'depth_form': 'metres'}, "depth_form.*log.*'metres'"),
+    ({'depth_range': [80, 1]}, r'depth_range.*rising.*\[80, 1\]'),
+    ({'depth_range': [0, 80]}, r'depth_range\[0\]'),
+    ({'tower': 'giant'}, "tower.*'giant'"),
 ])
 def test_mistakes_in_a_config_are_named(settings, message):
     with pytest.raises(ValueError, match=message):

@@ -123,8 +123,8 @@ def test_pickled_weights_are_not_read(vision, tmp_path):
 
 
 @pytest.mark.parametrize('arguments, message', [
-    ({'tower': 'huge'}, "no tower 'huge', there are: tiny, small, base"),
-    ({'tower': {'hidden': 5}}, r"unknown settings \['hidden'\]"),
+    ({'tower': 'huge'}, "tower: .*tiny, small, base, got 'huge'"),
+    ({'tower': {'hidden': 5}}, "tower.*'hidden'"),
     ({'tower': 'tiny', 'pretrained': 'x'}, 'tower or pretrained, got both'),
 ])
 def test_mistakes_are_named(arguments, message):

@@ -109,7 +109,7 @@ def test_mistakes_are_one_line(run, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     write_bag(tmp_path / 'in', camera_messages(1))
     status, _, said = run(*arguments)
-    assert status == cli.USAGE_ERROR
+    assert status == cli.FAILURE
     assert said.startswith('sync_perception: ') and said.count('\n') == 1
     assert message in said
     assert not (tmp_path / 'out').exists()

@@ -25,6 +25,8 @@ from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from sync_perception.checks import mapping
+from sync_perception.files import read_json
 from sync_perception.models.hub_files import find_file
 from sync_perception.models.interface import without_pretrained
 from sync_perception.models.sync import Branch
@@ -186,7 +188,7 @@ def read_description(source: str) -> dict[str, Any]:
     :raises ConnectionError: if it is to come from the hub, which cannot be reached.
     :raises ValueError: if it is not a model of the transformers library.
     """
-    description = read_json(source, 'config.json')
+    description = read_model_file(source, 'config.json')
     if description is None:
         raise FileNotFoundError(f'{source}: no config.json')
     if 'model_type' not in description:
@@ -204,7 +206,7 @@ def read_normalisation(source: str | None, model_type: str) -> Normalisation:
     :param model_type: the library's name of the kind of model.
     :return: mean and std per channel.
     """
-    processor = None if source is None else read_json(source, 'preprocessor_config.json')
+    processor = None if source is None else read_model_file(source, 'preprocessor_config.json')
     processor = processor or {}
     mean, std = NORMALISATIONS.get(model_type, IMAGENET)
     normalises = (mean, std) != UNCHANGED or 'image_mean' in processor
@@ -259,7 +261,7 @@ def check_task(description: dict[str, Any], expected: str, source: str) -> None:
     raise ValueError(f'{source} is {found} ({names[0]}), expected a {expected} model')
 
 
-def read_json(source: str, name: str) -> dict[str, Any] | None:
+def read_model_file(source: str, name: str) -> dict[str, Any] | None:
     """
     Read a JSON file of a folder or hub id.
 
@@ -271,10 +273,9 @@ def read_json(source: str, name: str) -> dict[str, Any] | None:
     path = find_file(source, name)
     if path is None:
         return None
-    try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f'{path} is not JSON: {error}') from error
+    description = read_json(path)
+    mapping(description, str(path))
+    return description
 
 
 def to_multiple(image_b3hw: Tensor, multiple: int) -> Tensor:

@@ -29,10 +29,10 @@ A model that gives both by itself is named alone: `tipsv2-b14`, or its folder.
 from __future__ import annotations
 
 from collections.abc import Mapping
-import json
 from pathlib import Path
 from typing import Any, TYPE_CHECKING
 
+from sync_perception.files import read_json
 from sync_perception.labels import LabelSpace, PIVOT, VOID
 from sync_perception.models.hub import ModelConfig
 
@@ -88,9 +88,10 @@ def names_pretrained(model: str | Path) -> bool:
     if not path.is_file():  # reading a pipe would wait for ever
         return False
     try:
-        return 'model_type' in json.loads(path.read_text())
+        description = read_json(path)
     except (OSError, ValueError):
         return False  # whoever reads it says what is wrong
+    return isinstance(description, dict) and 'model_type' in description
 
 
 def read_pretrained(name: str) -> ModelConfig:
