@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 import logging
 from pathlib import Path
@@ -25,6 +25,7 @@ import re
 import cv2
 import numpy as np
 from sync_perception.bit_depth import BitDepth
+from sync_perception.files import write_bytes
 from sync_perception.image_headers import (
     check_header,
     check_png,
@@ -199,3 +200,17 @@ def _natural_key(path: Path) -> tuple:
     parts = re.split(r'([0-9]+)', path.stem)
     return (path.parent, [int(part) if place % 2 else part for place, part in enumerate(parts)],
             path.name)
+
+
+def write_image(path: str | Path, array: np.ndarray, options: Sequence[int] = ()) -> None:
+    """
+    Write an image file, whole or not at all.
+
+    :param path: its ending is that of the format.
+    :param array: as OpenCV takes it, colour as BGR.
+    :param options: pairs of cv2.IMWRITE_* flags and their values.
+    :raises OSError: if it cannot be written, naming the file and the space on its disk.
+    """
+    done, content = cv2.imencode(Path(path).suffix, array, list(options))
+    assert done, 'OpenCV encodes every uint8 and uint16 image'
+    write_bytes(path, content.data)

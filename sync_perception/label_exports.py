@@ -29,6 +29,7 @@ import re
 from typing import Any, NamedTuple
 
 import numpy as np
+from sync_perception.files import write_text
 from sync_perception.labels import FLAGS, LabelSpace, VOID, with_flags
 import yaml
 
@@ -114,7 +115,7 @@ def export_labels(space: LabelSpace, consumer: str, folder: Path) -> Written:
     stem = re.sub(r'[^\w.+-]', '_', space.name)
     files = [folder / f'{stem}_{suffix}' for suffix in contents]
     for file, content in zip(files, contents.values()):
-        file.write_text(content, encoding='utf-8', newline='\n')
+        write_text(file, content)
     return Written(files, notes)
 
 

@@ -17,8 +17,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-import os
 from pathlib import Path
+
+from sync_perception.files import write_text
 
 
 def markers(name: str) -> tuple[str, str]:
@@ -51,6 +52,4 @@ def replace_part(path: str | Path, name: str, lines: Sequence[str]) -> None:
     path = Path(path)
     before, after = split_page(path, name)
     begin, end = markers(name)
-    beside = path.with_name(f'.{path.name}.{os.getpid()}.part')
-    beside.write_text('\n'.join([before + begin, *lines, end + after]))
-    beside.replace(path)
+    write_text(path, '\n'.join([before + begin, *lines, end + after]), shared=True)

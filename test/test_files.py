@@ -23,6 +23,7 @@ import os
 import subprocess
 import sys
 
+from full_disk import run_full
 from mutations import FILES
 import pytest
 from sync_perception.files import (
@@ -33,19 +34,6 @@ from sync_perception.files import (
     write_json,
     write_text,
 )
-
-FULL = """
-import resource, signal, sys
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-"""
-"""Lets a process write no more than so many bytes to a file, as if the disk was full."""
-
-
-def run_full(code: str, *words: str) -> subprocess.CompletedProcess:
-    """Run Python code on a disk that is as good as full."""
-    return subprocess.run(
-        [sys.executable, '-c', FULL + code, *words], capture_output=True, text=True, timeout=60)
 
 
 def test_files_are_written(tmp_path):

@@ -20,11 +20,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from io import BytesIO
 import json
 import logging
 from pathlib import Path
 import re
 
+from sync_perception.files import write_bytes
 from sync_perception.models.exported import (
     CONFIG_KEY,
     ExportedModel,
@@ -80,11 +82,11 @@ def export_model(
         raise ValueError(f'size must be a positive height and width, got {tuple(size)}')
     config = json.dumps(asdict(replace(model.config, input_size=list(size))))
     program = trace(model, size)
-    out.parent.mkdir(parents=True, exist_ok=True)
     if file_format == 'onnx':
-        write_onnx(program, out, config, opset)
+        content = onnx_bytes(program, config, opset)
     else:
-        torch.export.save(program, out, extra_files={CONFIG_KEY: config})
+        content = program_bytes(program, config)
+    write_bytes(out, content)
     return compare(model, load_exported(out), size)
 
 
@@ -104,10 +106,16 @@ def trace(model: PerceptionModel, size: tuple[int, int]) -> ExportedProgram:
     return program
 
 
-def write_onnx(
-        program: ExportedProgram, out: Path, config: str, opset: int | None = None) -> None:
+def program_bytes(program: ExportedProgram, config: str) -> memoryview:
+    """Return a graph and its config as a .pt2 file; torch ends the process on a full disk."""
+    content = BytesIO()
+    torch.export.save(program, content, extra_files={CONFIG_KEY: config})
+    return content.getbuffer()
+
+
+def onnx_bytes(program: ExportedProgram, config: str, opset: int | None = None) -> bytes:
     """
-    Convert a graph to ONNX and write it with its config.
+    Convert a graph to ONNX, and return it with its config as a file.
 
     Of onnxscript's optimisations only the linear ones run: the others take minutes on a large
     transformer, and every runtime has its own.
@@ -130,7 +138,7 @@ def write_onnx(
     common.CommonSubexpressionEliminationPass()(converted.model)
     common.RemoveUnusedNodesPass()(converted.model)
     converted.model.metadata_props[CONFIG_KEY] = config
-    converted.save(out)
+    return converted.model_proto.SerializeToString()
 
 
 def output_names(program: ExportedProgram) -> list[str]:

@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-import json
 from pathlib import Path
 import time
 from typing import Annotated
@@ -30,6 +29,7 @@ from lifecycle_msgs.srv import ChangeState
 import rclpy
 from rich.console import Console
 from rich.live import Live
+from sync_perception.files import write_json
 from sync_perception.kitti import KittiDrive
 from sync_perception.ros.processes import ChildProcess, use_quiet_domain
 from sync_perception.ros.watcher import Watcher, write_pictures
@@ -196,7 +196,7 @@ def run(drive: Drive, out: Path, rate: float, pictures: int, model: str, device:
         names = write_pictures(watcher, out)
     summary = {
         'source': drive.title, 'rate_hz': rate, **watcher.progress.summary(), 'pictures': names}
-    (out / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
+    write_json(out / 'summary.json', summary)
     console.print(f'{len(names)} pictures and summary.json are in {out.resolve()}')
 
 

@@ -30,6 +30,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import String
+from sync_perception.images import write_image
 from sync_perception.labels import FLAGS, LabelSpace
 from sync_perception.ros import qos
 from sync_perception.ros.conversions import to_frame
@@ -200,5 +201,5 @@ def write_pictures(watcher: Watcher, folder: Path) -> list[str]:
                 ('cloud', draw_cloud(
                     bundle['sync/points'], frame, prediction.labels, space))):
             names.append(f'{name}_{number:02}.png')
-            cv2.imwrite(str(folder / names[-1]), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+            write_image(folder / names[-1], cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     return names

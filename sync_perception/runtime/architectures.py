@@ -20,13 +20,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
-import json
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from sync_perception.files import write_json
 from sync_perception.models import build_model
 from sync_perception.models.catalogue import CATALOGUE, Entry, find
 from sync_perception.models.cost import Cost, measure_cost
@@ -125,7 +125,7 @@ def list_architectures(
             live.update(table(rows, report), refresh=True)
             if json_file is not None:
                 Path(json_file).parent.mkdir(parents=True, exist_ok=True)
-                Path(json_file).write_text(json.dumps(report, indent=2) + '\n')
+                write_json(json_file, report)
     if markdown is not None:
         write_markdown(markdown, rows, report)
     for name in names:

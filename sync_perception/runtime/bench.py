@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-import json
 import os
 from pathlib import Path
 import platform
@@ -30,6 +29,7 @@ import cv2
 import numpy as np
 from rich.table import Table
 from sync_perception.calibration import Calibration
+from sync_perception.files import write_json
 from sync_perception.images import read_image
 from sync_perception.models import hub
 from sync_perception.rectification import Rectification
@@ -251,7 +251,7 @@ def write_report(report: dict[str, Any], path: str | Path) -> None:
     """Write a report as JSON, making its folder."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=2) + '\n')
+    write_json(path, report)
 
 
 def _milliseconds(run: Callable[[Work], None], work: Work) -> float:

@@ -17,7 +17,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-import json
 import math
 from pathlib import Path
 import time
@@ -28,8 +27,9 @@ import numpy as np
 from sync_perception.bit_depth import BitDepth
 from sync_perception.calibration import Calibration, read_calibration
 from sync_perception.calibration_doubts import contradictions, distortion_doubt
+from sync_perception.files import write_bytes, write_json
 from sync_perception.image_headers import MAX_PIXELS
-from sync_perception.images import IMAGE_SUFFIXES, images_by_stem, read_upright
+from sync_perception.images import IMAGE_SUFFIXES, images_by_stem, read_upright, write_image
 from sync_perception.labels import LabelSpace
 from sync_perception.orientation import turn_calibration
 from sync_perception.rectification import Rectifier
@@ -127,7 +127,7 @@ def predict_files(
         **predictor.describe(), 'intrinsics_assumed': fx is None and calibration is None,
         'rectified': rectify, 'label_space': predictor.labels.to_dict(), 'images': entries,
         'failed': failed}
-    (out / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
+    write_json(out / 'summary.json', summary)
     return summary
 
 
@@ -216,8 +216,7 @@ def write_prediction(
     for kind, picture in pictures.items():
         files.append(f'{prefix.name}_{kind}.png')
         bgr = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-        if not cv2.imwrite(str(prefix.parent / files[-1]), bgr):
-            raise OSError(f'cannot write {prefix.parent / files[-1]}')
+        write_image(prefix.parent / files[-1], bgr)
     if cloud and prediction.depth is not None:
         files.append(f'{prefix.name}_cloud.ply')
         points = point_cloud(frame, prediction, space, organized=False)
@@ -253,9 +252,7 @@ def write_ply(points: np.ndarray, path: Path) -> None:
     header = [
         'ply', 'format binary_little_endian 1.0', f'element vertex {len(vertices)}',
         *properties, 'end_header', '']
-    with path.open('wb') as file:
-        file.write('\n'.join(header).encode('ascii'))
-        file.write(vertices.tobytes())
+    write_bytes(path, '\n'.join(header).encode('ascii') + vertices.tobytes())
 
 
 def summarize(prediction: Prediction, space: LabelSpace) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from pathlib import Path
 import textwrap
 from typing import Any, TYPE_CHECKING
 
+from sync_perception.files import write_text
 from sync_perception.pages import markers, replace_part
 from sync_perception.training.ablation_pictures import pictures
 from sync_perception.training.ablation_runs import is_done, read_results, Run
@@ -73,7 +74,7 @@ def write_page(ablation: Ablation, runs: Sequence[Run], config: str | Path) -> P
     page = Path(ablation.page)
     if not page.is_file():
         page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text('\n'.join(['# Ablation', '', *markers(ablation.part), '']))
+        write_text(page, '\n'.join(['# Ablation', '', *markers(ablation.part), '']))
     missing = [run.label for run in runs if run not in done]
     baselines = {name: {
         (source.name, metric): value for source in ablation.measured
@@ -96,13 +97,11 @@ def write_summary(
         ablation: Ablation, results: Results, baselines: dict[str, dict[Measure, float]],
         config: str | Path) -> None:
     """Write all numbers of all runs, from which the page's figures can be computed again."""
-    path = Path(ablation.summary)
-    path.parent.mkdir(parents=True, exist_ok=True)
     runs, protocols = deepcopy(results), {}
     for run in runs:
         for name, entry in run['measured'].items():
             protocols[name] = entry['scores'].pop('protocol')
-    path.write_text(json.dumps({
+    write_text(ablation.summary, json.dumps({
         'config': str(config), 'recipe': ablation.recipe, 'variants': ablation.variants,
         'comparisons': [asdict(comparison) for comparison in ablation.comparisons],
         'metrics': ablation.metrics, 'protocols': protocols,

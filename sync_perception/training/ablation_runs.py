@@ -25,6 +25,7 @@ from pathlib import Path
 import time
 from typing import Any
 
+from sync_perception.files import write_json, write_text
 from sync_perception.models import contrastive, hub
 from sync_perception.models.folder import CONFIG_NAME
 from sync_perception.training.child import LOG_FILE
@@ -92,7 +93,7 @@ def carry_out(run: Run, fit: Fit) -> Iterator[str]:
             began = time.monotonic()
             resumed = (run.folder / 'checkpoints' / 'last.ckpt').is_file()
             yield f'{"goes on" if resumed else "trains"}, see {run.folder / LOG_FILE}'
-            (run.folder / RECIPE).write_text(yaml.safe_dump(run.recipe, sort_keys=False))
+            write_text(run.folder / RECIPE, yaml.safe_dump(run.recipe, sort_keys=False))
             arguments = ['--config', str(run.folder / RECIPE)]
             fit(run.folder, arguments + ['--ckpt_path', 'last'] * resumed)
             write_curves(run.folder / CURVES, read_curves(run.folder))
@@ -175,9 +176,7 @@ def read_results(run: Run) -> dict[str, Any]:
 
 def write_results(run: Run, results: dict[str, Any]) -> None:
     """Write what is known of a run; at once, so that there is never half of it."""
-    beside = run.folder / f'.{RESULTS}.part'
-    beside.write_text(json.dumps(results, indent=2) + '\n')
-    os.replace(beside, run.folder / RESULTS)
+    write_json(run.folder / RESULTS, results)
 
 
 def training_record(run: Run) -> dict[str, Any]:

@@ -17,7 +17,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 import random
@@ -25,6 +24,7 @@ from typing import Any
 
 import lightning
 import numpy as np
+from sync_perception.files import write_json
 import torch
 from torch import Tensor
 
@@ -137,7 +137,7 @@ class StopWhenNotFinite(lightning.Callback):
         suffix = f'_{trainer.global_rank}' if trainer.world_size > 1 else ''
         record = {'step': trainer.global_step, 'samples': self.ids,
                   'terms': {name: repr(value) for name, value in terms.items()}, 'reason': bad}
-        (folder / f'not_finite{suffix}.json').write_text(json.dumps(record, indent=2) + '\n')
+        write_json(folder / f'not_finite{suffix}.json', record)
         raise NotFiniteError(
             f'step {trainer.global_step}: {", ".join(bad)}; samples {", ".join(self.ids)}; '
             f'the weights before this step are in {checkpoint}')

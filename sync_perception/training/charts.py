@@ -25,6 +25,7 @@ from typing import Any
 import cv2
 import numpy as np
 from sync_perception.colors import colorize_depth
+from sync_perception.images import write_image
 from sync_perception.labels import LabelSpace
 
 PAPER, INK, FADED, RULE, PLAIN, ALARM = (
@@ -258,5 +259,4 @@ def write_png(path: Path, image: np.ndarray) -> None:
     :raises OSError: if that fails.
     """
     options = [cv2.IMWRITE_PNG_COMPRESSION, 9]
-    if not cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options):
-        raise OSError(f'could not write {path}')
+    write_image(path, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)

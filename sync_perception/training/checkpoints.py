@@ -17,11 +17,12 @@
 
 from __future__ import annotations
 
-import os
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from sync_perception.files import write_bytes
 import torch
 
 
@@ -40,14 +41,10 @@ class WholeCheckpoints(TorchCheckpointIO):
         Write a checkpoint.
 
         :raises TypeError: if options for a remote storage are given.
+        :raises OSError: if the disk is full, naming the file and the disk.
         """
         if storage_options is not None:
             raise TypeError(f'checkpoints are written to local folders, got {storage_options}')
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f'.{path.name}.part')  # always the same: a kill leaves one at most
-        with beside.open('wb') as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
+        content = BytesIO()  # written to a full disk, torch's archive hides the reason
+        torch.save(checkpoint, content)
+        write_bytes(path, content.getbuffer())

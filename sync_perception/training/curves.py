@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 import json
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 import numpy as np
+from sync_perception.files import write_bytes, write_text
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 matplotlib.use('Agg')
@@ -74,7 +76,7 @@ def read_curves(folder: str | Path) -> dict[str, Curve]:
 def write_curves(path: Path, curves: dict[str, Curve]) -> None:
     """Write curves as JSON, a line each."""
     lines = [f'{json.dumps(tag)}: {json.dumps(curve)}' for tag, curve in curves.items()]
-    path.write_text('{\n' + ',\n'.join(lines) + '\n}\n')
+    write_text(path, '{\n' + ',\n'.join(lines) + '\n}\n')
 
 
 def load_curves(path: Path) -> dict[str, Curve]:
@@ -253,5 +255,6 @@ def reached(curve: tuple[np.ndarray, ...], share: float) -> int:
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG without a date, so that the same curves give the same file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110, metadata={'Software': None})
+    content = BytesIO()
+    figure.savefig(content, format='png', dpi=110, metadata={'Software': None})
+    write_bytes(path, content.getbuffer())

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, fields
-import json
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from sync_perception.files import write_json
 from sync_perception.labels import LabelSpace
 from sync_perception.training.charts import draw_check, write_png
 from sync_perception.training.data import dataset_class, open_dataset
@@ -171,7 +171,7 @@ def check(
     if out is not None:
         folder = Path(out)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / 'check.json').write_text(json.dumps(result, indent=2) + '\n')
+        write_json(folder / 'check.json', result)
         write_png(folder / 'check.png', draw_check(result))
     return result
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-import json
 import logging
 import math
 from pathlib import Path
@@ -29,6 +28,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from sync_perception.files import write_json
 from sync_perception.labels import candidates, correspondence, LabelSpace
 from sync_perception.models import hub
 from sync_perception.resources import default_model_folder
@@ -389,4 +389,4 @@ def report(result: dict[str, Any], json_file: str | Path | None = None) -> None:
         console.print(f'{name}: {note}', highlight=False)
     if json_file is not None:
         Path(json_file).parent.mkdir(parents=True, exist_ok=True)
-        Path(json_file).write_text(json.dumps(result, indent=2) + '\n')
+        write_json(json_file, result)

@@ -17,19 +17,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 import hashlib
 import logging
 import os
 from pathlib import Path
 import shutil
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from rich.console import Console
 from rich.progress import track
+from sync_perception.files import write_bytes, write_text
 from sync_perception.models import hub
 from sync_perception.models.folder import WEIGHTS_NAME
 from sync_perception.models.interface import present_maps
@@ -302,10 +301,9 @@ def claim(folder: Path, manifest: Manifest, model: nn.Module, replace: bool) -> 
         for kind in MAPS:
             shutil.rmtree(folder / kind, ignore_errors=True)
     if space_name(model.labels, folder) != model.labels.name:
-        with placed(folder / SPACE_FILE) as path:
-            path.write_text(yaml.safe_dump(model.labels.to_dict(), sort_keys=False))
-    with placed(folder / MANIFEST) as path:
-        path.write_text(manifest.to_json())
+        write_text(folder / SPACE_FILE, yaml.safe_dump(
+            model.labels.to_dict(), sort_keys=False), shared=True)
+    write_text(folder / MANIFEST, manifest.to_json(), shared=True)
 
 
 def store(folder: Path, sample_id: str, maps: dict[str, np.ndarray]) -> None:
@@ -315,20 +313,7 @@ def store(folder: Path, sample_id: str, maps: dict[str, np.ndarray]) -> None:
         if kind not in maps:
             path.unlink(missing_ok=True)
             continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with placed(path) as part:
-            part.write_bytes(png_bytes(maps[kind]))
-
-
-@contextmanager
-def placed(path: Path) -> Iterator[Path]:
-    """Yield a file to write to that then takes a name at once, whoever else writes it as well."""
-    beside = path.with_name(f'.{uuid4().hex}.part')
-    try:
-        yield beside
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+        write_bytes(path, png_bytes(maps[kind]), shared=True)
 
 
 def summary(result: dict[str, Any]) -> str:

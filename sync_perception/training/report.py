@@ -18,12 +18,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
-import json
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 import numpy as np
+from sync_perception.files import write_json, write_text
 from sync_perception.training.boundaries import BoundaryMetrics
 from sync_perception.training.data import open_dataset
 from sync_perception.training.data.sample import Sample
@@ -195,9 +195,9 @@ def report(
     folder.mkdir(parents=True, exist_ok=True)
     numbers = {**result, 'distances': watch.distances(),
                'per_frame': [vars(frame) for frame in watch.frames]}
-    (folder / 'report.json').write_text(json.dumps(numbers, indent=2) + '\n')
+    write_json(folder / 'report.json', numbers)
     page = folder / 'index.html'
-    page.write_text(render(result, watch, galleries, pictures), encoding='utf-8')
+    write_text(page, render(result, watch, galleries, pictures))
     return page
 
 

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
+from sync_perception.files import replacing
 from sync_perception.models import hub
 from sync_perception.resources import default_model_folder
 from sync_perception.training.data import open_dataset
@@ -249,17 +250,15 @@ class Rounds:
         student = teach(
             images, inverse, learned, nearest, settings, self.plan.seed, self.device)
         scores = uncertainties(student, images, inverse, nearest, settings.weight, self.device)
-        beside = path.with_name(f'.{os.getpid()}.npy')
-        np.save(beside, scores)
-        beside.replace(path)
+        with replacing(path, shared=True) as beside, beside.open('wb') as file:
+            np.save(file, scores)
         return scores
 
 
 def write_choice(path: Path, choice: Choice) -> None:
     """Write what was chosen so far, at once."""
-    beside = path.with_name(f'.{os.getpid()}.npz')
-    np.savez(beside, **{name: np.asarray(value) for name, value in vars(choice).items()})
-    beside.replace(path)
+    with replacing(path, shared=True) as beside, beside.open('wb') as file:
+        np.savez(file, **{name: np.asarray(value) for name, value in vars(choice).items()})
 
 
 def read_choice(path: Path) -> Choice:

@@ -22,13 +22,13 @@ from dataclasses import dataclass
 import hashlib
 import json
 import logging
-import os
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from rich.console import Console
 from rich.progress import track
+from sync_perception.files import write_json
 from sync_perception.models.hub import PerceptionModel
 from sync_perception.models.padnet import PadNet
 from sync_perception.models.refinenet import RefineNet
@@ -192,10 +192,7 @@ class Cache:
                     f'({there.get(other[0])!r:.80}, expected {facts.get(other[0])!r:.80}): choose '
                     'another folder, or remove it')
         else:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            beside = path.with_name(f'.{path.name}.{os.getpid()}.part')
-            beside.write_text(json.dumps(facts, indent=1) + '\n')
-            beside.replace(path)
+            write_json(path, facts, indent=1, shared=True)
 
     def file(self, name: str, shape: tuple[int, ...], kind: type) -> Path:
         """Return the file of an array with a row an image, made of zeros if it is not there."""

@@ -23,6 +23,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.console import Console
 from rich.progress import track
+from sync_perception.files import write_text
 from sync_perception.runtime.preprocess import resize_image
 from sync_perception.training.data.sample import DenseDataset
 from sync_perception.training.data.selection import Selection
@@ -50,11 +51,10 @@ def write_page(selection: Selection, data: DenseDataset, path: Path) -> None:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True,
         lstrip_blocks=True, undefined=StrictUndefined)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(environment.get_template(TEMPLATE).render(
+    write_text(path, environment.get_template(TEMPLATE).render(
         selection=selection, rounds=rounds(selection), pictures=pictures, curve=curve(selection),
         words=STRATEGY_WORDS[selection.strategy], images=len(data),
-        date=datetime.now(timezone.utc).strftime('%Y-%m-%d')), encoding='utf-8')
+        date=datetime.now(timezone.utc).strftime('%Y-%m-%d')))
 
 
 def draw(data: DenseDataset, sample_id: str) -> Picture:

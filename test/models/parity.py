@@ -24,7 +24,7 @@ from typing import Any
 
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, ModelConfig
-from sync_perception.models.export import trace, write_onnx
+from sync_perception.models.export import onnx_bytes, trace
 from sync_perception.models.exported import INPUT_NAME
 from sync_perception.models.hub import PerceptionModel
 from sync_perception.models.interface import present_maps
@@ -104,7 +104,7 @@ def exported(model: PerceptionModel, folder: Path) -> dict[str, float]:
     import onnxruntime
     program = trace(model, SIZE)
     path = folder / 'model.onnx'
-    write_onnx(program, path, '{}')
+    path.write_bytes(onnx_bytes(program, '{}'))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])

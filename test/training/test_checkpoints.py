@@ -18,11 +18,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from full_disk import run_full
 import pytest
 from safetensors.torch import load_file
-from sync_perception.models import folder as folders
 from sync_perception.models import hub
-from sync_perception.training import checkpoints
 from sync_perception.training.checkpoints import WholeCheckpoints
 import torch
 
@@ -39,11 +38,12 @@ def test_an_interrupted_checkpoint_leaves_the_former(tmp_path, monkeypatch):
     writer = WholeCheckpoints()
     writer.save_checkpoint({'step': 3}, path)
 
-    def half(checkpoint, file):
-        file.write(b'PK half of it')
+    def half(beside, content):
+        with beside.open('wb') as file:
+            file.write(content[:len(content) // 2])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoints.torch, 'save', half)
+    monkeypatch.setattr(Path, 'write_bytes', half)
     with pytest.raises(KeyboardInterrupt):
         writer.save_checkpoint({'step': 6}, path)
     monkeypatch.undo()
@@ -66,14 +66,27 @@ def test_an_interrupted_export_leaves_the_former_model(
     with torch.no_grad():
         next(model.parameters()).add_(1)
 
-    def half(tensors, path, metadata):
-        Path(path).write_bytes(bytes(written))
+    def half(beside, content):
+        with beside.open('wb') as file:
+            file.write(content[:written])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(folders, 'save_file', half)
+    monkeypatch.setattr(Path, 'write_bytes', half)
     with pytest.raises(KeyboardInterrupt):
         hub.save(model, tmp_path)
+    monkeypatch.undo()
     hub.load(tmp_path)
     before, kept = (load_file(path / 'model.safetensors') for path in (small_model, tmp_path))
     assert all(torch.equal(before[name], kept[name]) for name in before)
     assert sorted(path.name for path in tmp_path.iterdir()) == ['config.json', 'model.safetensors']
+
+
+def test_a_full_disk_is_named(tmp_path):
+    """One error with the file's name, and no half of a checkpoint."""
+    path = tmp_path / 'last.ckpt'
+    done = run_full(
+        'import torch\nfrom sync_perception.training.checkpoints import WholeCheckpoints\n'
+        'WholeCheckpoints().save_checkpoint({"a": torch.zeros(100_000)}, sys.argv[1])', str(path))
+    [*_, last] = done.stderr.strip().splitlines()
+    assert last.startswith('OSError') and str(path) in last and 'GB are free' in last
+    assert list(tmp_path.iterdir()) == []

@@ -28,6 +28,7 @@ import shutil
 import cv2
 import numpy as np
 from sync_perception.calibration import Calibration, read_calibration
+from sync_perception.files import write_bytes
 from sync_perception.image_headers import oriented_jpeg
 from sync_perception.images import images_by_stem, natural_order, read_upright
 from sync_perception.orientation import turn_calibration, turn_intrinsics
@@ -206,8 +207,8 @@ def unpacked(video: Path) -> Path:
         part.mkdir()
         for count, frame in enumerate(recorded.frames(), 1):
             coded = cv2.imencode('.jpg', cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), quality)[1]
-            (part / f'{count - 1:06}.jpg').write_bytes(
-                oriented_jpeg(coded.tobytes(), recorded.orientation))
+            write_bytes(part / f'{count - 1:06}.jpg', oriented_jpeg(
+                coded.tobytes(), recorded.orientation))
         if not count:
             raise ValueError(f'{video} is not a video that OpenCV can read')
         part.rename(folder)

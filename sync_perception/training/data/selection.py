@@ -23,6 +23,8 @@ from pathlib import Path
 import re
 from typing import Any
 
+from sync_perception.files import write_json
+
 WORDS = re.compile(r'(?P<file>.*\.json)(?::(?P<budget>\d+))?', re.DOTALL)
 
 
@@ -108,11 +110,7 @@ class Selection:
 
     def write(self, path: str | Path) -> None:
         """Write a selection file, at once."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f'.{path.name}.{os.getpid()}.part')
-        beside.write_text(json.dumps(asdict(self), indent=1) + '\n')
-        beside.replace(path)
+        write_json(path, asdict(self), indent=1, shared=True)
 
 
 def read_selection(path: str | Path, budget: int | None = None) -> list[str]:

@@ -37,6 +37,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from sync_perception.files import write_text
+from sync_perception.images import write_image
 from sync_perception.labels import LabelSpace
 from sync_perception.training.data.synthetic.world import (
     class_table,
@@ -133,7 +135,7 @@ def _write_variant(
     space = LabelSpace.load('vkitti2')
     folder.mkdir(parents=True, exist_ok=True)
     rows = [f'{name} {r} {g} {b}' for name, (r, g, b) in zip(space.names, space.colors)]
-    (folder / 'colors.txt').write_text('\n'.join(['Category r g b', *rows]) + '\n')
+    write_text(folder / 'colors.txt', '\n'.join(['Category r g b', *rows]) + '\n')
     intrinsics = ['frame cameraID K[0,0] K[1,1] K[0,2] K[1,2]']
     cells = [f'r{i},{j}' if j < 4 else f't{i}' for i in (1, 2, 3) for j in (1, 2, 3, 4)]
     extrinsics = [' '.join(['frame', 'cameraID', *cells, '0', '0', '0', '1'])]
@@ -148,8 +150,8 @@ def _write_variant(
             pose = np.linalg.inv(rendered.world_T_camera)
             extrinsics.append(f'{index} {camera} ' + ' '.join(f'{v:.9g}' for v in pose.flat))
         advance(1)
-    (folder / 'intrinsic.txt').write_text('\n'.join(intrinsics) + '\n')
-    (folder / 'extrinsic.txt').write_text('\n'.join(extrinsics) + '\n')
+    write_text(folder / 'intrinsic.txt', '\n'.join(intrinsics) + '\n')
+    write_text(folder / 'extrinsic.txt', '\n'.join(extrinsics) + '\n')
 
 
 def _write_frame(folder: Path, rendered: SyntheticFrame, index: int, camera: int,
@@ -166,7 +168,5 @@ def _write_frame(folder: Path, rendered: SyntheticFrame, index: int, camera: int
         f'instanceSegmentation/Camera_{camera}/instancegt_{index:05d}.png': instances}
     for name, array in files.items():
         path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
         options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == '.jpg' else []
-        if not cv2.imwrite(str(path), array, options):
-            raise OSError(f'could not write {path}')
+        write_image(path, array, options)
