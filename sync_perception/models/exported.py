@@ -18,6 +18,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from concurrent import futures
 from dataclasses import fields
 import logging
 from pathlib import Path
@@ -36,7 +37,9 @@ LOGGER = logging.getLogger(__name__)
 FORMATS = {'.onnx': 'onnx', '.pt2': 'pt2'}
 CONFIG_KEY = 'sync_perception.json'  # of the config, within either kind of file
 INPUT_NAME = 'image'
-ERRORS_ONLY = 3
+ERRORS_ONLY, NOTHING = 3, 4
+FIRST_RUN = 60.0
+"""Seconds after which the first run of an ONNX file counts as one that never ends."""
 
 
 class ExportedModel(nn.Module, ABC):
@@ -104,13 +107,39 @@ class OnnxModel(ExportedModel):
         super().__init__(config, str(path), device, batch if isinstance(batch, int) else None)
         self.session = session
         self.map_names = [output.name for output in session.get_outputs()]
+        self.has_run = False
 
     def run(self, image_b3hw: Tensor) -> dict[str, Tensor]:
-        """Return the maps by name."""
-        image = image_b3hw.detach().float().contiguous().cpu().numpy()
-        maps = self.session.run(self.map_names, {INPUT_NAME: image})
+        """
+        Return the maps by name.
+
+        :raises ValueError: if the first run does not end.
+        """
+        images = {INPUT_NAME: image_b3hw.detach().float().contiguous().cpu().numpy()}
+        if self.has_run:
+            maps = self.session.run(self.map_names, images)
+        else:
+            maps = self.run_first(images)
+            self.has_run = True
         return {name: torch.from_numpy(values).to(self.device)
                 for name, values in zip(self.map_names, maps)}
+
+
+    def run_first(self, images: dict[str, Any]) -> list[Any]:
+        """Run the session on a thread that a time limit or Ctrl-C can end."""
+        import onnxruntime
+        options = onnxruntime.RunOptions()
+        options.log_severity_level = NOTHING  # what ends it is raised here
+        with futures.ThreadPoolExecutor(1) as pool:
+            run = pool.submit(self.session.run, self.map_names, images, options)
+            try:
+                return run.result(FIRST_RUN)
+            except futures.TimeoutError as error:
+                raise ValueError(
+                    f'{self.name}: its first run has not ended after {FIRST_RUN:g} s, expected a '
+                    'network without endless loops') from error
+            finally:
+                options.terminate = True  # waiting for the pool would else take as long
 
 
 class ProgramModel(ExportedModel):

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from concurrent.futures import Future
+from concurrent import futures
 from dataclasses import dataclass, fields
 from threading import Thread
 import time
@@ -43,7 +43,7 @@ class Loading:
 
     load: Load
     values: PerceptionParameters
-    outcome: Future
+    outcome: futures.Future
 
     def is_of(self, load: Load, values: PerceptionParameters) -> bool:
         """Tell whether the same would be loaded; what acts on each frame makes no difference."""
@@ -106,7 +106,7 @@ class ModelLoader:
             loaded, patience = self._begin(load, values), values.load_timeout
         try:
             return loaded.outcome.result(patience)
-        except TimeoutError:
+        except futures.TimeoutError:
             if loaded.outcome.done():
                 raise  # the loading's own
             raise TimeoutError(
@@ -114,7 +114,7 @@ class ModelLoader:
                 'parameter load_timeout') from None
 
     def _begin(self, load: Load, values: PerceptionParameters) -> Loading:
-        loading = Loading(load, values, Future())
+        loading = Loading(load, values, futures.Future())
         self.logger.info(f'loading {loading}')
         Thread(target=self._run, args=(loading,), name='model loader', daemon=True).start()
         return loading

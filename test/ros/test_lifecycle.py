@@ -22,8 +22,9 @@ import json
 import threading
 import time
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
-from node_bench import Bench, KnownPredictor, LATCHED, PATIENCE
+from node_bench import Bench, KnownPredictor, LATCHED, PATIENCE, RELIABLE
 import psutil
 import pytest
 from rclpy.parameter import Parameter
@@ -193,6 +194,33 @@ def test_the_node_can_be_told_to_leave_images_alone(bench):
     bench.send_info(1)
     bench.send_image(1)
     bench.wait(lambda: bench.received['depth'])
+
+
+def test_a_camera_that_is_left_alone_stays_in_the_diagnostics(bench, capfd):
+    latest = {}
+    bench.others.create_subscription(
+        DiagnosticArray, '/diagnostics',
+        lambda array: latest.update({status.name: status for status in array.status}), RELIABLE)
+    bench.start(cameras=['front', 'left'])
+    names = [f'perception: camera {name}' for name in ('front', 'left')]
+    bench.wait(lambda: latest.keys() >= set(names))
+    bench.call(SetBool, '/perception/enable', SetBool.Request(data=False))
+    latest.clear()
+    bench.wait(lambda: latest.keys() >= set(names))
+    for name in names:
+        assert 'disabled' in latest[name].message
+        assert latest[name].level == DiagnosticStatus.OK
+    assert 'disabled' in capfd.readouterr().err
+    bench.call(SetBool, '/perception/enable', SetBool.Request(data=True))
+    bench.wait(lambda: not any('disabled' in latest[name].message for name in names))
+    assert 'enabled' in capfd.readouterr().err
+
+
+def test_what_the_node_does_at_its_start_is_logged(bench, capfd):
+    bench.start(autostart=False)
+    assert 'autostart' in capfd.readouterr().err
+    assert bench.transition(Transition.TRANSITION_CONFIGURE)
+    assert 'loading' in capfd.readouterr().err
 
 
 def test_a_node_that_is_disabled_before_it_is_active_stays_so(bench):

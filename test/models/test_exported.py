@@ -1,0 +1,37 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Exported files that are valid and never end."""
+
+from __future__ import annotations
+
+import time
+
+from endless_onnx import SIZE, write_endless_onnx
+import pytest
+from sync_perception.models import exported, hub
+import torch
+
+
+def test_an_onnx_file_that_never_ends_is_refused(tmp_path, monkeypatch):
+    """The first run has a time limit, after which nothing runs on in the background."""
+    monkeypatch.setattr(exported, 'FIRST_RUN', 0.5)
+    model = hub.load(write_endless_onnx(tmp_path / 'endless.onnx'))
+    start = time.monotonic()
+    with pytest.raises(ValueError, match='endless.onnx.*0.5 s'):
+        model(torch.zeros(1, 3, *SIZE))
+    assert time.monotonic() - start < 10
+    before = time.process_time()
+    time.sleep(0.3)
+    assert time.process_time() - before < 0.2
