@@ -106,6 +106,7 @@ PLANAR = {
     'yv12': Planes(cv2.COLOR_YUV2RGB_YV12, interleaved=False),
 }
 BAYER = re.compile(r'bayer_(rggb|bggr|gbrg|grbg)(8|16)')
+COLOR = re.compile(r'(rgb|bgr)a?(8|16);')
 
 
 def decode(message: Image, bit_depth: BitDepth | None = None,
@@ -191,7 +192,8 @@ def decompress(message: CompressedImage, bit_depth: BitDepth | None = None,
     Turn a compressed image into uint8 (H, W, 3) RGB.
 
     What image_transport's `format` names goes before what the file looks like: a mosaic
-    (bayer_*) is stored as a grey image.
+    (bayer_*) is stored as a grey image, and of colours that were not compressed as bgr8 or bgr16
+    red and blue are exchanged.
 
     :param bit_depth: of this camera; by default 16-bit pixels use their full range.
     :param max_pixels: larger images are refused.
@@ -210,7 +212,10 @@ def decompress(message: CompressedImage, bit_depth: BitDepth | None = None,
     if bayer and stored.ndim == 2:
         encoding = f'bayer_{bayer[1]}{8 * stored.itemsize}'
         return _to_rgb8(stored, LAYOUTS[encoding], encoding, bit_depth)
-    return to_rgb8(stored, bit_depth)
+    rgb = to_rgb8(stored, bit_depth)
+    if stored.ndim == 3 and COLOR.match(message.format) and 'compressed bgr' not in message.format:
+        return cv2.cvtColor(rgb, cv2.COLOR_BGR2RGB)
+    return rgb
 
 
 def compressed_header(message: CompressedImage, max_pixels: int = MAX_PIXELS) -> ImageHeader:

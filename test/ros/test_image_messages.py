@@ -232,6 +232,17 @@ def test_a_compressed_mosaic_has_the_colours_of_the_raw_one(pattern, kind, bits)
     assert np.ptp(decompress(image), axis=-1).max() > 50  # colourful
 
 
+@pytest.mark.parametrize(('name', 'exchanged'), [
+    ('rgb8; jpeg compressed bgr8', False), ('bgr8; png compressed bgr8', False),
+    ('png', False), ('', False), ('bgr8', False), ('rgb16; png compressed bgr16', False),
+    ('yuv422; jpeg compressed bgr8', False), ('rgb8; png compressed rgb8', True),
+    ('bgr8; png compressed ', True)])
+def test_colours_are_in_the_order_that_image_transport_reads(name, exchanged):
+    """Its subscriber takes what was not compressed as bgr for rgb, whatever the file means."""
+    found = decompress(compressed(smooth_image()[..., ::-1], '.png', name))
+    np.testing.assert_array_equal(found[..., ::-1] if exchanged else found, smooth_image())
+
+
 def test_a_mosaic_that_was_stored_in_colour_is_taken_as_it_is():
     image = compressed(smooth_image()[..., ::-1], '.png', 'bayer_rggb8; png compressed bgr8')
     np.testing.assert_array_equal(decompress(image), smooth_image())
