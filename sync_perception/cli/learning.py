@@ -19,7 +19,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from sync_perception.cli.options import Argument, DataSet, Device, Model, named_values, Root, Split
+from sync_perception.cli.options import (
+    AllowCode,
+    Argument,
+    DataSet,
+    Device,
+    Model,
+    named_values,
+    Root,
+    Split,
+)
 import typer
 
 app = typer.Typer()
@@ -53,6 +62,7 @@ def pseudo_label(
         dataset: DataSet,
         out: Annotated[Path, typer.Option(help='Folder to write into, or to go on with.')],
         teacher: Model = None,
+        allow_code: AllowCode = False,
         root: Root = None,
         split: Split = 'all',
         argument: Argument = None,

@@ -19,7 +19,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from sync_perception.cli.options import Argument, DataSet, Device, Model, named_values, Root, Split
+from sync_perception.cli.options import (
+    AllowCode,
+    Argument,
+    DataSet,
+    Device,
+    Model,
+    named_values,
+    Root,
+    Split,
+)
 import typer
 
 app = typer.Typer()
@@ -34,6 +43,7 @@ def evaluate(
         split: Split = 'all',
         argument: Argument = None,
         model: Model = None,
+        allow_code: AllowCode = False,
         device: Device = 'auto',
         pooled: Annotated[bool, typer.Option(
             help='Pool depth errors over all pixels instead of averaging over frames.')] = False,
@@ -69,6 +79,7 @@ def select(
             help='random, diversity, uncertainty or both.')] = 'both',
         seed: Annotated[int, typer.Option(help='Of all that is left to chance.')] = 0,
         model: Model = None,
+        allow_code: AllowCode = False,
         root: Root = None,
         split: Split = 'train',
         argument: Argument = None,
@@ -100,6 +111,7 @@ def report(
         dataset: DataSet,
         out: Annotated[Path, typer.Option(help='Folder for index.html and report.json.')],
         model: Model = None,
+        allow_code: AllowCode = False,
         root: Root = None,
         split: Split = 'all',
         argument: Argument = None,

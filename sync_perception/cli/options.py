@@ -19,11 +19,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
+from sync_perception.trust import allow_code
 import typer
 
 Model = Annotated[str | None, typer.Option(
-    help='Model folder, hub id, exported .onnx or .pt2 file, or two pretrained models as '
-    'DEPTH+SEGMENTATION; the model of the package by default.')]
+    help='Model folder, hub id, exported .onnx file, .pt2 file (with --allow-code), or two '
+    'pretrained models as DEPTH+SEGMENTATION; the model of the package by default.')]
+AllowCode = Annotated[bool, typer.Option(
+    '--allow-code', callback=allow_code,
+    help='Load .pt2 files, which can run code of whoever wrote them.')]
 Device = Annotated[str, typer.Option(help='auto, cpu, cuda or cuda:N.')]
 DataSet = Annotated[str, typer.Option(
     help='camvid, camvid_full, idd_lite, kitti, kitti_depth, kitti_semantics, vkitti2, '

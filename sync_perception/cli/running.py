@@ -19,7 +19,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from sync_perception.cli.options import Device, Model
+from sync_perception.cli.options import AllowCode, Device, Model
 import typer
 
 app = typer.Typer()
@@ -30,6 +30,7 @@ def predict(
         images: Annotated[list[Path], typer.Argument(help='Image files, or folders of them.')],
         out: Annotated[Path, typer.Option(help='Folder for the results.')],
         model: Model = None,
+        allow_code: AllowCode = False,
         device: Device = 'auto',
         half: Annotated[bool, typer.Option(
             help="Run the network in the device's 16-bit format.")] = False,
@@ -66,6 +67,7 @@ def predict(
 def bench(
         json: Annotated[Path | None, typer.Option(help='Write the results here too.')] = None,
         model: Model = None,
+        allow_code: AllowCode = False,
         device: Device = 'auto',
         half: Annotated[bool, typer.Option(
             help="Run the network in the device's 16-bit format.")] = False,

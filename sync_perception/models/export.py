@@ -36,6 +36,7 @@ from sync_perception.models.exported import (
 )
 from sync_perception.models.hub import PerceptionModel
 from sync_perception.models.interface import present_maps
+from sync_perception.trust import code_allowed
 import torch
 from torch import nn, Tensor
 from torch.export import Dim, ExportedProgram
@@ -87,7 +88,8 @@ def export_model(
     else:
         content = program_bytes(program, config)
     write_bytes(out, content)
-    return compare(model, load_exported(out), size)
+    with code_allowed(True):  # written right here
+        return compare(model, load_exported(out), size)
 
 
 def trace(model: PerceptionModel, size: tuple[int, int]) -> ExportedProgram:

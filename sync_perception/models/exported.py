@@ -29,6 +29,7 @@ from sync_perception.checks import first_line
 from sync_perception.files import parse_json
 from sync_perception.labels import LabelSpace
 from sync_perception.models.hub import ModelConfig
+from sync_perception.trust import check_code_allowed
 from sync_perception.types import DenseOutput
 import torch
 from torch import nn, Tensor
@@ -146,13 +147,16 @@ class ProgramModel(ExportedModel):
     """
     A .pt2 file, as `torch.export` writes it.
 
-    :param path: of the file. torch can be made to run code by a file of this kind: take it only
-        from those whom you trust.
+    torch can be made to run code by a file of this kind, so that it is loaded only where
+    `sync_perception.trust` allows it.
+
+    :param path: of the file.
     :param device: any that torch has.
-    :raises ValueError: if it is no .pt2 file, or not one of this package.
+    :raises ValueError: if that is not allowed, or it is no .pt2 file of this package.
     """
 
     def __init__(self, path: str | Path, device: torch.device):
+        check_code_allowed(path)
         config = program_config(path)
         try:
             program = torch.export.load(path)

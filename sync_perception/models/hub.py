@@ -211,7 +211,8 @@ def load(
     Load a model for inference: a folder, one on the Hugging Face hub, a pair `A+B` of it, a file.
 
     Of folders only config.json and model.safetensors are read; nothing is ever unpickled. Exported
-    files give an `ExportedModel`, which keeps the same contract for one size of images.
+    files give an `ExportedModel`, which keeps the same contract for one size of images; those that
+    can run code (.pt2) are refused, unless `sync_perception.trust` allows them.
 
     :raises FileNotFoundError: if the folder is not there or lacks a file.
     :raises ValueError: if the config is not understood or the weights do not fit it.

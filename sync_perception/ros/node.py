@@ -48,6 +48,7 @@ from sync_perception.ros.pipeline import Arrival, Pipeline
 from sync_perception.ros.services import guard_services, run_after
 from sync_perception.ros.warm_up import KnownSizes
 from sync_perception.ros.worker import Worker
+from sync_perception.trust import code_allowed
 from sync_perception.types import MalformedInput
 
 
@@ -59,9 +60,10 @@ def load_predictor(parameters: PerceptionParameters):
     """
     # torch takes seconds to import: only when there is a model to load
     from sync_perception.runtime.predictor import Predictor
-    return Predictor(
-        parameters.model or default_model_folder(), device=parameters.device,
-        half=parameters.half, max_depth=parameters.max_depth or None)
+    with code_allowed(parameters.allow_code):
+        return Predictor(
+            parameters.model or default_model_folder(), device=parameters.device,
+            half=parameters.half, max_depth=parameters.max_depth or None)
 
 
 def load_monitor(parameters: PerceptionParameters) -> ConsistencyMonitor | None:

@@ -53,9 +53,14 @@ class PerceptionParameters:
         'manager to ask for it.', read_only=True)
     model: str = parameter(
         'model', '', 'Folder of the model (config.json and model.safetensors), hub id, exported '
-        '.onnx or .pt2 file, or two pretrained models as DEPTH+SEGMENTATION; empty for the one '
-        'that comes with the package. Set while the node is configured, it swaps the model at '
-        'once: if the new one cannot be loaded, the old one stays.', hooked=True)
+        '.onnx file, .pt2 file (with allow_code), or two pretrained models as '
+        'DEPTH+SEGMENTATION; empty for the one that comes with the package. Set while the node '
+        'is configured, it swaps the model at once: if the new one cannot be loaded, the old one '
+        'stays.', hooked=True)
+    allow_code: bool = parameter(
+        'allow_code', False, 'Load .pt2 files, which can run code of whoever wrote them. It can '
+        'only be set at start: no peer can allow what the one who starts the node did not.',
+        read_only=True)
     load_timeout: float = parameter(
         'load_timeout', 120.0, 'Seconds after which a model that is still being loaded counts as '
         'one that cannot be loaded.', low=1.0, high=3600.0, live=True)

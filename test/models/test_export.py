@@ -36,6 +36,7 @@ from sync_perception.resources import default_model_folder
 from sync_perception.runtime.backends import FrozenBackend, OnnxBackend
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.training.evaluate import evaluate
+from sync_perception.trust import code_allowed
 from sync_perception.types import Frame
 import torch
 from typer.testing import CliRunner
@@ -45,6 +46,13 @@ pytestmark = pytest.mark.timeout(300)
 SIZE = (64, 96)
 KINDS = {'onnx': OnnxModel, 'pt2': ProgramModel}
 TOLERANCE = {'onnx': 1e-4, 'pt2': 1e-5}
+
+
+@pytest.fixture(scope='module', autouse=True)
+def trusted():
+    """Allow to load what this module writes."""
+    with code_allowed(True):
+        yield
 
 
 @pytest.fixture(scope='module')

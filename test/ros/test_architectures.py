@@ -48,7 +48,8 @@ class Turntable:
 
     def __init__(self):
         self.bench = Bench().start(
-            listen=tuple(ENCODINGS), load=load_predictor, autostart=False, device='cpu')
+            listen=tuple(ENCODINGS), load=load_predictor, autostart=False, device='cpu',
+            allow_code=True)
         self.stamp = 0
 
     def configure(self, model: str | Path) -> bool:

@@ -123,7 +123,8 @@ def read_transformer(
     try:
         model, report = auto_model.from_pretrained(
             source, config=to_config(description, **changes), dtype=torch.float32,
-            use_safetensors=True, ignore_mismatched_sizes=True, output_loading_info=True)
+            use_safetensors=True, trust_remote_code=False, ignore_mismatched_sizes=True,
+            output_loading_info=True)
     except (OSError, SafetensorError) as error:
         raise FileNotFoundError(
             f'{source}: expected weights as safetensors, since pickles are never read, and found '
