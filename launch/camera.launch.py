@@ -40,11 +40,11 @@ from launch_ros.substitutions import FindPackageShare
 from sync_perception.ros import launch_arguments as read
 from sync_perception.ros.consumers import CONSUMERS
 from sync_perception.ros.launch_arguments import Argument
+from sync_perception.ros.middleware import PROFILE_VARIABLES, TRANSPORTS_VARIABLE
 from sync_perception.ros.parameters import PerceptionParameters
 import yaml
 
 SHARE = FindPackageShare('sync_perception')
-PROFILE_VARIABLES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
 ARGUMENTS = {
     'image_topic': Argument(
         'image', 'Rectified images, or any with rectify:=true; with cameras, below the name of '
@@ -63,8 +63,9 @@ ARGUMENTS = {
     'use_sim_time': Argument('false', 'Follow /clock: true or false.', read.boolean),
     'profile': Argument(
         'shm', 'Profile of Fast DDS: shm (the shipped one, which carries images between '
-        'processes without loss, unless the environment names another), none (leave the '
-        'environment as it is), or the path of an XML file.', read.word_or_file('shm', 'none')),
+        'processes without loss, unless the environment names another), none (what the '
+        'environment names, else what Fast DDS does by itself), or the path of an XML file.',
+        read.word_or_file('shm', 'none')),
     'rviz': Argument('false', 'Show the results in RViz: true or false.', read.boolean),
     'rviz_frame': Argument(
         'camera_optical_frame', 'Fixed frame of RViz: the frame_id of the images, or any that tf '
@@ -157,12 +158,13 @@ def viewer(context: LaunchContext, given: dict[str, Any]) -> list[Node]:
 
 def transport(context: LaunchContext, wanted: str) -> list[SetEnvironmentVariable]:
     """Name Fast DDS its profile, by both of the variables that its versions read."""
-    if wanted == 'none':
-        return []
+    users = next(filter(None, map(context.environment.get, PROFILE_VARIABLES)), '')
+    if wanted == 'none':  # and the nodes are not to choose the shipped one themselves
+        return [] if users else [SetEnvironmentVariable(
+            TRANSPORTS_VARIABLE, context.environment.get(TRANSPORTS_VARIABLE, 'DEFAULT'))]
     if wanted == 'shm':
         shipped = PathJoinSubstitution([SHARE, 'config', 'fastdds_shm.xml']).perform(context)
-        users = [context.environment.get(variable) for variable in PROFILE_VARIABLES]
-        wanted = next((path for path in users if path), shipped)
+        wanted = users or shipped
     return [SetEnvironmentVariable(variable, wanted) for variable in PROFILE_VARIABLES]
 
 

@@ -31,10 +31,13 @@ from sync_perception.ros import qos
 from sync_perception.ros.camera_info import CameraInfoCache
 from sync_perception.ros.counters import Counters
 from sync_perception.ros.log import SeldomLog
+from sync_perception.ros.middleware import advice
 from sync_perception.ros.outputs import Output
 from sync_perception.ros.waiting import describe_wait, latched_publishers, SILENCE
 
 ACTIVE = LifecycleState('active', State.PRIMARY_STATE_ACTIVE)
+LOSS_PERIOD = 60.0
+"""Seconds between two lines about lost messages."""
 MOST_CREDIT = 2.0
 """Images that may be looked at after a pause: the second evens out when they come irregularly."""
 
@@ -192,7 +195,17 @@ class Camera:
             qos_overriding_options=qos.overridable(),
             event_callbacks=SubscriptionEventCallbacks(
                 incompatible_qos=lambda event: self._note_mismatch(
-                    topic, 'a publisher offers', event.last_policy_kind)))
+                    topic, 'a publisher offers', event.last_policy_kind),
+                message_lost=lambda event: self._note_loss(topic, event.total_count_change)))
+
+    def _note_loss(self, topic: str, count: int) -> None:
+        """Say what did not arrive: best effort does not send it again."""
+        name = self.node.resolve_topic_name(topic)
+        if topic != self.topic('camera_info'):
+            self.counters.lost += count
+        self.log.warn(f'loss {name}', (
+            f'{name}: messages are lost between their publisher and this node, expected shared '
+            f'memory with room for them: {advice()}'), period=LOSS_PERIOD)
 
     def _publisher(self, output: Output) -> LifecyclePublisher:
         topic = self.topic(output.topic)

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 @dataclass
 class Counters:
     """
-    Counts since the node was activated; every received image ends in exactly one of them.
+    Counts since the node was activated; every received image ends in one of published to refused.
 
     :param received: images that arrived.
     :param published: frames of which at least one output was published.
@@ -33,6 +33,8 @@ class Counters:
     :param skipped: images that came sooner than the parameter max_rate allows.
     :param unwanted: images that were not processed because nobody subscribes to an output.
     :param failed: frames whose processing failed.
+    :param lost: images that were lost between their publisher and this node, which are not among
+        those that arrived.
     :param refused: malformed images and camera_infos, by reason.
     :param durations: seconds from arrival to publication of the latest frames.
     :param ages: seconds from stamp to publication of the latest frames, by the node's clock.
@@ -45,6 +47,7 @@ class Counters:
     skipped: int = 0
     unwanted: int = 0
     failed: int = 0
+    lost: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     durations: deque[float] = field(default_factory=lambda: deque(maxlen=256))
     ages: deque[float] = field(default_factory=lambda: deque(maxlen=256))
@@ -56,4 +59,5 @@ class Counters:
                 f'{self.dropped} dropped, {self.warming_up} while warming up, '
                 f'{self.skipped} skipped, {self.unwanted} unwanted, '
                 f'{self.failed} failed, '
-                f'{sum(self.refused.values())} refused' + (f' ({refused})' if refused else ''))
+                f'{sum(self.refused.values())} refused' + (f' ({refused})' if refused else '')
+                + (f', {self.lost} lost on the way' if self.lost else ''))

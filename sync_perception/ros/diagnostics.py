@@ -26,6 +26,7 @@ import numpy as np
 from rclpy.time import Time
 from sync_perception.ros.camera import Camera
 from sync_perception.ros.counters import Counters
+from sync_perception.ros.middleware import advice
 from sync_perception.ros.pipeline import Pipeline
 
 PERIOD = 1.0
@@ -72,7 +73,7 @@ class Pace:
 
     def __init__(self):
         self.before: Counters | None = None
-        self.counts = (0, 0, 0, 0)
+        self.counts = (0, 0, 0, 0, 0)
         self.time = 0.0
         self.begun = self.heard = 0.0
 
@@ -81,13 +82,13 @@ class Pace:
         Compare the counts with those of the last call.
 
         :param now: seconds of the monotonic clock.
-        :return: images received, frames published, images refused and frames failed, a second;
-            and the seconds since an image was received, as far as calls can tell.
+        :return: images received, frames published, images refused, frames failed and images lost,
+            a second; and the seconds since an image was received, as far as calls can tell.
         """
         counts = (counters.received, counters.published, sum(counters.refused.values()),
-                  counters.failed)
+                  counters.failed, counters.lost)
         if counters is not self.before:
-            self.before, self.counts, self.time = counters, (0, 0, 0, 0), now
+            self.before, self.counts, self.time = counters, (0, 0, 0, 0, 0), now
             self.begun = self.heard = now
         if counts[0] > self.counts[0]:
             self.heard = now
@@ -105,7 +106,7 @@ def camera_report(camera: Camera, pace: Pace, now: float, name: str) -> Report:
     :param now: seconds of the monotonic clock.
     :param name: the node's.
     """
-    received, published, refused, failed, silence = pace.measure(camera.counters, now)
+    received, published, refused, failed, lost, silence = pace.measure(camera.counters, now)
     counters = camera.counters
     report = Report(
         f'{name}: {camera.title}', f'{received:.1f} images/s in, {published:.1f} frames/s out')
@@ -116,13 +117,17 @@ def camera_report(camera: Camera, pace: Pace, now: float, name: str) -> Report:
         report.find(DiagnosticStatus.WARN, f'images are refused (so far: {reasons})')
     if failed:
         report.find(DiagnosticStatus.ERROR, 'frames fail')
+    if lost:
+        report.find(DiagnosticStatus.WARN, (
+            f'images are lost on the way (so far: {counters.lost}): {advice()}'))
     for trouble in (*camera.troubles.values(), *camera.mismatches.values()):
         report.find(DiagnosticStatus.WARN, trouble)
     report.values = {
         'images received': counters.received, 'frames published': counters.published,
         'images dropped': counters.dropped, 'images while warming up': counters.warming_up,
         'images skipped': counters.skipped,
-        'images unwanted': counters.unwanted, 'frames failed': counters.failed,
+        'images unwanted': counters.unwanted, 'images lost on the way': counters.lost,
+        'frames failed': counters.failed,
         'images refused': sum(counters.refused.values()),
         **{f'refused for {reason}': count for reason, count in counters.refused.items()},
         'input rate (Hz)': f'{received:.2f}', 'output rate (Hz)': f'{published:.2f}',

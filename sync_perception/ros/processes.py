@@ -26,7 +26,7 @@ import socket
 import subprocess
 import sys
 
-from sync_perception.resources import config_folder
+from sync_perception.ros.middleware import use_shared_memory
 
 DOMAINS = range(1, 102)  # beyond, the ports run into those that Linux hands out
 GRACE = 10.0  # seconds to end after being asked to
@@ -96,9 +96,7 @@ def use_quiet_domain() -> None:
     environment = os.environ
     environment.setdefault('ROS_DOMAIN_ID', str(free_domain()))
     environment.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-    profile = str(config_folder() / 'fastdds_shm.xml')
-    for variable in ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'):
-        environment.setdefault(variable, profile)
+    use_shared_memory()
 
 
 def free_domain() -> int:

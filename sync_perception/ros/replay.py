@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 import copy
 from dataclasses import replace
@@ -46,6 +47,9 @@ from sync_perception.ros.sources import NANOSECONDS, Shot, Source, SOURCES
 # Seconds from a match until the first frame: DDS tells when this side knows the other, but not
 # when the other side knows this one, and until then it would lose what is sent
 GRACE = 0.3
+# In lockstep a frame counts as lost when its answer takes so many times as long as the slowest of
+# the latest ones, but at least this many seconds; of the first frame nothing is known
+SLOWER, LEAST_PATIENCE, FIRST_DELAY = 5.0, 1.0, 2.0
 LATEST = 2 ** 31 * NANOSECONDS  # seconds of a stamp are int32
 POLL = 0.005  # seconds between two looks for an answer, where frames have their own time
 
@@ -75,7 +79,9 @@ class ReplayNode(Node):
         self.done = Future()
         self.published = 0
         self.awaited: int | None = None
-        self.awaited_since = 0.0
+        self.awaited_since = self.sent_at = 0.0
+        self.messages: list[tuple[Publisher, Any]] = []
+        self.delays: deque[float] = deque(maxlen=10)  # of the latest answers, seconds
         self.timer = None
         self.schedule: Schedule | None = None
         self.source = sources[self.parameters.source](self.parameters)
@@ -157,13 +163,8 @@ class ReplayNode(Node):
         return self.create_timer(period, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _tick(self) -> None:
-        if self.awaited is not None:
-            if time.monotonic() - self.awaited_since < self.parameters.lockstep_timeout:
-                return
-            self.get_logger().warning(
-                f'no answer on sync/camera_info to the frame of {self.awaited} ns within '
-                f'{self.parameters.lockstep_timeout:g} s: going on without')
-            self.awaited = None
+        if self.awaited is not None and self._is_waiting():
+            return
         if self.upcoming is None:
             self._finish()
             return
@@ -175,6 +176,29 @@ class ReplayNode(Node):
         except Exception as error:  # noqa: BLE001 - it ends the process, with its message
             self.close()
             self.done.set_exception(error)
+
+    def _is_waiting(self) -> bool:
+        """Say whether the answer is still to come; a frame that may be lost is sent again."""
+        now = time.monotonic()
+        if now - self.awaited_since >= self.parameters.lockstep_timeout:
+            self.get_logger().warning(
+                f'no answer on sync/camera_info to the frame of {self.awaited} ns within '
+                f'{self.parameters.lockstep_timeout:g} s: going on without')
+            self.awaited = None
+            return False
+        patience = max(LEAST_PATIENCE, SLOWER * max(self.delays, default=FIRST_DELAY))
+        if now - self.sent_at >= patience:
+            self.log.warn('lost', (
+                f'no answer on sync/camera_info to the frame of {self.awaited} ns within '
+                f'{patience:.1f} s: it may be lost on the way and is sent again'))
+            self._send()
+        return True
+
+    def _send(self) -> None:
+        """Publish the messages of the frame."""
+        self.sent_at = time.monotonic()
+        for publisher, message in self.messages:
+            publisher.publish(message)
 
     def _publish(self, shot: Shot) -> None:
         stamp = shot.stamp
@@ -188,13 +212,15 @@ class ReplayNode(Node):
         frame_id = self.parameters.frame_id if shot.frame_id is None else shot.frame_id
         header = Header(frame_id=frame_id)
         header.stamp.sec, header.stamp.nanosec = divmod(stamp, NANOSECONDS)
+        self.messages = []
         if self.clock_publisher is not None:
-            self.clock_publisher.publish(ClockMessage(clock=header.stamp))
+            self.messages.append((self.clock_publisher, ClockMessage(clock=header.stamp)))
         camera_info = self._calibration(shot)
         if camera_info is not None:
             camera_info.header = header
-            self.camera_info_publisher.publish(camera_info)
-        self.image_publisher.publish(as_message(shot, header))
+            self.messages.append((self.camera_info_publisher, camera_info))
+        self.messages.append((self.image_publisher, as_message(shot, header)))
+        self._send()
         self.published += 1
         if self.parameters.lockstep:
             self.awaited, self.awaited_since = stamp, time.monotonic()
@@ -213,6 +239,7 @@ class ReplayNode(Node):
 
     def _receive_answer(self, answer: CameraInfo) -> None:
         if stamp_nanoseconds(answer.header) == self.awaited:
+            self.delays.append(time.monotonic() - self.sent_at)
             self.awaited = None
             if self.upcoming is None:
                 self._finish()

@@ -16,12 +16,14 @@
 
 from __future__ import annotations
 
+from sync_perception.ros.middleware import use_shared_memory
 from sync_perception.ros.stopping import leave, StopRequest
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the replay node and end the process: status 0 when all was published, 1 on an error."""
     stop = StopRequest()
+    use_shared_memory()
     from sync_perception.ros import executor
     from sync_perception.ros.replay import ReplayNode
     leave(executor.run(ReplayNode, arguments, stop))

@@ -149,7 +149,7 @@ def test_outputs_go_where_the_consumer_looks_if_wanted(contents, given):
 def profile(contents, context, given, monkeypatch):
     """Return the function that applies the profile over an environment."""
     def apply(chosen: str, **before: str) -> dict[str, str]:
-        for variable in PROFILE_VARIABLES:
+        for variable in (*PROFILE_VARIABLES, 'FASTDDS_BUILTIN_TRANSPORTS'):
             monkeypatch.delenv(variable, raising=False)
         for variable, value in before.items():
             monkeypatch.setenv(variable, value)
@@ -181,7 +181,8 @@ def test_a_profile_can_be_named_or_left_out(profile, tmp_path):
     file.write_text('<dds/>')
     assert profile(str(file), FASTDDS_DEFAULT_PROFILES_FILE='/my/profile.xml') == dict.fromkeys(
         PROFILE_VARIABLES, str(file))
-    assert profile('none') == {}
+    assert profile('none') == {'FASTDDS_BUILTIN_TRANSPORTS': 'DEFAULT'}
+    assert profile('none', FASTDDS_DEFAULT_PROFILES_FILE='/my/profile.xml') == {}
     with pytest.raises(ValueError, match='profile: got .*nothing.xml'):
         profile(str(tmp_path / 'nothing.xml'))
 

@@ -24,6 +24,7 @@ import time
 
 import pytest
 from sync_perception.ros import processes
+from sync_perception.ros.middleware import PROFILE_VARIABLES
 from sync_perception.ros.processes import ChildProcess, free_domain, use_quiet_domain
 
 LISTENER = (
@@ -97,12 +98,11 @@ def test_free_domain_avoids_a_taken_one(monkeypatch):
 
 def test_what_the_user_set_stays(monkeypatch):
     """A domain and a profile of the user's own are kept; the rest is filled in."""
-    for name in ('ROS_AUTOMATIC_DISCOVERY_RANGE', 'FASTRTPS_DEFAULT_PROFILES_FILE'):
+    for name in ('ROS_AUTOMATIC_DISCOVERY_RANGE', *PROFILE_VARIABLES):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv('ROS_DOMAIN_ID', '42')
     monkeypatch.setenv('FASTDDS_DEFAULT_PROFILES_FILE', '/mine.xml')
     use_quiet_domain()
     assert os.environ['ROS_DOMAIN_ID'] == '42'
-    assert os.environ['FASTDDS_DEFAULT_PROFILES_FILE'] == '/mine.xml'
     assert os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] == 'LOCALHOST'
-    assert os.path.isfile(os.environ['FASTRTPS_DEFAULT_PROFILES_FILE'])
+    assert {os.environ[name] for name in PROFILE_VARIABLES} == {'/mine.xml'}

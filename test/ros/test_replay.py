@@ -191,6 +191,21 @@ def test_lockstep_waits_for_every_answer(theatre):
     theatre.wait(theatre.replay.done.done)
 
 
+def test_lockstep_sends_again_what_was_lost(theatre, monkeypatch):
+    monkeypatch.setattr(replay, 'LEAST_PATIENCE', 0.1)
+    monkeypatch.setattr(replay, 'FIRST_DELAY', 0.02)
+    answers = theatre.listener.create_publisher(CameraInfo, 'sync/camera_info', RELIABLE)
+    theatre.listen()
+    theatre.play(lockstep=True)
+    for number in range(5):
+        # the first of the two counts as lost, as nobody answers it
+        theatre.wait(lambda number=number: len(theatre.images) == 2 * number + 2)
+        assert theatre.images[-1] == theatre.images[-2] and theatre.replay.published == number + 1
+        answers.publish(CameraInfo(header=theatre.images[-1].header))
+    theatre.wait(theatre.replay.done.done)
+    assert theatre.replay.done.result() == 5
+
+
 def test_lockstep_goes_on_when_no_answer_comes(theatre):
     theatre.listener.create_publisher(CameraInfo, 'sync/camera_info', RELIABLE)
     theatre.listen()

@@ -1,0 +1,56 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""How Fast DDS carries large messages between processes; this imports nothing slow."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sync_perception.resources import config_folder
+
+PROFILE_VARIABLES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
+"""What the versions of Fast DDS read; ROS 2 Jazzy's reads the second."""
+TRANSPORTS_VARIABLE = 'FASTDDS_BUILTIN_TRANSPORTS'
+"""With the value DEFAULT it stands for what Fast DDS does by itself."""
+LOCAL_FILES = ('DEFAULT_FASTDDS_PROFILES.xml', 'DEFAULT_FASTRTPS_PROFILES.xml')
+"""What Fast DDS reads in the working directory."""
+
+
+def shared_memory_profile() -> Path:
+    """Return the shipped profile, in which there is room for images and clouds."""
+    return config_folder() / 'fastdds_shm.xml'
+
+
+def use_shared_memory() -> None:
+    """
+    Have this process and its children use the shipped profile, unless the user chose another.
+
+    The user did so by one of the variables or by a file in the working directory. A profile that
+    is named for one version of Fast DDS is named for the others, too. Call it before the
+    middleware starts.
+    """
+    named = next(filter(None, map(os.environ.get, PROFILE_VARIABLES)), '')
+    if not named and (
+            TRANSPORTS_VARIABLE in os.environ or any(map(os.path.exists, LOCAL_FILES))):
+        return
+    for name in PROFILE_VARIABLES:
+        os.environ[name] = os.environ.get(name) or named or str(shared_memory_profile())
+
+
+def advice() -> str:
+    """Return what helps where messages are lost on their way to this process."""
+    return (f'if the publisher runs on this machine, start it with {PROFILE_VARIABLES[1]}='
+            f'{shared_memory_profile()}, with room in /dev/shm')
