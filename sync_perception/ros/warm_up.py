@@ -21,6 +21,7 @@ from typing import Any
 
 from sensor_msgs.msg import CameraInfo
 from sync_perception.image_headers import check_size
+from sync_perception.ros.calibration import calibration_of
 from sync_perception.ros.log import SeldomLog
 from sync_perception.types import MalformedInput
 
@@ -46,8 +47,8 @@ class KnownSizes:
         :param max_pixels: larger images are refused.
         :return: the size if it is new; None if it is known, or no image can have it.
         """
-        size = stated_size(camera_info)
         try:
+            size = calibration_of(camera_info).image_size
             check_size(size, max_pixels)
         except MalformedInput:
             return None
@@ -76,10 +77,3 @@ def warm_up(predictor: Any, size: tuple[int, int], log: SeldomLog) -> None:
     except Exception as error:  # noqa: BLE001
         log.warn('warm-up', f'cannot warm up for images of {pixels} pixels: '
                  f'{type(error).__name__}: {error}')
-
-
-def stated_size(camera_info: CameraInfo) -> tuple[int, int]:
-    """Return height and width of the images that a calibration belongs to."""
-    region = camera_info.roi
-    return ((region.height or camera_info.height) // (camera_info.binning_y or 1),
-            (region.width or camera_info.width) // (camera_info.binning_x or 1))
