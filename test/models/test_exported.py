@@ -16,6 +16,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from threading import Timer
 import time
 
 from endless_onnx import SIZE, write_endless_onnx
@@ -35,3 +38,13 @@ def test_an_onnx_file_that_never_ends_is_refused(tmp_path, monkeypatch):
     before = time.process_time()
     time.sleep(0.3)
     assert time.process_time() - before < 0.2
+
+
+def test_ctrl_c_ends_a_run_that_never_ends(tmp_path):
+    """The verbs obey it, too, while a model is tried."""
+    model = hub.load(write_endless_onnx(tmp_path / 'endless.onnx'))
+    timer = Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        model(torch.zeros(1, 3, *SIZE))
+    timer.join()
