@@ -12,14 +12,17 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Finds config/ and weights/ in a source tree, a pip and a colcon installation alike."""
+"""Where things lie: config/ and weights/ in any installation; models, by their names."""
 
 from __future__ import annotations
 
 from pathlib import Path
+import re
 import sys
 
 PACKAGE = 'sync_perception'
+HUB_ID = re.compile(r'[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*')
+FILE_SUFFIXES = ('.onnx', '.pt2', '.json', '.safetensors')
 
 
 def package_folder() -> Path:
@@ -54,3 +57,15 @@ def config_folder() -> Path:
 def default_model_folder() -> Path:
     """Return the folder of the default model's config.json and model.safetensors."""
     return package_folder() / 'weights'
+
+
+def is_hub_id(name: str) -> bool:
+    """
+    Tell whether a name can be one of the hub; every other one is a path, and must exist.
+
+    An id of the hub is owner/name: letters, digits, -, _ and . with one slash between them. A
+    name of which the first part is a folder here, or which ends as a file of a model does, is a
+    path all the same.
+    """
+    return (HUB_ID.fullmatch(name) is not None and not name.endswith(FILE_SUFFIXES)
+            and not Path(name).parent.is_dir())

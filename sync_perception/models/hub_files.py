@@ -12,12 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What the name of a model means, a path or an id of the Hugging Face hub; files of the hub."""
+"""Files of models, in a local folder or on the Hugging Face hub."""
 
 from __future__ import annotations
 
 from pathlib import Path
-import re
 
 from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import (
@@ -25,23 +24,10 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
 )
+from sync_perception.resources import is_hub_id
 
-HUB_ID = re.compile(r'[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*')
-FILE_SUFFIXES = ('.onnx', '.pt2', '.json', '.safetensors')
 PATIENCE = 3.0
 """Seconds until a hub that does not answer counts as out of reach."""
-
-
-def is_hub_id(name: str) -> bool:
-    """
-    Tell whether a name can be one of the hub; every other one is a path, and must exist.
-
-    An id of the hub is owner/name: letters, digits, -, _ and . with one slash between them. A
-    name of which the first part is a folder here, or which ends as a file of a model does, is a
-    path all the same.
-    """
-    return (HUB_ID.fullmatch(name) is not None and not name.endswith(FILE_SUFFIXES)
-            and not Path(name).parent.is_dir())
 
 
 def find_file(model: str, name: str) -> Path | None:

@@ -33,7 +33,7 @@ from typing import Any, get_type_hints
 from rclpy.exceptions import InvalidNamespaceException, InvalidTopicNameException
 from rclpy.validate_namespace import validate_namespace
 from rclpy.validate_topic_name import validate_topic_name
-from sync_perception.resources import PACKAGE
+from sync_perception.resources import is_hub_id, PACKAGE
 from sync_perception.ros.given_parameters import expected_value
 import yaml
 
@@ -253,8 +253,8 @@ def parameters_file(text: str) -> str | None:
 
 
 def model(text: str) -> str:
-    """Take the name of a model; one that is certainly a local path must exist."""
-    local = text.startswith(('/', '.', '~')) or Path(text).suffix in ('.onnx', '.pt2')
+    """Take the name of a model; a path must exist, a short name is left to the node."""
+    local = ('/' in text or Path(text).suffix) and '+' not in text and not is_hub_id(text)
     return existing_path(text) if local else text
 
 

@@ -26,7 +26,7 @@ from huggingface_hub.errors import (
 )
 import pytest
 from sync_perception.models import hub, hub_files
-from sync_perception.models.hub_files import find_file, is_hub_id
+from sync_perception.models.hub_files import find_file
 
 
 @pytest.fixture
@@ -41,19 +41,6 @@ def asked(monkeypatch):
             raise answers[0]
     monkeypatch.setattr(hub_files, 'get_hf_file_metadata', look_up)
     return urls, answers
-
-
-@pytest.mark.parametrize('name, is_id', [
-    ('owner/name', True), ('nvidia/segformer-b0', True), ('a/b.c_d', True),
-    ('rooms', False), ('/models/rooms', False), ('./rooms', False), ('~/rooms', False),
-    ('../rooms', False), ('$HOME/rooms', False), ('models/indoor/rooms', False), ('rooms/', False),
-    ('models/rooms.onnx', False), ('models/rooms.pt2', False), ('a b/c', False), ('', False)])
-def test_what_looks_like_a_path(name, is_id, tmp_path, monkeypatch):
-    """Is every name but owner/name, and that, too, where the owner is a folder here."""
-    monkeypatch.chdir(tmp_path)
-    assert is_hub_id(name) is is_id
-    (tmp_path / 'owner').mkdir()
-    assert not is_hub_id('owner/name')
 
 
 @pytest.mark.parametrize('name', ['rooms', '/models/rooms', 'models/rooms', './a/b', 'c/d.onnx'])
