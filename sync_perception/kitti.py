@@ -82,6 +82,24 @@ def read_matrix(path: str | Path, name: str, shape: tuple[int, ...]) -> np.ndarr
     return values.reshape(shape)
 
 
+def read_rigid(path: str | Path) -> np.ndarray:
+    """
+    Read the rigid transform of a calibration file, such as calib_velo_to_cam.txt.
+
+    :return: target_T_source, float64 (4, 4), metres.
+    :raises FileNotFoundError: if there is no such file.
+    :raises ValueError: if an entry is missing or malformed.
+    """
+    return rigid(read_matrix(path, 'R', (3, 3)), read_matrix(path, 'T', (3,)))
+
+
+def rigid(rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
+    """Join a rotation (3, 3) and a translation (3,) to a float64 (4, 4)."""
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = rotation, translation
+    return matrix
+
+
 @dataclass(frozen=True)
 class KittiCalibration:
     """
@@ -103,6 +121,11 @@ class KittiCalibration:
         """Return the intrinsics, float64 (3, 3), pixels."""
         return self.P_rect[:, :3].copy()
 
+    @property
+    def shift(self) -> np.ndarray:
+        """Return t of P_rect = K [1 | t], rectified camera 00 to this camera: metres (3,)."""
+        return np.linalg.solve(self.P_rect[:, :3], self.P_rect[:, 3])
+
     @classmethod
     def read(cls, folder: str | Path, camera: int = 2) -> KittiCalibration:
         """
@@ -119,9 +142,7 @@ class KittiCalibration:
         width, height = read_matrix(cameras, f'S_rect_{camera:02}', (2,))
         velo_to_cam = None
         if scanner.is_file():
-            velo_to_cam = np.eye(4)
-            velo_to_cam[:3, :3] = read_matrix(scanner, 'R', (3, 3))
-            velo_to_cam[:3, 3] = read_matrix(scanner, 'T', (3,))
+            velo_to_cam = read_rigid(scanner)
         return cls(
             P_rect=read_matrix(cameras, f'P_rect_{camera:02}', (3, 4)),
             R_rect=read_matrix(cameras, 'R_rect_00', (3, 3)),

@@ -21,6 +21,7 @@ The maps are OpenCV's, made once for each calibration and kept in fixed point.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -80,6 +81,12 @@ class Rectification:
     def frame(self, frame: Frame) -> Frame:
         """Rectify a frame; its stamp and frame id stay."""
         return replace(frame, image=self.image(frame.image), K=self.K, void=self.void)
+
+
+@lru_cache(maxsize=4)
+def rectification_of(calibration: Calibration) -> Rectification:
+    """Return the maps of a calibration; those of the latest four are kept."""
+    return Rectification(calibration)
 
 
 class Rectifier:

@@ -41,9 +41,9 @@ class SeldomLog:
         Log a message, unless its trouble was logged a moment ago.
 
         :param trouble: names the kind.
-        :param period: seconds.
+        :param period: seconds; infinity for once.
         """
         now = time.monotonic()
-        if now - self.last.get(trouble, -float('inf')) > period:
+        if trouble not in self.last or now - self.last[trouble] > period:
             self.last[trouble] = now
             self.logger.warning(message)

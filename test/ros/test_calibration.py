@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sync_perception.ros.calibration import read_camera_info
+from sync_perception.calibration import read_calibration
+from sync_perception.ros.calibration import calibration_of, camera_info_of, read_camera_info
 import yaml
 
 CALIBRATION = {
@@ -74,3 +75,54 @@ def test_what_is_not_a_calibration_is_refused(tmp_path, text, message):
         read_camera_info(str(path))
     with pytest.raises(ValueError, match='no calibration file'):
         read_camera_info(str(tmp_path / 'none.yaml'))
+
+
+FISHEYE = """
+image_width: 1242
+image_height: 375
+camera_name: cam
+camera_matrix: {rows: 3, cols: 3, data: [721.5, 0, 609.5, 0, 721.5, 172.8, 0, 0, 1]}
+camera_model: fisheye
+distortion_coefficients: {rows: 1, cols: 4, data: [0.17, -0.03, 0.0004, -0.0007]}
+"""
+
+
+def test_a_file_and_its_message_are_one_calibration(tmp_path, calibration):
+    fisheye = tmp_path / 'fisheye.yaml'
+    fisheye.write_text(FISHEYE)
+    assert read_camera_info(str(fisheye)).distortion_model == 'equidistant'
+    for path in (calibration, str(fisheye)):
+        of_file, of_message = read_calibration(path), calibration_of(read_camera_info(path))
+        assert (of_file.size, of_file.model) == (of_message.size, of_message.model)
+        for name in ('K', 'P', 'R', 'D'):
+            np.testing.assert_array_equal(getattr(of_file, name), getattr(of_message, name))
+
+
+@pytest.mark.parametrize('change, match', [
+    ('distortion_model: plumb_bob', "'fisheye' and distortion_model 'plumb_bob'"),
+    ('camera_model: omnidirectional', "'omnidirectional', expected"),
+    ('camera_matrix: {data: [721.5, 0, 609.5, 0, .nan, 172.8, 0, 0, 1]}', 'camera.yaml.*nan'),
+    ('camera_matrix: {data: [721.5, 0, 609.5, 0, 5000, 172.8, 0, 0, 1]}', '721.5 and fy = 5000'),
+    ('image_width: true', 'True for image_width')])
+def test_a_contradiction_is_refused_with_its_values(tmp_path, change, match):
+    path = tmp_path / 'camera.yaml'
+    path.write_text(f'{FISHEYE}{change}\n')
+    with pytest.raises(ValueError, match=match):
+        read_camera_info(str(path))
+    with pytest.raises(ValueError, match=match):
+        read_calibration(path)
+
+
+def test_distortion_without_a_model_is_refused(tmp_path):
+    path = tmp_path / 'camera.yaml'
+    path.write_text(FISHEYE.replace('camera_model: fisheye\n', ''))
+    with pytest.raises(ValueError, match='no distortion_model .*equidistant'):
+        read_calibration(path)
+
+
+def test_the_same_numbers_are_the_same_calibration(calibration):
+    first, second = (calibration_of(read_camera_info(calibration)) for _ in range(2))
+    assert first is second
+    other = camera_info_of(first)
+    other.binning_x = 2
+    assert calibration_of(other) is not first

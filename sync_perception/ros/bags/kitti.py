@@ -29,11 +29,11 @@ from rich.progress import track
 from sync_perception.kitti import (
     CAMERAS,
     find_drives,
-    KittiCalibration,
     KittiDrive,
-    read_matrix,
+    read_rigid,
     read_scan,
     read_stamps,
+    rigid,
 )
 from sync_perception.ros.bags import rosbag2
 from sync_perception.ros.bags.kitti_messages import KittiMessages
@@ -253,8 +253,7 @@ class Conversion:
         transforms = [(BASE, IMU, np.eye(4))]
         imu_to_velo = self.calibration / 'calib_imu_to_velo.txt'
         if imu_to_velo.is_file():
-            velo_T_imu = rigid(read_matrix(imu_to_velo, 'R', (3, 3)),
-                               read_matrix(imu_to_velo, 'T', (3,)))
+            velo_T_imu = read_rigid(imu_to_velo)
             transforms.append((IMU, VELO, np.linalg.inv(velo_T_imu)))
         else:
             self.report(f'no {imu_to_velo}: no transform from {IMU} to {VELO}')
@@ -268,15 +267,6 @@ class Conversion:
         for drive in self.drives:
             if drive.camera:
                 # P = K [I | t]: rectified camera 0 to this camera is a shift by t
-                P = KittiCalibration.read(self.calibration, drive.camera).P_rect
-                shift = np.linalg.solve(P[:, :3], P[:, 3])
                 transforms.append((optical_frame(0), optical_frame(drive.camera),
-                                   rigid(np.eye(3), -shift)))
+                                   rigid(np.eye(3), -drive.calibration.shift)))
         return transforms
-
-
-def rigid(rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
-    """Join a rotation (3, 3) and a translation (3,) to a float64 (4, 4)."""
-    matrix = np.eye(4)
-    matrix[:3, :3], matrix[:3, 3] = rotation, translation
-    return matrix

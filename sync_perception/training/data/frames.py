@@ -21,6 +21,7 @@ For learning from video alone: nothing is annotated.
 from __future__ import annotations
 
 from collections.abc import Sequence
+import logging
 import os
 from pathlib import Path
 import shutil
@@ -28,14 +29,17 @@ import shutil
 import cv2
 import numpy as np
 from sync_perception.calibration import Calibration, read_calibration
+from sync_perception.calibration_doubts import contradictions, distortion_doubt
 from sync_perception.files import write_bytes
 from sync_perception.image_headers import oriented_jpeg
 from sync_perception.images import images_by_stem, natural_order, read_upright
 from sync_perception.orientation import turn_calibration, turn_intrinsics
+from sync_perception.rectification import rectification_of
 from sync_perception.training.data.files import read_list
 from sync_perception.training.data.sample import DenseDataset, NEIGHBOURS, Sample
 from sync_perception.videos import Video, VIDEO_SUFFIXES
 
+LOG = logging.getLogger(__name__)
 CALIBRATION = 'camera_info.yaml'
 UNPACKED = '.frames'
 JPEG_QUALITY = 95
@@ -53,9 +57,9 @@ class Frames(DenseDataset):
     once, as JPEG files, into a folder of its name and the ending `.frames` beside it, since
     seeking in videos is slow and not exact.
 
-    Images are taken to be rectified, as by the node. Intrinsics are given here, or by a file
-    `camera_info.yaml` in the clip's folder or above it, as ROS's camera_calibration writes it.
-    Ids: `clip/name`, or `name` where the root is the clip.
+    Images are taken to be rectified, unless `rectify` is set, as by the node. Intrinsics are given
+    here, or by a file `camera_info.yaml` in the clip's folder or above it, as ROS's
+    camera_calibration writes it. Ids: `clip/name`, or `name` where the root is the clip.
 
     :param root: the clip or the folder of clips.
     :param split: a list of clips in a file of that name, `train.txt`, one a line; or `all`.
@@ -64,6 +68,8 @@ class Frames(DenseDataset):
     :param cx: column of the principal point, by default the image's centre.
     :param cy: its row, likewise.
     :param camera_info: the calibration file, instead.
+    :param rectify: undistort the images by their calibration file. Choose a P without borders
+        (alpha 0): pixels that the lens does not show are black, and learned from like others.
     :raises ValueError: if there are no intrinsics, both kinds of them, or a file is malformed.
     :raises FileNotFoundError: if there are no frames.
     """
@@ -78,14 +84,17 @@ class Frames(DenseDataset):
     def __init__(
             self, root: str | Path, split: str = 'all', fx: float | None = None,
             fy: float | None = None, cx: float | None = None, cy: float | None = None,
-            camera_info: str | Path | None = None):
+            camera_info: str | Path | None = None, rectify: bool = False):
         if fx is not None and camera_info is not None:
             raise ValueError('frames: expected fx or camera_info, got both')
         if fx is None and any(value is not None for value in (fy, cx, cy)):
             raise ValueError('frames: expected fx beside fy, cx and cy, got none')
         if fx is not None and not min(fx, fy or fx) > 0:
             raise ValueError(f'frames: expected positive focal lengths, got fx {fx}, fy {fy}')
+        if fx is not None and rectify:
+            raise ValueError('frames: rectify needs camera_info to rectify by, got fx')
         self.fx, self.fy, self.cx, self.cy = fx, fy, cx, cy
+        self.rectify = rectify
         self.camera_info = None if camera_info is None else Path(os.path.expandvars(camera_info))
         self.cameras: dict[Path, Calibration] = {}
         root = Path(root)
@@ -145,42 +154,46 @@ class Frames(DenseDataset):
                 f'no intrinsics of {clip}: expected the arguments fx (and fy, cx, cy) or '
                 f'camera_info, or a file {places[0]} or {places[1]}')
         if path not in self.cameras:
-            self.cameras[path] = read_calibration(path)
+            self.cameras[path] = calibration = read_calibration(path)
+            for doubt in filter(None, (distortion_doubt(calibration, self.rectify),
+                                       contradictions(calibration))):
+                LOG.warning('%s: %s', path, doubt)
         return self.cameras[path]
 
-    def intrinsics(
-            self, clip: Path, stored: tuple[int, int], orientation: int = 1) -> np.ndarray:
+    def photograph(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
         """
-        Return K, float64 (3, 3), of a clip's images when they are turned upright.
+        Read a photograph, upright, with its intrinsics, turned alike; rectified if asked for.
 
-        :param stored: height and width of the images as they are stored.
-        :param orientation: by which they are turned.
-        :raises ValueError: if the calibration is that of another size.
+        :return: uint8 (H, W, 3) RGB, and K float64 (3, 3).
+        :raises ValueError: if the calibration is that of another size, or cannot be used.
         """
+        image, orientation, stored = read_upright(path)
         if self.fx is not None:
             height, width = stored
             cx = (width - 1) / 2 if self.cx is None else self.cx
             cy = (height - 1) / 2 if self.cy is None else self.cy
             K = np.array([[self.fx, 0, cx], [0, self.fy or self.fx, cy], [0, 0, 1]])
-            return turn_intrinsics(K, stored, orientation)
+            return image, turn_intrinsics(K, stored, orientation)
         try:
-            return turn_calibration(self.calibration(clip), stored, orientation).intrinsics.copy()
+            calibration = turn_calibration(self.calibration(path.parent), stored, orientation)
+            if not self.rectify:
+                return image, calibration.intrinsics.copy()
+            rectification = rectification_of(calibration)
         except ValueError as error:
-            raise ValueError(f'{clip}: {error}') from error
+            raise ValueError(f'{path.parent}: {error}') from error
+        return rectification.image(image), rectification.K.copy()
 
     def read(self, sample_id: str) -> Sample:
         """Read a frame with its intrinsics."""
-        path = self.images[sample_id]
-        image, orientation, stored = read_upright(path)
-        return Sample(
-            id=sample_id, image=image, K=self.intrinsics(path.parent, stored, orientation))
+        image, K = self.photograph(self.images[sample_id])
+        return Sample(id=sample_id, image=image, K=K)
 
     def neighbours(
             self, sample_id: str, offsets: Sequence[int] = NEIGHBOURS
             ) -> list[np.ndarray | None]:
-        """Read the photographs before and after a sample, upright."""
+        """Read the photographs before and after a sample, as the sample's own."""
         files = (self.neighbour_file(sample_id, offset) for offset in offsets)
-        return [None if path is None else read_upright(path)[0] for path in files]
+        return [None if path is None else self.photograph(path)[0] for path in files]
 
     def neighbour_file(self, sample_id: str, offset: int) -> Path | None:
         """Find the frame so many places later in the same clip."""

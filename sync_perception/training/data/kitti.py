@@ -82,8 +82,7 @@ def lidar_depth(
 @lru_cache(maxsize=64)
 def shift(folder: Path, camera: int) -> np.ndarray:
     """Return t of P_rect = K [1 | t], which takes points of camera 00 to a camera: metres."""
-    P = KittiCalibration.read(folder, camera).P_rect
-    return np.linalg.solve(P[:, :3], P[:, 3])
+    return KittiCalibration.read(folder, camera).shift
 
 
 class KittiRaw(DenseDataset):

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from sync_perception.kitti import KittiDrive, read_matrix
+from sync_perception.kitti import KittiCalibration, KittiDrive, read_rigid, rigid
 
 EARTH_RADIUS = 6378137.0
 """Metres, at the equator."""
@@ -92,18 +92,11 @@ def imu_T_camera(calibration_folder: Path, camera: int) -> np.ndarray:
     :raises FileNotFoundError: if a calibration file is missing.
     :raises ValueError: if an entry is missing or malformed.
     """
-    camera_T_imu = np.eye(4)
-    for name in ('imu_to_velo', 'velo_to_cam'):
-        path = calibration_folder / f'calib_{name}.txt'
-        step = np.eye(4)
-        step[:3, :3], step[:3, 3] = read_matrix(path, 'R', (3, 3)), read_matrix(path, 'T', (3,))
-        camera_T_imu = step @ camera_T_imu
-    cameras = calibration_folder / 'calib_cam_to_cam.txt'
-    P_rect = read_matrix(cameras, f'P_rect_{camera:02}', (3, 4))
-    step = np.eye(4)
-    step[:3, :3] = read_matrix(cameras, 'R_rect_00', (3, 3))
-    step[:3, 3] = np.linalg.solve(P_rect[:, :3], P_rect[:, 3])
-    return np.linalg.inv(step @ camera_T_imu)
+    velo_T_imu = read_rigid(calibration_folder / 'calib_imu_to_velo.txt')
+    cam_T_velo = read_rigid(calibration_folder / 'calib_velo_to_cam.txt')
+    calibration = KittiCalibration.read(calibration_folder, camera)
+    camera_T_cam = rigid(calibration.R_rect, calibration.shift)
+    return np.linalg.inv(camera_T_cam @ cam_T_velo @ velo_T_imu)
 
 
 @lru_cache(maxsize=256)

@@ -180,3 +180,22 @@ def test_frames_are_in_natural_order_and_counted_once(tmp_path, write_image, ran
     data = Frames(tmp_path, fx=9.0)
     assert data.ids == ['1', '2', '10', '11']
     assert data.neighbour_file('2', 1).name == '10.png'
+
+
+def test_distorted_images_are_rectified_or_warned_of(clips, caplog):
+    (clips / 'camera_info.yaml').write_text(RECTIFIED + (
+        'distortion_model: plumb_bob\ndistortion_coefficients: {data: [-0.3, 0.1, 0, 0, 0]}\n'))
+    data = Frames(clips)
+    assert sum('distortion' in message for message in caplog.messages) == 1
+    rectified = Frames(clips, rectify=True)
+    assert sum('distortion' in message for message in caplog.messages) == 1
+    K = np.array([[10.0, 0, 6], [0, 11, 4], [0, 0, 1]])
+    P = np.array([[9.0, 0, 5], [0, 9, 3], [0, 0, 1]])
+    sample, raw = rectified.read('a/0005'), data.read('a/0005')
+    expected = cv2.undistort(raw.image, K, np.array([-0.3, 0.1, 0, 0, 0]), None, P)
+    assert np.abs(sample.image.astype(int) - expected).max() <= 8  # fixed-point maps, noise
+    np.testing.assert_array_equal(sample.K, P)
+    np.testing.assert_array_equal(
+        rectified.neighbours('a/0001', [1])[0], sample.image)
+    with pytest.raises(ValueError, match='rectify needs camera_info'):
+        Frames(clips, fx=10.0, rectify=True)
