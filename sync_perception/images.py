@@ -35,6 +35,7 @@ from sync_perception.image_headers import (
     read_header,
     read_orientation,
 )
+from sync_perception.jpeg_padding import is_only_padded
 from sync_perception.orientation import turn
 from sync_perception.types import MalformedInput
 
@@ -140,14 +141,16 @@ def _warn_of_leniency() -> None:
 
 
 def _decode_jpeg(data: np.ndarray, header: ImageHeader) -> np.ndarray:
+    colors = 'GRAY' if header.channels == 1 else 'RGB'
     try:
-        # its warnings mean that pixels were made up
-        pixels = simplejpeg.decode_jpeg(
-            data, colorspace='GRAY' if header.channels == 1 else 'RGB', strict=True)
+        # its warnings mean that pixels were made up, but for one
+        pixels = simplejpeg.decode_jpeg(data, colorspace=colors, strict=True)
     except ValueError as error:
-        raise MalformedInput(
-            'compressed data', f'it is truncated or damaged, expected a whole JPEG: {error}'
-            ) from error
+        if not is_only_padded(data.tobytes(), str(error)):
+            raise MalformedInput(
+                'compressed data', f'it is truncated or damaged, expected a whole JPEG: {error}'
+                ) from error
+        pixels = simplejpeg.decode_jpeg(data, colorspace=colors, strict=False)
     return pixels[..., 0] if header.channels == 1 else pixels
 
 
