@@ -124,16 +124,15 @@ class ImagesSource:
             raise ValueError(
                 f'{folder} has no image, expected files ending in {", ".join(IMAGE_SUFFIXES)}')
         self.title = f'images of {folder}'
+        self.bit_depth = BitDepth(report=get_logger('replay').warning)
         self.count = len(self.paths)
         self.period = round(NANOSECONDS / parameters.rate)
         self.camera_info = read_camera_info(parameters.camera_info)
 
     def shots(self, start: int) -> Iterator[Shot]:
         """Read the frames one by one, from this one on."""
-        bit_depth = BitDepth(report=get_logger('replay').warning)
-
         def read(index: int) -> Shot:
-            image, orientation, stored = read_upright(self.paths[index], bit_depth)
+            image, orientation, stored = read_upright(self.paths[index], self.bit_depth)
             return Shot(image, index * self.period,
                         camera_info=turn_camera_info(self.camera_info, stored, orientation))
 

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 
 from rclpy.logging import get_logger
 from sensor_msgs.msg import Image
+from sync_perception.bit_depth import BitDepth
 from sync_perception.ros.bags.camera import BagCamera, PairedImage, Pairing
 from sync_perception.ros.bags.rosbag2 import Bag
 from sync_perception.ros.calibration import read_camera_info
@@ -44,6 +45,7 @@ class BagSource:
     def __init__(self, parameters: ReplayParameters):
         self.path = parameters.path
         self.loops = parameters.loop
+        self.bit_depth = BitDepth(report=get_logger('replay').warning)
         self.camera_info = None
         if parameters.camera_info:
             self.camera_info = read_camera_info(parameters.camera_info)
@@ -78,7 +80,9 @@ class BagSource:
     def _shot(self, paired: PairedImage) -> Shot:
         if paired.image is None:
             raise MalformedInput('message', paired.problem)
-        image = paired.image if isinstance(paired.image, Image) else decompress(paired.image)
+        image = paired.image
+        if not isinstance(image, Image):
+            image = decompress(image, self.bit_depth)
         header = paired.image.header
         return Shot(
             image, stamp_nanoseconds(header), recorded=paired.time, frame_id=header.frame_id,

@@ -31,6 +31,7 @@ from camera_bags import (
     write_bag,
     write_calibration,
 )
+import cv2
 import numpy as np
 import pytest
 from rclpy.executors import SingleThreadedExecutor
@@ -38,7 +39,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from sync_perception.ros.conversions import decode, stamp_nanoseconds
 from sync_perception.ros.replay import is_timed, iterate, ReplayNode
 from sync_perception.ros.replay_parameters import ReplayParameters
@@ -132,6 +133,17 @@ def test_compressed_images_are_decompressed(tmp_path):
     shot = next(bag.shots(0))
     np.testing.assert_array_equal(shot.image, decode(image(7)))
     assert shot.size == (24, 32)
+
+
+def test_compressed_images_of_fewer_than_16_bits_are_as_bright_as_their_camera_meant(tmp_path):
+    values = np.linspace(0, 4095, 24 * 32).astype(np.uint16).reshape(24, 32)
+    message = CompressedImage(
+        header=compressed(0).header, format='mono16; png compressed ',
+        data=cv2.imencode('.png', values)[1].tobytes())
+    bag = source(write_bag(tmp_path / 'bag', [
+        ('/cam/camera_info', START, info(0)), ('/cam/image/compressed', START, message)]))
+    shot = next(bag.shots(0))
+    np.testing.assert_allclose(shot.image[..., 0], values / 4095 * 255, atol=0.6)
 
 
 def test_a_frame_that_cannot_be_read_is_left_out(tmp_path):
