@@ -104,7 +104,7 @@ class PerceptionNode(LifecycleNode):
         self.pipeline: Pipeline | None = None
         self.worker: Worker[Arrival] | None = None
         self.label_topics = LabelTopics(self)
-        self.sizes = KnownSizes(self.log)
+        self.sizes = KnownSizes(self.get_fully_qualified_name(), self.log)
         self.enabled = True
         self.problem = ''
         self.create_service(SetBool, '~/enable', self._enable)
@@ -364,7 +364,7 @@ class PerceptionNode(LifecycleNode):
         size = None if camera.counters.published else self.sizes.note(
             camera.name, camera_info, self.parameters.values.max_pixels)
         if size is not None:
-            self.worker.run(partial(self.pipeline.warm_up, size), lane)
+            self.worker.run(partial(self.pipeline.warm_up, size, self.sizes.remember), lane)
         self.worker.retry(lane)
 
     def _receive_image(self, camera: Camera, image: Image | CompressedImage) -> None:

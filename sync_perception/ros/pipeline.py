@@ -111,14 +111,16 @@ class Pipeline:
         self.cancelled.set()
         self.cancelled, self.straggler = Event(), straggler
 
-    def warm_up(self, size: tuple[int, int]) -> None:
+    def warm_up(self, size: tuple[int, int], done: Callable[[], None]) -> None:
         """
         Prepare the network for images that are about to come.
 
         :param size: their height and width.
+        :param done: called afterwards.
         """
         self.warming = f'warming up for images of {size[1]}x{size[0]} pixels'
         warm_up(self.predictor, size, self.log)
+        done()
         self.warming = ''
 
     def process(self, arrivals: Iterable[Arrival]) -> list[Arrival]:

@@ -51,12 +51,13 @@ def pytest_pycollect_makemodule(module_path, parent):
 
 
 @pytest.fixture(scope='session', autouse=True)
-def ros_environment():
+def ros_environment(tmp_path_factory):
     """Keep this process and those it starts to themselves, with room for large messages."""
     from sync_perception.resources import config_folder
     profile = str(config_folder() / 'fastdds_shm.xml')
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv('ROS_DOMAIN_ID', str(DOMAIN))
+        environment.setenv('ROS_HOME', str(tmp_path_factory.mktemp('ros')))
         environment.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
         environment.setenv('FASTDDS_DEFAULT_PROFILES_FILE', profile)
         environment.setenv('FASTRTPS_DEFAULT_PROFILES_FILE', profile)

@@ -24,7 +24,7 @@ import pytest
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo
 from sync_perception.ros.camera_info import pinhole
-from sync_perception.ros.warm_up import KnownSizes, warm_up
+from sync_perception.ros.warm_up import KnownSizes, memory_file, warm_up
 
 
 class Log:
@@ -39,8 +39,15 @@ class Log:
         self.warnings.append(message)
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """Keep what is remembered to one test."""
+    monkeypatch.setenv('ROS_HOME', str(tmp_path))
+    return tmp_path
+
+
 def test_a_size_is_new_once_and_belongs_to_the_region_and_binning():
-    known = KnownSizes(Log())
+    known = KnownSizes('/node', Log())
     info = pinhole(K, (480, 640))
     assert known.note('left', info, 10 ** 6) == (480, 640)
     assert known.note('left', info, 10 ** 6) is None
@@ -51,9 +58,53 @@ def test_a_size_is_new_once_and_belongs_to_the_region_and_binning():
     assert predictor.warmed == [(100, 300)]
 
 
+def test_the_next_run_knows_what_the_last_one_saw():
+    known, other = KnownSizes('/robot/perception', Log()), KnownSizes('/other', Log())
+    for each, size in ((known, (480, 640)), (other, (96, 128))):
+        each.note('left', pinhole(K, size), 10 ** 6)
+        each.remember()
+    again = KnownSizes('/robot/perception', Log())
+    assert again.sizes == {'left': (480, 640)}
+    assert again.note('left', pinhole(K, (480, 640)), 10 ** 6) is None
+    assert KnownSizes('/third', Log()).sizes == {}
+
+
+@pytest.mark.parametrize('text', [
+    '', '[]', '{"/node": 1}', '{"/node": {"": [0, 5]}}', '{"/node": {"": "ab"}}',
+    '{"/node": {"": [1e9, 1e9]}}', '{"/node": {"": [1, null]}}', '\\x00'])
+def test_a_broken_memory_is_as_good_as_none(text):
+    memory_file().parent.mkdir()
+    memory_file().write_text(text)
+    known = KnownSizes('/node', Log())
+    assert known.sizes == {}
+    known.note('', pinhole(K, SIZE), 10 ** 6)
+    known.remember()
+    assert KnownSizes('/node', Log()).sizes == {'': SIZE}
+
+
+def test_a_memory_that_cannot_be_written_is_a_warning(home):
+    (home / 'sync_perception').write_text('in the way')
+    log = Log()
+    known = KnownSizes('/node', log)
+    known.remember()
+    assert 'image_sizes.json' in log.warnings[0]
+
+
+def test_a_node_that_starts_again_is_warm_before_any_message_comes(bench):
+    known = KnownSizes('/perception', Log())
+    known.note('', pinhole(K, SIZE), 10 ** 6)
+    known.remember()
+    bench.start(listen=('depth',))
+    assert bench.predictor.warmed == [SIZE]
+    bench.send_info(1)
+    bench.send_image(1)
+    bench.wait(lambda: bench.received['depth'])
+    assert bench.predictor.warmed == [SIZE]
+
+
 @pytest.mark.parametrize('info', [CameraInfo(), pinhole(K, (1, 4096)), pinhole(K, (2000, 2000))])
 def test_nothing_is_prepared_for_images_that_would_be_refused(info):
-    assert KnownSizes(Log()).note('', info, 10 ** 6) is None
+    assert KnownSizes('/node', Log()).note('', info, 10 ** 6) is None
 
 
 def test_what_goes_wrong_is_said_and_survived():
