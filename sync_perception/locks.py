@@ -25,6 +25,8 @@ from pathlib import Path
 import socket
 import time
 
+from sync_perception.files import cannot_write
+
 WOULD_BLOCK = (errno.EAGAIN, errno.EACCES)
 
 
@@ -38,6 +40,7 @@ def output_lock(path: str | Path) -> Iterator[None]:
 
     :param path: the file or folder that will be written; its parent folder is made.
     :raises ValueError: if another process has the lock; the message names that process.
+    :raises OSError: if there is no room for the file, or it may not be written.
     """
     path = Path(path).expanduser().absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +61,10 @@ def output_lock(path: str | Path) -> Iterator[None]:
 
 def _acquire(path: Path, file: Path) -> int:
     while True:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise cannot_write(file, error) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_still(file, descriptor):

@@ -32,8 +32,9 @@ from pathlib import Path
 import shutil
 from typing import Any
 
+from sync_perception.files import write_text
 from sync_perception.ros.bags.bag_files import INFORMATION, METADATA, STATE, SUFFIXES
-from sync_perception.ros.bags.rosbag2 import BagWriter
+from sync_perception.ros.bags.rosbag2 import BagWriter, clear_errors
 import yaml
 
 
@@ -55,10 +56,11 @@ class ChunkedBag:
         self.chunks: list[dict[str, Any]] = []
         if storage not in SUFFIXES:
             raise ValueError(f'storage: got {storage!r}, expected one of {", ".join(SUFFIXES)}')
-        if self.folder.exists():
+        if is_begun(self.folder):
             self._resume()
         else:
-            self.folder.mkdir(parents=True)
+            with clear_errors(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
             self._save()
 
     @property
@@ -80,7 +82,7 @@ class ChunkedBag:
 
     def _save(self) -> None:
         text = json.dumps({'settings': self.settings, 'chunks': self.chunks}, indent=1)
-        replace_file(self.state_file, text)
+        write_text(self.state_file, text)
 
     @contextmanager
     def chunk(self, facts: dict[str, Any]) -> Iterator[BagWriter]:
@@ -96,9 +98,9 @@ class ChunkedBag:
             yield writer
         information = read_metadata(part)
         file = information['relative_file_paths'][0]
-        with (part / file).open('rb') as written:
+        with clear_errors(self.folder / file), (part / file).open('rb') as written:
             os.fsync(written.fileno())
-        (part / file).rename(self.folder / file)
+            (part / file).rename(self.folder / file)
         self.chunks.append({'bag': information, 'facts': facts})
         self._save()
         shutil.rmtree(part)
@@ -112,8 +114,14 @@ class ChunkedBag:
         information = join_metadata([chunk['bag'] for chunk in self.chunks])
         information['custom_data'] = notes
         text = yaml.safe_dump({INFORMATION: information}, sort_keys=False)
-        replace_file(self.folder / METADATA, text)
+        write_text(self.folder / METADATA, text)
         self.state_file.unlink()
+
+
+def is_begun(folder: Path) -> bool:
+    """Say whether a folder is there and holds more than a state of which the writing failed."""
+    return folder.exists() and (
+        not folder.is_dir() or any(path.name != f'.{STATE}.part' for path in folder.iterdir()))
 
 
 def read_state(folder: Path) -> dict[str, Any]:
@@ -126,7 +134,7 @@ def read_state(folder: Path) -> dict[str, Any]:
     if not file.is_file():
         what = ('is a finished bag already' if (folder / METADATA).is_file()
                 else 'is there already, and not an interrupted bag')
-        raise ValueError(f'{folder} {what}, expected a new folder or an interrupted bag')
+        raise ValueError(f'{folder} {what}, expected a new or empty folder, or an interrupted bag')
     try:
         state = json.loads(file.read_text())
         return {'settings': dict(state['settings']), 'chunks': list(state['chunks'])}
@@ -144,7 +152,7 @@ def refuse_unless_resumable(folder: str | Path, settings: dict[str, Any] | None 
     :raises ValueError: if it is no interrupted bag, or was begun with other settings.
     """
     folder, settings = Path(folder).expanduser(), settings or {}
-    if not folder.exists():
+    if not is_begun(folder):
         return
     before = read_state(folder)['settings']
     changed = [f'{key} was {before.get(key)!r} and is now {settings.get(key)!r}'
@@ -189,13 +197,3 @@ def join_metadata(parts: list[dict[str, Any]]) -> dict[str, Any]:
 def start_of(file: dict[str, Any]) -> int:
     """Return when a file of a bag begins, nanoseconds."""
     return file['starting_time']['nanoseconds_since_epoch']
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Write a file that is either the old one or the whole new one, whatever happens."""
-    new = path.with_name(f'{path.name}.new')
-    with new.open('w') as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)

@@ -35,6 +35,7 @@ from sync_perception.kitti import (
     read_stamps,
     rigid,
 )
+from sync_perception.locks import output_lock
 from sync_perception.ros.bags import rosbag2
 from sync_perception.ros.bags.kitti_messages import KittiMessages
 from sync_perception.ros.bags.kitti_oxts import Oxts, poses
@@ -83,8 +84,17 @@ def kitti_to_bag(
     :param report: takes lines for the user.
     :return: `topics`, the messages on each; `broken`, what was left out.
     :raises FileNotFoundError: if there is no drive or no calibration.
-    :raises ValueError: if the drive's calibration or stamps are malformed.
+    :raises ValueError: if the drive's calibration or stamps are malformed, or another process
+        writes the same bag.
+    :raises OSError: if the disk is full; then nothing is left of the bag.
     """
+    with output_lock(out):
+        return convert(drive, out, storage, cameras, compressed, report)
+
+
+def convert(drive: str | Path, out: str | Path, storage: str, cameras: Sequence[int],
+            compressed: bool, report: Callable[[str], None]) -> dict[str, Any]:
+    """Do the work of `kitti_to_bag`."""
     seen = open_cameras(drive, cameras)
     conversion = Conversion(seen, compressed, report)
     items = sorted(conversion.items(), key=lambda item: item.stamp)

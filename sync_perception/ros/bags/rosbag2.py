@@ -39,6 +39,7 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 from rosbags.typesys.store import Typestore
+from sync_perception.files import cannot_write
 from sync_perception.ros.bags.bag_files import BagFile, Contents, SUFFIXES
 
 STORAGES = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
@@ -272,22 +273,29 @@ class BagWriter:
 
     def __enter__(self) -> BagWriter:
         """Begin the file."""
-        with _clear_errors(self.folder):
-            self.writer.open()
+        try:
+            with clear_errors(self.folder):
+                self.writer.open()
+        except OSError:
+            self._remove_hidden()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
         """Complete the bag and give it its name, or remove it after an error."""
         try:
             if kind is None:
-                with _clear_errors(self.folder):
+                with clear_errors(self.folder):
                     self.writer.close()
                     self.writer.path.rename(self.folder)
         finally:
-            if self.writer.storage is not None:
-                with suppress(Exception):
-                    self.writer.abort()
-            shutil.rmtree(self.hidden, ignore_errors=True)
+            self._remove_hidden()
+
+    def _remove_hidden(self) -> None:
+        if self.writer.storage is not None:
+            with suppress(Exception):
+                self.writer.abort()
+        shutil.rmtree(self.hidden, ignore_errors=True)
 
     def add_topic(self, topic: str, kind: str, profile: Qos, store: Typestore) -> Connection:
         """
@@ -296,7 +304,7 @@ class BagWriter:
         :param kind: the type of its messages, such as `sensor_msgs/msg/Image`.
         :param store: knows that type.
         """
-        with _clear_errors(self.folder):
+        with clear_errors(self.folder):
             return self.writer.add_connection(
                 topic, kind, typestore=store, offered_qos_profiles=[profile])
 
@@ -312,7 +320,7 @@ class BagWriter:
             if connection.msgdef.format == MessageDefinitionFormat.NONE:
                 definition, _ = store.generate_msgdef(connection.msgtype, ros_version=2)
             digest = digest or store.hash_rihs01(connection.msgtype)
-        with _clear_errors(self.folder):
+        with clear_errors(self.folder):
             return self.writer.add_connection(
                 connection.topic, connection.msgtype, msgdef=definition,
                 rihs01=digest or UNKNOWN_HASH,
@@ -327,18 +335,20 @@ class BagWriter:
         :param time: nanoseconds; a bag is played in the order of these.
         :param data: the message as CDR.
         """
-        with _clear_errors(self.folder):
+        with clear_errors(self.folder):
             self.writer.write(connection, time, data)
         self.bytes += len(data)
 
 
 @contextmanager
-def _clear_errors(folder: Path) -> Iterator[None]:
-    """Turn what a storage raises where it cannot write into OSError with the bag's name."""
+def clear_errors(folder: Path) -> Iterator[None]:
+    """Turn what a storage raises where it cannot write into OSError that names bag and disk."""
     try:
         yield
-    except (OSError, sqlite3.Error) as error:
-        raise OSError(f'cannot write {folder}: {error}') from error
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    except sqlite3.Error as error:
+        raise cannot_write(folder, OSError(str(error))) from error
 
 
 def typestore(bag: Bag | None = None) -> Typestore:

@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from sync_perception.locks import output_lock
 from sync_perception.ros.bags.kitti import kitti_to_bag
 from sync_perception.ros.conversions import stamp_nanoseconds
 from sync_perception.ros.image_messages import decode, decompress
@@ -246,3 +247,10 @@ def test_the_real_drive_becomes_a_bag(data_root, tmp_path, storage):
     image = messages_on(tmp_path / 'bag', '/kitti/image_02/image_rect', Image)[25]
     assert (image.height, image.width) == (375, 1242)
     assert stamp_nanoseconds(image.header) == 1317042150_000000000
+
+
+def test_two_conversions_to_one_bag_are_refused(tmp_path):
+    drive = write_drive(tmp_path)
+    with output_lock(tmp_path / 'bag'), pytest.raises(ValueError, match='is being written by'):
+        kitti_to_bag(drive, tmp_path / 'bag')
+    kitti_to_bag(drive, tmp_path / 'bag')
