@@ -23,7 +23,7 @@ import os
 import subprocess
 import sys
 
-from full_disk import run_full
+from full_disk import full_disk
 from mutations import FILES
 import pytest
 from sync_perception.files import (
@@ -65,13 +65,10 @@ def test_a_full_disk_is_named(tmp_path):
     """The message names the file and the space; what was there stays."""
     path = tmp_path / 'file'
     write_text(path, 'former')
-    done = run_full(
-        'from sync_perception.files import write_bytes\n'
-        'try:\n    write_bytes(sys.argv[1], bytes(10 ** 6))\n'
-        'except OSError as error:\n    print(error.errno, error)', str(path))
-    number, _, message = done.stdout.partition(' ')
-    assert int(number) == errno.EFBIG
-    assert str(path) in message and 'GB are free' in message and message.count('\n') == 1
+    with full_disk(), pytest.raises(OSError, match='file: .*GB are free') as full:
+        write_bytes(path, bytes(10 ** 6))
+    assert full.value.errno == errno.EFBIG
+    assert str(path) in str(full.value) and '\n' not in str(full.value)
     assert path.read_text() == 'former' and os.listdir(tmp_path) == ['file']
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 
 import cv2
+from mutations import FILES, mutations
 import numpy as np
 import pytest
 from sync_perception.labels import (
@@ -29,6 +30,8 @@ from sync_perception.labels import (
     union,
     with_flags,
 )
+from sync_perception.resources import config_folder
+import yaml
 
 SIZES = {
     'driving': 20, 'cityscapes19': 19, 'camvid11': 11, 'camvid32': 31, 'idd7': 7, 'vkitti2': 14,
@@ -254,3 +257,29 @@ def test_unknown_names_are_answered_with_the_known():
         LabelSpace.load('citiscapes')
     with pytest.raises(ValueError, match="no class 'tram'"):
         LabelSpace.load('driving').index('tram')
+
+
+def test_every_malformed_label_file_is_refused_in_one_line(tmp_path):
+    """No TypeError and the like: the line names the file and the key."""
+    right = yaml.safe_load((config_folder() / 'labels' / 'kitti6.yaml').read_text())
+    path = tmp_path / 'space.yaml'
+    refused = 0
+    for name, description in mutations(right):
+        path.write_text(yaml.safe_dump(description))
+        try:
+            LabelSpace.load(path)
+        except ValueError as error:
+            message, refused = str(error), refused + 1
+            key = name.partition(':')[0].split('.')[0]
+            assert str(path) in message and '\n' not in message, (name, message)
+            assert key == 'all' or key in message, (name, message)
+    assert refused > 100
+
+
+@pytest.mark.parametrize('name', sorted(set(FILES) - {'UTF-16'}))
+def test_a_file_that_is_no_label_space_is_refused_in_one_line(tmp_path, name):
+    path = tmp_path / 'space.yaml'
+    path.write_bytes(FILES[name])
+    with pytest.raises(ValueError, match='space.yaml') as refused:
+        LabelSpace.load(path)
+    assert '\n' not in str(refused.value)

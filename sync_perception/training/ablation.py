@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
+from sync_perception.checks import first_line, mapping
+from sync_perception.files import read_yaml
 from sync_perception.pages import split_page
 from sync_perception.training.ablation_page import METRICS, write_page
 from sync_perception.training.ablation_runs import carry_out, check_settings, Fit, is_done, Run
@@ -35,13 +37,13 @@ from sync_perception.training.recipes import (
     BASES,
     changed,
     check_known,
+    check_numbers,
     check_variables,
     extended,
     texts,
     with_texts,
 )
 from sync_perception.training.shards import parse_shard
-import yaml
 
 LOG = logging.getLogger(__name__)
 SEED = '{seed}'
@@ -187,10 +189,21 @@ def load_ablation(path: str | Path) -> Ablation:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'no ablation {path}')
+    content = read_yaml(path)
+    mapping(content, str(path))
+    check_numbers(content, f'{path}: ')
     try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f'{path} is no YAML: {error}') from error
+        return make_ablation(content, path)
+    except (TypeError, LookupError, AttributeError) as error:
+        raise ValueError(f'{path}: {type(error).__name__}: {first_line(error)}') from error
+
+
+def make_ablation(content: dict[str, Any], path: Path) -> Ablation:
+    """
+    Make an ablation of its file's content.
+
+    :param path: of the file.
+    """
     check_keys(Ablation, content, str(path))
     for kind in ('recipe', 'variants', 'preparations'):
         if not isinstance(content.get(kind, {}), dict):

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from sync_perception.checks import first_line
 from sync_perception.files import write_bytes
 import torch
 
@@ -48,3 +49,25 @@ class WholeCheckpoints(TorchCheckpointIO):
         content = BytesIO()  # written to a full disk, torch's archive hides the reason
         torch.save(checkpoint, content)
         write_bytes(path, content.getbuffer())
+
+    def load_checkpoint(self, path: str | Path, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """
+        Read a checkpoint.
+
+        :raises FileNotFoundError: if there is none.
+        :raises ValueError: if it is damaged, or no checkpoint of a training.
+        """
+        try:
+            checkpoint = super().load_checkpoint(path, *arguments, **options)
+        except OSError:
+            raise
+        except Exception as error:  # a damaged archive makes torch raise whatever there is
+            raise ValueError(
+                f'{path}: expected a checkpoint of a training, and it is damaged or something '
+                f'else: {type(error).__name__}: {first_line(error)}') from error
+        missing = [name for name in ('state_dict', 'global_step', 'optimizer_states')
+                   if not isinstance(checkpoint, dict) or name not in checkpoint]
+        if missing:
+            raise ValueError(
+                f'{path}: expected a checkpoint of a training, and it lacks {", ".join(missing)}')
+        return checkpoint

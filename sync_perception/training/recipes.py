@@ -17,13 +17,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from copy import deepcopy
+import math
 import os
 from pathlib import Path
 import re
 from typing import Any
 
+from sync_perception.checks import mapping, refuse, several, text
+from sync_perception.files import read_yaml
 import yaml
 
 BASES = 'extends'
@@ -49,12 +52,11 @@ def load_recipe(path: str | Path, descendants: tuple[Path, ...] = ()) -> dict[st
     if not path.is_file():
         wanted = f', which {descendants[-1]} extends' if descendants else ''
         raise FileNotFoundError(f'no recipe {path}{wanted}')
-    try:
-        own = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f'{path} is no YAML: {error}') from error
-    if not isinstance(own, dict):
-        raise ValueError(f'{path}: expected a recipe, a mapping, got {type(own).__name__}')
+    own = read_yaml(path)
+    mapping(own, str(path))
+    bases = own.get(BASES, [])
+    several(text())([bases] if isinstance(bases, str) else bases, f'{path}: {BASES}')
+    check_numbers(own, f'{path}: ')
     return extended(own, path.parent, (*descendants, path))
 
 
@@ -74,6 +76,24 @@ def extended(
     for base in [bases] if isinstance(bases, str) else bases:
         recipe = changed(recipe, load_recipe(folder / base, descendants))
     return changed(recipe, {name: value for name, value in own.items() if name != BASES})
+
+
+def check_numbers(value: Any, key: str) -> None:
+    """
+    Refuse NaN and infinite numbers, however deep, which no setting of a training can be.
+
+    :param key: of the value, ending as the key of an entry begins.
+    :raises ValueError: naming the key.
+    """
+    entries: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        entries = value.items()
+    elif isinstance(value, list):
+        entries = enumerate(value)
+    elif isinstance(value, float) and not math.isfinite(value):
+        refuse(key.removesuffix('.'), 'a finite number', value)
+    for name, entry in entries:
+        check_numbers(entry, f'{key}{name}.')
 
 
 def changed(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
@@ -128,7 +148,11 @@ def gathered(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
 
 def nested(names: Sequence[str], value: str) -> dict[str, Any]:
     """Make the mapping in which the last of some nested keys has a value, read as YAML."""
-    tree: Any = yaml.safe_load(value)
+    try:
+        tree: Any = yaml.safe_load(value)
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(
+            f'--{".".join(names)}: expected a value in YAML, got {value!r}') from error
     for name in reversed(names):
         tree = {name: tree}
     return tree

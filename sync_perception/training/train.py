@@ -19,12 +19,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 import warnings
 
 import lightning
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from sync_perception.checks import first_line, mapping, text
 from sync_perception.training.checkpoints import WholeCheckpoints
 from sync_perception.training.contrastive import ContrastiveLearning
 from sync_perception.training.data.mixture import MixtureData
@@ -38,6 +40,10 @@ LEARNINGS = {
     'synchronised': (SynchronisedLearning, MixtureData),
     'contrastive': (ContrastiveLearning, PairData)}
 """What a recipe's `learning` chooses: the module and its data."""
+SETTING_ERRORS = (
+    TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, RuntimeError,
+    MisconfigurationException)
+"""What constructors raise for settings of the right types that make no sense together."""
 UNHELPFUL = (
     # the arguments come from this package's own command, not around it
     "LightningCLI's args parameter",
@@ -59,6 +65,25 @@ class TrainingCLI(LightningCLI):
         parser.add_argument(
             '--learning', type=Literal[tuple(LEARNINGS)], default='synchronised',
             help='What is learned.')
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Make a parser that raises its complaints, without a page of its usage before them."""
+        parser = super().init_parser(**kwargs)
+        parser.error = refuse_setting
+        return parser
+
+    def instantiate_classes(self) -> None:
+        """
+        Build the trainer, the module and the data.
+
+        :raises ValueError: if a setting of the right type makes no sense.
+        """
+        try:
+            super().instantiate_classes()
+        except SETTING_ERRORS as error:
+            raise ValueError(
+                f'the recipe cannot be carried out: {type(error).__name__}: {first_line(error)}'
+                ) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
         """
@@ -82,6 +107,11 @@ class TrainingCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
 
+def refuse_setting(message: str, error: Exception | None = None) -> NoReturn:
+    """Raise a parser's complaint: the key, what was expected and what was got."""
+    raise ValueError(' '.join(message.split())) from error
+
+
 def train(arguments: Sequence[str]) -> LightningCLI:
     """
     Train what a recipe describes.
@@ -94,6 +124,8 @@ def train(arguments: Sequence[str]) -> LightningCLI:
     """
     recipe, others = gathered(arguments)
     learning = chosen_learning(recipe)
+    for name in ('model', 'data', 'trainer'):
+        mapping(recipe.get(name, {}), name)
     check_variables(recipe)
     for message in UNHELPFUL:
         warnings.filterwarnings('ignore', message=message)
@@ -101,9 +133,16 @@ def train(arguments: Sequence[str]) -> LightningCLI:
     os.environ.setdefault('JSONARGPARSE_DEPRECATION_WARNINGS', 'off')
     # as a text: what reaches the parser is one recipe, whatever it was put together from
     whole = ['--config', yaml.safe_dump(recipe, sort_keys=False)] if recipe else []
-    return TrainingCLI(
-        *LEARNINGS[learning], args=['fit', *whole, *others], seed_everything_default=0,
-        save_config_kwargs={'overwrite': True})
+    try:
+        return TrainingCLI(
+            *LEARNINGS[learning], args=['fit', *whole, *others], seed_everything_default=0,
+            save_config_kwargs={'overwrite': True})
+    except RuntimeError as error:
+        if 'loading state_dict' not in str(error):
+            raise
+        raise ValueError(
+            "the checkpoint is of another network than the recipe's: "
+            f'{" ".join(str(error).split())[:300]}') from error
 
 
 def chosen_learning(recipe: dict[str, Any]) -> str:
@@ -113,6 +152,5 @@ def chosen_learning(recipe: dict[str, Any]) -> str:
     :raises ValueError: if there is no such learning.
     """
     name = recipe.get('learning', 'synchronised')
-    if name not in LEARNINGS:
-        raise ValueError(f'learning: expected one of {", ".join(LEARNINGS)}, got {name!r}')
+    text(LEARNINGS)(name, 'learning')
     return name

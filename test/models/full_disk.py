@@ -13,22 +13,24 @@
 # limitations under the License.
 
 
-"""A process whose disk is as good as full."""
+"""A disk that is as good as full."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
-FULL = """
-import resource, signal, sys
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-"""
-"""Lets a process write no more than so many bytes to a file, as if the disk was full."""
+from collections.abc import Iterator
+from contextlib import contextmanager
+import resource
+import signal
 
 
-def run_full(code: str, *words: str) -> subprocess.CompletedProcess:
-    """Run Python code on a disk that is as good as full."""
-    return subprocess.run(
-        [sys.executable, '-c', FULL + code, *words], capture_output=True, text=True, timeout=110)
+@contextmanager
+def full_disk(room: int = 20_000) -> Iterator[None]:
+    """Let this process write no more than so many bytes to a file, as if the disk was full."""
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, former[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+        signal.signal(signal.SIGXFSZ, handler)

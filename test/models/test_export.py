@@ -22,6 +22,7 @@ import json
 from pathlib import Path
 import zipfile
 
+from full_disk import full_disk
 import numpy as np
 import onnx
 import onnxruntime
@@ -258,6 +259,14 @@ def test_a_program_that_torch_does_not_understand_is_refused(files, tmp_path):
         write_zip(path, {CONFIG_KEY: archive.read(name).decode()})
     with pytest.raises(ValueError, match=r'broken\.pt2 is damaged, or was written by a torch'):
         hub.load(path)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_full_disk_leaves_no_file(model, tmp_path, kind):
+    """One error with the file's name: torch alone would end the process."""
+    with full_disk(), pytest.raises(OSError, match=rf'model\.{kind}.*GB are free'):
+        export_model(model, tmp_path / f'model.{kind}', SIZE)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope='module')

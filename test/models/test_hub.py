@@ -22,6 +22,7 @@ import math
 from pathlib import Path
 import re
 
+from full_disk import full_disk
 import huggingface_hub
 from huggingface_hub.errors import EntryNotFoundError
 import pytest
@@ -95,6 +96,17 @@ def test_the_folder_holds_config_weights_and_card(folder):
     with safe_open(folder / 'model.safetensors', 'pt') as weights:
         assert 'network.depth.stem.weight' in weights.keys()
     assert hub.read_config(folder).record == {'steps': 7}
+
+
+def test_a_full_disk_leaves_the_former_model(folder):
+    """One error with the file's name; the folder loads as before."""
+    former = (folder / 'model.safetensors').read_bytes()
+    model = hub.load(folder)
+    with full_disk(), pytest.raises(OSError, match=r'model\.safetensors.*GB are free'):
+        hub.save(model, folder)
+    assert (folder / 'model.safetensors').read_bytes() == former
+    assert sorted(path.name for path in folder.iterdir()) == [
+        'README.md', 'config.json', 'model.safetensors']
 
 
 def test_a_second_save_keeps_the_card(folder):

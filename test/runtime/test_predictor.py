@@ -104,8 +104,13 @@ def test_range_and_broken_answers_are_nan(frame):
     assert np.isnan(near.predict(frame, {'depth'}).depth).all()
     far = Predictor.from_model(Oracle(('depth',), canonical_focal=100.0), max_depth=12.1)
     assert np.isfinite(far.predict(frame, {'depth'}).depth).all()
-    broken = Predictor.from_model(Oracle(('depth',), depth=float('nan')))
+    broken = Predictor.from_model(Oracle(('depth',), depth=-1.0))
     assert np.isnan(broken.predict(frame, {'depth'}).depth).all()
+
+
+def test_a_model_that_answers_nan_is_refused():
+    with pytest.raises(ValueError, match='depth: expected finite values'):
+        Predictor.from_model(Oracle(('depth',), depth=float('nan')))
 
 
 def test_only_what_is_asked_for(frame):

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from full_disk import run_full
+from full_disk import full_disk
+from mutations import FILES
 import pytest
 from safetensors.torch import load_file
 from sync_perception.models import hub
@@ -84,9 +85,27 @@ def test_an_interrupted_export_leaves_the_former_model(
 def test_a_full_disk_is_named(tmp_path):
     """One error with the file's name, and no half of a checkpoint."""
     path = tmp_path / 'last.ckpt'
-    done = run_full(
-        'import torch\nfrom sync_perception.training.checkpoints import WholeCheckpoints\n'
-        'WholeCheckpoints().save_checkpoint({"a": torch.zeros(100_000)}, sys.argv[1])', str(path))
-    [*_, last] = done.stderr.strip().splitlines()
-    assert last.startswith('OSError') and str(path) in last and 'GB are free' in last
+    with full_disk(), pytest.raises(OSError, match='last.ckpt.*GB are free'):
+        WholeCheckpoints().save_checkpoint({'a': torch.zeros(100_000)}, path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_what_is_no_checkpoint_is_refused_in_one_line(tmp_path, name):
+    """No traceback of torch, no end without a word on an empty file."""
+    path = tmp_path / 'broken.ckpt'
+    path.write_bytes(FILES[name])
+    with pytest.raises(ValueError, match='broken.ckpt') as refused:
+        WholeCheckpoints().load_checkpoint(path, weights_only=False)
+    assert '\n' not in str(refused.value)
+
+
+def test_a_cut_or_foreign_checkpoint_is_refused_in_one_line(tmp_path):
+    path = tmp_path / 'other.ckpt'
+    torch.save({'state_dict': {}, 'weights': torch.zeros(1000)}, path)
+    with pytest.raises(ValueError, match='other.ckpt.*lacks global_step'):
+        WholeCheckpoints().load_checkpoint(path, weights_only=False)
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(ValueError, match='other.ckpt.*damaged') as refused:
+        WholeCheckpoints().load_checkpoint(path, weights_only=False)
+    assert '\n' not in str(refused.value)

@@ -61,8 +61,8 @@ def test_bases_lie_beside_the_recipe_that_names_them(tmp_path):
     ({'top': '{extends: none.yaml}'}, FileNotFoundError, r'none\.yaml, which .*top\.yaml extends'),
     ({'top': '{extends: b.yaml}', 'b': '{extends: top.yaml}'}, ValueError,
      r'itself: top\.yaml extends b\.yaml extends top\.yaml'),
-    ({'top': '[1]'}, ValueError, 'expected a recipe, a mapping, got list'),
-    ({'top': '{a: ['}, ValueError, r'top\.yaml is no YAML'),
+    ({'top': '[1]'}, ValueError, r'top\.yaml: expected a mapping.*\[1\]'),
+    ({'top': '{a: ['}, ValueError, r'top\.yaml is not YAML'),
 ])
 def test_broken_recipes(tmp_path, texts, error, message):
     write(tmp_path, **texts)

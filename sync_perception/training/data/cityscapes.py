@@ -29,6 +29,7 @@ from pathlib import Path
 
 import numpy as np
 from sync_perception.images import images_by_stem, read_image
+from sync_perception.labels import VOID
 from sync_perception.training.data.files import (
     identity_table,
     read_gray,
@@ -52,6 +53,24 @@ def train_id_table() -> np.ndarray:
 
 
 TRAIN_IDS = train_id_table()
+
+
+def doubt_label_ids(present: np.ndarray) -> str:
+    """
+    Say so if the values of a label file look like train ids instead of label ids.
+
+    Train ids end at 18, and most files hold their void, 255, or their sky, 10. Label ids of that
+    range alone are streets without plants, sky, signs, people and cars; 255 is none of them, and
+    10 a rail track.
+
+    :param present: the values that occur.
+    """
+    ids = present[present != VOID]
+    if ids.size and ids.max() < len(EVALUATED_IDS) and {VOID, 10} & set(present.tolist()):
+        return (
+            f'holds the values {present.tolist()}, which are train ids (0 to 18, void 255); '
+            'expected label ids (0 to 33), as in *_labelIds.png')
+    return ''
 
 
 def read_camera(path: Path) -> tuple[np.ndarray, float]:
@@ -125,7 +144,8 @@ class Cityscapes(DenseDataset):
         return Sample(
             id=sample_id, image=image, K=K,
             depth=self.depth('disparity', sample_id, size, K, baseline),
-            labels=None if labels is None else read_labels(labels, size, TRAIN_IDS))
+            labels=None if labels is None else read_labels(
+                labels, size, TRAIN_IDS, doubt_label_ids))
 
     def camera(self, sample_id: str) -> tuple[np.ndarray | None, float | None]:
         """Return the intrinsics and the stereo baseline, or None for both."""
@@ -203,7 +223,8 @@ class CityscapesSequence(Cityscapes):
         return Sample(
             id=sample_id, image=image, K=K,
             depth=self.depth('disparity_sequence', sample_id, size, K, baseline),
-            labels=read_labels(labels, size, TRAIN_IDS) if labels.is_file() else None)
+            labels=read_labels(
+                labels, size, TRAIN_IDS, doubt_label_ids) if labels.is_file() else None)
 
     def camera(self, sample_id: str) -> tuple[np.ndarray | None, float | None]:
         """Return the intrinsics and the baseline of the sequence, or None for both."""

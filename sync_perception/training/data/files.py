@@ -17,7 +17,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -96,15 +96,19 @@ def identity_table(classes: int, void: Iterable[int] = ()) -> np.ndarray:
     return table
 
 
-def read_labels(path: str | Path, size: Size, table: np.ndarray) -> np.ndarray:
+def read_labels(
+        path: str | Path, size: Size, table: np.ndarray,
+        doubt: Callable[[np.ndarray], str] | None = None) -> np.ndarray:
     """
     Read a label PNG through a look-up table.
 
     :param path: the file.
     :param size: expected height and width.
     :param table: int16 (256,), the id for each stored value, -1 where that must not occur.
+    :param doubt: returns a sentence if the values that occur are of another coding, else ''.
     :return: uint8 (H, W), 255 void.
-    :raises ValueError: if the file holds a value that must not occur: another label space.
+    :raises ValueError: if the file holds a value that must not occur, or there is a doubt:
+        another label space.
     """
     stored = read_gray(path, np.uint8, size, 'label ids')
     present = np.bincount(stored.ravel(), minlength=IDS) > 0
@@ -113,6 +117,9 @@ def read_labels(path: str | Path, size: Size, table: np.ndarray) -> np.ndarray:
         raise ValueError(
             f'{path} holds the label ids {foreign.tolist()}, expected only '
             f'{np.flatnonzero(table >= 0).tolist()}')
+    reason = doubt(np.flatnonzero(present)) if doubt is not None else ''
+    if reason:
+        raise ValueError(f'{path} {reason}')
     return table.astype(np.uint8)[stored]
 
 

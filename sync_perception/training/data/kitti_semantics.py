@@ -25,7 +25,7 @@ from pathlib import Path
 
 from sync_perception.images import images_by_stem, read_image
 from sync_perception.kitti import read_matrix
-from sync_perception.training.data.cityscapes import TRAIN_IDS
+from sync_perception.training.data.cityscapes import doubt_label_ids, TRAIN_IDS
 from sync_perception.training.data.files import read_labels, read_list, shifted
 from sync_perception.training.data.sample import DenseDataset, Sample
 
@@ -75,7 +75,8 @@ class KittiSemantics(DenseDataset):
         return Sample(
             id=sample_id, image=image, K=K,
             labels=read_labels(
-                folder / 'semantic' / f'{sample_id}.png', image.shape[:2], TRAIN_IDS))
+                folder / 'semantic' / f'{sample_id}.png', image.shape[:2], TRAIN_IDS,
+                doubt_label_ids))
 
     def neighbour_file(self, sample_id: str, offset: int) -> Path | None:
         """Find the photograph some frames later in the same scene."""

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from sync_perception.images import images_by_stem, read_image
 from sync_perception.labels import LabelSpace
-from sync_perception.training.data.cityscapes import TRAIN_IDS
+from sync_perception.training.data.cityscapes import doubt_label_ids, TRAIN_IDS
 from sync_perception.training.data.files import identity_table, read_labels
 from sync_perception.training.data.sample import DenseDataset, Sample
 
@@ -77,4 +77,6 @@ class LabelledImages(DenseDataset):
         image = read_image(self.images[sample_id])
         path = self.root / self.folders[1] / f'{sample_id}.png'
         return Sample(
-            id=sample_id, image=image, labels=read_labels(path, image.shape[:2], self.table))
+            id=sample_id, image=image, labels=read_labels(
+                path, image.shape[:2], self.table,
+                doubt_label_ids if self.table is TRAIN_IDS else None))

@@ -20,10 +20,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 import logging
+import operator
 from typing import Any, NamedTuple
 
 import lightning
 import numpy as np
+from sync_perception import checks
 from sync_perception.training.data import open_dataset
 from sync_perception.training.data.labelled import Labelled, PartlyLabelled
 from sync_perception.training.data.measured import Measured, MeasuredSource
@@ -42,6 +44,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 LOG = logging.getLogger(__name__)
+MOST = 2 ** 30
 
 
 @dataclass
@@ -81,6 +84,10 @@ class Source:
             raise ValueError(
                 f'source {self.dataset}: expected either scale or focal, got '
                 f'scale={self.scale}, focal={self.focal}')
+        checks.number(0, MOST)(self.share, f'source {self.dataset}: share')
+        for name in ('scale', 'focal'):
+            checks.optional(checks.several(checks.number(1e-3, MOST), 2, order=operator.le))(
+                getattr(self, name), f'source {self.dataset}: {name}')
         if self.labelled is not None and not self.labels:
             raise ValueError(
                 f'source {self.dataset}: expected labels: true beside labelled, got false')
@@ -110,6 +117,24 @@ class Source:
         if self.labels and self.labelled is None:
             return dataset
         return PartlyLabelled(dataset, self.labelled.ids() if self.labelled else ())
+
+
+def check_batches(
+        sources: Sequence[Source], batch_size: int, crop: Sequence[int], stride: int, workers: int
+        ) -> None:
+    """
+    Refuse settings of which no batch can be made.
+
+    :raises ValueError: naming the setting, what was expected and what was got.
+    """
+    if not sources:
+        checks.refuse('data.sources', 'at least one', list(sources or ()))
+    if not sum(source.share for source in sources) > 0:
+        checks.refuse('data.sources', 'shares of which one is above 0', [s.share for s in sources])
+    checks.whole(1, MOST)(batch_size, 'data.batch_size')
+    checks.several(checks.whole(1, 2 ** 14), 2)(crop, 'data.crop')
+    checks.whole(1, 2 ** 10)(stride, 'data.stride')
+    checks.whole(0, 2 ** 10)(workers, 'data.workers')
 
 
 class Reading(NamedTuple):
@@ -263,6 +288,8 @@ class MixtureData(lightning.LightningDataModule):
             skip_bad: bool = False, val_sources: list[MeasuredSource] | None = None,
             neighbours: list[int] | None = None, stereo: bool = False):
         super().__init__()
+        check_batches(sources, batch_size, crop, stride, workers)
+        checks.whole(1, MOST)(samples, 'data.samples')
         self.offsets = checked_offsets(neighbours or [], stereo)
         self.sources, self.samples, self.batch_size = sources, samples, batch_size
         self.crop, self.stride, self.workers, self.seed = tuple(crop), stride, workers, seed

@@ -22,7 +22,8 @@ from typing import Any
 
 import lightning
 import numpy as np
-from sync_perception.training.data.mixture import Source
+from sync_perception.checks import optional, whole
+from sync_perception.training.data.mixture import check_batches, Source
 from sync_perception.training.data.sampler import share_of, SharedBatches
 from sync_perception.training.data.vkitti2 import VARIANTS
 from sync_perception.training.transforms import random_view, VOID
@@ -206,6 +207,8 @@ class PairData(lightning.LightningDataModule):
             batch_size: int = 32, samples: int | None = None, crop: tuple[int, int] = (224, 224),
             stride: int = 1, workers: int = 1, seed: int = 0):
         super().__init__()
+        check_batches(sources, batch_size, crop, stride, workers)
+        optional(whole(1, 2 ** 30))(samples, 'data.samples')
         self.sources, self.validation, self.batch_size = sources, validation or [], batch_size
         self.samples, self.crop, self.stride = samples, tuple(crop), stride
         self.workers, self.seed = workers, seed

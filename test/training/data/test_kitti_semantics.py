@@ -81,6 +81,21 @@ def test_unknown_ids_are_refused(root, write_image):
         KittiSemantics(root)[0]
 
 
+@pytest.mark.parametrize('ids', [[0, 1, 2, 8, 10, 13], [0, 1, 255], [255, 5, 18]])
+def test_train_ids_are_refused(root, write_image, ids):
+    """Taken for label ids they would be streets full of sidewalk."""
+    path = root / 'training' / 'semantic' / '000000_10.png'
+    write_image(path, np.resize(np.uint8(ids), (8, 12)))
+    with pytest.raises(ValueError, match=r'000000_10\.png.*train ids.*label ids'):
+        KittiSemantics(root)[0]
+
+
+def test_label_ids_of_a_bare_street_are_taken(root, write_image):
+    write_image(root / 'training' / 'semantic' / '000000_10.png',
+                np.resize(np.uint8([0, 1, 4, 7, 8, 11, 16]), (8, 12)))
+    assert set(np.unique(KittiSemantics(root)[0].labels)) == {0, 1, 2, 255}
+
+
 def test_real_images(data_root):
     root = data_root / 'kitti_semantics'
     assert len(KittiSemantics(root, 'train')) == 21
