@@ -82,7 +82,7 @@ class Tiny(nn.Module):
     """Computes depth with one convolution."""
 
     device = torch.device('cpu')
-    config = ModelConfig('of this test', {}, {})
+    config = ModelConfig('of this test', {}, LabelSpace.load('driving').to_dict())
 
     def __init__(self):
         super().__init__()
@@ -118,7 +118,7 @@ class Unfreezable(nn.Module):
     """Raises when it is traced."""
 
     device = torch.device('cpu')
-    config = ModelConfig('of this test', {}, {})
+    config = ModelConfig('of this test', {}, LabelSpace.load('driving').to_dict())
 
     def __init__(self):
         super().__init__()
