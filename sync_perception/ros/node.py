@@ -192,6 +192,11 @@ class PerceptionNode(LifecycleNode):
         self._stop()
         self._release()
 
+    def destroy_node(self) -> None:
+        """Leave the graph, with the services of the life cycle, which rclpy would leave there."""
+        super().destroy_node()
+        self._state_machine.destroy_when_not_in_use()
+
     @property
     def _state(self) -> str:
         return self._state_machine.current_state[1]

@@ -57,6 +57,16 @@ def test_a_transition_that_is_not_there_is_refused_and_survived(bench, number):
     assert bench.state() == State.PRIMARY_STATE_ACTIVE
 
 
+def test_a_destroyed_node_leaves_the_graph(bench):
+    bench.start()
+    services = ('/perception/get_state', '/perception/set_parameters', '/perception/enable')
+    bench.wait(lambda: all(bench.others.count_services(name) == 1 for name in services))
+    bench.executors[0].remove_node(bench.node)
+    bench.node.close()
+    bench.node.destroy_node()
+    bench.wait(lambda: not any(bench.others.count_services(name) for name in services))
+
+
 def test_frames_come_again_after_deactivation(bench):
     bench.start(listen=('depth',))
     for stamp in (1, 2):

@@ -145,7 +145,8 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one(bench, loader):
 
 def test_the_present_model_is_not_loaded_again(bench, loader):
     bench.start(load=loader, model='', cameras=['front'])
-    names = [name for name in bench.node.parameters.specs if name != 'autostart']
+    names = [name for name, spec in bench.node.parameters.specs.items()
+             if not spec.metadata['read_only']]
     dump = [bench.node.get_parameter(name).to_parameter_msg() for name in names]
     answer = bench.call(SetParameters, SET_PARAMETERS, SetParameters.Request(parameters=dump))
     assert all(result.successful for result in answer.results)
