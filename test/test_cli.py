@@ -82,6 +82,13 @@ def test_a_missing_file_is_one_line(run, tmp_path):
     assert 'none.png' in message
 
 
+def test_rectification_without_a_calibration_is_refused(run, tmp_path):
+    """The message names both options."""
+    status, message = run('predict', str(tmp_path), '--out', str(tmp_path), '--rectify')
+    assert status == cli.FAILURE
+    assert 'rectify' in message and 'camera_info' in message
+
+
 def test_a_missing_library_says_what_to_install(monkeypatch, capsys):
     """Verbs that need an extra name it."""
     def fail():

@@ -60,6 +60,15 @@ def test_a_drive_is_converted_and_processed(run, tmp_path, small_model):
     assert '/sync/semantics' not in topics
 
 
+def test_distorted_images_are_rectified_on_request(run, tmp_path, small_model):
+    messages = camera_messages(1)
+    messages[0][2].d = [-0.3, 0.1, 0.0, 0.0, 0.0]
+    source = write_bag(tmp_path / 'in', messages)
+    status, said, _ = run(
+        'process-bag', source, tmp_path / 'out', '--model', small_model, '--rectify')
+    assert status == 0 and '1 of 1 frames answered' in said and 'distortion' not in said
+
+
 def test_broken_files_show_in_the_status(run, tmp_path):
     drive = write_drive(tmp_path)
     (drive / 'image_02' / 'data' / '0000000000.png').write_bytes(b'')
