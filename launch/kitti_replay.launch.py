@@ -167,12 +167,13 @@ def player(context: LaunchContext) -> list[Action]:
 def end_with(playing: Action):
     """Return the handler that ends the launch when the player or the perception node ends."""
     def ended(event: ProcessExited, context: LaunchContext) -> Shutdown | None:
-        perceives = getattr(event.action, 'node_executable', '') == 'perception_node'
+        name = getattr(event.action, 'node_executable', event.process_name)
+        perceives = name == 'perception_node'
         if context.is_shutdown or not (perceives or event.action is playing):
             return None
         if event.returncode or perceives:
             # an exception is what gives the launch another exit status than 0
-            raise RuntimeError(f'{event.process_name} has ended with status {event.returncode}')
+            raise RuntimeError(f'{name} has ended with status {event.returncode}')
         return Shutdown(reason='the recording has ended')
     return ended
 

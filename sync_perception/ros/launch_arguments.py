@@ -30,6 +30,7 @@ from pathlib import Path
 import shlex
 from typing import Any, get_type_hints
 
+from rclpy.context import Context
 from rclpy.exceptions import InvalidNamespaceException, InvalidTopicNameException
 from rclpy.validate_namespace import validate_namespace
 from rclpy.validate_topic_name import validate_topic_name
@@ -242,13 +243,14 @@ def parameters_file(text: str) -> str | None:
     path = Path(text).expanduser().absolute()
     if not path.is_file():
         raise Unexpected(f'a YAML file, or {NONE}')
+    context = Context()
     try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise Unexpected(f'a YAML file ({_first_line(error)})') from error
-    if not isinstance(content, dict) or not all(
-            isinstance(values, dict) for values in content.values()):
-        raise Unexpected('a YAML file of NODE: {ros__parameters: {NAME: VALUE}}')
+        # the parser that the node itself uses
+        context.init(['--ros-args', '--params-file', str(path)], initialize_logging=False)
+    except RuntimeError as error:  # rclpy's RCLError
+        reason = _first_line(error).partition('Error: ')[2].partition(', at /')[0]
+        raise Unexpected(f'a YAML file of parameters ({reason})') from error
+    context.try_shutdown()
     return str(path)
 
 

@@ -25,6 +25,7 @@ import psutil
 import pytest
 
 pytestmark = pytest.mark.timeout(300)
+DRIVE = Path('kitti', '2011_09_26', '2011_09_26_drive_0000_sync')
 LAUNCH_FILES = Path(__file__).resolve().parents[2] / 'launch'
 
 
@@ -69,13 +70,14 @@ def test_a_mistake_in_the_replay_leaves_nothing_behind(ros2_launch, tmp_path, mi
     assert 'process started' not in done.stdout + done.stderr
 
 
-def test_a_perception_node_that_ends_ends_the_replay(ros2_launch, tmp_path):
-    # rcl refuses the file when the node starts, and nobody would ever hear the replay
-    file = tmp_path / 'parameters.yaml'
-    file.write_text('perception: {ros__parameters: {half: [true, [1]]}}\n')
-    done = ros2_launch('kitti_replay.launch.py', f'drive:={tmp_path}', f'params_file:={file}',
-                       'wait_for_subscriber:=true')
+def test_a_perception_node_that_ends_ends_the_replay(ros2_launch, data_root):
+    # nobody would ever hear the replay
+    done = ros2_launch(
+        'kitti_replay.launch.py', f'drive:={data_root / DRIVE}', 'launch-prefix:=false',
+        'launch-prefix-filter:=perception_node')
     assert done.returncode == 1
+    line, = errors(done)
+    assert 'perception_node' in line
 
 
 def test_a_recording_that_cannot_be_played_ends_the_launch(ros2_launch, tmp_path):

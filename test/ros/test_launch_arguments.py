@@ -107,9 +107,12 @@ def test_files_of_parameters_are_looked_at(tmp_path):
     (tmp_path / 'broken.yaml').write_text('a: [')
     (tmp_path / 'list.yaml').write_text('[1, 2]')
     (tmp_path / 'bytes.yaml').write_bytes(b'\xff\xfe\x00')
+    (tmp_path / 'mixed.yaml').write_text('/**: {ros__parameters: {half: [true, 1.5]}}')
+    (tmp_path / 'flat.yaml').write_text('half: true')
     assert read.parameters_file(str(good)) == str(good)
     assert read.parameters_file('none') is read.parameters_file('') is None
-    for name in ('folder', 'broken.yaml', 'list.yaml', 'bytes.yaml', 'nope.yaml'):
+    for name in ('folder', 'broken.yaml', 'list.yaml', 'bytes.yaml', 'mixed.yaml', 'flat.yaml',
+                 'nope.yaml'):
         assert refusal(read.parameters_file, str(tmp_path / name)), name
     assert read.word_or_file('shm')(str(good)) == str(good)
     assert refusal(read.word_or_file('shm'), str(folder))
