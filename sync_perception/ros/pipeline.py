@@ -120,8 +120,8 @@ class Pipeline:
         """
         self.warming = f'warming up for images of {size[1]}x{size[0]} pixels'
         warm_up(self.predictor, size, self.log)
-        done()
         self.warming = ''
+        done()
 
     def process(self, arrivals: Iterable[Arrival]) -> list[Arrival]:
         """
