@@ -79,3 +79,13 @@ def bench(ros):
     made = Bench()
     yield made
     made.close()
+
+
+@pytest.fixture
+def calibration(tmp_path):
+    """Write a calibration and return its path."""
+    from calibration_files import CALIBRATION
+    import yaml
+    path = tmp_path / 'camera.yaml'
+    path.write_text(yaml.safe_dump(CALIBRATION))
+    return str(path)

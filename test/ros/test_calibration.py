@@ -16,29 +16,12 @@
 
 from __future__ import annotations
 
+from calibration_files import CALIBRATION
 import numpy as np
 import pytest
 from sync_perception.calibration import read_calibration
 from sync_perception.ros.calibration import calibration_of, camera_info_of, read_camera_info
 import yaml
-
-CALIBRATION = {
-    'image_width': 64, 'image_height': 48, 'camera_name': 'front',
-    'distortion_model': 'plumb_bob',
-    'distortion_coefficients': {'rows': 1, 'cols': 5, 'data': [0.1, -0.2, 0, 0, 0.05]},
-    'camera_matrix': {'rows': 3, 'cols': 3, 'data': [50, 0, 31.5, 0, 51, 23.5, 0, 0, 1]},
-    'rectification_matrix': {'rows': 3, 'cols': 3, 'data': [1, 0, 0, 0, 1, 0, 0, 0, 1]},
-    'projection_matrix': {
-        'rows': 3, 'cols': 4, 'data': [48, 0, 30, 0, 0, 49, 22, 0, 0, 0, 1, 0]},
-}
-
-
-@pytest.fixture
-def calibration(tmp_path):
-    """Write a calibration and return its path."""
-    path = tmp_path / 'camera.yaml'
-    path.write_text(yaml.safe_dump(CALIBRATION))
-    return str(path)
 
 
 def test_a_calibration_is_read_as_camera_calibration_writes_it(calibration):

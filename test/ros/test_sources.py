@@ -20,6 +20,7 @@ from __future__ import annotations
 import sys
 from types import SimpleNamespace
 
+from calibration_files import CALIBRATION
 import cv2
 import numpy as np
 import pytest
@@ -35,24 +36,6 @@ from sync_perception.ros.sources import (
     VideoSource,
 )
 import yaml
-
-CALIBRATION = {
-    'image_width': 64, 'image_height': 48, 'camera_name': 'front',
-    'distortion_model': 'plumb_bob',
-    'distortion_coefficients': {'rows': 1, 'cols': 5, 'data': [0.1, -0.2, 0, 0, 0.05]},
-    'camera_matrix': {'rows': 3, 'cols': 3, 'data': [50, 0, 31.5, 0, 51, 23.5, 0, 0, 1]},
-    'rectification_matrix': {'rows': 3, 'cols': 3, 'data': [1, 0, 0, 0, 1, 0, 0, 0, 1]},
-    'projection_matrix': {
-        'rows': 3, 'cols': 4, 'data': [48, 0, 30, 0, 0, 49, 22, 0, 0, 0, 1, 0]},
-}
-
-
-@pytest.fixture
-def calibration(tmp_path):
-    """Write a calibration and return its path."""
-    path = tmp_path / 'camera.yaml'
-    path.write_text(yaml.safe_dump(CALIBRATION))
-    return str(path)
 
 
 def write_images(folder, count: int) -> list[np.ndarray]:
