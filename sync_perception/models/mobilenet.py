@@ -19,8 +19,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 import os
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
+from sync_perception.checks import first_line
 from sync_perception.models.decoder import LightUNet
 import torch
 from torch import nn, Tensor
@@ -164,7 +166,7 @@ class MobileNetV2(nn.Module):
             nn.init.dirac_(convolutions.pop(1).weight)
             shift_only(norms.pop(1))
         biased = norms or convolutions
-        with np.load(path, allow_pickle=False) as arrays, torch.no_grad():
+        with open_arrays(path) as arrays, torch.no_grad():
             for index, (convolution, owner) in enumerate(zip(convolutions, biased)):
                 for name, parameter in (('weight', convolution.weight), ('bias', owner.bias)):
                     key = f'{index:03}.{name}'
@@ -176,6 +178,23 @@ class MobileNetV2(nn.Module):
                     parameter.copy_(torch.from_numpy(arrays[key]))
         for norm in norms:
             shift_only(norm)
+
+
+def open_arrays(path: str | Path) -> np.lib.npyio.NpzFile:
+    """
+    Open a file of arrays by name; nothing is unpickled.
+
+    :raises FileNotFoundError: if there is none.
+    :raises ValueError: if it is damaged or something else.
+    """
+    try:
+        arrays = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, BadZipFile) as error:
+        raise ValueError(
+            f'{path}: expected an .npz file of arrays: {first_line(error)}') from error
+    if not isinstance(arrays, np.lib.npyio.NpzFile):
+        raise ValueError(f'{path}: expected an .npz file of arrays, got a single array')
+    return arrays
 
 
 def shift_only(norm: nn.BatchNorm2d) -> None:

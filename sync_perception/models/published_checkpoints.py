@@ -17,13 +17,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-import pickle
 import re
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.torch import load_file
+from sync_perception.checks import mapping
 from sync_perception.models.weights import differences
 import torch
 from torch import Tensor
@@ -41,16 +40,18 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'no checkpoint {path}')
+    if path.suffix not in (*PICKLED, '.safetensors'):
+        raise ValueError(
+            f'{path}: expected a file ending in {", ".join((*PICKLED, ".safetensors"))}')
     try:
         if path.suffix == '.safetensors':
             content: Any = load_file(path)
-        elif path.suffix in PICKLED:
+        else:
             with torch.serialization.safe_globals(numpy_scalars()):
                 content = torch.load(path, map_location='cpu', weights_only=True)
-        else:
-            raise ValueError(
-                f'{path}: expected a file ending in {", ".join((*PICKLED, ".safetensors"))}')
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (FileNotFoundError, PermissionError):
+        raise
+    except Exception as error:  # a damaged archive makes torch raise whatever there is
         reason = re.search('GLOBAL [^ ]+', str(error))
         raise ValueError(
             f'{path} cannot be read without running code that it names'
@@ -60,6 +61,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         content = content['state_dict']
     if not isinstance(content, dict) or not any(isinstance(v, Tensor) for v in content.values()):
         raise ValueError(f'{path}: expected a dictionary of tensors, got {type(content).__name__}')
+    mapping(content, str(path))
     if all(name.startswith('module.') for name in content):
         content = {name.removeprefix('module.'): value for name, value in content.items()}
     # counted by newer versions of PyTorch alone, and used by no network here

@@ -16,15 +16,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-import pickle
 import re
 from typing import NamedTuple
 
-from safetensors import SafetensorError
 from safetensors.torch import load_file
+from sync_perception.checks import first_line, mapping
+from sync_perception.files import read_json
 from sync_perception.models.hub_files import find_file
 import torch
 from torch import nn, Tensor
@@ -237,12 +236,16 @@ def read_weights(source: str) -> dict[str, Tensor]:
             content = torch.load(path, map_location='cpu', weights_only=True)
         else:
             content = load_file(path)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f'{source}: expected a file of nothing but weights: {error}') from error
+    except (FileNotFoundError, PermissionError):
+        raise
+    except Exception as error:  # a damaged archive makes torch raise whatever there is
+        raise ValueError(
+            f'{source}: expected a file of nothing but weights: {first_line(error)}') from error
     if isinstance(content, dict) and isinstance(content.get('state_dict'), dict):
         content = content['state_dict']
     if not isinstance(content, dict) or not all(torch.is_tensor(v) for v in content.values()):
         raise ValueError(f'{source}: expected tensors by name, got {type(content).__name__}')
+    mapping(content, source)
     named = {torchvision_name(name): tensor for name, tensor in content.items()}
     return {name: tensor for name, tensor in named.items()
             if not name.startswith(CLASSIFIERS) and not name.endswith('num_batches_tracked')}
@@ -254,7 +257,9 @@ def model_file(folder: Path, source: str) -> Path:
         find_file(str(folder), name) for name in ('config.json', 'model.safetensors'))
     if weights is None:
         raise FileNotFoundError(f'{source}: expected model.safetensors in it')
-    if config is not None and json.loads(config.read_text()).get('downsample_in_bottleneck'):
+    description = {} if config is None else read_json(config)
+    mapping(description, str(config))
+    if description.get('downsample_in_bottleneck'):
         raise ValueError(
             f'{source}: its bottlenecks stride in the first convolution '
             '(downsample_in_bottleneck), expected the second')

@@ -59,7 +59,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         """
         try:
             checkpoint = super().load_checkpoint(path, *arguments, **options)
-        except OSError:
+        except (FileNotFoundError, PermissionError):
             raise
         except Exception as error:  # a damaged archive makes torch raise whatever there is
             raise ValueError(

@@ -17,7 +17,10 @@
 
 from __future__ import annotations
 
+import sys
+
 import cv2
+from mutations import FILES
 import numpy as np
 from published_refinenet import published_network, random_state
 import pytest
@@ -30,6 +33,8 @@ from sync_perception.models.import_weights import (
     ImportOptions,
     NORMAL_AXES,
 )
+from sync_perception.models.published_checkpoints import read_checkpoint
+from sync_perception.models.resnet import read_weights
 from sync_perception.training.data.nyuv2 import read_normals
 import torch
 from typer.testing import CliRunner
@@ -243,3 +248,33 @@ def test_the_command_writes_a_folder_that_loads(states, tmp_path):
     assert '6 classes of kitti6' in result.output
     assert hub.load(tmp_path / 'folder').config.canonical_focal == 721.5
     assert sorted(path.name for path in tmp_path.iterdir()) == ['folder', 'net.ckpt']
+
+
+@pytest.mark.parametrize('ending', ['ckpt', 'pth', 'safetensors'])
+@pytest.mark.parametrize('name', FILES)
+def test_files_that_are_no_checkpoints_are_refused_in_one_line(tmp_path, name, ending):
+    """No traceback of torch, and no "Aborted." for an empty one."""
+    path = tmp_path / f'broken.{ending}'
+    path.write_bytes(FILES[name])
+    for read in (read_checkpoint, lambda path: read_weights(str(path))):
+        if path.suffix == '.ckpt' and read is not read_checkpoint:
+            continue
+        with pytest.raises(ValueError, match=f'broken.{ending}') as refused:
+            read(path)
+        assert '\n' not in str(refused.value)
+
+
+def test_a_cut_checkpoint_ends_with_one_line(tmp_path, monkeypatch, capsys):
+    """The command names the file; status 1."""
+    path = tmp_path / 'cut.ckpt'
+    torch.save({'state_dict': {'a': torch.zeros(1000)}}, path)
+    for size in (0, 10, path.stat().st_size // 2, path.stat().st_size - 10):
+        path.write_bytes(path.read_bytes()[:size])
+        monkeypatch.setattr(sys, 'argv', [
+            'sync_perception', 'import-weights', str(path), '--architecture', 'refinenet',
+            '--out', str(tmp_path / 'out')])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        message = capsys.readouterr().err
+        assert left.value.code == 1 and message.count('\n') == 1 and str(path) in message
+        torch.save({'state_dict': {'a': torch.zeros(1000)}}, path)

@@ -116,7 +116,7 @@ def test_a_file_that_is_not_there_or_no_yaml(folder):
     with pytest.raises(FileNotFoundError, match='no ablation'):
         load_ablation(folder / 'none.yaml')
     (folder / 'broken.yaml').write_text('a: {b')
-    with pytest.raises(ValueError, match='broken.yaml is no YAML'):
+    with pytest.raises(ValueError, match='broken.yaml is not YAML'):
         load_ablation(folder / 'broken.yaml')
 
 

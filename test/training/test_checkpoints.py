@@ -105,7 +105,9 @@ def test_a_cut_or_foreign_checkpoint_is_refused_in_one_line(tmp_path):
     torch.save({'state_dict': {}, 'weights': torch.zeros(1000)}, path)
     with pytest.raises(ValueError, match='other.ckpt.*lacks global_step'):
         WholeCheckpoints().load_checkpoint(path, weights_only=False)
-    path.write_bytes(path.read_bytes()[:3000])
-    with pytest.raises(ValueError, match='other.ckpt.*damaged') as refused:
-        WholeCheckpoints().load_checkpoint(path, weights_only=False)
-    assert '\n' not in str(refused.value)
+    whole = path.read_bytes()
+    for size in (0, 10, len(whole) // 2, len(whole) - 10):
+        path.write_bytes(whole[:size])
+        with pytest.raises(ValueError, match='other.ckpt.*damaged') as refused:
+            WholeCheckpoints().load_checkpoint(path, weights_only=False)
+        assert '\n' not in str(refused.value)
