@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+import time
 from typing import Any
 
 from lifecycle_msgs.msg import State
@@ -33,11 +34,18 @@ from sync_perception.ros.counters import Counters
 from sync_perception.ros.log import SeldomLog
 from sync_perception.ros.middleware import advice
 from sync_perception.ros.outputs import Output
-from sync_perception.ros.waiting import describe_wait, latched_publishers, SILENCE
+from sync_perception.ros.waiting import (
+    describe_wait,
+    has_mismatch,
+    latched_publishers,
+    SILENCE,
+)
 
 ACTIVE = LifecycleState('active', State.PRIMARY_STATE_ACTIVE)
 LOSS_PERIOD = 60.0
 """Seconds between two lines about lost messages."""
+SETTLED = 2.0
+"""Seconds after which the graph knows a new peer."""
 MOST_CREDIT = 2.0
 """Images that may be looked at after a pause: the second evens out when they come irregularly."""
 
@@ -52,7 +60,8 @@ class Camera:
     :ivar outputs: what is published, with the publishers.
     :ivar inputs: the subscriptions, camera_info first; none while the node does not listen.
     :ivar latched: the subscription to calibrations that were sent before, where it is needed.
-    :ivar mismatches: by topic, the quality of service that keeps a peer from being heard.
+    :ivar mismatches: by topic, the quality of service that keeps a present peer from being heard.
+    :ivar noted: by topic, when its mismatch was noted, seconds of the monotonic clock.
     :ivar troubles: by kind, what is doubtful about its latest frame.
     :ivar bit_depth: what its 16-bit images have been found to hold.
     """
@@ -67,6 +76,7 @@ class Camera:
         self.camera_infos = CameraInfoCache()
         self.counters = Counters()
         self.mismatches: dict[str, str] = {}
+        self.noted: dict[str, float] = {}
         self.troubles: dict[str, str] = {}
         self.credit, self.asked = 0.0, 0.0
         self.bit_depth = BitDepth(report=lambda text: log.logger.warning(
@@ -149,6 +159,16 @@ class Camera:
                 event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False))
             self.log.logger.info(f'listening to the latched messages on {usual.topic_name}, too')
 
+    def review_mismatches(self) -> None:
+        """Forget a peer that was not heard when it is gone, or changed its quality of service."""
+        endpoints = [*self.inputs, *(publisher for _, publisher in self.outputs)]
+        present = {endpoint.topic_name: endpoint for endpoint in endpoints}
+        for name in list(self.mismatches):
+            # the graph may know of the peer a little later than the event that told of it
+            recent = time.monotonic() - self.noted[name] < SETTLED
+            if name not in present or not recent and not has_mismatch(self.node, present[name]):
+                del self.mismatches[name]
+
     def waits(self, silence: float, unknown: float) -> list[str]:
         """
         Describe what it waits for, and after a while why it does not come.
@@ -221,4 +241,5 @@ class Camera:
         name = self.node.resolve_topic_name(topic)
         self.mismatches[name] = (
             f'{name}: {who} an incompatible quality of service ({policy}) and is not heard')
+        self.noted[name] = time.monotonic()
         self.log.warn(f'mismatch {name}', f'{self.mismatches[name]}; see qos_overrides')

@@ -390,6 +390,7 @@ class PerceptionNode(LifecycleNode):
         """Publish how the node fares."""
         for camera in self.cameras:
             camera.catch_up()
+            camera.review_mismatches()
         reports = self.diagnostics.reports(
             self._state, self.pipeline, self.cameras, self.problem, self.enabled,
             f'loading {self.loader.loading}' if self.loader.loading else '')

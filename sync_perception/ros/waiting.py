@@ -19,6 +19,7 @@ from collections.abc import Iterable
 import os
 
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import (
     DurabilityPolicy,
     qos_check_compatible,
@@ -87,6 +88,17 @@ def explain_silence(node: Node, subscription: Subscription, argument: str) -> st
     return (f'{_names(fitting)} publishes it with a fitting type and quality of service, but no '
             'message comes: check that it sends (ros2 topic hz), and that messages of megabytes '
             'get through (the profile config/fastdds_shm.xml on both sides)')
+
+
+def has_mismatch(node: Node, endpoint: Subscription | Publisher) -> bool:
+    """Tell whether the graph has a peer whose quality of service keeps it from being heard."""
+    topic, own = endpoint.topic_name, endpoint.qos_profile
+    if isinstance(endpoint, Subscription):
+        pairs = [(peer.qos_profile, own) for peer in node.get_publishers_info_by_topic(topic)]
+    else:
+        pairs = [(own, peer.qos_profile) for peer in node.get_subscriptions_info_by_topic(topic)]
+    return any(qos_check_compatible(offered, asked)[0] == QoSCompatibility.ERROR
+               for offered, asked in pairs)
 
 
 def latched_publishers(node: Node, topic: str, message_type: type) -> bool:

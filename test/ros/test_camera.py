@@ -141,12 +141,16 @@ def test_a_peer_with_incompatible_quality_of_service_is_reported(bench):
     bench.start(**{'qos_overrides./sync/depth.publisher.reliability': 'best_effort',
                    'qos_overrides./image.subscription.reliability': 'reliable'})
     unreliable = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-    bench.others.create_subscription(Image, 'sync/depth', print, RELIABLE)
-    bench.others.create_publisher(Image, 'image', unreliable)
+    reader = bench.others.create_subscription(Image, 'sync/depth', print, RELIABLE)
+    writer = bench.others.create_publisher(Image, 'image', unreliable)
     bench.wait(lambda: len(bench.camera.mismatches) == 2)
     asked, offered = bench.camera.mismatches['/sync/depth'], bench.camera.mismatches['/image']
     assert 'a subscriber asks for' in asked and 'reliability' in asked
     assert 'a publisher offers' in offered and 'reliability' in offered
+    bench.others.destroy_publisher(writer)
+    bench.wait(lambda: set(bench.camera.mismatches) == {'/sync/depth'})
+    bench.others.destroy_subscription(reader)
+    bench.wait(lambda: not bench.camera.mismatches)
 
 
 @pytest.mark.parametrize('camera_rate, max_rate, expected', [
