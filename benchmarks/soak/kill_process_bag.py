@@ -1,0 +1,176 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Kills process-bag again and again, and compares what it wrote with an uninterrupted run.
+
+    python benchmarks/soak/kill_process_bag.py --kills 20
+
+Each kill (SIGKILL) comes at a random moment after the model is loaded; the next run goes on from
+there. Prints a row of a table; the status is 1 if a kill cost anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+import numpy as np
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header, String
+from sync_perception.ros.bags import rosbag2
+from sync_perception.ros.bags.process import Job, process_bag
+from sync_perception.ros.bags.rosbag2 import Bag, BagWriter
+from sync_perception.ros.camera_info import pinhole
+from sync_perception.ros.conversions import image_message
+from sync_perception.ros.given_parameters import make_parameters
+from sync_perception.runtime.bench import drawn_street
+
+SIZE = (375, 1242)
+K = np.array([[720.0, 0, 620.5], [0, 720.0, 187.0], [0, 0, 1]])
+PERIOD = 10 ** 8
+CHUNK_FRAMES = 3  # so that there is something to go on with after seconds
+KINDS = {rosbag2.IMAGE: Image, rosbag2.CAMERA_INFO: CameraInfo, 'std_msgs/msg/String': String}
+
+
+def write_source(folder: Path, frames: int) -> None:
+    """Write a bag of a drawn street that passes by."""
+    street, store = drawn_street(SIZE), rosbag2.typestore()
+    with BagWriter(folder) as bag:
+        image, info = (bag.add_topic(topic, kind, rosbag2.qos(), store) for topic, kind in (
+            ('/cam/image', rosbag2.IMAGE), ('/cam/camera_info', rosbag2.CAMERA_INFO)))
+        for index in range(frames):
+            header = Header(frame_id='cam')
+            header.stamp.sec, header.stamp.nanosec = divmod((100 + index) * PERIOD, 10 ** 9)
+            calibration = pinhole(K, SIZE)
+            calibration.header = header
+            pixels = np.roll(street, 7 * index, axis=1)
+            bag.write(info, (100 + index) * PERIOD, serialize_message(calibration))
+            bag.write(image, (100 + index) * PERIOD,
+                      serialize_message(image_message(pixels, header, 'rgb8')))
+
+
+def answer(source: Path, out: Path, model: str) -> None:
+    """Answer a bag in this process; it says when the model is loaded."""
+    from sync_perception.ros.bags.process import load_predictor
+
+    def load(parameters: Any) -> Any:
+        predictor = load_predictor(parameters)
+        print('loaded', flush=True)
+        return predictor
+    process_bag(
+        Job(source, out, parameters=make_parameters({'model': model, 'device': 'cpu'})),
+        load=load, report=lambda line: None, chunk_frames=CHUNK_FRAMES)
+
+
+def child(source: Path, out: Path, model: str) -> subprocess.Popen:
+    """Answer a bag in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, __file__, '--child', str(source), str(out), '--model', model],
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
+def finished_files(out: Path) -> dict[str, tuple[int, int, int]]:
+    """Describe the files of an interrupted bag that must never change again."""
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns, path.stat().st_size)
+            for path in out.glob(f'{out.name}_*.mcap')}
+
+
+def messages(bag: Path) -> Iterator[tuple[str, int, Any]]:
+    """Read a bag; the bytes of equal messages may differ, in the gaps between numbers."""
+    with Bag(bag) as opened:
+        for record in opened.records():
+            kind = KINDS[record.connection.msgtype]
+            yield record.topic, record.time, deserialize_message(bytes(record.data), kind)
+
+
+def finish(source: Path, out: Path, model: str) -> tuple[float, int]:
+    """Answer a bag to its end; return the seconds without loading the model, and the status."""
+    with child(source, out, model) as process:
+        process.stdout.readline()
+        begun = time.monotonic()
+        process.wait()
+    return time.monotonic() - begun, process.returncode
+
+
+def soak(kills: int, seed: int, model: str, folder: Path) -> tuple[int, int, list[str]]:
+    """
+    Kill process-bag so many times, then let it finish.
+
+    :return: the frames, how often it was killed before it was done, and what did not hold.
+    """
+    random, source, out = Random(seed), folder / 'source', folder / 'out'
+    frames = 2 * kills * CHUNK_FRAMES  # a machine that becomes faster must not be done too soon
+    write_source(source, frames)
+    seconds, status = finish(source, folder / 'whole', model)
+    if status:
+        return frames, 0, [f'the uninterrupted run ended with status {status}']
+    # on average a kill comes after one chunk: some cost a part of one, some come between two
+    longest = 2 * CHUNK_FRAMES * seconds / frames
+    failures, files, number = [], {}, 0
+    while number < kills:
+        with child(source, out, model) as process:
+            try:
+                loaded = process.stdout.readline()
+                time.sleep(random.uniform(0, longest))
+            finally:
+                process.kill()
+        if not loaded:
+            failures.append(f'run {number} ended by itself with status {process.wait()}')
+            break
+        now = finished_files(out)
+        failures += [f'kill {number}: {name} is not as it was' for name, facts in files.items()
+                     if now.get(name) != facts]
+        files = now
+        if (out / 'metadata.yaml').exists():
+            break  # it was done before the kill came
+        number += 1
+    if not (out / 'metadata.yaml').exists():
+        _, status = finish(source, out, model)
+    if status:
+        failures.append(f'the last run ended with status {status}')
+    elif list(messages(out)) != list(messages(folder / 'whole')):
+        failures.append('the answers differ from those of an uninterrupted run')
+    return frames, number, failures
+
+
+def main() -> int:
+    """Run the soak and print a row of a table: what was tried, how often, what held."""
+    parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
+    parser.add_argument('--kills', type=int, default=20)
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--model', default='', help='folder; by default the model of the package')
+    parser.add_argument('--child', nargs=2, type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.child:
+        answer(*given.child, given.model)
+        return 0
+    with tempfile.TemporaryDirectory(prefix='soak_bags_') as folder:
+        frames, kills, failures = soak(given.kills, given.seed, given.model, Path(folder))
+    held = '; '.join(failures) or f'all {frames} answers are those of an uninterrupted run'
+    print(f'| SIGKILL while `process-bag` writes, then the same command | {kills} kills | '
+          f'{held} |')
+    return 1 if failures else 0
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())
