@@ -14,7 +14,7 @@ FROM ros:${ROS_DISTRO}
 ARG TORCH_INDEX=
 # Further parts of setup.py's extras_require, with commas: export runs .onnx models, transformers
 # runs pairs of pretrained models.
-ARG EXTRAS=bags
+ARG EXTRAS=bags,openvino
 
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1

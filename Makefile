@@ -23,7 +23,7 @@ HASH := $(shell { cat setup.py constraints.txt setup.sh; $(PYTHON) --version; pw
 	echo '$(ROS)'; } 2>&1 | sha256sum | cut -c 1-12)
 READY_demo := $(VENV)/ready-demo-$(HASH)
 READY_test := $(VENV)/ready-test-$(HASH)
-EXTRAS_demo := synth$(if $(ROS),,$(comma)ros)
+EXTRAS_demo := openvino,synth$(if $(ROS),,$(comma)ros)
 EXTRAS_test := $(EXTRAS_demo),train,test
 
 help:  ## list the commands

@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent
 BAGS = ['rosbags']
 BENCH = ['psutil']
 EXPORT = ['onnx', 'onnxruntime', 'onnxscript']
+OPENVINO = ['openvino']
 
 
 def shared_files() -> list[tuple[str, list[str]]]:
@@ -72,6 +73,8 @@ setup(
         'bags': BAGS,
         # models as ONNX files; to run one, onnxruntime alone will do
         'export': EXPORT,
+        # networks on a CPU in about half of torch's time
+        'openvino': OPENVINO,
         # ROS 2 Jazzy as wheels, for machines without a ROS 2 installation
         'ros': [
             *BAGS,
@@ -102,6 +105,7 @@ setup(
             *BENCH,
             *BAGS,
             *EXPORT,
+            *OPENVINO,
             'ament-xmllint',
             'catkin-pkg',
             'flake8-blind-except',

@@ -13,3 +13,7 @@
 # limitations under the License.
 
 """Joint depth and semantics from one camera, on ROS 2."""
+
+from sync_perception.environment import set_up
+
+set_up()  # before anything imports torch

@@ -37,6 +37,11 @@ DATA = Path(os.environ.get('SYNC_PERCEPTION_DATA')
 
 # models/zoo.py serves tests of several rooms
 sys.path.insert(0, str(Path(__file__).parent / 'models'))
+sys.path.insert(0, str(Path(__file__).parent / 'soak'))
+
+# Choosing the fastest backend converts each of the many small models first, which takes seconds.
+# Tests of other backends name them.
+os.environ.setdefault('SYNC_PERCEPTION_BACKEND', 'torch')
 
 # The plugin launch_pytest imports launch, after which new loggers do not propagate to the root
 # logger, where caplog listens.
@@ -109,6 +114,26 @@ def data_root() -> Path:
     if not DATA.is_dir():
         pytest.skip(f'no real recordings at {DATA} (set SYNC_PERCEPTION_DATA)')
     return DATA
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch) -> Path:
+    """Return an empty folder in which the package keeps what it can compute again."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    return tmp_path / 'cache' / 'sync_perception'
+
+
+@pytest.fixture(scope='session')
+def shared_cache_folder(tmp_path_factory) -> Path:
+    """Return a folder for networks that are converted once for all tests, which takes seconds."""
+    return tmp_path_factory.mktemp('shared_cache')
+
+
+@pytest.fixture
+def shared_cache(shared_cache_folder, monkeypatch) -> Path:
+    """Let a test find the networks that others have converted."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(shared_cache_folder))
+    return shared_cache_folder / 'sync_perception'
 
 
 @pytest.fixture(scope='session')

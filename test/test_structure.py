@@ -27,7 +27,8 @@ PACKAGE = 'sync_perception'
 ROOT = Path(__file__).resolve().parents[1]
 BASE = ('types', 'labels', 'geometry', 'calibration', 'resources', 'images', 'colors', 'kitti',
         'pages', 'label_exports', 'bit_depth', 'image_headers', 'locks', 'orientation', 'videos',
-        'jpeg_padding', 'rectification', 'calibration_doubts', 'files', 'checks', 'trust')
+        'jpeg_padding', 'rectification', 'calibration_doubts', 'files', 'checks', 'trust', 'cache',
+        'machine', 'environment')
 ALLOWED = {
     **dict.fromkeys(BASE, BASE),
     'models': ('models', *BASE),

@@ -33,7 +33,8 @@ EXTRAS = {
     'open3d': 'synth', 'lightning': 'train', 'jsonargparse': 'train', 'torchmetrics': 'train',
     'kornia': 'train', 'h5py': 'train', 'scipy': 'train', 'tensorboard': 'train',
     'matplotlib': 'train', 'onnx': 'export', 'onnx_ir': 'export', 'rosbags': 'bags',
-    'onnxruntime': 'export', 'onnxscript': 'export', 'psutil': 'bench', 'rclpy': 'ros',
+    'onnxruntime': 'export', 'onnxscript': 'export', 'openvino': 'openvino',
+    'psutil': 'bench', 'rclpy': 'ros',
     'sensor_msgs': 'ros', 'std_msgs': 'ros', 'transformers': 'transformers'}
 FAILURE = 1
 

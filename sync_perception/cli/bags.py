@@ -20,7 +20,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from sync_perception.cli.options import AllowCode
+from sync_perception.cli.options import AllowCode, Backend, PredictorDevice
 import typer
 
 app = typer.Typer()
@@ -59,7 +59,8 @@ def process_bag(
         model: Annotated[str | None, typer.Option(
             help='As for predict; the model of the package by default.')] = None,
         allow_code: AllowCode = False,
-        device: Annotated[str, typer.Option(help='auto, cpu, cuda or cuda:N.')] = 'auto',
+        device: PredictorDevice = 'auto',
+        backend: Backend = 'auto',
         half: Annotated[bool, typer.Option(
             help="Run the network in the device's 16-bit format.")] = False,
         image: Annotated[str, typer.Option(
@@ -90,8 +91,8 @@ def process_bag(
     from sync_perception.ros.bags import process as processing
     from sync_perception.ros.given_parameters import make_parameters
     parameters = make_parameters({
-        'model': model or '', 'allow_code': allow_code, 'device': device, 'half': half,
-        'rectify': rectify, **named_values(param)})
+        'model': model or '', 'allow_code': allow_code, 'device': device, 'backend': backend,
+        'half': half, 'rectify': rectify, **named_values(param)})
     result = processing.process_bag(processing.Job(
         source, out, image=image, camera_info=camera_info, outputs=tuple(outputs or ()),
         namespace=namespace, storage=storage or '', parameters=parameters), report=typer.echo)

@@ -29,6 +29,11 @@ AllowCode = Annotated[bool, typer.Option(
     '--allow-code', callback=allow_code,
     help='Load .pt2 files, which can run code of whoever wrote them.')]
 Device = Annotated[str, typer.Option(help='auto, cpu, cuda or cuda:N.')]
+PredictorDevice = Annotated[str, typer.Option(
+    '--device', help='auto, cpu, cuda, cuda:N, openvino:GPU or openvino:NPU.')]
+Backend = Annotated[str, typer.Option(
+    help='What runs the network: auto (the fastest that is installed and agrees with torch), '
+    'torch, openvino, or onnxruntime for exported .onnx files.')]
 DataSet = Annotated[str, typer.Option(
     help='camvid, camvid_full, idd_lite, kitti, kitti_depth, kitti_semantics, vkitti2, '
     'cityscapes, cityscapes_sequence, nyuv2, nyuv2_labeled, sevenscenes, frames, synthetic '

@@ -19,7 +19,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from sync_perception.cli.options import AllowCode, Device, Model
+from sync_perception.cli.options import AllowCode, Backend, Model, PredictorDevice
 import typer
 
 app = typer.Typer()
@@ -31,7 +31,8 @@ def predict(
         out: Annotated[Path, typer.Option(help='Folder for the results.')],
         model: Model = None,
         allow_code: AllowCode = False,
-        device: Device = 'auto',
+        device: PredictorDevice = 'auto',
+        backend: Backend = 'auto',
         half: Annotated[bool, typer.Option(
             help="Run the network in the device's 16-bit format.")] = False,
         fx: Annotated[float | None, typer.Option(
@@ -58,7 +59,7 @@ def predict(
     summary = predict_files(
         images, out, model=model, device=device, half=half, fx=fx, camera_info=camera_info,
         rectify=rectify, max_depth=max_depth, cloud=cloud, significant_bits=significant_bits,
-        max_pixels=max_pixels, report=typer.echo)
+        max_pixels=max_pixels, report=typer.echo, backend=backend)
     if summary['failed']:
         raise typer.Exit(1)
 
@@ -68,7 +69,8 @@ def bench(
         json: Annotated[Path | None, typer.Option(help='Write the results here too.')] = None,
         model: Model = None,
         allow_code: AllowCode = False,
-        device: Device = 'auto',
+        device: PredictorDevice = 'auto',
+        backend: Backend = 'auto',
         half: Annotated[bool, typer.Option(
             help="Run the network in the device's 16-bit format.")] = False,
         frames: Annotated[int, typer.Option(min=1, help='Frames that are timed.')] = 100,
@@ -90,7 +92,7 @@ def bench(
         try:
             bench_dds(
                 json=json, model=model, device=device, half=half, frames=frames, width=width,
-                height=height, image=image, rate=rate)
+                height=height, image=image, rate=rate, backend=backend)
         except BenchFailed as error:
             typer.echo(f'sync_perception: {error}', err=True)
             raise typer.Exit(1) from error
@@ -98,4 +100,4 @@ def bench(
     from sync_perception.ros.bench import bench as time_stages
     time_stages(
         json=json, model=model, device=device, half=half, frames=frames, width=width,
-        height=height, image=image)
+        height=height, image=image, backend=backend)

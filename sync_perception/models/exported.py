@@ -239,6 +239,7 @@ def open_session(path: str | Path, providers: list[Any], optimise: bool = True) 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
     options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry('session.intra_op.allow_spinning', '0')  # see `environment`
     if not optimise:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:

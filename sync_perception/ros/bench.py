@@ -32,7 +32,7 @@ NO_MESSAGES = (
 def bench(
         json: str | Path | None = None, model: str | Path | None = None, device: str = 'auto',
         half: bool = False, frames: int = 100, width: int = 1242, height: int = 375,
-        image: str | Path | None = None) -> dict[str, Any]:
+        image: str | Path | None = None, backend: str = 'auto') -> dict[str, Any]:
     """
     Time every stage from message to messages on this machine; print a table.
 
@@ -46,13 +46,14 @@ def bench(
     :param width: of the frames, pixels.
     :param height: of the frames, pixels.
     :param image: a photograph to use, resized; otherwise a drawn street.
+    :param backend: auto, torch, openvino or onnxruntime.
     :return: the report.
     """
     with_messages = have_messages()
     report = bench_runtime(
         model, device, half, frames, (height, width), image,
         before=message_in if with_messages else None,
-        after=messages_out if with_messages else None)
+        after=messages_out if with_messages else None, backend=backend)
     report['messages'] = 'measured' if with_messages else NO_MESSAGES
     console = Console()
     console.print(table(report))

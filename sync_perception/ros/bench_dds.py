@@ -55,8 +55,8 @@ SUBJECTS = {
 def bench_dds(
         json: str | Path | None = None, model: str | Path | None = None, device: str = 'auto',
         half: bool = False, frames: int = 100, width: int = 1242, height: int = 375,
-        image: str | Path | None = None, rate: float = 5.0, rounds: int = ROUNDS
-        ) -> dict[str, Any]:
+        image: str | Path | None = None, rate: float = 5.0, rounds: int = ROUNDS,
+        backend: str = 'auto') -> dict[str, Any]:
     """
     Measure latency and processor time over DDS between processes; print a table.
 
@@ -70,6 +70,7 @@ def bench_dds(
     :param image: a photograph to use, resized; otherwise a drawn street.
     :param rate: images a second.
     :param rounds: turns that each subject takes.
+    :param backend: auto, torch, openvino or onnxruntime.
     :return: the report: machine, latencies in milliseconds, processor time.
     :raises BenchFailed: if a process fails.
     :raises ValueError: if an argument is not positive, or there are fewer frames than rounds.
@@ -84,7 +85,8 @@ def bench_dds(
     with ExitStack() as stack:
         stack.callback(rclpy.try_shutdown)
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix='bench_ros_')))
-        parameters = [f'model:={model or ""}', f'device:={device}', f'half:={half}'.lower()]
+        parameters = [f'model:={model or ""}', f'device:={device}', f'half:={half}'.lower(),
+                      f'backend:={backend}']
         camera = stack.enter_context(ChildProcess(
             'The camera', 'sync_perception.ros.bench_nodes', ['camera', *ros_arguments([
                 f'subjects:={[*SUBJECTS]}', f'rate:={float(rate)}', f'width:={width}',

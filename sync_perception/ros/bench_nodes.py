@@ -19,7 +19,6 @@ from __future__ import annotations
 import array
 from collections.abc import Callable
 import json
-import os
 import sys
 from typing import Any
 
@@ -49,10 +48,10 @@ USUAL_FIELDS = [
         PointField.UINT32, PointField.FLOAT32))]
 
 
-def load_predictor(model: str, device: str, half: bool) -> Any:
+def load_predictor(model: str, device: str, half: bool, backend: str) -> Any:
     """Load a model; the empty name is the package's."""
     from sync_perception.runtime.predictor import Predictor
-    return Predictor(model or None, device, half)
+    return Predictor(model or None, device, half, backend=backend)
 
 
 class BenchCamera(Node):
@@ -139,7 +138,8 @@ class UsualNode(Node):
         super().__init__('usual', **node_arguments)
         self.predictor = load_predictor(*(
             self.declare_parameter(name, default).value
-            for name, default in (('model', ''), ('device', 'auto'), ('half', False))))
+            for name, default in (('model', ''), ('device', 'auto'), ('half', False),
+                                  ('backend', 'auto'))))
         self.read, self.write, self.way = usual_conversions()
         self.get_logger().info(f'images by {self.way}')
         self.outputs = {
@@ -269,8 +269,6 @@ NODES: dict[str, Callable[[], Node]] = {
 def main(arguments: list[str] | None = None) -> None:
     """Run one of NODES, which the first word of the command line names, as a process."""
     stop = StopRequest()
-    # as the perception node does: see there
-    os.environ.setdefault('GOMP_SPINCOUNT', '1000')
     name, *rest = sys.argv[1:] if arguments is None else arguments
     leave(executor.run(NODES[name], rest, stop))
 

@@ -63,7 +63,8 @@ def load_predictor(parameters: PerceptionParameters):
     with code_allowed(parameters.allow_code):
         return Predictor(
             parameters.model or default_model_folder(), device=parameters.device,
-            half=parameters.half, max_depth=parameters.max_depth or None)
+            half=parameters.half, max_depth=parameters.max_depth or None,
+            backend=parameters.backend)
 
 
 def load_monitor(parameters: PerceptionParameters) -> ConsistencyMonitor | None:

@@ -23,9 +23,10 @@ import re
 from sync_perception.image_headers import MAX_PIXELS
 from sync_perception.ros.parameter_server import parameter
 
+BACKENDS = ('auto', 'torch', 'openvino', 'onnxruntime')  # those of runtime.backends
 CAMERA_NAME = re.compile(r'[A-Za-z]\w*(/[A-Za-z]\w*)*', re.ASCII)
 CONSUMER_NAMES = ('generic', 'hydra', 'kimera', 'rtabmap', 'nvblox', 'nav2')
-DEVICE_NAME = re.compile(r'auto|cpu|cuda(:\d+)?', re.ASCII)
+DEVICE_NAME = re.compile(r'auto|cpu|cuda(:\d+)?|openvino:[A-Z.0-9]+', re.ASCII)
 
 
 def expected_cameras(names: Sequence[str]) -> str:
@@ -41,7 +42,7 @@ def expected_cameras(names: Sequence[str]) -> str:
 
 def expected_device(name: str) -> str:
     """Return what was expected if this is not the name of a device, otherwise ''."""
-    return '' if DEVICE_NAME.fullmatch(name) else 'auto, cpu, cuda or cuda:N'
+    return '' if DEVICE_NAME.fullmatch(name) else 'auto, cpu, cuda, cuda:N or openvino:DEVICE'
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,14 @@ class PerceptionParameters:
         'load_timeout', 120.0, 'Seconds after which a model that is still being loaded counts as '
         'one that cannot be loaded.', low=1.0, high=3600.0, live=True)
     device: str = parameter(
-        'device', 'auto', 'Where the network runs: auto (a GPU if there is one), cpu, cuda or '
-        'cuda:N.', check=expected_device)
+        'device', 'auto', 'Where the network runs: auto (a GPU if there is one), cpu, cuda, '
+        'cuda:N, openvino:GPU or openvino:NPU.', check=expected_device)
     half: bool = parameter(
         'half', False, 'Run the network in the 16-bit format of the device, where it has one.')
+    backend: str = parameter(
+        'backend', 'auto', 'What runs the network: torch, openvino, onnxruntime (exported .onnx '
+        'files only), or auto for the fastest that agrees with torch: measured once for each '
+        'model on a machine, then remembered.', choices=BACKENDS)
     max_depth: float = parameter(
         'max_depth', 0.0, 'Metres beyond which depth is invalid (NaN); 0 for the range that the '
         'model was trained for.', low=0.0, high=1000.0)

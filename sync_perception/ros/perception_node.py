@@ -16,8 +16,6 @@
 
 from __future__ import annotations
 
-import os
-
 from sync_perception.ros.middleware import use_shared_memory
 from sync_perception.ros.stopping import leave, StopRequest
 
@@ -26,9 +24,6 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the perception node and end the process."""
     stop = StopRequest()
     use_shared_memory()
-    # By default OpenMP's threads spin while they wait for one another. On cores that others use
-    # as well a frame then takes seconds; torch, not yet imported, reads this when it loads.
-    os.environ.setdefault('GOMP_SPINCOUNT', '1000')
     from sync_perception.ros import executor
     from sync_perception.ros.node import PerceptionNode
     leave(executor.run(PerceptionNode, arguments, stop))

@@ -31,6 +31,7 @@ from rich.table import Table
 from sync_perception.calibration import Calibration
 from sync_perception.files import write_json
 from sync_perception.images import read_image
+from sync_perception.machine import processor_name
 from sync_perception.models import hub
 from sync_perception.rectification import Rectification
 from sync_perception.resources import default_model_folder, package_folder
@@ -143,7 +144,8 @@ def bench_runtime(
         model: str | Path | None = None, device: str = 'auto', half: bool = False,
         frames: int = 100, size: tuple[int, int] = (375, 1242), image: str | Path | None = None,
         before: Callable[[Frame], list[Stage]] | None = None,
-        after: Callable[[Frame, Predictor], list[Stage]] | None = None) -> dict[str, Any]:
+        after: Callable[[Frame, Predictor], list[Stage]] | None = None,
+        backend: str = 'auto') -> dict[str, Any]:
     """
     Measure a model on this machine.
 
@@ -153,6 +155,7 @@ def bench_runtime(
     :param image: a photograph to use, resized; otherwise a drawn street.
     :param before: makes stages that come before the frame is there (messages in).
     :param after: makes stages that come after the cloud (messages out).
+    :param backend: auto, torch, openvino or onnxruntime.
     :return: the report: machine, model, milliseconds by stage.
     :raises ValueError: if frames or the size are not positive.
     """
@@ -164,7 +167,7 @@ def bench_runtime(
     K = np.array([[focal, 0, size[1] / 2], [0, focal, size[0] / 2], [0, 0, 1]])
     frame = Frame(picture, K, frame_id='camera')
     start = time.perf_counter()
-    predictor = Predictor(folder, device, half)
+    predictor = Predictor(folder, device, half, backend=backend)
     loaded = time.perf_counter()
     predictor.predict(frame)
     first = time.perf_counter()
@@ -218,7 +221,7 @@ def drawn_street(size: tuple[int, int]) -> np.ndarray:
 def machine() -> dict[str, Any]:
     """Say what was measured on: host, processor, threads, load, versions, commit."""
     return {
-        'host': platform.node(), 'system': platform.platform(), 'processor': _processor(),
+        'host': platform.node(), 'system': platform.platform(), 'processor': processor_name(),
         'cores': os.cpu_count(), 'torch_threads': torch.get_num_threads(),
         'load_average': [round(value, 2) for value in os.getloadavg()],
         'python': platform.python_version(), 'torch': torch.__version__,
@@ -264,15 +267,6 @@ def _synchronize(device: torch.device) -> None:
     """Wait for a GPU, whose calls return before they are done."""
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
-
-
-def _processor() -> str:
-    cpuinfo = Path('/proc/cpuinfo')
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith('model name'):
-                return line.partition(':')[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _commit() -> str:

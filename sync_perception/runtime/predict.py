@@ -54,7 +54,7 @@ def predict_files(
         camera_info: str | Path | None = None, rectify: bool = False,
         max_depth: float | None = None, cloud: bool = False, significant_bits: int = 0,
         max_pixels: int | None = None,
-        report: Callable[[str], None] = print) -> dict[str, Any]:
+        report: Callable[[str], None] = print, backend: str = 'auto') -> dict[str, Any]:
     """
     Predict images and write, for each: a panel, a view of the cloud, depth, labels and colours.
 
@@ -80,6 +80,7 @@ def predict_files(
         out from the values, all images being one camera's.
     :param max_pixels: larger images are left out; None is what a camera of 8K gives.
     :param report: takes lines for the user.
+    :param backend: auto, torch, openvino or onnxruntime.
     :raises FileNotFoundError: if there is no image.
     :raises ValueError: if the calibration or another argument is not as stated.
     """
@@ -92,7 +93,7 @@ def predict_files(
     calibration = None if camera_info is None else read_calibration(camera_info)
     rectifier = Rectifier() if rectify else None
     paths = find_images(images)
-    predictor = Predictor(model, device, half, max_depth)
+    predictor = Predictor(model, device, half, max_depth, backend)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     if fx is None and calibration is None:

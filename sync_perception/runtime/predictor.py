@@ -30,8 +30,11 @@ from sync_perception.models.interface import check_maps, present_maps
 from sync_perception.resources import default_model_folder
 from sync_perception.runtime.backends import (
     Backend,
+    BackendError,
+    check_backend,
     choose_backend,
     choose_device,
+    openvino_device,
     probe,
 )
 from sync_perception.runtime.memory import (
@@ -68,34 +71,37 @@ class Predictor:
     then on. If that is not it, the network sees images at half the area, once and from then on.
 
     :param model_folder: config.json and model.safetensors, or a hub id; None is the default model.
-    :param device: auto, cpu, cuda or cuda:N.
+    :param device: auto, cpu, cuda, cuda:N, openvino:GPU or openvino:NPU.
     :param half: run the network in the device's 16-bit format, where it has one.
     :param max_depth: metres beyond which depth is NaN; None is the end of the model's range.
+    :param backend: what runs the network: torch, openvino, onnxruntime, or auto for the fastest
+        that agrees with torch.
     :raises FileNotFoundError: if there is no such model.
-    :raises ValueError: if the model is malformed, the device is not there, or max_depth is not
-        positive.
+    :raises ValueError: if the model is malformed, the device or the backend is not there or
+        cannot run the model, or max_depth is not positive.
     :ivar reduced: a sentence if memory ran out and the network's input was made smaller; else ''.
     """
 
     def __init__(
             self, model_folder: str | Path | None = None, device: str = 'auto',
-            half: bool = False, max_depth: float | None = None):
+            half: bool = False, max_depth: float | None = None, backend: str = 'auto'):
         folder = default_model_folder() if model_folder is None else model_folder
-        target = choose_device(device)
-        self._set_up(hub.load(folder, target), str(folder), half, max_depth)
+        check_backend(backend)
+        model = hub.load(folder, choose_device(device))
+        self._set_up(model, str(folder), half, max_depth, backend, openvino_device(device))
 
     @classmethod
     def from_model(
             cls, model: PerceptionModel, half: bool = False,
-            max_depth: float | None = None) -> Predictor:
+            max_depth: float | None = None, backend: str = 'torch') -> Predictor:
         """Serve a model that is already in memory, on the device where it is."""
         predictor = cls.__new__(cls)
-        predictor._set_up(model.eval(), type(model).__name__, half, max_depth)
+        predictor._set_up(model.eval(), type(model).__name__, half, max_depth, backend)
         return predictor
 
     def _set_up(
-            self, model: PerceptionModel, name: str, half: bool,
-            max_depth: float | None) -> None:
+            self, model: PerceptionModel, name: str, half: bool, max_depth: float | None,
+            backend: str, target: str = '') -> None:
         self.config = model.config
         self.reduced, self.one_by_one = '', False
         self.warm: set[tuple[int, int]] = set()
@@ -109,11 +115,11 @@ class Predictor:
         self.upload = Upload(self.device)
         image = probe(model)
         try:
-            self.backend: Backend = choose_backend(model, half)
+            self.backend: Backend = choose_backend(model, half, backend, target)
             given = present_maps(self.backend(image))
             check_maps(given, image, len(self.labels))
         except Exception as error:  # each library has classes of its own for a graph that fails
-            if is_out_of_memory(error):
+            if is_out_of_memory(error) or isinstance(error, BackendError):
                 raise
             raise ValueError(
                 f'{name} does not answer an image as it should: {first_line(error)}') from error
@@ -122,7 +128,7 @@ class Predictor:
 
     def describe(self) -> dict[str, Any]:
         """Say what runs where: model, architecture, device, precision, backend."""
-        name = str(self.device)
+        name = self.backend.place()
         if self.device.type == 'cuda':
             name = f'{name} ({torch.cuda.get_device_name(self.device)})'
         return {

@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
-import platform
 import time
 from typing import Any
 
 import lightning
 from lightning.pytorch.callbacks import EMAWeightAveraging
+from sync_perception.machine import processor_name
 from sync_perception.models import hub
 import torch
 
@@ -158,13 +158,3 @@ def machine_name(device: torch.device) -> str:
     if device.type == 'cuda':
         return torch.cuda.get_device_name(device)
     return f'{processor_name()}, {torch.get_num_threads()} threads'
-
-
-def processor_name() -> str:
-    """Return the processor's name as the system gives it."""
-    cpuinfo = Path('/proc/cpuinfo')
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith('model name'):
-                return line.split(':', 1)[1].strip()
-    return platform.processor() or platform.machine()

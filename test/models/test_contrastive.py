@@ -263,15 +263,12 @@ def test_half_precision_stays_close():
     torch.testing.assert_close(half, single, atol=0.03, rtol=0)
 
 
-@pytest.mark.filterwarnings('ignore')  # tracing warns of every check of a shape
 def test_exports_with_a_symbolic_batch(tmp_path):
-    """Traced, as a torch program and as ONNX: the same scores, also for another batch size."""
+    """As a torch program and as ONNX: the same scores, also for another batch size."""
     runtime = pytest.importorskip('onnxruntime')
     pytest.importorskip('onnxscript')
     model, maps, other = build(), draw(2), draw(5)
     expected = model(*other).detach()
-    traced = torch.jit.freeze(torch.jit.trace(model, maps))
-    torch.testing.assert_close(traced(*other), expected)
     batch = torch.export.Dim('batch', min=2, max=64)
     program = torch.export.export(
         model, maps, dynamic_shapes={'depth_b1hw': {0: batch}, 'labels': {0: batch}})

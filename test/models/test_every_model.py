@@ -24,11 +24,12 @@ from parity import awaken, difference, differences, parts
 import pytest
 from sync_perception.models import hub
 from sync_perception.models.interface import present_maps
-from sync_perception.runtime.backends import FrozenBackend
+from sync_perception.runtime.backends import OpenVinoBackend
 import torch
 from zoo import build, kinds_first, MODEL_ZOO
 
 TOLERANCE = 1e-4  # of a map's greatest value
+KINDS_IN_OPENVINO = ('mobile_unet', 'segformer')
 KINDS_OF_PARTS = (
     'unet_resnet', 'mobile_unet', 'backbone_swin', 'padnet (whole)', 'coupled pair')
 
@@ -103,13 +104,17 @@ def test_memory_layout_changes_nothing(model):
     assert difference(found, expected) < TOLERANCE
 
 
-def test_frozen_it_computes_the_same(model):
-    """As the CPU's backend runs it: traced, its weights folded."""
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize('part', kinds_first(sorted(MODEL_ZOO), KINDS_IN_OPENVINO))
+def test_in_openvino_it_computes_the_same(part, shared_cache):
+    """Converted for the size that it is given, or once for all sizes."""
+    pytest.importorskip('openvino')
+    model = build(part)
     awaken(model)
     image = torch.randn(1, 3, 64, 96)
     with torch.no_grad():
         expected = present_maps(model(image))
-    assert difference(present_maps(FrozenBackend(model)(image)), expected) < TOLERANCE
+    assert difference(present_maps(OpenVinoBackend(model)(image)), expected) < TOLERANCE
 
 
 @pytest.fixture(scope='module')

@@ -34,7 +34,7 @@ from sync_perception.models.export import export_model, parse_size
 from sync_perception.models.exported import CONFIG_KEY, OnnxModel, ProgramModel, traced_batch
 from sync_perception.models.interface import present_maps
 from sync_perception.resources import default_model_folder
-from sync_perception.runtime.backends import FrozenBackend, OnnxBackend
+from sync_perception.runtime.backends import EagerBackend, OnnxBackend
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.training.evaluate import evaluate
 from sync_perception.trust import code_allowed
@@ -146,7 +146,7 @@ def test_the_predictor_stretches_every_frame_to_the_files_size(model, files, kin
         model.config = config
     predictor = Predictor(files[kind], 'cpu', half=True)
     assert 'keeps the precision' in caplog.text
-    assert type(predictor.backend) is {'onnx': OnnxBackend, 'pt2': FrozenBackend}[kind]
+    assert type(predictor.backend) is {'onnx': OnnxBackend, 'pt2': EagerBackend}[kind]
     assert predictor.describe()['precision'] == 'float32'
     assert predictor.available == outputs
     found = predictor.predict(frame, outputs)

@@ -69,12 +69,6 @@ def street(seed: int = 0) -> Frame:
     return Frame(np.random.default_rng(seed).integers(0, 256, (80, 120, 3), np.uint8), K)
 
 
-@pytest.fixture(autouse=True)
-def as_written(monkeypatch):
-    """Save the seconds in which networks are frozen."""
-    monkeypatch.setattr(predictors, 'choose_backend', EagerBackend)
-
-
 @pytest.fixture
 def freed(monkeypatch) -> list:
     """Record for which devices the cache was emptied."""

@@ -32,7 +32,7 @@ def test_both_ways_are_timed_at_every_size(monkeypatch):
     times = timing.time_network(build('depth_alone'), sizes)
     assert list(times) == sizes
     for size in sizes:
-        assert times[size].backend == 'frozen float32'
+        assert times[size].backend == 'torch float32'
         assert times[size].runs >= 1
     assert 0 < times[32, 64].eager < times[192, 320].eager
     assert 0 < times[32, 64].predictor < times[192, 320].predictor

@@ -1,0 +1,36 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Ways to run a network on a device: the eager reference, and faster ones that agree with it."""
+
+from sync_perception.runtime.backends.base import (
+    Backend,
+    EagerBackend,
+    probe,
+    reduced_precision,
+)
+from sync_perception.runtime.backends.choice import (
+    BackendError,
+    BACKENDS,
+    check_backend,
+    choose_backend,
+)
+from sync_perception.runtime.backends.devices import choose_device, openvino_device
+from sync_perception.runtime.backends.onnxruntime import OnnxBackend
+from sync_perception.runtime.backends.openvino import OpenVinoBackend
+
+__all__ = [
+    'Backend', 'BackendError', 'BACKENDS', 'check_backend', 'choose_backend', 'choose_device',
+    'EagerBackend', 'OnnxBackend', 'openvino_device', 'OpenVinoBackend', 'probe',
+    'reduced_precision']

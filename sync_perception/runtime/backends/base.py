@@ -1,0 +1,138 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What every way to run a network has in common, and the eager reference."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+import math
+
+from sync_perception.models.exported import ExportedModel
+from sync_perception.models.hub import PerceptionModel
+from sync_perception.models.interface import present_maps
+from sync_perception.types import DenseOutput
+import torch
+from torch import Tensor
+
+PROBE_SIZE = (64, 96)
+
+
+class Backend(ABC):
+    """
+    A network, ready to run on one device in one precision.
+
+    :ivar name: torch, openvino or onnxruntime.
+    :ivar precision: of the network's arithmetic: float32, bfloat16 or float16.
+    :ivar device: where images are taken from and maps are given.
+    :ivar batches: whether several images in one call are possible, and no slower than one by one.
+    """
+
+    name: str
+    precision: str
+    device: torch.device
+    batches: bool
+
+    @abstractmethod
+    def __call__(self, image_b3hw: Tensor) -> DenseOutput:
+        """
+        Run the network.
+
+        :param image_b3hw: float32 (B, 3, h, w), normalised, channels-last, on the device.
+        :return: float32 maps on the device; valid until the next call.
+        """
+
+    def place(self) -> str:
+        """Return the name of the device that computes."""
+        return str(self.device)
+
+
+class EagerBackend(Backend):
+    """
+    The model as it was written, float32 or under autocast: the reference for all others.
+
+    :param model: on its device, in evaluation mode.
+    :param half: run in the device's 16-bit format instead of float32.
+    """
+
+    name = 'torch'
+
+    def __init__(self, model: PerceptionModel | ExportedModel, half: bool = False):
+        self.model = model.to(memory_format=torch.channels_last)
+        self.device = model.device
+        self.dtype = reduced_precision(self.device) if half else torch.float32
+        self.precision = str(self.dtype).removeprefix('torch.')
+        # on a CPU, three images together take longer than one after the other: caches overflow
+        self.batches = self.device.type != 'cpu' and takes_batches(model)
+
+    def __call__(self, image_b3hw: Tensor) -> DenseOutput:
+        """Run the network."""
+        reduced = self.dtype is not torch.float32
+        with torch.inference_mode(), torch.backends.cudnn.flags(benchmark=True), torch.autocast(
+                self.device.type, self.dtype if reduced else None, enabled=reduced):
+            return in_float32(self.model(image_b3hw))
+
+
+def probe(
+        model: PerceptionModel | ExportedModel, size: tuple[int, int] | None = None) -> Tensor:
+    """
+    Make an image (1, 3, h, w) to try a model with, on its device, channels-last.
+
+    :param size: height and width; by default small ones that the model takes.
+    """
+    size = size or model.config.input_size or PROBE_SIZE
+    image = torch.linspace(-1, 1, 3 * math.prod(size), device=model.device)
+    return image.reshape(1, 3, *size).contiguous(memory_format=torch.channels_last)
+
+
+def difference(found: DenseOutput, expected: DenseOutput) -> float:
+    """
+    Return how much two outputs differ: infinity if they have other maps or sizes.
+
+    Of each map it is the greatest difference relative to the map's greatest value; of the maps
+    it is the greatest.
+    """
+    maps, references = present_maps(found), present_maps(expected)
+    if maps.keys() != references.keys():
+        return math.inf
+    greatest = 0.0
+    for name, values in references.items():
+        if maps[name].shape != values.shape:
+            return math.inf
+        off = (maps[name] - values).abs().max() / values.abs().max().clamp_min(1e-12)
+        greatest = max(greatest, float(off.nan_to_num(nan=math.inf)))
+    return greatest
+
+
+def takes_batches(model: PerceptionModel | ExportedModel) -> bool:
+    """Tell whether a model takes several images at once: an exported file need not."""
+    return not isinstance(model, ExportedModel) or not model.one_at_a_time
+
+
+def reduced_precision(device: torch.device) -> torch.dtype:
+    """
+    Return the device's fast 16-bit format, float32 where it has none.
+
+    A CPU without bfloat16 instructions emulates the format, slower than float32.
+    """
+    if device.type == 'cuda':
+        return torch.float16
+    capable = getattr(torch.cpu, 'get_capabilities', dict)()
+    fast = any(capable.get(name, False) for name in ('avx512_bf16', 'amx_bf16', 'bf16'))
+    return torch.bfloat16 if fast else torch.float32
+
+
+def in_float32(output: DenseOutput) -> DenseOutput:
+    """Return the same maps in float32."""
+    return DenseOutput(**{name: values.float() for name, values in present_maps(output).items()})

@@ -1,0 +1,178 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Chooses how to run a model: as asked, or the fastest way that agrees with eager torch."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+import logging
+import os
+import time
+
+from sync_perception.checks import first_line
+from sync_perception.models.exported import ExportedModel, OnnxModel
+from sync_perception.models.hub import PerceptionModel
+from sync_perception.runtime.backends import remembered
+from sync_perception.runtime.backends.base import Backend, EagerBackend, probe
+from sync_perception.runtime.backends.onnxruntime import OnnxBackend
+from sync_perception.runtime.backends.openvino import CPU, OpenVinoBackend
+from sync_perception.runtime.preprocess import network_size
+
+LOGGER = logging.getLogger(__name__)
+BACKENDS = ('auto', 'torch', 'openvino', 'onnxruntime')
+VARIABLE = 'SYNC_PERCEPTION_BACKEND'  # what auto means, without measuring
+INSTALL = "pip install 'sync_perception[openvino]'"
+SHAPE = (375, 1242)  # of the image at which backends are compared
+SHARE = 4  # of the area of a model's input: the order of backends does not depend on it
+MOST_RUNS = 5
+BUDGET = 3.0  # seconds, after which no further run begins
+
+
+class BackendError(ValueError):
+    """A backend that is unknown, not there, or cannot run a model."""
+
+
+def choose_backend(
+        model: PerceptionModel | ExportedModel, half: bool = False, name: str = 'auto',
+        target: str = '') -> Backend:
+    """
+    Return the backend of a name; for auto the fastest that agrees with eager torch.
+
+    Auto measures once for each machine and model, and remembers. An exported file keeps its
+    precision.
+
+    :param model: on its device, in evaluation mode.
+    :param half: run in the device's 16-bit format, where it has one.
+    :param name: auto, torch, openvino or onnxruntime.
+    :param target: OpenVINO's name of a device, such as GPU; empty where torch's is meant.
+    :raises BackendError: if the backend is unknown, not installed, not possible for this model or
+        device, or fails; auto falls back to the reference with a warning instead.
+    """
+    check_backend(name)
+    if half and isinstance(model, ExportedModel):
+        LOGGER.warning('%s keeps the precision that it was exported in', model.name)
+        half = False
+    if target:
+        if name not in ('auto', 'openvino'):
+            raise BackendError(
+                f'device openvino:{target} needs the backend openvino, got {name!r}')
+        return openvino_or_refuse(model, half, target)
+    if name == 'auto':
+        name = os.environ.get(VARIABLE) or 'auto'
+        check_backend(name)
+        if name == 'auto' or not possible(model, name):
+            return fastest(model, half)
+    problem = objection(model, name)
+    if problem:
+        raise BackendError(f'backend {name!r}: {problem}')
+    return openvino_or_refuse(model, half, CPU) if name == 'openvino' else reference(model, half)
+
+
+def check_backend(name: str) -> None:
+    """
+    Refuse an unknown backend.
+
+    :raises BackendError: listing the known ones.
+    """
+    if name not in BACKENDS:
+        raise BackendError(f'backend must be one of {", ".join(BACKENDS)}, got {name!r}')
+
+
+def reference(model: PerceptionModel | ExportedModel, half: bool) -> Backend:
+    """Return the way to run a model that needs no conversion."""
+    return OnnxBackend(model) if isinstance(model, OnnxModel) else EagerBackend(model, half)
+
+
+def objection(model: PerceptionModel | ExportedModel, name: str) -> str:
+    """Say why a backend cannot run a model; empty if it can."""
+    onnx = isinstance(model, OnnxModel)
+    if name == 'torch' and onnx:
+        return f'{model.name} is an ONNX file, which onnxruntime or openvino runs'
+    if name == 'onnxruntime' and not onnx:
+        return 'it runs ONNX files only: write one with `sync_perception export`'
+    if name == 'openvino' and model.device.type != 'cpu':
+        return f'it runs on the CPU or on openvino:GPU, not on {model.device}'
+    if name == 'openvino' and find_spec('openvino') is None:
+        return f'it is not installed: {INSTALL}'
+    return ''
+
+
+def possible(model: PerceptionModel | ExportedModel, name: str) -> bool:
+    """Tell whether a backend can run a model."""
+    return not objection(model, name)
+
+
+def openvino_or_refuse(
+        model: PerceptionModel | ExportedModel, half: bool, target: str) -> OpenVinoBackend:
+    """
+    Return a model in OpenVINO.
+
+    :raises BackendError: saying why that is not possible.
+    """
+    try:
+        return OpenVinoBackend(model, half, target)
+    except ModuleNotFoundError as error:
+        raise BackendError(f"backend 'openvino': it is not installed: {INSTALL}") from error
+    except Exception as error:
+        raise BackendError(f"backend 'openvino': {first_line(error)}") from error
+
+
+def fastest(model: PerceptionModel | ExportedModel, half: bool) -> Backend:
+    """Return the fastest backend that is there and agrees, by measurement or by remembered."""
+    slow = reference(model, half)
+    if not possible(model, 'openvino'):
+        return slow
+    key = remembered.key(model, half)
+    known = remembered.recall(key)
+    if known == slow.name:
+        return slow
+    try:
+        fast = OpenVinoBackend(model, half)
+    except Exception as error:  # noqa: BLE001 - torch.export has an error class for everything
+        LOGGER.warning('the model runs in %s, since OpenVINO cannot run it: %s',
+                       slow.name, first_line(error))
+        remembered.remember(key, slow.name, {'error': first_line(error)})
+        return slow
+    if known != fast.name:
+        times = compare([slow, fast], model)
+        known = min(times, key=times.get)
+        LOGGER.info('the backend %s is the fastest: %s', known, times)
+        remembered.remember(key, known, {'seconds': times})
+    return fast if known == fast.name else slow
+
+
+def compare(
+        backends: list[Backend], model: PerceptionModel | ExportedModel) -> dict[str, float]:
+    """Return the least seconds that each backend takes for an image, in turns."""
+    for backend in backends:
+        seconds(backend, model)
+    turns: dict[str, list[float]] = {backend.name: [] for backend in backends}
+    start = time.perf_counter()
+    for turn in range(MOST_RUNS):
+        if turn and time.perf_counter() - start > BUDGET:
+            break
+        for backend in backends:
+            turns[backend.name].append(seconds(backend, model))
+    return {name: round(min(values), 5) for name, values in turns.items()}
+
+
+def seconds(backend: Backend, model: PerceptionModel | ExportedModel) -> float:
+    """Return how long a backend takes for a quarter of the area of the model's input."""
+    config = model.config
+    size = config.input_size or network_size(SHAPE, config.input_pixels // SHARE)
+    image = probe(model, tuple(size))
+    start = time.perf_counter()
+    backend(image)
+    return time.perf_counter() - start

@@ -1,0 +1,197 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Turns networks into OpenVINO graphs for images of any size, kept on disk once converted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+import hashlib
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+import warnings
+
+import numpy as np
+from sync_perception.cache import cache_folder, forget_oldest
+from sync_perception.models.export import NamedMaps, output_names
+from sync_perception.models.exported import ExportedModel, OnnxModel
+from sync_perception.models.hub import PerceptionModel
+from sync_perception.runtime.backends.library import load_openvino, quiet_conversion
+import torch
+
+LOGGER = logging.getLogger(__name__)
+FORMAT = 1  # of the graphs on disk: raised when this file writes others
+MULTIPLE = 32
+MAX_BYTES = 2_000_000_000
+
+
+def fingerprint(model: PerceptionModel | ExportedModel) -> str:
+    """Return a name that no other network shares: of its config, weights and library versions."""
+    config = replace(model.config, record={})
+    known = [FORMAT, type(model).__name__, asdict(config), torch.__version__,
+             load_openvino().__version__]
+    digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
+    if isinstance(model, ExportedModel):
+        digest.update(Path(model.name).read_bytes())
+    else:
+        for name, values in sorted(model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(values.detach().cpu().numpy()).data)
+    return digest.hexdigest()[:32]
+
+
+def convert(model: PerceptionModel | ExportedModel, size: tuple[int, int]) -> Any:
+    """
+    Convert a network to an OpenVINO graph for images (B, h, w, 3) of one size.
+
+    :param model: on the CPU, in evaluation mode.
+    :param size: height and width.
+    :return: an openvino.Model whose outputs (B, h, w, C) bear the names of the maps.
+    """
+    library = load_openvino()
+    if isinstance(model, OnnxModel):
+        return channels_last(library.Core().read_model(model.name), model.map_names)
+    with warnings.catch_warnings(), quiet_conversion(), torch.no_grad():
+        warnings.simplefilter('ignore')  # of tracing: that sizes become constants is intended
+        program = torch.export.export(
+            NamedMaps(model).eval(), (torch.zeros(1, 3, *size),), strict=False)
+        graph = library.convert_model(program)
+    return channels_last(graph, output_names(program))
+
+
+def channels_last(graph: Any, names: Sequence[str]) -> Any:
+    """
+    Let a graph take and give channels-last arrays, and name its outputs.
+
+    :param names: of the maps, in the order of the outputs.
+    """
+    from openvino.preprocess import PrePostProcessor
+    for output, name in zip(graph.outputs, names):
+        output.get_tensor().set_names({name})
+    steps = PrePostProcessor(graph)
+    nhwc, nchw = layouts()
+    steps.input().tensor().set_layout(nhwc)
+    steps.input().model().set_layout(nchw)
+    for name in names:
+        steps.output(name).model().set_layout(nchw)
+        steps.output(name).tensor().set_layout(nhwc)
+    return steps.build()
+
+
+def layouts() -> tuple[Any, Any]:
+    """Return OpenVINO's names of the channels-last and the channels-first order."""
+    library = load_openvino()
+    return library.Layout('NHWC'), library.Layout('NCHW')
+
+
+def free_size(graph: Any, size: tuple[int, int]) -> None:
+    """
+    Let a graph that was traced at one size take others, in place.
+
+    Tracing turns the sizes to which maps are enlarged into constants. Each becomes the scale that
+    it was at the traced size.
+    """
+    from openvino import opset13 as operators
+    graph.reshape([1, *size, 3])
+    for node in graph.get_ordered_ops():
+        if node.get_type_name() != 'Interpolate' or len(node.inputs()) != 3:
+            continue
+        attributes = node.get_attributes()
+        axes = node.input_value(2).get_node()
+        if attributes.pop('shape_calculation_mode') != 'sizes' or (
+                axes.get_type_name() != 'Constant'):
+            continue
+        before, after = node.get_input_shape(0), node.get_output_shape(0)
+        scales = [after[axis] / before[axis] for axis in axes.data]
+        scaled = operators.interpolate(
+            node.input_value(0), np.array(scales, np.float32), attributes.pop('mode'), 'scales',
+            axes=axes.output(0), **attributes)
+        node.output(0).replace(scaled.output(0))
+    graph.reshape([-1, -1, -1, 3])
+
+
+class Graphs:
+    """
+    The OpenVINO graphs of one network: one for all sizes where that is possible.
+
+    Each is converted once, and from then on read from the cache folder. A network of which one
+    graph does not suit all sizes (its padding or attention depends on them) has one for each.
+
+    :param model: on the CPU, in evaluation mode; kept only as long as it is needed.
+    :param agrees: tells whether a graph computes what the model does at a size.
+    """
+
+    def __init__(self, model: PerceptionModel | ExportedModel, agrees: Any):
+        self.model: PerceptionModel | ExportedModel | None = model
+        self.name, self.agrees = fingerprint(model), agrees
+        self.folder = cache_folder('openvino')
+        self.for_all: Any = None
+        if model.config.input_size is None:
+            self.for_all = self.read('any') or self.convert_for_all()
+
+    def at(self, batch: int, size: tuple[int, int]) -> Any:
+        """Return the graph for some images of a height and width, shapes fixed."""
+        if self.for_all is not None and not any(side % MULTIPLE for side in size):
+            graph = self.for_all.clone()
+        else:
+            name = f'{size[0]}x{size[1]}'
+            graph = self.read(name) or self.keep(convert(self.model, size), name)
+        graph.reshape([batch, *size, 3])
+        return graph
+
+    def convert_for_all(self) -> Any:
+        """Return a graph for all sizes, None if there is none."""
+        traced, other = (2 * MULTIPLE, 3 * MULTIPLE), (3 * MULTIPLE, 5 * MULTIPLE)
+        graph = convert(self.model, traced)
+        try:
+            free_size(graph, traced)
+            suits = self.agrees(graph, traced) and self.agrees(graph, other)
+        except RuntimeError as error:
+            LOGGER.debug('no graph of the network suits all sizes: %s', error)
+            suits = False
+        return self.keep(graph, 'any') if suits else None
+
+    def read(self, size: str) -> Any:
+        """Return a graph from the cache folder, None if it is not there or cannot be read."""
+        path = self.path(size)
+        if not path.is_file():
+            return None
+        try:
+            graph = load_openvino().Core().read_model(path)
+        except RuntimeError as error:
+            LOGGER.warning('%s is no graph and is written again: %s', path, error)
+            return None
+        os.utime(path)
+        return graph
+
+    def keep(self, graph: Any, size: str) -> Any:
+        """Write a graph to the cache folder, whole or not at all, and return it."""
+        path = self.path(size)
+        beside = path.with_name(f'.{path.stem}.{os.getpid()}.xml')
+        try:
+            load_openvino().save_model(graph, beside, compress_to_fp16=False)
+            beside.with_suffix('.bin').replace(path.with_suffix('.bin'))
+            beside.replace(path)  # last: a graph without weights is never read
+            forget_oldest(self.folder, ('.xml', '.bin'), MAX_BYTES)
+        except (OSError, RuntimeError) as error:
+            LOGGER.warning('the graph of the network is not kept in %s: %s', self.folder, error)
+        return graph
+
+    def path(self, size: str) -> Path:
+        """Return where the graph for a size is kept."""
+        return self.folder / f'{self.name}-{size}.xml'

@@ -1,0 +1,56 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Imports OpenVINO, without the messages about its use that it sends to its maker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+import logging
+import sys
+from types import ModuleType
+
+REPORTER = 'openvino_telemetry'
+
+
+def load_openvino() -> ModuleType:
+    """
+    Return the library OpenVINO.
+
+    When it is imported, and when it converts a network, it reports that to a server. Where the
+    package that does so cannot be imported, it does not.
+
+    :raises ModuleNotFoundError: if it is not installed.
+    """
+    sys.modules.setdefault(REPORTER, None)
+    import openvino
+    return openvino
+
+
+@contextmanager
+def quiet_conversion() -> Iterator[None]:
+    """Keep the conversion from logging a traceback for each operator that torch renamed."""
+    def is_needed(record: logging.LogRecord) -> bool:
+        return 'not found in decomp table' not in str(record.msg)
+
+    root, traces = logging.getLogger(), logging.getLogger('torch.__trace')
+    root.addFilter(is_needed)
+    level = traces.level
+    traces.setLevel(logging.CRITICAL)  # for torch's developers: every step, with its stack
+    try:
+        yield
+    finally:
+        root.removeFilter(is_needed)
+        traces.setLevel(level)

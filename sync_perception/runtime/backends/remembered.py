@@ -1,0 +1,82 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Remembers on disk which backend was the fastest for a model on this machine."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+import logging
+from pathlib import Path
+import platform
+from typing import Any
+
+from sync_perception.cache import cache_folder
+from sync_perception.files import read_json, write_json
+from sync_perception.machine import processor_name
+from sync_perception.models.exported import ExportedModel
+from sync_perception.models.hub import PerceptionModel
+from sync_perception.runtime.backends.graphs import fingerprint
+import torch
+
+LOGGER = logging.getLogger(__name__)
+FILE = 'backends.json'
+MAX_ENTRIES = 200
+
+
+def key(model: PerceptionModel | ExportedModel, half: bool) -> str:
+    """Return what a measurement depends on: network, precision, versions, processor, threads."""
+    return '|'.join([
+        fingerprint(model), 'half' if half else 'float32', package_version('onnxruntime'),
+        platform.node(), processor_name(), f'{torch.get_num_threads()} threads'])
+
+
+def package_version(name: str) -> str:
+    """Return a package's name and version, or that it is not installed."""
+    try:
+        return f'{name} {version(name)}'
+    except PackageNotFoundError:
+        return f'no {name}'
+
+
+def recall(of: str) -> str | None:
+    """Return the backend that was the fastest, None if that is not known."""
+    entry = entries().get(of)
+    return entry.get('backend') if isinstance(entry, dict) else None
+
+
+def remember(of: str, backend: str, facts: dict[str, Any]) -> None:
+    """Write down which backend was the fastest; what cannot be written is measured again."""
+    known = entries()
+    known.pop(of, None)
+    known[of] = {'backend': backend, **facts}
+    kept = dict(list(known.items())[-MAX_ENTRIES:])
+    try:
+        write_json(memory_file(), kept, shared=True)
+    except OSError as error:
+        LOGGER.warning('the choice of a backend is not remembered: %s', error)
+
+
+def entries() -> dict[str, Any]:
+    """Return all that is remembered; nothing if the file is not there or broken."""
+    try:
+        known = read_json(memory_file())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def memory_file() -> Path:
+    """Return the file that remembers."""
+    return cache_folder() / FILE

@@ -1,0 +1,168 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Networks in OpenVINO against the eager ones: values, sizes, the graphs that are kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sync_perception.kitti import KittiDrive
+from sync_perception.labels import LabelSpace
+from sync_perception.models import hub
+from sync_perception.models.hub import ModelConfig
+from sync_perception.runtime.backends import EagerBackend, graphs, OpenVinoBackend
+from sync_perception.runtime.backends.base import difference, probe
+from sync_perception.runtime.backends.openvino import Disagreement, MAX_PROGRAMS
+from sync_perception.runtime.predictor import Predictor
+from sync_perception.types import DenseOutput
+import torch
+from torch import nn
+
+pytest.importorskip('openvino')
+pytestmark = pytest.mark.timeout(400)  # conversions keep a core busy for seconds
+SIZES = [(64, 96), (32, 64), (96, 160), (64, 160), (128, 96), (50, 70)]
+
+
+@pytest.fixture(autouse=True)
+def cache(shared_cache):
+    """Return where graphs are kept."""
+    return shared_cache / 'openvino'
+
+
+@pytest.fixture
+def model(small_model):
+    """Load the small model."""
+    return hub.load(small_model)
+
+
+def test_every_size_gives_what_eager_gives(model):
+    """In float32, to 1e-4 of a map's greatest value; the latest few sizes stay compiled."""
+    fast, eager = OpenVinoBackend(model), EagerBackend(model)
+    for size in [*SIZES, SIZES[0]]:
+        image = probe(model, size)
+        assert difference(fast(image), eager(image)) < 1e-4, size
+        plain = image.contiguous()  # not channels-last
+        assert difference(fast(plain), eager(image)) < 1e-4, size
+    assert len(fast.programs) == MAX_PROGRAMS
+    pair = torch.cat([probe(model), probe(model).flip(3)])
+    assert difference(fast(pair), eager(pair)) < 1e-4
+
+
+def test_half_precision_stays_near(model):
+    fast, eager = OpenVinoBackend(model, half=True), EagerBackend(model)
+    assert fast.precision in ('bfloat16', 'float32')  # the latter where the CPU has no such
+    assert difference(fast(probe(model)), eager(probe(model))) < 0.1
+    assert {values.dtype for values in model.parameters()} == {torch.float32}
+
+
+def test_a_graph_is_converted_once(model, cache, monkeypatch):
+    """Another process, or a later one, reads it; a file that cannot be read is written again."""
+    expected = OpenVinoBackend(model)(probe(model))
+
+    def fail(*_):
+        raise AssertionError('converted again')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(graphs, 'convert', fail)
+        found = OpenVinoBackend(model)(probe(model))
+    assert difference(found, expected) == 0
+    [path] = cache.glob(f'{graphs.fingerprint(model)}-any.xml')
+    path.write_text('not a graph')
+    assert difference(OpenVinoBackend(model)(probe(model)), expected) < 1e-6
+    assert path.stat().st_size > 1000
+
+
+def test_other_weights_are_another_graph(model):
+    """And so is another config; what a training noted about itself is not looked at."""
+    name = graphs.fingerprint(model)
+    model.config.record['hours'] = 3
+    assert graphs.fingerprint(model) == name
+    model.config.depth_range[1] += 1
+    other = graphs.fingerprint(model)
+    with torch.no_grad():
+        next(model.parameters()).add_(1)
+    assert len({name, other, graphs.fingerprint(model)}) == 3
+
+
+class Network(nn.Module):
+    """Computes depth with one convolution."""
+
+    device = torch.device('cpu')
+
+    def __init__(self):
+        super().__init__()
+        self.config = ModelConfig(
+            'of this test', {}, LabelSpace.load('driving').to_dict())
+        self.convolution = nn.Conv2d(3, 1, 3, padding=1)
+
+    def forward(self, image_b3hw):
+        """Return the depth."""
+        return DenseOutput(depth=self.convolution(image_b3hw).exp())
+
+
+class Sized(Network):
+    """Takes a constant of the image's size, which no graph for all sizes can have."""
+
+    def forward(self, image_b3hw):
+        """Return the depth."""
+        height, width = image_b3hw.shape[-2:]
+        row = torch.linspace(0, 1, width).expand(1, 1, height, width)
+        return DenseOutput(depth=self.convolution(image_b3hw) + row)
+
+
+class Fickle(Network):
+    """Computes something else while it is traced."""
+
+    def forward(self, image_b3hw):
+        """Return the depth."""
+        factor = 2.0 if torch.compiler.is_exporting() else 1.0
+        return DenseOutput(depth=self.convolution(image_b3hw) * factor)
+
+
+def test_a_network_that_depends_on_the_size_has_a_graph_for_each(cache):
+    torch.manual_seed(0)
+    model = Sized().eval()
+    fast, eager = OpenVinoBackend(model), EagerBackend(model)
+    for size in SIZES[:3]:
+        assert difference(fast(probe(model, size)), eager(probe(model, size))) < 1e-4
+    kept = {path.stem.partition('-')[2] for path in cache.glob(f'{graphs.fingerprint(model)}*xml')}
+    assert kept == {f'{height}x{width}' for height, width in SIZES[:3]}
+
+
+def test_a_network_that_computes_something_else_is_refused():
+    with pytest.raises(Disagreement, match='differ'):
+        OpenVinoBackend(Fickle().eval())
+
+
+def test_a_device_that_is_not_there_is_refused(small_model):
+    """Naming those that are."""
+    with pytest.raises(ValueError, match=r'openvino:MOON.*CPU'):
+        Predictor(small_model, device='openvino:MOON')
+
+
+def test_the_cpu_can_be_named_as_openvinos_device(small_model):
+    described = Predictor(small_model, device='openvino:CPU').describe()
+    assert (described['backend'], described['device']) == ('openvino', 'cpu')
+
+
+def test_the_default_model_sees_the_same_street(data_root):
+    """On a real frame: labels but for ties, depth to a thousandth."""
+    [drive] = (data_root / 'kitti').glob('*/*_sync')
+    frame = KittiDrive(drive).frame(0)
+    found = Predictor(device='cpu', backend='openvino').predict(frame)
+    expected = Predictor(device='cpu', backend='torch').predict(frame)
+    assert (found.labels == expected.labels).mean() > 0.9999
+    np.testing.assert_allclose(found.depth, expected.depth, rtol=1e-3)
+    np.testing.assert_allclose(found.confidence, expected.confidence, atol=1e-3)

@@ -1,0 +1,168 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Measures what stays in memory of models that are swapped, images of many sizes, and node cycles.
+
+`python test/soak/memory_growth.py ACTION COUNT` does one of them in a process of its own, with
+the package's default model, and prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+import gc
+import json
+from pathlib import Path
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+MIB = 2 ** 20
+WARM_UP = 8  # so many are done before the first measurement: buffers and caches fill
+
+
+@dataclass(frozen=True)
+class Growth:
+    """
+    How much memory a process uses before and after an action was repeated.
+
+    :param action: what was repeated.
+    :param count: how often.
+    :param before: MiB resident after WARM_UP repetitions.
+    :param after: MiB resident at the end.
+    :param seconds: that the repetitions took.
+    """
+
+    action: str
+    count: int
+    before: float
+    after: float
+    seconds: float
+
+    @property
+    def mib(self) -> float:
+        """MiB that came on top."""
+        return self.after - self.before
+
+    @property
+    def share(self) -> float:
+        """What came on top, as a share of what there was before."""
+        return self.mib / self.before
+
+
+def resident() -> float:
+    """Return the MiB of memory that this process uses."""
+    gc.collect()
+    pages = int(Path('/proc/self/statm').read_text().split()[1])
+    return pages * 4096 / MIB
+
+
+def repeat(name: str, steps: Iterator[Any], count: int) -> Growth:
+    """
+    Do something again and again, and measure the memory before and after.
+
+    :param steps: does it once each time it is advanced.
+    """
+    for _ in range(WARM_UP):
+        next(steps)
+    before, start = resident(), time.monotonic()
+    for _ in range(count):
+        next(steps)
+    seconds = time.monotonic() - start
+    return Growth(name, count, round(before, 1), round(resident(), 1), round(seconds, 1))
+
+
+def street(size: tuple[int, int] = (375, 1242)) -> Any:
+    """Return a frame of a size, height and width."""
+    from sync_perception.types import Frame
+    height, width = size
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Frame(image, np.array([[width, 0, width / 2], [0, width, height / 2], [0, 0, 1]]))
+
+
+def swaps(backend: str, half: bool) -> Iterator[None]:
+    """Load the default model and answer a frame, forgetting the model before."""
+    from sync_perception.runtime.predictor import Predictor
+    frame = street()
+    while True:
+        Predictor(device='cpu', backend=backend, half=half).predict(frame)
+        yield
+
+
+def sizes(backend: str, half: bool) -> Iterator[None]:
+    """Answer a frame of another size each time; few of them share the network's input size."""
+    from sync_perception.runtime.predictor import Predictor
+    predictor = Predictor(device='cpu', backend=backend, half=half)
+    predictor.predict(street((480, 1400)))  # the largest first: smaller ones fit its memory
+    rng = np.random.default_rng(0)
+    while True:
+        predictor.predict(street((int(rng.integers(160, 480)), int(rng.integers(200, 1400)))))
+        yield
+
+
+def cycles(backend: str, half: bool) -> Iterator[None]:
+    """Configure, activate, deactivate and clean up a live node."""
+    import rclpy
+    from rclpy.lifecycle import TransitionCallbackReturn
+    from rclpy.parameter import Parameter
+    from sync_perception.ros.node import PerceptionNode
+    rclpy.init(args=['--ros-args', '--log-level', 'error'])
+    node = PerceptionNode(parameter_overrides=[
+        Parameter('device', value='cpu'), Parameter('backend', value=backend),
+        Parameter('half', value=half)])
+    steps = (node.trigger_configure, node.trigger_activate, node.trigger_deactivate,
+             node.trigger_cleanup)
+    while True:
+        for step in steps:
+            assert step() == TransitionCallbackReturn.SUCCESS, node.problem
+            rclpy.spin_once(node, timeout_sec=0)
+        yield
+
+
+ACTIONS: dict[str, Callable[[str, bool], Iterator[None]]] = {
+    'swaps': swaps, 'sizes': sizes, 'cycles': cycles}
+
+
+def measure(action: str, count: int, backend: str = 'torch', half: bool = False) -> Growth:
+    """
+    Repeat an action in a process of its own.
+
+    :param action: a key of ACTIONS.
+    :raises subprocess.CalledProcessError: if the process fails.
+    """
+    command = [sys.executable, __file__, action, str(count), '--backend', backend]
+    done = subprocess.run(command + ['--half'] * half, stdout=subprocess.PIPE, check=True)
+    return Growth(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def main() -> None:
+    """Repeat the action that the command line names and print what it left in memory."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('action', choices=ACTIONS)
+    parser.add_argument('count', type=int)
+    parser.add_argument('--backend', default='torch')
+    parser.add_argument('--half', action='store_true')
+    words = parser.parse_args()
+    steps = ACTIONS[words.action](words.backend, words.half)
+    print(json.dumps(asdict(repeat(words.action, steps, words.count))), flush=True)
+
+
+if __name__ == '__main__':
+    main()
