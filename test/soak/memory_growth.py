@@ -58,12 +58,12 @@ class Growth:
 
     @property
     def mib(self) -> float:
-        """MiB that came on top."""
+        """Return the MiB that came on top."""
         return self.after - self.before
 
     @property
     def share(self) -> float:
-        """What came on top, as a share of what there was before."""
+        """Return what came on top, as a share of what there was before."""
         return self.mib / self.before
 
 

@@ -98,6 +98,7 @@ def test_auto_falls_back_with_a_warning(model, measured, monkeypatch, caplog):
     tried = []
 
     class Failing(Stub):
+
         def __init__(self, *arguments):
             tried.append(arguments)
             raise RuntimeError('no such operator\nin detail')
