@@ -34,7 +34,7 @@ K = np.array([[50.0, 0, 20], [0, 60, 10], [0, 0, 1]])
 
 @pytest.mark.parametrize('orientation', TURNS)
 def test_images_are_turned_as_opencv_does(orientation, tmp_path):
-    """OpenCV applies the metadata by itself, unless it is told not to."""
+    """By itself OpenCV applies the metadata, unless it is told not to."""
     picture = cv2.resize(np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8), (60, 40))
     path = tmp_path / 'a.jpg'
     data = cv2.imencode('.jpg', picture)[1].tobytes()

@@ -33,7 +33,7 @@ def test_a_video_without_a_count_is_read_to_its_end(live_video):
 
 @pytest.mark.parametrize('degrees', [0, 90, 180, 270])
 def test_a_video_is_turned_as_opencv_does(degrees, turned_video):
-    """OpenCV turns frames by itself, unless it is told not to."""
+    """By itself OpenCV turns frames, unless it is told not to."""
     video = Video(turned_video(degrees))
     assert video.count == 4 and video.rate == 10 and video.size == (32, 64)
     frames = list(video.frames())

@@ -125,7 +125,6 @@ class OnnxModel(ExportedModel):
         return {name: torch.from_numpy(values).to(self.device)
                 for name, values in zip(self.map_names, maps)}
 
-
     def run_first(self, images: dict[str, Any]) -> list[Any]:
         """Run the session on a thread that a time limit or Ctrl-C can end."""
         import onnxruntime

@@ -35,8 +35,6 @@ CONFIG_NAME = 'config.json'
 WEIGHTS_NAME = 'model.safetensors'
 
 
-
-
 class FolderConfig:
     """
     Base of the dataclasses that config.json files hold: every key is checked by name.

@@ -94,4 +94,3 @@ def check_finite(model: nn.Module) -> None:
             raise ValueError(
                 f'{name}: expected finite weights, got {wrong} of {weight.numel()} that are NaN '
                 'or infinite')
-
