@@ -26,9 +26,38 @@ from typing import Any
 from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from sync_perception.resources import default_model_folder
+from sync_perception.ros.monitor import ConsistencyMonitor
 from sync_perception.ros.parameters import PerceptionParameters
+from sync_perception.trust import code_allowed
 
 Load = Callable[[PerceptionParameters], Any]
+
+
+def load_predictor(parameters: PerceptionParameters):
+    """
+    Load the model that the parameters name.
+
+    :raises ValueError: if the folder, the device or a value is not as expected.
+    """
+    # torch takes seconds to import: only when there is a model to load
+    from sync_perception.runtime.predictor import Predictor
+    with code_allowed(parameters.allow_code):
+        return Predictor(
+            parameters.model or default_model_folder(), device=parameters.device,
+            half=parameters.half, max_depth=parameters.max_depth or None,
+            backend=parameters.backend)
+
+
+def load_monitor(parameters: PerceptionParameters) -> ConsistencyMonitor | None:
+    """
+    Load the contrastive model that the parameters name, if they do.
+
+    :raises ValueError: if there is no such model.
+    """
+    if not parameters.consistency_model:
+        return None
+    from sync_perception.runtime.consistency import ConsistencyScorer
+    return ConsistencyMonitor(ConsistencyScorer(parameters.consistency_model, parameters.device))
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,12 +33,11 @@ from rclpy.clock_type import ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import SetBool
-from sync_perception.resources import default_model_folder
 from sync_perception.ros import diagnostics, qos
 from sync_perception.ros.camera import Camera
 from sync_perception.ros.consumers import CONSUMERS
 from sync_perception.ros.label_topics import LabelTopics
-from sync_perception.ros.loading import ModelLoader
+from sync_perception.ros.loading import load_monitor, load_predictor, ModelLoader
 from sync_perception.ros.log import SeldomLog
 from sync_perception.ros.monitor import ConsistencyMonitor
 from sync_perception.ros.outputs import offered, OUTPUTS
@@ -48,35 +47,7 @@ from sync_perception.ros.pipeline import Arrival, Pipeline
 from sync_perception.ros.services import guard_services, run_after
 from sync_perception.ros.warm_up import KnownSizes
 from sync_perception.ros.worker import Worker
-from sync_perception.trust import code_allowed
 from sync_perception.types import MalformedInput
-
-
-def load_predictor(parameters: PerceptionParameters):
-    """
-    Load the model that the parameters name.
-
-    :raises ValueError: if the folder, the device or a value is not as expected.
-    """
-    # torch takes seconds to import: only when there is a model to load
-    from sync_perception.runtime.predictor import Predictor
-    with code_allowed(parameters.allow_code):
-        return Predictor(
-            parameters.model or default_model_folder(), device=parameters.device,
-            half=parameters.half, max_depth=parameters.max_depth or None,
-            backend=parameters.backend)
-
-
-def load_monitor(parameters: PerceptionParameters) -> ConsistencyMonitor | None:
-    """
-    Load the contrastive model that the parameters name, if they do.
-
-    :raises ValueError: if there is no such model.
-    """
-    if not parameters.consistency_model:
-        return None
-    from sync_perception.runtime.consistency import ConsistencyScorer
-    return ConsistencyMonitor(ConsistencyScorer(parameters.consistency_model, parameters.device))
 
 
 class PerceptionNode(LifecycleNode):

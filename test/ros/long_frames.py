@@ -58,7 +58,7 @@ class LongBackend:
 
 def load(quick: int, parameters: Any) -> Any:
     """Load the model that the parameters name, and slow it down."""
-    from sync_perception.ros.node import load_predictor
+    from sync_perception.ros.loading import load_predictor
     predictor = load_predictor(parameters)
     predictor.backend = LongBackend(predictor.backend, quick)
     return predictor

@@ -31,7 +31,7 @@ from sync_perception.labels import LabelSpace
 from sync_perception.models import hub
 from sync_perception.models.export import export_model
 from sync_perception.ros.conversions import stamp_nanoseconds
-from sync_perception.ros.node import load_predictor
+from sync_perception.ros.loading import load_predictor
 from sync_perception.types import Frame
 from zoo import build, kinds_first, MODEL_ZOO
 

@@ -67,7 +67,7 @@ class Job:
 
 def load_predictor(parameters: PerceptionParameters) -> Any:
     """Load the model as the node does."""
-    from sync_perception.ros.node import load_predictor as load
+    from sync_perception.ros.loading import load_predictor as load
     return load(parameters)
 
 
