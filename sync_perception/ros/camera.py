@@ -85,7 +85,7 @@ class Camera:
 
     @property
     def image_topic(self) -> str:
-        """The topic that its images come from; empty while the node does not listen."""
+        """Return the topic that its images come from; empty while the node does not listen."""
         return self.inputs[1].topic_name if self.inputs else ''
 
     @property

@@ -52,7 +52,7 @@ class Mount:
 
     @property
     def down(self) -> np.ndarray:
-        """The direction to the ground in the optical frame, float64 (3,), a unit vector."""
+        """Return the direction to the ground in the optical frame, float64 (3,), a unit vector."""
         level = math.cos(self.pitch)
         return np.array([
             level * math.sin(self.roll), level * math.cos(self.roll), math.sin(self.pitch)])

@@ -51,12 +51,12 @@ class Variant:
 
     @property
     def activation(self) -> nn.Module:
-        """The activation: Hardswish for the B series, tanh-approximated GELU for the L series."""
+        """Return Hardswish for the B series, tanh-approximated GELU for the L series."""
         return nn.GELU(approximate='tanh') if self.large else nn.Hardswish()
 
     @property
     def epsilon(self) -> float:
-        """The batch norms' addition to the variance."""
+        """Return the batch norms' addition to the variance."""
         return 1e-7 if self.large else 1e-5
 
 
