@@ -72,6 +72,9 @@ class TrainingCLI(LightningCLI):
         parser.error = refuse_setting
         return parser
 
+    def _parse_ckpt_path(self) -> None:
+        """Leave all settings to the recipe, as for `last`; Lightning takes a file's instead."""
+
     def instantiate_classes(self) -> None:
         """
         Build the trainer, the module and the data.

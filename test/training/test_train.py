@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from full_disk import full_disk
 from mutations import changed, FILES
 import pytest
 from sync_perception.resources import config_folder
@@ -130,3 +131,31 @@ def test_files_that_are_no_recipes_are_refused_by_name(tmp_path, name):
     path.write_bytes(FILES[name])
     with pytest.raises(ValueError, match='recipe.yaml'):
         train(['--config', str(path)])
+
+
+def write_recipe(folder, **trainer):
+    """Write a recipe of two steps; return its path."""
+    path = folder / 'recipe.yaml'
+    path.write_text(yaml.safe_dump({**SMALL, 'trainer': {
+        'max_steps': 2, 'accelerator': 'cpu', 'default_root_dir': str(folder / 'run'),
+        'enable_progress_bar': False, **trainer}}))
+    return str(path)
+
+
+def test_a_damaged_checkpoint_is_refused_in_one_line(tmp_path):
+    """An empty file, which Lightning alone takes for the end of the input."""
+    broken = tmp_path / 'broken.ckpt'
+    broken.write_bytes(b'')
+    with pytest.raises(ValueError, match='broken.ckpt: expected a checkpoint') as refused:
+        train(['--config', write_recipe(tmp_path), '--ckpt_path', str(broken)])
+    assert '\n' not in str(refused.value)
+
+
+def test_a_full_disk_ends_a_training_with_the_files_name(tmp_path):
+    """No half of a checkpoint stays."""
+    callback = {'class_path': 'lightning.pytorch.callbacks.ModelCheckpoint',
+                'init_args': {'every_n_train_steps': 1, 'save_last': True, 'save_top_k': 0}}
+    recipe = write_recipe(tmp_path, callbacks=[callback])
+    with full_disk(100_000), pytest.raises(OSError, match=r'last\.ckpt.*GB are free'):
+        train(['--config', recipe])
+    assert not any(path.is_file() for path in (tmp_path / 'run').rglob('*ckpt*'))
