@@ -49,7 +49,7 @@ setup(
     maintainer_email='sync-perception@example.org',
     license='Apache-2.0',
     packages=find_packages(exclude=['test', 'test.*', 'benchmarks', 'benchmarks.*']),
-    package_data={PACKAGE: ['weights/*', 'training/*.html']},
+    package_data={PACKAGE: ['weights/*', 'models/*.json', 'training/*.html']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         *shared_files(),

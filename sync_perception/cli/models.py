@@ -31,8 +31,11 @@ def models(
         names: Annotated[list[str] | None, typer.Argument(
             help='Architectures of the list, whose recipes are printed; all by default.')] = None,
         time: Annotated[bool, typer.Option(
-            help='Measure how long an image takes on this machine; for all it takes a '
-            'quarter of an hour.')] = True,
+            '--time', help='Measure how long an image takes on this machine; for all it takes a '
+            'quarter of an hour.')] = False,
+        count: Annotated[bool, typer.Option(
+            '--count', help='Count parameters and operations anew and store them in the package, '
+            'as for a new or changed architecture.')] = False,
         device: Device = 'auto',
         half: Annotated[bool, typer.Option(
             help="Time the predictor in the device's 16-bit format.")] = False,
@@ -43,7 +46,8 @@ def models(
     """List ready-made architectures: what they give, cost and take; print their recipes."""
     from sync_perception.runtime.architectures import list_architectures
     list_architectures(
-        names or (), timed=time, device=device, half=half, json_file=json, markdown=markdown)
+        names or (), timed=time, device=device, half=half, json_file=json, markdown=markdown,
+        counted=count)
 
 
 @app.command()

@@ -29,14 +29,19 @@ from rich.table import Table
 from sync_perception.files import write_json
 from sync_perception.models import build_model
 from sync_perception.models.catalogue import CATALOGUE, Entry, find
-from sync_perception.models.cost import Cost, measure_cost
+from sync_perception.models.cost import (
+    Cost,
+    measure_cost,
+    SIZES,
+    store_costs,
+    stored_costs,
+)
 from sync_perception.pages import replace_part, split_page
 from sync_perception.runtime.backends import choose_device
 from sync_perception.runtime.bench import machine
 from sync_perception.runtime.timing import time_network, Times
 import torch
 
-SIZES = [(192, 640), (480, 640)]
 EXTRA = 'needs the extra `transformers`'
 PART = 'architectures'
 CONVENTION = ('1 GFLOP is 10^9 multiplications and additions of convolutions and matrix products, '
@@ -80,16 +85,22 @@ class Row:
             *(shown(self.times.get(size)) for size in SIZES)]
 
 
-def measure_row(name: str, entry: Entry, device: torch.device | None, half: bool) -> Row:
+def measure_row(
+        name: str, entry: Entry, device: torch.device | None, half: bool,
+        counted: bool = False) -> Row:
     """
-    Count an architecture's parameters and operations, and time it.
+    Look up an architecture's parameters and operations, and time it.
 
-    :param device: where; None to count only.
+    :param device: where to time it; None for not at all.
+    :param counted: whether to count the parameters and operations anew, and store them.
     """
-    row = Row(name, entry.summary)
+    row = Row(name, entry.summary, stored_costs().get(name))
     if entry.needs_transformers and find_spec('transformers') is None:
         return row
-    row.cost = measure_cost(entry.config(), SIZES)
+    if counted or row.cost is None:
+        row.cost = measure_cost(entry.config(), SIZES)
+    if counted:
+        store_costs({name: row.cost})
     if device is not None:
         torch.manual_seed(0)
         row.times = time_network(build_model(entry.config()).eval().to(device), SIZES, half)
@@ -97,8 +108,9 @@ def measure_row(name: str, entry: Entry, device: torch.device | None, half: bool
 
 
 def list_architectures(
-        names: Sequence[str] = (), timed: bool = True, device: str = 'auto', half: bool = False,
-        json_file: str | Path | None = None, markdown: str | Path | None = None) -> None:
+        names: Sequence[str] = (), timed: bool = False, device: str = 'auto', half: bool = False,
+        json_file: str | Path | None = None, markdown: str | Path | None = None,
+        counted: bool = False) -> None:
     """
     Print the table row by row, and for the named architectures their recipes.
 
@@ -108,6 +120,7 @@ def list_architectures(
     :param half: whether the predictor runs in the device's 16-bit format.
     :param json_file: written after every row.
     :param markdown: a page whose table, between two markers, is replaced at the end.
+    :param counted: whether to count parameters and operations anew, and store them.
     :raises ValueError: for an unknown name or device, or a page without the markers.
     """
     chosen = {name: find(name) for name in names} or CATALOGUE
@@ -120,7 +133,7 @@ def list_architectures(
     # what is named may be piped into a recipe
     with Live(console=Console(stderr=bool(names)), auto_refresh=False) as live:
         for name, entry in chosen.items():
-            rows.append(measure_row(name, entry, target, half))
+            rows.append(measure_row(name, entry, target, half, counted))
             report['rows'].append(rows[-1].to_dict())
             live.update(table(rows, report), refresh=True)
             if json_file is not None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import pytest
 from sync_perception.models import build_model
 from sync_perception.models.catalogue import CATALOGUE, find
-from sync_perception.models.cost import count_parameters, measure_cost
+from sync_perception.models.cost import count_parameters, measure_cost, SIZES, stored_costs
 from sync_perception.models.hub import read_config
 from sync_perception.models.pretrained_configs import CONFIGS, offline
 from sync_perception.resources import default_model_folder
@@ -145,3 +145,19 @@ def test_unknown_names_are_refused():
         find('unet')
     with pytest.raises(ValueError, match="'some/model' is not known"):
         offline({'depth': {'kind': 'transformers_depth', 'pretrained': 'some/model'}})
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize('name', [
+    pytest.param(name, marks=() if name in SMALL else pytest.mark.exhaustive)
+    for name in CATALOGUE])
+def test_stored_costs_are_those_that_are_counted(name):
+    """If not: `sync_perception models --count NAME`."""
+    assert name in stored_costs()
+    if find(name).needs_transformers:
+        pytest.importorskip('transformers')
+    assert measure_cost(find(name).config(), SIZES) == stored_costs()[name]
+
+
+def test_no_cost_is_stored_of_what_there_is_not():
+    assert set(stored_costs()) == set(CATALOGUE)

@@ -49,7 +49,8 @@ def test_times_reach_the_file_and_the_page(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(timing, 'SECONDS', 0.01)
     page, report = tmp_path / 'page.md', tmp_path / 'results' / 'report.json'
     page.write_text(PAGE)
-    list_architectures(['mobile-unet-depth'], device='cpu', json_file=report, markdown=page)
+    list_architectures(
+        ['mobile-unet-depth'], timed=True, device='cpu', json_file=report, markdown=page)
     content = json.loads(report.read_text())
     row, = content['rows']
     assert row['name'] == 'mobile-unet-depth'
@@ -77,6 +78,9 @@ def test_without_transformers_its_architectures_are_listed_as_such(monkeypatch, 
     """The row says what is missing instead of figures."""
     monkeypatch.setattr(architectures, 'find_spec', lambda name: None)
     row = architectures.measure_row('unet-on-swin-tiny', find('unet-on-swin-tiny'), None, False)
+    assert row.cost is not None  # stored
+    monkeypatch.setattr(architectures, 'stored_costs', dict)
+    row = architectures.measure_row('unet-on-swin-tiny', find('unet-on-swin-tiny'), None, False)
     assert row.cells()[1] == architectures.EXTRA
     assert 'parameters' not in row.to_dict()
     assert architectures.measure_row('refinenet', find('refinenet'), None, False).cost is not None
@@ -85,7 +89,7 @@ def test_without_transformers_its_architectures_are_listed_as_such(monkeypatch, 
 def test_cells_round_to_what_is_known():
     """Millions, GFLOPs, and eager beside the predictor; a dash for what was not timed."""
     cost = Cost(1_234_567, {(192, 640): 2_345_000_000, (480, 640): 10 ** 12}, ('depth', 'labels'))
-    times = {(192, 640): Times(12.3, 9.8, 'frozen float32', 5),
+    times = {(192, 640): Times(12.3, 9.8, 'openvino float32', 5),
              (480, 640): Times(12345.6, None, None, 1)}
     assert Row('a', 'b', cost, times).cells() == [
         'a', 'depth, labels', '1.23', '2.3', '1000.0', '12 / 10', '12346 / -']
@@ -93,7 +97,7 @@ def test_cells_round_to_what_is_known():
 
 def test_the_verb_lists_and_refuses(capsys):
     """An unknown name is the user's mistake."""
-    result = CliRunner().invoke(cli.app, ['models', '--no-time', 'mobile-unet-labels'])
+    result = CliRunner().invoke(cli.app, ['models', 'mobile-unet-labels'])
     assert result.exit_code == 0
     assert 'mobile_unet' in result.output
     result = CliRunner().invoke(cli.app, ['models', 'mobile'])

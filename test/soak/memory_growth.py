@@ -35,7 +35,9 @@ from typing import Any
 import numpy as np
 
 MIB = 2 ** 20
-WARM_UP = 8  # so many are done before the first measurement: buffers and caches fill
+# so many are done before the first measurement: buffers and caches fill, those of torch's
+# convolutions with 1024 entries, some 140 for each size of the default model's input
+WARM_UP = {'swaps': 8, 'sizes': 60, 'cycles': 8}
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Growth:
 
     :param action: what was repeated.
     :param count: how often.
-    :param before: MiB resident after WARM_UP repetitions.
+    :param before: MiB resident when it had been done some times.
     :param after: MiB resident at the end.
     :param seconds: that the repetitions took.
     """
@@ -74,13 +76,14 @@ def resident() -> float:
     return pages * 4096 / MIB
 
 
-def repeat(name: str, steps: Iterator[Any], count: int) -> Growth:
+def repeat(name: str, steps: Iterator[Any], count: int, warm_up: int) -> Growth:
     """
     Do something again and again, and measure the memory before and after.
 
     :param steps: does it once each time it is advanced.
+    :param warm_up: how often it is done before the first measurement.
     """
-    for _ in range(WARM_UP):
+    for _ in range(warm_up):
         next(steps)
     before, start = resident(), time.monotonic()
     for _ in range(count):
@@ -140,14 +143,19 @@ ACTIONS: dict[str, Callable[[str, bool], Iterator[None]]] = {
     'swaps': swaps, 'sizes': sizes, 'cycles': cycles}
 
 
-def measure(action: str, count: int, backend: str = 'torch', half: bool = False) -> Growth:
+def measure(
+        action: str, count: int, backend: str = 'torch', half: bool = False,
+        warm_up: int | None = None) -> Growth:
     """
     Repeat an action in a process of its own.
 
     :param action: a key of ACTIONS.
+    :param warm_up: how often it is done before the first measurement; by default as WARM_UP says.
     :raises subprocess.CalledProcessError: if the process fails.
     """
-    command = [sys.executable, __file__, action, str(count), '--backend', backend]
+    warm_up = WARM_UP[action] if warm_up is None else warm_up
+    command = [sys.executable, __file__, action, str(count), '--backend', backend,
+               '--warm-up', str(warm_up)]
     done = subprocess.run(command + ['--half'] * half, stdout=subprocess.PIPE, check=True)
     return Growth(**json.loads(done.stdout.splitlines()[-1]))
 
@@ -159,9 +167,11 @@ def main() -> None:
     parser.add_argument('count', type=int)
     parser.add_argument('--backend', default='torch')
     parser.add_argument('--half', action='store_true')
+    parser.add_argument('--warm-up', type=int)
     words = parser.parse_args()
+    warm_up = WARM_UP[words.action] if words.warm_up is None else words.warm_up
     steps = ACTIONS[words.action](words.backend, words.half)
-    print(json.dumps(asdict(repeat(words.action, steps, words.count))), flush=True)
+    print(json.dumps(asdict(repeat(words.action, steps, words.count, warm_up))), flush=True)
 
 
 if __name__ == '__main__':

@@ -178,7 +178,7 @@ class LinearAttention(nn.Module):
         """Return x with what all pixels give to each: (B, channels, h, w)."""
         qkv = self.qkv(x)
         qkv = torch.cat([qkv, self.aggreg(qkv)], dim=1)
-        if torch.is_autocast_enabled(x.device.type):
+        if not x.is_meta and torch.is_autocast_enabled(x.device.type):
             with torch.autocast(x.device.type, enabled=False):
                 attended = self.attend(qkv.float())
         else:
