@@ -89,6 +89,16 @@ def test_rectification_without_a_calibration_is_refused(run, tmp_path):
     assert 'rectify' in message and 'camera_info' in message
 
 
+@pytest.mark.parametrize('options, named', [
+    (('--camera-pitch', '0.1'), 'height'), (('--camera-height', '-1'), 'camera-height'),
+    (('--camera-height', 'nan'), 'height'),
+    (('--camera-height', '1.5', '--camera-pitch', '2'), 'camera-pitch')])
+def test_a_mount_that_no_camera_has_is_refused(run, tmp_path, options, named):
+    """Angles without a height have no effect; degrees are mostly out of range."""
+    status, message = run('predict', str(tmp_path), '--out', str(tmp_path), *options)
+    assert status and named in message
+
+
 def test_a_missing_library_says_what_to_install(monkeypatch, capsys):
     """Verbs that need an extra name it."""
     def fail():

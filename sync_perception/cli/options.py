@@ -34,6 +34,14 @@ PredictorDevice = Annotated[str, typer.Option(
 Backend = Annotated[str, typer.Option(
     help='What runs the network: auto (the fastest that is installed and agrees with torch), '
     'torch, openvino, or onnxruntime for exported .onnx files.')]
+CameraHeight = Annotated[float, typer.Option(
+    min=0, max=100, help='Metres of the camera above flat ground, by which the scale of depth is '
+    'corrected; 0 if it is not known.')]
+CameraPitch = Annotated[float, typer.Option(
+    min=-1.5, max=1.5, help='With --camera-height: radians by which the camera looks down.')]
+CameraRoll = Annotated[float, typer.Option(
+    min=-1.5, max=1.5, help='With --camera-height: radians by which the camera is turned '
+    'clockwise about its optical axis.')]
 DataSet = Annotated[str, typer.Option(
     help='camvid, camvid_full, idd_lite, kitti, kitti_depth, kitti_semantics, vkitti2, '
     'cityscapes, cityscapes_sequence, nyuv2, nyuv2_labeled, sevenscenes, frames, synthetic '

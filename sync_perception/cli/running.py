@@ -19,7 +19,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from sync_perception.cli.options import AllowCode, Backend, Model, PredictorDevice
+from sync_perception.cli.options import (
+    AllowCode,
+    Backend,
+    CameraHeight,
+    CameraPitch,
+    CameraRoll,
+    Model,
+    PredictorDevice,
+)
 import typer
 
 app = typer.Typer()
@@ -53,13 +61,18 @@ def predict(
         max_pixels: Annotated[int | None, typer.Option(
             min=1, help='Images of more pixels are left out; by default those larger than what a '
             'camera of 8K gives.')] = None,
+        camera_height: CameraHeight = 0.0,
+        camera_pitch: CameraPitch = 0.0,
+        camera_roll: CameraRoll = 0.0,
         ) -> None:
     """Predict depth and labels of images, and draw them; needs no ROS."""
+    from sync_perception.runtime.mount_scale import mount_of
     from sync_perception.runtime.predict import predict_files
     summary = predict_files(
         images, out, model=model, device=device, half=half, fx=fx, camera_info=camera_info,
         rectify=rectify, max_depth=max_depth, cloud=cloud, significant_bits=significant_bits,
-        max_pixels=max_pixels, report=typer.echo, backend=backend)
+        max_pixels=max_pixels, mount=mount_of(camera_height, camera_pitch, camera_roll),
+        report=typer.echo, backend=backend)
     if summary['failed']:
         raise typer.Exit(1)
 

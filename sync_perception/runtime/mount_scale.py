@@ -16,15 +16,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 import math
 
 import numpy as np
 from sync_perception.geometry import pixel_rays
+from sync_perception.labels import LabelSpace, with_flags
 from sync_perception.types import Prediction
 
 ROW_STEP, COLUMN_STEP = 4, 8
 """Every so many rows and columns are looked at: the ground is smooth."""
+PATIENCE = 100
+"""Frames after which ground should have been believed once."""
+DEPTHS = frozenset({'depth', 'uncertainty'})
+"""What is scaled."""
+NEEDS = frozenset({'depth', 'labels'})
+"""What finding the scale needs."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,44 @@ class Mount:
         return np.array([
             level * math.sin(self.roll), level * math.cos(self.roll), math.sin(self.pitch)])
 
+    @classmethod
+    def from_transform(
+            cls, translation: Sequence[float], rotation: Sequence[float]) -> Mount:
+        """
+        Read the mount off the transform ground_T_camera.
+
+        :param translation: x, y, z of the optical frame in a frame whose z is 0 on the ground and
+            points up, metres.
+        :param rotation: its quaternion x, y, z, w.
+        :raises ValueError: if no camera that sees the ground ahead is mounted like this.
+        """
+        length = math.hypot(*rotation)
+        if not (math.isfinite(length) and length > 0):
+            raise ValueError(f'camera rotation: expected a quaternion, got {tuple(rotation)}')
+        x, y, z, w = (value / length for value in rotation)
+        # the ground's -z in the optical frame: the third row of the rotation matrix, negative
+        down = 2 * (w * y - x * z), -2 * (y * z + w * x), 2 * (x * x + y * y) - 1
+        if not down[1] > 0:
+            raise ValueError(
+                "camera rotation: expected an optical frame, z forward and y down, above the "
+                f"ground's z axis; got one in which {down[0]:.2f}, {down[1]:.2f}, {down[2]:.2f} "
+                'points down')
+        return cls(float(translation[2]), math.asin(max(-1.0, min(1.0, down[2]))),
+                   math.atan2(down[0], down[1]))
+
+
+def mount_of(height: float, pitch: float, roll: float) -> Mount | None:
+    """
+    Return the mount that a user has stated; None if the height is 0.
+
+    :raises ValueError: if no camera has it, or angles are stated without a height.
+    """
+    if height == 0 and (pitch or roll):
+        raise ValueError(
+            f'camera pitch {pitch:g} and roll {roll:g} have no effect without the camera height; '
+            'got the height 0, expected positive metres')
+    return None if height == 0 else Mount(height, pitch, roll)
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -72,17 +118,20 @@ class Limits:
     :param slope: greatest difference of ln(factor) between the near and the far half: the bonnet,
         a hill or a wrong pitch, unlike a wrong scale, give different factors there.
     :param greatest: factor, and its inverse, beyond which a frame is not believed.
-    :param memory: share of the former factor that a frame's factor keeps.
+    :param memory: share of the former factor that a frame's factor keeps, at most.
+    :param prior: frames as which the predicted scale itself, the factor 1, counts: the pitch of a
+        single frame is off by as much as its car or robot sways.
     """
 
     near: float = 2.0
     far: float = 15.0
     share: float = 0.01
     tolerance: float = 0.1
-    agreeing: float = 0.5
-    slope: float = 0.15
+    agreeing: float = 0.6
+    slope: float = 0.1
     greatest: float = 1.6
     memory: float = 0.8
+    prior: float = 1.0
 
 
 class MountScale:
@@ -90,9 +139,9 @@ class MountScale:
     One factor a frame that brings the predicted ground to where the mount says that it is.
 
     Ground at a pixel with the ray r, r_z = 1, lies at z = height / (down . r). The factor is the
-    median of z over the predicted depth, believed within `Limits` and smoothed over frames; where
-    a frame shows no ground that can be believed, the last factor stays. Until the first believed
-    frame it is 1.
+    median of z over the predicted depth, believed within `Limits`. It is the mean over the frames
+    so far, among which the prediction itself counts as one of factor 1, and soon the moving one;
+    where a frame shows no ground that can be believed, the last factor stays.
 
     :param mount: of the camera.
     :param ground: ids of the classes that are flat ground at the height of the wheels.
@@ -100,13 +149,14 @@ class MountScale:
     :ivar factor: metres per predicted metre.
     :ivar doubt: why the last frame was not believed; empty if it was.
     :ivar frames: frames that were believed.
+    :ivar seen: frames that were looked at.
     """
 
     def __init__(self, mount: Mount, ground: np.ndarray, limits: Limits | None = None):
         self.mount, self.limits = mount, limits or Limits()
         self.is_ground = np.zeros(256, bool)
         self.is_ground[np.asarray(ground, int)] = True
-        self.factor, self.doubt, self.frames = 1.0, 'no frame yet', 0
+        self.factor, self.doubt, self.frames, self.seen = 1.0, 'no frame yet', 0, 0
         self._plane: tuple[tuple, np.ndarray] | None = None
 
     def update(self, depth: np.ndarray, labels: np.ndarray, K: np.ndarray) -> float:
@@ -123,14 +173,27 @@ class MountScale:
         used = (self.is_ground[labels[grid]] & (plane > self.limits.near)
                 & (plane < self.limits.far) & (predicted > 0))
         self.doubt = self.consider(np.log(plane[used] / predicted[used]), plane[used], plane.size)
+        self.seen += 1
         return self.factor
+
+    @property
+    def problem(self) -> str:
+        """Say so if many frames showed no ground that can be believed; else an empty string."""
+        if self.frames or self.seen < PATIENCE:
+            return ''
+        return (f'the scale of depth is not corrected by the camera height of '
+                f'{self.mount.height:g} m: ground was believed in none of {self.seen} frames; of '
+                f'the last: {self.doubt}')
 
     def plane(self, K: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """Return the ground's depth at the pixels that are looked at; inf above the horizon."""
         key = (size, tuple(np.asarray(K, float).ravel()))
         if self._plane is None or self._plane[0] != key:
-            rays = pixel_rays(np.asarray(K, np.float64), size)[
-                ROW_STEP // 2::ROW_STEP, COLUMN_STEP // 2::COLUMN_STEP]
+            grid = np.array([[1 / COLUMN_STEP, 0, -(COLUMN_STEP // 2) / COLUMN_STEP],
+                             [0, 1 / ROW_STEP, -(ROW_STEP // 2) / ROW_STEP], [0, 0, 1]])
+            rays = pixel_rays(grid @ np.asarray(K, np.float64), tuple(
+                len(range(step // 2, side, step))
+                for side, step in zip(size, (ROW_STEP, COLUMN_STEP))))
             towards = rays @ self.mount.down
             depth = np.full(towards.shape, np.inf)
             np.divide(self.mount.height, towards, out=depth, where=towards > 1e-6)
@@ -159,13 +222,58 @@ class MountScale:
                     f'{math.exp(halves[-1]):.2f}')
         if abs(middle) > math.log(limits.greatest):
             return f'the ground gives the scale {math.exp(middle):.2f}, which is not believed'
-        former = math.log(self.factor) if self.frames else middle
-        self.factor = math.exp(limits.memory * former + (1 - limits.memory) * middle)
         self.frames += 1
+        own = max(1 - limits.memory, 1 / (limits.prior + self.frames))
+        self.factor = math.exp((1 - own) * math.log(self.factor) + own * middle)
         return ''
 
-    def apply(self, prediction: Prediction) -> None:
-        """Multiply depth and its uncertainty by the factor, in place."""
-        for values in (prediction.depth, prediction.uncertainty):
-            if values is not None and self.factor != 1:
-                np.multiply(values, np.float32(self.factor), out=values)
+    def apply(self, prediction: Prediction, max_depth: float = math.inf) -> None:
+        """
+        Multiply depth and its uncertainty by the factor, in place.
+
+        :param max_depth: metres beyond which both become NaN.
+        """
+        maps = [map_ for map_ in (prediction.depth, prediction.uncertainty) if map_ is not None]
+        if self.factor == 1:
+            return
+        for values in maps:
+            np.multiply(values, np.float32(self.factor), out=values)
+        if self.factor > 1 and prediction.depth is not None:
+            beyond = prediction.depth > max_depth
+            for values in maps:
+                np.copyto(values, np.float32('nan'), where=beyond)
+
+    def correct(self, prediction: Prediction, K: np.ndarray, max_depth: float) -> None:
+        """
+        Find a frame's scale and apply it, in place.
+
+        :param prediction: with depth and labels.
+        :param K: float64 (3, 3), pixels.
+        :param max_depth: metres beyond which depth is NaN.
+        """
+        self.update(prediction.depth, prediction.labels, K)
+        self.apply(prediction, max_depth)
+
+
+def wheel_ground(space: LabelSpace) -> np.ndarray:
+    """
+    Return the ids of the classes that are flat ground at the height of the wheels.
+
+    Those are the classes that are road; in a space without road, all that its flags call ground,
+    such as the floor indoors. Pavements and grass beside a road lie higher or lower than it. Of
+    a union it is the ground of each part.
+    """
+    if space.parts:
+        starts = np.cumsum([0, *map(len, space.parts)])
+        return np.concatenate([
+            start + wheel_ground(part) for start, part in zip(starts, space.parts)])
+    road = [index for index, name in enumerate(space.names)
+            if (space.pivot[index] == ('road',) if space.pivot else name.lower() == 'road')]
+    return np.array(road or np.flatnonzero(with_flags(space).ground), int)
+
+
+def missing_maps(available: frozenset[str], model: str = 'the model') -> str:
+    """Say why the maps of a model cannot be scaled by the mount; else an empty string."""
+    missing = sorted(NEEDS - available)
+    return (f'a camera height corrects depth by the ground that the labels show, but {model} '
+            f'gives no {" and no ".join(missing)}: depth stays as it is') if missing else ''

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 import math
 from pathlib import Path
 import time
@@ -33,6 +34,7 @@ from sync_perception.images import IMAGE_SUFFIXES, images_by_stem, read_upright,
 from sync_perception.labels import LabelSpace
 from sync_perception.orientation import turn_calibration
 from sync_perception.rectification import Rectifier
+from sync_perception.runtime.mount_scale import missing_maps, Mount, MountScale, wheel_ground
 from sync_perception.runtime.pointcloud import point_cloud
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.runtime.visualize import cloud_view, panel
@@ -53,7 +55,7 @@ def predict_files(
         device: str = 'auto', half: bool = False, fx: float | None = None,
         camera_info: str | Path | None = None, rectify: bool = False,
         max_depth: float | None = None, cloud: bool = False, significant_bits: int = 0,
-        max_pixels: int | None = None,
+        max_pixels: int | None = None, mount: Mount | None = None,
         report: Callable[[str], None] = print, backend: str = 'auto') -> dict[str, Any]:
     """
     Predict images and write, for each: a panel, a view of the cloud, depth, labels and colours.
@@ -79,6 +81,8 @@ def predict_files(
     :param significant_bits: that the camera fills in images of 16-bit pixels, 1 to 16; 0 to find
         out from the values, all images being one camera's.
     :param max_pixels: larger images are left out; None is what a camera of 8K gives.
+    :param mount: how the camera is mounted: the scale of depth is corrected by the ground, of
+        every image by itself; None leaves it as it is.
     :param report: takes lines for the user.
     :param backend: auto, torch, openvino or onnxruntime.
     :raises FileNotFoundError: if there is no image.
@@ -94,6 +98,9 @@ def predict_files(
     rectifier = Rectifier() if rectify else None
     paths = find_images(images)
     predictor = Predictor(model, device, half, max_depth, backend)
+    missing = mount and missing_maps(predictor.available)
+    if missing:
+        raise ValueError(missing)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     if fx is None and calibration is None:
@@ -118,18 +125,37 @@ def predict_files(
             continue
         start = time.perf_counter()
         prediction = predictor.predict(frame, predictor.available)
+        scaled = correct_scale(prediction, frame, mount, predictor)
         seconds = time.perf_counter() - start
         files = write_prediction(frame, prediction, predictor.labels, out / name, cloud)
         entries.append({
             'image': str(path), 'seconds': round(seconds, 4), 'K': frame.K.tolist(),
-            'files': files, **summarize(prediction, predictor.labels)})
-        report(f'{path} -> {out / name}_*: {seconds:.2f} s')
+            'files': files, **summarize(prediction, predictor.labels), **scaled})
+        report(f'{path} -> {out / name}_*: {seconds:.2f} s' + ''.join(
+            f', {key.replace("_", " ")}: {value}' for key, value in scaled.items()))
     summary = {
         **predictor.describe(), 'intrinsics_assumed': fx is None and calibration is None,
-        'rectified': rectify, 'label_space': predictor.labels.to_dict(), 'images': entries,
+        'rectified': rectify, 'mount': mount and asdict(mount),
+        'label_space': predictor.labels.to_dict(), 'images': entries,
         'failed': failed}
     write_json(out / 'summary.json', summary)
     return summary
+
+
+def correct_scale(
+        prediction: Prediction, frame: Frame, mount: Mount | None, predictor: Predictor
+        ) -> dict[str, Any]:
+    """
+    Correct the scale of one image's depth by the ground in it, in place.
+
+    :return: `mount_scale`, the factor, and `mount_doubt`, why the ground was not believed.
+    """
+    if mount is None:
+        return {}
+    scale = MountScale(mount, wheel_ground(predictor.labels))
+    scale.correct(prediction, frame.K, predictor.max_depth)
+    found = {'mount_scale': round(scale.factor, 4)}
+    return {**found, 'mount_doubt': scale.doubt} if scale.doubt else found
 
 
 def find_images(images: Sequence[str | Path]) -> list[Path]:

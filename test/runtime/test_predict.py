@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 
 import cv2
+from flat_street import K, SIZE, street, StreetPredictor
 import numpy as np
 import pytest
 from sync_perception.bit_depth import BitDepth
@@ -26,6 +27,8 @@ from sync_perception.calibration import Calibration
 from sync_perception.image_headers import MAX_PIXELS, oriented_jpeg
 from sync_perception.labels import LabelSpace
 from sync_perception.models import hub
+from sync_perception.runtime import predict
+from sync_perception.runtime.mount_scale import Mount
 from sync_perception.runtime.pointcloud import POINT
 from sync_perception.runtime.predict import (
     encode_depth,
@@ -36,6 +39,7 @@ from sync_perception.runtime.predict import (
     unique_names,
     write_ply,
 )
+import yaml
 import zoo
 
 
@@ -97,6 +101,50 @@ def test_writes_what_a_model_gives_and_nothing_else(name, given, absent, picture
             cv2.imread(str(out / f'view_{kind}.png'), cv2.IMREAD_UNCHANGED)
             for kind in ('depth', 'uncertainty'))
         np.testing.assert_array_equal(depth == 0, deviation == 0)
+
+
+@pytest.fixture
+def calibrated_street(monkeypatch, tmp_path):
+    """Write two images of a street with its calibration; what predicts them is 1.25 short."""
+    monkeypatch.setattr(predict, 'Predictor', lambda *arguments: StreetPredictor(1.25))
+    for name in 'ab':
+        cv2.imwrite(str(tmp_path / f'{name}.png'), np.zeros((*SIZE, 3), np.uint8))
+    (tmp_path / 'camera.yaml').write_text(yaml.safe_dump({
+        'image_width': SIZE[1], 'image_height': SIZE[0], 'distortion_model': 'plumb_bob',
+        'camera_matrix': {'rows': 3, 'cols': 3, 'data': K.ravel().tolist()},
+        'distortion_coefficients': {'rows': 1, 'cols': 5, 'data': [0.0] * 5}}))
+    return tmp_path
+
+
+def test_the_mount_corrects_the_scale_of_every_image_by_itself(calibrated_street):
+    lines, out = [], calibrated_street / 'out'
+    summary = predict_files(
+        [calibrated_street], out, camera_info=calibrated_street / 'camera.yaml',
+        mount=Mount(1.6), report=lines.append)
+    assert summary['mount'] == {'height': 1.6, 'pitch': 0.0, 'roll': 0.0}
+    factor = 1.25 ** 0.5  # of a single frame; the prediction counts as another one
+    expected = encode_depth(street()[0] / np.float32(1.25 / factor)) / 256
+    for entry, line in zip(summary['images'], lines):
+        assert entry['mount_scale'] == pytest.approx(factor, rel=1e-3) and '1.1' in line
+        name = entry['files'][1]
+        depth = cv2.imread(str(out / name), cv2.IMREAD_UNCHANGED) / 256
+        np.testing.assert_allclose(depth, expected, rtol=5e-3)
+
+
+def test_a_mount_that_cannot_be_told_from_the_image_says_why(calibrated_street):
+    lines = []
+    summary = predict_files(
+        [calibrated_street / 'a.png'], calibrated_street / 'out', mount=Mount(4.0),
+        camera_info=calibrated_street / 'camera.yaml', report=lines.append)
+    entry, = summary['images']
+    assert entry['mount_scale'] == 1.0 and entry['mount_doubt'] in lines[-1]
+
+
+def test_a_mount_needs_labels_to_find_the_ground(pictures):
+    hub.save(zoo.build('depth_alone'), pictures / 'model')
+    with pytest.raises(ValueError, match='labels'):
+        predict_files([pictures / 'a'], pictures / 'out', pictures / 'model', 'cpu', fx=80.0,
+                      mount=Mount(1.5))
 
 
 def test_warns_when_the_camera_is_unknown(small_model, pictures):
