@@ -112,7 +112,7 @@ CATALOGUE: dict[str, Entry] = {
         'its semantic network alone', 'sync', {'depth': None, 'semantics': MOBILE}),
     'efficientvit-b0': twins(
         'two EfficientViT-B0 with their segmentation heads', {'kind': 'efficientvit'}),
-    'efficientvit-b0+mobile-unet': Entry(
+    'efficientvit-b0-mobile-unet': Entry(
         'labels by EfficientViT-B0 at full size, depth by a light UNet at two thirds of it',
         'sync', {'depth': {**MOBILE, 'image_scale': 2 / 3},
                  'semantics': {'kind': 'efficientvit'}, 'uncertainty': True}),
