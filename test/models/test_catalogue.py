@@ -51,12 +51,12 @@ def test_every_architecture_runs(name):
     if find(name).needs_transformers:
         pytest.importorskip('transformers')
     cost = measure_cost(find(name).config(), [(64, 96)])
-    assert cost.flops[64, 96] > 1e8
+    assert cost.flops[64, 96] > 3e7
     expected = {'depth'} if name.endswith('-depth') else (
         {'labels'} if name.endswith('-labels') else {'depth', 'labels'})
     if name.endswith('-all'):
         expected |= {'normals', 'uncertainty'}
-    if name == 'mobile-unet':
+    if name in ('mobile-unet', 'efficientvit-b0-mobile-unet'):
         expected |= {'uncertainty'}
     if name.startswith('tipsv2'):
         expected |= {'normals'}
