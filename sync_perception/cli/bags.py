@@ -20,7 +20,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from sync_perception.cli.options import AllowCode, Backend, PredictorDevice
+from sync_perception.cli.options import (
+    AllowCode,
+    Backend,
+    CameraHeight,
+    CameraPitch,
+    CameraRoll,
+    PredictorDevice,
+)
 import typer
 
 app = typer.Typer()
@@ -71,6 +78,9 @@ def process_bag(
         rectify: Annotated[bool, typer.Option(
             '--rectify', help='Undistort the images by their calibration; the outputs are of the '
             'rectified images.')] = False,
+        camera_height: CameraHeight = 0.0,
+        camera_pitch: CameraPitch = 0.0,
+        camera_roll: CameraRoll = 0.0,
         outputs: Annotated[list[str] | None, typer.Option(
             help='A topic to write, such as sync/points, or all; repeat it for several. By '
             'default sync/depth, sync/semantics, sync/semantics/confidence and '
@@ -92,7 +102,8 @@ def process_bag(
     from sync_perception.ros.given_parameters import make_parameters
     parameters = make_parameters({
         'model': model or '', 'allow_code': allow_code, 'device': device, 'backend': backend,
-        'half': half, 'rectify': rectify, **named_values(param)})
+        'half': half, 'rectify': rectify, 'camera_height': camera_height,
+        'camera_pitch': camera_pitch, 'camera_roll': camera_roll, **named_values(param)})
     result = processing.process_bag(processing.Job(
         source, out, image=image, camera_info=camera_info, outputs=tuple(outputs or ()),
         namespace=namespace, storage=storage or '', parameters=parameters), report=typer.echo)

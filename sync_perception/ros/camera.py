@@ -33,6 +33,7 @@ from sync_perception.ros.camera_info import CameraInfoCache
 from sync_perception.ros.counters import Counters
 from sync_perception.ros.log import SeldomLog
 from sync_perception.ros.middleware import advice
+from sync_perception.ros.mounting import Mounting
 from sync_perception.ros.outputs import Output
 from sync_perception.ros.waiting import (
     describe_wait,
@@ -63,6 +64,7 @@ class Camera:
     :ivar mismatches: by topic, the quality of service that keeps a present peer from being heard.
     :ivar noted: by topic, when its mismatch was noted, seconds of the monotonic clock.
     :ivar troubles: by kind, what is doubtful about its latest frame.
+    :ivar mounting: how it is mounted, and the scale of depth that follows.
     :ivar bit_depth: what its 16-bit images have been found to hold.
     """
 
@@ -82,6 +84,7 @@ class Camera:
         self.bit_depth = BitDepth(report=lambda text: log.logger.warning(
             f'{self.title}: {text} (image.significant_bits)'))
         self.rectifier = Rectifier()
+        self.mounting = Mounting()
 
     @property
     def image_topic(self) -> str:
@@ -191,6 +194,7 @@ class Camera:
         self.inputs, self.latched = [], None
         self.camera_infos = CameraInfoCache()
         self.rectifier = Rectifier()
+        self.mounting = Mounting()
         self.troubles = {}
 
     def due(self, now: float, max_rate: float) -> bool:

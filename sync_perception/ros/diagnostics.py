@@ -132,7 +132,7 @@ def camera_report(camera: Camera, pace: Pace, now: float, name: str) -> Report:
         **{f'refused for {reason}': count for reason, count in counters.refused.items()},
         'input rate (Hz)': f'{received:.2f}', 'output rate (Hz)': f'{published:.2f}',
         **latencies('arrival to publish (ms)', counters.durations),
-        **latencies('stamp to publish (ms)', counters.ages)}
+        **latencies('stamp to publish (ms)', counters.ages), **camera.mounting.values()}
     return report
 
 

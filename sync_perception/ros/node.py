@@ -40,6 +40,7 @@ from sync_perception.ros.label_topics import LabelTopics
 from sync_perception.ros.loading import load_monitor, load_predictor, ModelLoader
 from sync_perception.ros.log import SeldomLog
 from sync_perception.ros.monitor import ConsistencyMonitor
+from sync_perception.ros.mounting import StaticTransforms
 from sync_perception.ros.outputs import offered, OUTPUTS
 from sync_perception.ros.parameter_server import ParameterServer
 from sync_perception.ros.parameters import PerceptionParameters
@@ -74,6 +75,7 @@ class PerceptionNode(LifecycleNode):
         self.log = SeldomLog(self.get_logger())
         self.cameras: list[Camera] = []
         self.pipeline: Pipeline | None = None
+        self.transforms: StaticTransforms | None = None
         self.worker: Worker[Arrival] | None = None
         self.label_topics = LabelTopics(self)
         self.sizes = KnownSizes(self.get_fully_qualified_name(), self.log)
@@ -227,8 +229,10 @@ class PerceptionNode(LifecycleNode):
     def _configure(self) -> None:
         values = self._checked_values()
         predictor, monitor = self.loader.take(self._load_models, values)
+        self.transforms = StaticTransforms(self) if values.ground_frame else None
         self.pipeline = Pipeline(
-            predictor, lambda: self.parameters.values, self.get_clock(), self.log, monitor)
+            predictor, lambda: self.parameters.values, self.get_clock(), self.log, monitor,
+            self.transforms and self.transforms.mount)
         self.cameras = [Camera(self, name, self.log) for name in values.cameras]
         self._advertise()
         self._introduce('configured')
@@ -286,7 +290,9 @@ class PerceptionNode(LifecycleNode):
         for camera in self.cameras:
             camera.advertise(())
         self.label_topics.withdraw()
-        self.cameras, self.pipeline = [], None
+        if self.transforms is not None:
+            self.transforms.close()
+        self.cameras, self.pipeline, self.transforms = [], None, None
         self.parameters.unlock()
 
     def _swap_model(self, model: str) -> None:

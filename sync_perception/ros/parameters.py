@@ -106,6 +106,20 @@ class PerceptionParameters:
         'rectify', False, 'Undistort the images by their camera_info before all else; the '
         'outputs, sync/camera_info among them, are of the rectified images. Not for images that '
         'are rectified already.', live=True)
+    camera_height: float = parameter(
+        'camera_height', 0.0, 'Metres of the optical centre above flat ground, of all cameras, by '
+        'which the scale of depth is corrected; 0 if it is not known.', low=0.0, high=100.0,
+        live=True)
+    camera_pitch: float = parameter(
+        'camera_pitch', 0.0, 'With camera_height: radians by which the cameras look down; '
+        'negative if they look up.', low=-1.5, high=1.5, live=True)
+    camera_roll: float = parameter(
+        'camera_roll', 0.0, 'With camera_height: radians by which the cameras are turned '
+        'clockwise about their optical axes.', low=-1.5, high=1.5, live=True)
+    ground_frame: str = parameter(
+        'ground_frame', '', 'Frame whose z is 0 on the ground and points up, such as '
+        'base_footprint: static transforms (tf2_ros) from it to the optical frames give each '
+        "camera's height, pitch and roll, before the three parameters do; empty for none.")
     depth_encoding: str = parameter(
         'depth.encoding', '32FC1', 'Encoding of the depth image: 32FC1 (metres, NaN invalid) or '
         '16UC1 (millimetres, 0 invalid).', choices=('32FC1', '16UC1'), live=True)

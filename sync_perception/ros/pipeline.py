@@ -35,9 +35,11 @@ from sync_perception.ros.camera_info import pairing_doubt
 from sync_perception.ros.conversions import check_frame_id, stamp_nanoseconds, to_frame
 from sync_perception.ros.log import SeldomLog
 from sync_perception.ros.monitor import ConsistencyMonitor
+from sync_perception.ros.mounting import maps_to_scale, mount_of_camera
 from sync_perception.ros.outputs import maps_of, Output, Result, sure_labels
 from sync_perception.ros.parameters import PerceptionParameters
 from sync_perception.ros.warm_up import warm_up
+from sync_perception.runtime.mount_scale import Mount, MountScale
 from sync_perception.types import Frame, MalformedInput, Prediction
 
 SPARSE = 16
@@ -67,6 +69,7 @@ class Job:
     :param wanted: the outputs that somebody subscribes to, with their publishers.
     :param maps: what the model is asked for.
     :param cancelled: whether nobody waits for the answer any more.
+    :param scale: corrects the scale of depth by the camera's mount, where that is known.
     """
 
     arrival: Arrival
@@ -74,6 +77,7 @@ class Job:
     wanted: list[tuple[Output, Any]]
     maps: frozenset[str]
     cancelled: Event
+    scale: MountScale | None = None
 
 
 class Pipeline:
@@ -85,6 +89,7 @@ class Pipeline:
     :param clock: the node's, for the age of what is published.
     :param log: for frames that are refused or fail.
     :param monitor: judges now and then whether depth and labels fit together, if there is one.
+    :param transforms: gives the mount of a camera's frame above a ground frame, if it is asked.
     :ivar halted: why no frame is answered any more, or empty.
     :ivar warming: for which images the network is being prepared; empty most of the time.
     :ivar cancelled: belongs to the frames in hand.
@@ -92,12 +97,14 @@ class Pipeline:
     """
 
     def __init__(self, predictor: Any, parameters: Callable[[], PerceptionParameters],
-                 clock: Clock, log: SeldomLog, monitor: ConsistencyMonitor | None = None):
+                 clock: Clock, log: SeldomLog, monitor: ConsistencyMonitor | None = None,
+                 transforms: Callable[[str, str], Mount] | None = None):
         self.predictor = predictor
         self.parameters = parameters
         self.clock = clock
         self.log = log
         self.monitor = monitor
+        self.transforms = transforms
         self.halted = self.warming = ''
         self.cancelled = Event()
         self.straggler: Thread | None = None
@@ -163,7 +170,15 @@ class Pipeline:
             (output for output, _ in wanted), self.predictor.available, self.parameters())
         frame = to_frame(image, camera_info, self._bit_depth(camera),
                          self.parameters().max_pixels, rectifier)
-        return Job(arrival, frame, wanted, maps, cancelled)
+        scale = self._scale(camera, frame.frame_id) if maps else None
+        return Job(arrival, frame, wanted, maps_to_scale(maps, scale), cancelled, scale)
+
+    def _scale(self, camera: Camera, frame_id: str) -> MountScale | None:
+        """Return what corrects the scale of a camera's depth, if its mount is known."""
+        mount, problem = mount_of_camera(
+            self.parameters(), frame_id, self.predictor.available, self.transforms)
+        self._note(camera, 'mount', problem)
+        return camera.mounting.prepare(mount, self.predictor.labels)
 
     def _bit_depth(self, camera: Camera) -> BitDepth:
         camera.bit_depth.significant_bits = self.parameters().image_significant_bits
@@ -201,9 +216,7 @@ class Pipeline:
                     self._answer([job])
         else:
             for job, prediction in zip(jobs, predictions):
-                if job is judged and not job.cancelled.is_set():
-                    self._judge(job, prediction)
-                self._finish(job, prediction)
+                self._finish(job, prediction, job is judged)
 
     def _predict(self, frames: list[Frame], maps: list[frozenset[str]]) -> list[Prediction]:
         """Ask the network, in one call, about those frames of which any map is wanted."""
@@ -212,11 +225,14 @@ class Pipeline:
             [frames[index] for index in asked], [maps[index] for index in asked]) if asked else ())
         return [next(answers) if wanted else Prediction() for wanted in maps]
 
-    def _finish(self, job: Job, prediction: Prediction) -> None:
+    def _finish(self, job: Job, prediction: Prediction, judged: bool) -> None:
         camera = job.arrival.camera
         if job.cancelled.is_set():
             return
         try:
+            self._correct(job, prediction)
+            if judged:
+                self._judge(job, prediction)
             published = self._publish(job, prediction)
         except Exception as error:  # noqa: BLE001 - one bad frame must not end the node
             self._refuse(camera, error, job.cancelled)
@@ -227,6 +243,14 @@ class Pipeline:
         camera.counters.ages.append(age * 1e-9)
         self._note(camera, 'focal length', self.predictor.focal_problem(job.frame))
         self._note(camera, 'no content', missing_content(published))
+
+    def _correct(self, job: Job, prediction: Prediction) -> None:
+        """Correct the scale of depth by the camera's mount, before anything is made of it."""
+        if job.scale is None:
+            return
+        if prediction.depth is not None and prediction.labels is not None:
+            job.scale.correct(prediction, job.frame.K, self.predictor.max_depth)
+        self._note(job.arrival.camera, 'mount scale', job.scale.problem)
 
     def _publish(self, job: Job, prediction: Prediction) -> Prediction:
         """Publish what is wanted of a frame; return the maps that it was made of."""

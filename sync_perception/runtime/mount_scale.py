@@ -148,6 +148,7 @@ class MountScale:
     :param limits: when ground is believed.
     :ivar factor: metres per predicted metre.
     :ivar doubt: why the last frame was not believed; empty if it was.
+    :ivar last_doubt: why the last frame that was not believed was not.
     :ivar frames: frames that were believed.
     :ivar seen: frames that were looked at.
     """
@@ -156,7 +157,8 @@ class MountScale:
         self.mount, self.limits = mount, limits or Limits()
         self.is_ground = np.zeros(256, bool)
         self.is_ground[np.asarray(ground, int)] = True
-        self.factor, self.doubt, self.frames, self.seen = 1.0, 'no frame yet', 0, 0
+        self.factor, self.frames, self.seen = 1.0, 0, 0
+        self.doubt, self.last_doubt = 'no frame yet', ''
         self._plane: tuple[tuple, np.ndarray] | None = None
 
     def update(self, depth: np.ndarray, labels: np.ndarray, K: np.ndarray) -> float:
@@ -173,8 +175,15 @@ class MountScale:
         used = (self.is_ground[labels[grid]] & (plane > self.limits.near)
                 & (plane < self.limits.far) & (predicted > 0))
         self.doubt = self.consider(np.log(plane[used] / predicted[used]), plane[used], plane.size)
+        self.last_doubt = self.doubt or self.last_doubt
         self.seen += 1
         return self.factor
+
+    def describe(self) -> str:
+        """Describe the factor and the frames behind it."""
+        doubt = f'; of the last other one: {self.last_doubt}' if self.last_doubt else ''
+        return (f'scale from the camera height: {self.factor:.3f}, ground was believed in '
+                f'{self.frames} of {self.seen} frames{doubt}')
 
     @property
     def problem(self) -> str:

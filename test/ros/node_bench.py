@@ -57,6 +57,7 @@ class KnownPredictor:
 
     available = frozenset({'depth', 'labels', 'confidence'})
     reduced = relative = ''
+    max_depth = 80.0
 
     def __init__(self):
         self.labels = LabelSpace.load('driving')

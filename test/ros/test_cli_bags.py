@@ -69,6 +69,14 @@ def test_distorted_images_are_rectified_on_request(run, tmp_path, small_model):
     assert status == 0 and '1 of 1 frames answered' in said and 'distortion' not in said
 
 
+def test_the_scale_from_the_mount_is_reported(run, tmp_path, small_model):
+    source = write_bag(tmp_path / 'in', camera_messages(2))
+    status, said, _ = run(
+        'process-bag', source, tmp_path / 'out', '--model', small_model, '--camera-height', '1.5',
+        '--camera-pitch', '0.02')
+    assert status == 0 and 'of 2 frames' in said and 'camera height' in said
+
+
 def test_broken_files_show_in_the_status(run, tmp_path):
     drive = write_drive(tmp_path)
     (drive / 'image_02' / 'data' / '0000000000.png').write_bytes(b'')

@@ -22,7 +22,9 @@ from types import SimpleNamespace
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from node_bench import RELIABLE
 import numpy as np
+from rclpy.parameter import Parameter
 from rclpy.time import Time
+from sync_perception.labels import LabelSpace
 from sync_perception.ros.counters import Counters
 from sync_perception.ros.diagnostics import (
     camera_report,
@@ -32,6 +34,8 @@ from sync_perception.ros.diagnostics import (
     Pace,
     Report,
 )
+from sync_perception.ros.mounting import Mounting
+from sync_perception.runtime.mount_scale import Mount
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
@@ -39,7 +43,8 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 def camera(**counts) -> SimpleNamespace:
     """Return a camera that has counted this."""
     seen = SimpleNamespace(
-        title='camera', counters=Counters(**counts), troubles={}, mismatches={})
+        title='camera', counters=Counters(**counts), troubles={}, mismatches={},
+        mounting=Mounting())
     seen.waits = lambda silence, unknown: (
         ['waiting'] if silence > 3 or not seen.counters.received else [])
     return seen
@@ -100,6 +105,21 @@ def test_troubles_and_mismatches_warn():
     assert (report.level, report.findings) == (WARN, ['too wide', '/image: best effort'])
 
 
+def test_the_scale_from_the_mount_shows_where_it_is_used():
+    seen = camera(received=1)
+    keys = {'scale from the mount', 'frames whose ground was believed',
+            'last doubt about the ground', 'camera mount'}
+    assert not keys & camera_report(seen, Pace(), 1.0, 'perception').values.keys()
+    scale = seen.mounting.prepare(Mount(1.5, 0.02), LabelSpace.load('driving'))
+    scale.factor, scale.frames, scale.seen, scale.last_doubt = 1.0825, 40, 41, 'no road'
+    report = camera_report(seen, Pace(), 1.0, 'perception')
+    assert report.level == OK
+    assert {key: report.values[key] for key in keys} == {
+        'scale from the mount': '1.083', 'frames whose ground was believed': '40 of 41',
+        'last doubt about the ground': 'no road',
+        'camera mount': 'height 1.500 m, pitch 0.0200 rad, roll 0.0000 rad'}
+
+
 def test_latencies_are_the_percentiles_in_milliseconds():
     seconds = deque(np.linspace(0, 0.1, 101), maxlen=256)
     assert latencies('t', seconds) == {'t p50': '50.0', 't p95': '95.0', 't p99': '99.0'}
@@ -158,3 +178,30 @@ def test_the_node_tells_about_itself_all_the_time(bench):
     assert values['images received'] == values['frames published'] == '1'
     assert 'arrival to publish (ms) p95' in values
     assert "not of this node's clock" in values['stamp to publish (ms)']
+
+
+def test_the_node_reports_the_mount_that_is_set_while_it_runs_and_the_one_that_it_misses(bench):
+    arrays = []
+    bench.others.create_subscription(DiagnosticArray, '/diagnostics', arrays.append, RELIABLE)
+    bench.start(listen=('depth',), ground_frame='base_footprint')
+    bench.send_info(1)
+
+    def values() -> dict[str, str]:
+        return {pair.key: pair.value for pair in arrays[-1].status[1].values}
+
+    def answer(stamp: int) -> None:
+        bench.send_image(stamp)
+        bench.wait(lambda: bench.counters.published == stamp)
+        seen = len(arrays)
+        bench.wait(lambda: len(arrays) > seen + 1)
+    answer(1)
+    assert 'base_footprint' in arrays[-1].status[1].message
+    assert arrays[-1].status[1].level == WARN and 'scale from the mount' not in values()
+    bench.node.set_parameters([Parameter('camera_height', value=1.5)])
+    answer(2)
+    assert values()['scale from the mount'] == '1.000'
+    assert values()['frames whose ground was believed'] == '0 of 1'
+    assert values()['last doubt about the ground']
+    bench.node.set_parameters([Parameter('camera_height', value=0.0)])
+    answer(3)
+    assert 'scale from the mount' not in values()

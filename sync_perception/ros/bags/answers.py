@@ -34,6 +34,7 @@ from sync_perception.ros.bags.rosbag2 import Bag, BagWriter, describe, Record
 from sync_perception.ros.calibration import calibration_of
 from sync_perception.ros.camera_info import pairing_doubt
 from sync_perception.ros.conversions import to_frame
+from sync_perception.ros.mounting import maps_to_scale
 from sync_perception.ros.outputs import (
     label_space_json,
     maps_of,
@@ -44,6 +45,13 @@ from sync_perception.ros.outputs import (
 )
 from sync_perception.ros.parameters import PerceptionParameters
 from sync_perception.ros.type_names import type_name
+from sync_perception.runtime.mount_scale import (
+    missing_maps,
+    Mount,
+    mount_of,
+    MountScale,
+    wheel_ground,
+)
 from sync_perception.types import MalformedInput, Prediction
 
 # what the others can be computed from
@@ -60,7 +68,8 @@ class OutputWriter:
     :param fixed: the calibration of all images, where it does not come from the bag.
     :param image_topic: where the images are.
     :param report: takes the first line of each kind of trouble.
-    :raises ValueError: if a topic of the outputs is in the bag already.
+    :raises ValueError: if a topic of the outputs is in the bag already, or the camera's mount
+        cannot be used.
     """
 
     def __init__(self, bag: Bag, predictor: Any, outputs: Sequence[Output],
@@ -77,7 +86,9 @@ class OutputWriter:
             f'{text} (image.significant_bits)'))
         self.image_topic = image_topic
         self.rectifier = Rectifier() if parameters.rectify else None
-        self.maps = maps_of(outputs, predictor.available, parameters)
+        self.scale = mount_scale(parameters, predictor)
+        self.maps = maps_to_scale(
+            maps_of(outputs, predictor.available, parameters), self.scale)
         self.store = rosbag2.typestore(bag)
         self.namespace = f'/{namespace.strip("/")}'.rstrip('/')
         self.topics = [f'{self.namespace}/{output.topic}' for output in outputs]
@@ -89,11 +100,14 @@ class OutputWriter:
     @property
     def learned(self) -> dict[str, Any]:
         """Return what the frames so far have taught, as JSON has it; later answers hang on it."""
-        return {'bits': self.bit_depth.bits, 'range': list(self.bit_depth.range)}
+        scale = self.scale and [self.scale.factor, self.scale.frames, self.scale.seen]
+        return {'bits': self.bit_depth.bits, 'range': list(self.bit_depth.range), 'scale': scale}
 
     @learned.setter
     def learned(self, state: dict[str, Any]) -> None:
         self.bit_depth.bits, self.bit_depth.range = state['bits'], tuple(state['range'])
+        if self.scale is not None:
+            self.scale.factor, self.scale.frames, self.scale.seen = state['scale']
 
     def begin(self, bag: BagWriter, first: bool) -> None:
         """
@@ -157,6 +171,8 @@ class OutputWriter:
         self._note('calibration', contradictions(calibration))
         self._note('focal length', self.predictor.focal_problem(frame))
         prediction = self.predictor.predict(frame, self.maps) if self.maps else Prediction()
+        if self.scale is not None and prediction.depth is not None:
+            self.scale.correct(prediction, frame.K, self.predictor.max_depth)
         result = Result(
             header=paired.image.header, frame=frame,
             prediction=sure_labels(prediction, self.parameters), labels=self.predictor.labels,
@@ -168,6 +184,35 @@ class OutputWriter:
         if trouble and kind not in self.noted:
             self.noted.add(kind)
             self.report(trouble)
+
+
+def stated_mount(parameters: PerceptionParameters) -> Mount | None:
+    """
+    Return how the camera of a bag is mounted; None if that is not stated.
+
+    :raises ValueError: if it is stated by transforms, or in part.
+    """
+    if parameters.ground_frame:
+        raise ValueError(f'ground_frame: got {parameters.ground_frame!r}, expected none, since '
+                         'transforms are not read from bags: state camera_height, camera_pitch '
+                         'and camera_roll')
+    return mount_of(
+        parameters.camera_height, parameters.camera_pitch, parameters.camera_roll)
+
+
+def mount_scale(parameters: PerceptionParameters, predictor: Any) -> MountScale | None:
+    """
+    Return what corrects the scale of depth by the camera's mount, if that is stated.
+
+    :raises ValueError: if it is not stated as it should, or the model does not suffice.
+    """
+    mount = stated_mount(parameters)
+    if mount is None:
+        return None
+    missing = missing_maps(predictor.available)
+    if missing:
+        raise ValueError(missing)
+    return MountScale(mount, wheel_ground(predictor.labels))
 
 
 def why_unanswered(error: Exception) -> tuple[str, str]:

@@ -28,7 +28,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from sync_perception.locks import output_lock
-from sync_perception.ros.bags.answers import chosen_outputs, OutputWriter
+from sync_perception.ros.bags.answers import chosen_outputs, OutputWriter, stated_mount
 from sync_perception.ros.bags.camera import BagCamera, PairedImage, Pairing
 from sync_perception.ros.bags.chunks import ChunkedBag, refuse_unless_resumable
 from sync_perception.ros.bags.rosbag2 import Bag, Record
@@ -107,6 +107,7 @@ def process_open_bag(job: Job, bag: Bag, load: Callable[[PerceptionParameters], 
     fixed = read_camera_info(job.camera_info) if calibrated else None
     settings = settings_of(job, bag, camera)
     refuse_unless_resumable(job.out, settings)  # before the model is loaded
+    stated_mount(job.parameters)
     predictor = load(job.parameters)
     outputs = chosen_outputs(job.outputs, predictor.available)
     writer = OutputWriter(
@@ -124,6 +125,8 @@ def process_open_bag(job: Job, bag: Bag, load: Callable[[PerceptionParameters], 
         with progress_bar(bag.counts[camera.image]) as advance:
             steps = pairing.follow(bag.records())
             write_chunks(chunked, steps, camera, writer, chunk_frames, advance)
+        if writer.scale is not None:
+            report(writer.scale.describe())
         if not chunked.chunks:
             shutil.rmtree(job.out)
             raise ValueError(f'{job.out} is not written: {bag.path} has no message that can be '

@@ -1,0 +1,100 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Bags whose camera's mount is stated: the scale of depth, also after an interruption."""
+
+from __future__ import annotations
+
+from bag_runs import content, run
+from camera_bags import camera_messages, write_bag
+import flat_street
+import numpy as np
+import pytest
+from sync_perception.ros.camera_info import pinhole
+from sync_perception.ros.conversions import image_message
+from sync_perception.ros.parameters import PerceptionParameters
+
+pytest.importorskip('mcap', reason='bags are read with the package mcap')
+STATED = PerceptionParameters(camera_height=1.6)
+
+
+class ShortMemory(flat_street.StreetPredictor):
+    """Predicts so many frames, and then runs out of memory."""
+
+    def __init__(self, frames: int):
+        super().__init__()
+        self.frames = frames
+
+    def predict(self, frame, outputs):
+        """Answer while there is memory."""
+        if len(self.asked) == self.frames:
+            raise MemoryError('full')
+        return super().predict(frame, outputs)
+
+
+@pytest.fixture
+def street_bag(tmp_path):
+    """Write eight images of the street with their calibrations."""
+    messages = camera_messages(8)
+    blank = np.zeros((*flat_street.SIZE, 3), np.uint8)
+    for index, (topic, time, message) in enumerate(messages):
+        if topic != '/word':
+            made = (image_message(blank, message.header, 'rgb8') if topic == '/cam/image'
+                    else pinhole(flat_street.K, flat_street.SIZE))
+            made.header = message.header
+            messages[index] = topic, time, made
+    return write_bag(tmp_path / 'in', messages)
+
+
+def depths(folder) -> list[np.ndarray]:
+    """Read the depth of all frames."""
+    return [np.frombuffer(message.data, np.float32)
+            for _, message in content(folder)['/sync/depth']]
+
+
+def test_depth_is_scaled_and_the_end_says_by_how_much(street_bag, tmp_path):
+    lines, predictor = [], flat_street.StreetPredictor(1.25)
+    run(street_bag, tmp_path / 'out', predictor, lines, parameters=STATED,
+        outputs=('sync/depth',))
+    assert predictor.asked == [{'depth', 'labels'}] * 8
+    truth = flat_street.street()[0].ravel()
+    ratios = [np.nanmedian(depth / truth) for depth in depths(tmp_path / 'out')]
+    assert ratios[0] == pytest.approx(1.25 ** -0.5, rel=1e-3)
+    assert 0.93 < ratios[-1] < 1 and sorted(ratios) == ratios
+    assert '8 of 8' in lines[-1] and f'{ratios[-1] * 1.25:.3f}' in lines[-1]
+
+
+def test_the_scale_outlasts_an_interruption(street_bag, tmp_path):
+    run(street_bag, tmp_path / 'whole', flat_street.StreetPredictor(), parameters=STATED)
+    with pytest.raises(OSError, match='full'):
+        run(street_bag, tmp_path / 'out', ShortMemory(5), parameters=STATED)
+    assert run(street_bag, tmp_path / 'out', ShortMemory(9), parameters=STATED)['resumed'] == 3
+    for found, expected in zip(depths(tmp_path / 'out'), depths(tmp_path / 'whole'), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize('stated, named', [
+    ({'ground_frame': 'base'}, 'ground_frame'), ({'camera_pitch': 0.1}, 'height')])
+def test_a_mount_that_cannot_be_used_is_refused_before_the_model_is_loaded(
+        street_bag, tmp_path, stated, named):
+    with pytest.raises(ValueError, match=named):
+        run(street_bag, tmp_path / 'out', object(), parameters=PerceptionParameters(**stated))
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_model_without_labels_is_refused(street_bag, tmp_path):
+    predictor = flat_street.StreetPredictor()
+    predictor.available = frozenset({'depth'})
+    with pytest.raises(ValueError, match='labels'):
+        run(street_bag, tmp_path / 'out', predictor, parameters=STATED, outputs=('sync/depth',))
