@@ -17,7 +17,8 @@
 Messages in, packets out; packets in, messages out. Everything here is a pure function.
 
 Pixels are copied at most once in either direction, and not at all where the camera already sends
-what the package works on (rgb8 without padding).
+what the package works on (rgb8 without padding). Messages are made with check_fields, since only
+then an array that is assigned to `data` is kept; otherwise it is copied once more.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from sync_perception.bit_depth import BitDepth
 from sync_perception.image_headers import MAX_PIXELS
 from sync_perception.labels import VOID
 from sync_perception.rectification import Rectifier
+from sync_perception.ros.buffers import Buffers
 from sync_perception.ros.calibration import calibration_of
 from sync_perception.ros.image_messages import compressed_header, decode, decompress
 from sync_perception.runtime.pointcloud import POINT, SEMANTIC_POINT
@@ -41,6 +43,7 @@ MAX_NAME = 255
 """Characters of a frame_id, which every output carries; the longest in use have some 100."""
 MAX_COEFFICIENTS = 64
 """Of a distortion model; OpenCV's largest has 14."""
+BUFFERS = Buffers()
 
 # the colours are PCL's: four bytes that call themselves a float
 POINT_FIELD_TYPES = {
@@ -136,10 +139,11 @@ def image_message(pixels: np.ndarray, header: Header, encoding: str) -> Image:
     :param encoding: one of sensor_msgs' names.
     """
     height, width = pixels.shape[:2]
-    return Image(
+    message = Image(
         header=header, height=height, width=width, encoding=encoding,
-        is_bigendian=sys.byteorder == 'big', step=pixels.nbytes // height,
-        data=_bytes_of(pixels))
+        is_bigendian=sys.byteorder == 'big', step=pixels.nbytes // height, check_fields=True)
+    message.data = _bytes_of(pixels)
+    return message
 
 
 def depth_message(depth: np.ndarray, header: Header, encoding: str) -> Image:
@@ -182,7 +186,8 @@ def cloud_message(cloud: np.ndarray, header: Header) -> PointCloud2:
     height, width = cloud.shape if cloud.ndim == 2 else (1, len(cloud))
     message = _empty_cloud(height, width, header, cloud.dtype)
     message.is_dense = cloud.ndim == 1
-    message.data = _bytes_of(cloud)
+    message.data = array.array('B')  # of another length each time
+    message.data.frombytes(memoryview(np.ascontiguousarray(cloud).reshape(-1).view(np.uint8)))
     return message
 
 
@@ -193,10 +198,10 @@ def writable_cloud(size: tuple[int, int], header: Header,
 
     :param size: height and width of the cloud.
     :param semantic_color: whether its points will be `SEMANTIC_POINT`.
-    :return: the message, and its data as zeroed, writable bytes.
+    :return: the message, and its data as writable bytes that hold anything.
     """
     message = _empty_cloud(*size, header, SEMANTIC_POINT if semantic_color else POINT)
-    message.data = array.array('B', bytes(1)) * (message.row_step * message.height)
+    message.data = BUFFERS.take(message.row_step * message.height)
     return message, np.frombuffer(message.data, np.uint8)
 
 
@@ -208,11 +213,11 @@ def _empty_cloud(height: int, width: int, header: Header, dtype: np.dtype) -> Po
     return PointCloud2(
         header=header, height=height, width=width, fields=fields,
         is_bigendian=False, point_step=dtype.itemsize, row_step=dtype.itemsize * width,
-        is_dense=False)
+        is_dense=False, check_fields=True)
 
 
 def _bytes_of(values: np.ndarray) -> array.array:
-    # array.frombytes copies at memory speed; array('B', values) would walk every byte in Python
-    data = array.array('B')
-    data.frombytes(memoryview(np.ascontiguousarray(values).reshape(-1).view(np.uint8)))
+    # into the array's memory; array('B', values) would walk every byte in Python
+    data = BUFFERS.take(values.nbytes)
+    np.frombuffer(data, values.dtype).reshape(values.shape)[...] = values
     return data

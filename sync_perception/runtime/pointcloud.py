@@ -40,8 +40,11 @@ SEMANTIC_POINT = np.dtype({
     'offsets': [*(POINT.fields[name][1] for name in POINT.names), 28],
     'itemsize': POINT.itemsize})
 """The same with the label's colour in bytes 28-31, packed like rgb; void is black."""
-ROWS = 16
-"""Rows written at once: few enough that a point's fields meet in the cache."""
+WORDS = POINT.itemsize // 4
+WORD = {name: offset // 4 for name, (_, offset, *_) in SEMANTIC_POINT.fields.items()}
+"""Which 32-bit word of a point each field is."""
+BLOCK = 10_000
+"""Points written at once: few enough that their fields meet in the cache."""
 
 
 def point_cloud(
@@ -62,8 +65,8 @@ def point_cloud(
     :param stride: take every stride-th row and column, from the first.
     :param organized: keep the image's rows and columns; otherwise leave out the holes.
     :param semantic_color: add the label's colour as a field of its own.
-    :param out: where to write an organized cloud: writable bytes, as many as it needs, zeroed or
-        written before by this function with the same semantic_color.
+    :param out: where to write an organized cloud: writable bytes, as many as it needs, all of
+        which are written.
     :return: `POINT` or `SEMANTIC_POINT` (H', W'), or (N,) if not organized; H' = ceil(H / stride).
     :raises ValueError: if an argument is not as stated.
     """
@@ -71,29 +74,51 @@ def point_cloud(
     size = cloud_size(frame.size, stride)
     points = _allocate(size, SEMANTIC_POINT if semantic_color else POINT, out)
     step = (slice(None, None, stride), slice(None, None, stride))
+    _write(points.view('<f4').reshape(-1, WORDS), frame, prediction, space, color, step,
+           semantic_color)
+    if organized:
+        return points
+    # As whole words: NumPy copies a structure's fields, and leaves its padding to chance.
+    words = points.view('<u4').reshape(*size, WORDS)
+    return words[~np.isnan(prediction.depth[step])].view(points.dtype)[:, 0]
+
+
+def _write(
+        points: np.ndarray, frame: Frame, prediction: Prediction, space: LabelSpace, color: str,
+        step: tuple[slice, slice], semantic_color: bool) -> None:
+    """
+    Write an organized cloud, a block of rows after the other.
+
+    Each field of a block is computed as a plane of its own, at the speed of contiguous memory;
+    one transposition makes points of them.
+
+    :param points: float32 (N, WORDS).
+    :param step: which rows and columns of the frame become points.
+    """
     rays_x, rays_y = _rays(np.asarray(frame.K, np.float64).tobytes(), frame.size)
-    rays_x, rays_y = rays_x[::stride], rays_y[::stride, None]
+    rays_x, rays_y = rays_x[step[1]], rays_y[step[0], None]
     depth, image = prediction.depth[step], frame.image[step]
     labels = _or_constant(prediction.labels, np.uint8(VOID), frame.size)[step]
     confidence = _or_constant(prediction.confidence, np.float32('nan'), frame.size)[step]
     palette = _pack(space.palette[None])[0]
-    for start in range(0, size[0], ROWS):
-        rows = slice(start, start + ROWS)
-        block, z = points[rows], depth[rows]
-        np.multiply(z, rays_x, out=block['x'])
-        np.multiply(z, rays_y[rows], out=block['y'])
-        block['z'] = z
+    height, width = depth.shape
+    block = min(height, max(1, BLOCK // width))
+    buffer = np.zeros((WORDS, block * width), np.float32)  # what no field covers stays zero
+    for start in range(0, height, block):
+        rows = slice(start, min(start + block, height))
+        flat = buffer[:, :(rows.stop - start) * width]
+        planes = flat.reshape(WORDS, -1, width)
+        words = planes.view(np.uint32)
+        np.multiply(depth[rows], rays_x, out=planes[WORD['x']])
+        np.multiply(depth[rows], rays_y[rows], out=planes[WORD['y']])
+        planes[WORD['z']] = depth[rows]
         painted = palette[labels[rows]] if semantic_color or color == 'label' else None
-        block['rgb'] = _pack(image[rows]) if color == 'camera' else painted
+        words[WORD['rgb']] = _pack(image[rows]) if color == 'camera' else painted
         if semantic_color:
-            block['semantic_color'] = painted
-        block['label'] = labels[rows]
-        block['confidence'] = confidence[rows]
-    if organized:
-        return points
-    # As whole words: NumPy copies a structure's fields, and leaves its padding to chance.
-    words = points.view('<u4').reshape(*size, POINT.itemsize // 4)
-    return words[~np.isnan(depth)].view(points.dtype)[:, 0]
+            words[WORD['semantic_color']] = painted
+        words[WORD['label']] = labels[rows]
+        planes[WORD['confidence']] = confidence[rows]
+        cv2.transpose(flat, points[start * width:rows.stop * width])
 
 
 def cloud_size(size: tuple[int, int], stride: int) -> tuple[int, int]:
@@ -154,4 +179,4 @@ def _rays(K: bytes, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
 def _pack(image: np.ndarray) -> np.ndarray:
     """Pack uint8 (h, w, 3) RGB to uint32 (h, w), 0x00RRGGBB."""
     bgra = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2BGRA)
-    return bgra.view('<u4')[..., 0] & 0x00FFFFFF
+    return bgra.view('<u4')[..., 0] & np.uint32(0x00FFFFFF)

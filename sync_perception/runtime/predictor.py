@@ -45,7 +45,7 @@ from sync_perception.runtime.memory import (
     memory_of,
     OutOfMemoryError,
 )
-from sync_perception.runtime.postprocess import classify, resize_map
+from sync_perception.runtime.postprocess import classify, deviation, mask_depth, resize_map
 from sync_perception.runtime.preprocess import normalise, resize_image, seen_size
 from sync_perception.runtime.transfer import to_host, Upload
 from sync_perception.types import DenseOutput, Frame, Prediction
@@ -319,16 +319,17 @@ class Predictor:
         """
         size = frame.size
         maps: dict[str, Tensor] = {}
-        depth = labels = None
-        if output.logits is not None and wanted & {'labels', 'confidence', 'depth'}:
+        labels = None
+        masked = wanted & {'depth', 'uncertainty'}
+        if output.logits is not None and (
+                wanted & {'labels', 'confidence'} or (masked and self.infinite_ids)):
             labels, maps['confidence'] = classify(output.logits, size)
             maps['labels'] = labels
-        if wanted & {'depth', 'uncertainty'}:
-            depth = resize_map(output.depth * self.metric_scale(frame), size)[0, 0]
-            maps['depth'] = self._mask(depth, labels)
+        if masked:
+            depth = resize_map(output.depth, size, self.metric_scale(frame))[0, 0]
+            maps['depth'] = mask_depth(depth, labels, self.infinite_ids, self.max_depth)
         if 'uncertainty' in wanted:
-            deviation = resize_map(output.log_variance, size)[0, 0].mul(0.5).exp()
-            maps['uncertainty'] = deviation * depth
+            maps['uncertainty'] = deviation(output.log_variance, maps['depth'])
         if 'normals' in wanted:
             normals = resize_map(output.normals, size)[0].permute(1, 2, 0)
             maps['normals'] = torch.nn.functional.normalize(normals, dim=-1)
@@ -363,11 +364,3 @@ class Predictor:
         if self.config.canonical_focal is None:
             return 1.0
         return self.seen_focal(frame) / self.config.canonical_focal
-
-    def _mask(self, depth: Tensor, labels: Tensor | None) -> Tensor:
-        """Write NaN where there is no surface within range; in place."""
-        invalid = ~((depth > 0) & (depth <= self.max_depth))
-        if labels is not None:
-            for index in self.infinite_ids:
-                invalid |= labels == index
-        return depth.masked_fill_(invalid, float('nan'))

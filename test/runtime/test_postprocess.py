@@ -19,8 +19,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from sync_perception.runtime.postprocess import classify, resize_map
+from sync_perception.runtime.postprocess import classify, deviation, mask_depth, resize_map
 import torch
+from torch.nn.functional import interpolate
 
 
 def blobs(classes: int, size: tuple[int, int], seed: int = 0) -> np.ndarray:
@@ -67,8 +68,38 @@ def test_classify_refuses_batches():
         classify(torch.zeros(2, 3, 4, 4), (8, 8))
 
 
-def test_resize_map_puts_pixel_centres_where_opencv_does():
-    values = blobs(1, (24, 40))
-    resized = resize_map(torch.from_numpy(values)[None], (75, 131))
-    expected = cv2.resize(values[0], (131, 75), interpolation=cv2.INTER_LINEAR)
-    np.testing.assert_allclose(resized[0, 0], expected, atol=1e-3)
+@pytest.mark.parametrize('channels', [1, 3, 7])
+@pytest.mark.parametrize('size', [(75, 131), (24, 40), (11, 17)])
+def test_resize_map_puts_pixel_centres_where_torch_does(channels, size):
+    values = torch.from_numpy(blobs(channels, (24, 40)))[None]
+    expected = interpolate(values.double() * 1.7, size=size, mode='bilinear')
+    found = resize_map(values, size, 1.7)
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_depth_is_resized_to_a_hundred_thousandth_and_nan_where_it_was():
+    rng = np.random.default_rng(3)
+    depth = torch.from_numpy(rng.uniform(-2, 100, (1, 1, 29, 43)).astype(np.float32))
+    labels = torch.from_numpy(rng.integers(0, 5, (85, 127), dtype=np.uint8))
+    dense = interpolate(depth.double() * 0.9, size=(85, 127), mode='bilinear')[0, 0]
+    hidden = (dense <= 0) | (dense > 80) | (labels == 1) | (labels == 4)
+    found = mask_depth(resize_map(depth, (85, 127), 0.9)[0, 0], labels, [1, 4], 80)
+    assert torch.equal(found.isnan(), hidden)
+    np.testing.assert_allclose(
+        found[~hidden], dense[~hidden], rtol=1e-5, atol=1e-5 * float(depth.max()))
+
+
+def test_depth_is_masked_where_it_is_not_a_number_and_without_labels():
+    depth = torch.tensor([[1.0, float('nan'), 0.0], [-1.0, 50.0, 50.1]])
+    found = mask_depth(depth, None, [0], 50)
+    assert found.isnan().tolist() == [[False, True, True], [True, False, True]]
+
+
+def test_deviation_is_that_of_the_logarithm_times_depth():
+    log_variance = torch.from_numpy(blobs(1, (12, 20)))[None] / 4
+    depth = torch.rand(31, 57, generator=torch.manual_seed(0)) * 50
+    depth[3, 5] = float('nan')
+    dense = interpolate(log_variance.double(), size=(31, 57), mode='bilinear')[0, 0]
+    expected = (dense / 2).exp() * depth
+    np.testing.assert_allclose(deviation(log_variance, depth), expected, rtol=2e-5)
