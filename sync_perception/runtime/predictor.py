@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence, Set
 from dataclasses import replace
 import logging
@@ -54,6 +55,7 @@ from torch import Tensor
 
 LOGGER = logging.getLogger(__name__)
 OUTPUTS = ('depth', 'labels', 'confidence', 'uncertainty', 'normals')
+RECENT_SIZES = 8  # as many cameras of unlike sizes cost no more than one
 DEFAULT_OUTPUTS = frozenset({'depth', 'labels', 'confidence'})
 SOURCES = {
     'depth': ('depth',), 'labels': ('logits',), 'confidence': ('logits',),
@@ -105,6 +107,7 @@ class Predictor:
         self.config = model.config
         self.reduced, self.one_by_one = '', False
         self.warm: set[tuple[int, int]] = set()
+        self.recent_sizes: deque[tuple[int, int]] = deque(maxlen=RECENT_SIZES)
         self.max_depth = float(self.config.depth_range[1] if max_depth is None else max_depth)
         if not self.max_depth > 0:
             raise ValueError(f'max_depth must be positive metres, got {max_depth}')
@@ -206,7 +209,19 @@ class Predictor:
             for index, prediction in zip(group, found):
                 predictions[index] = prediction
                 waiting.remove(index)
+            self._note_size(size)
         return predictions
+
+    def _note_size(self, size: tuple[int, int]) -> None:
+        """
+        Return the memory that the CPU's last size needed, where images have a new size.
+
+        Buffers of many sizes fragment the heap, and the process would grow with each of them.
+        """
+        if size not in self.recent_sizes:
+            self.recent_sizes.append(size)
+            if self.device.type == 'cpu':
+                free_memory(self.device)
 
     def prepare(self, *frames: Frame) -> Tensor:
         """

@@ -20,7 +20,7 @@ from memory_growth import measure
 import pytest
 
 pytestmark = pytest.mark.timeout(600)
-LIMITS = {'swaps': 60, 'sizes': 200}  # MiB; a model that stayed would be 50 to 80, a size 34
+LIMITS = {'swaps': 40, 'sizes': 60}  # MiB; a model that stayed would be 50 to 80, a size 34
 
 
 @pytest.mark.parametrize(('backend', 'action', 'count'), [
