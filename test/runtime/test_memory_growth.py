@@ -24,8 +24,9 @@ LIMITS = {'swaps': 40, 'sizes': 60}  # MiB; a model that stayed would be 50 to 8
 
 
 @pytest.mark.parametrize(('backend', 'action', 'count'), [
-    ('torch', 'swaps', 8), ('torch', 'sizes', 20), ('openvino', 'swaps', 8),
-    ('openvino', 'sizes', 20)])
+    ('torch', 'swaps', 8), ('torch', 'sizes', 20),
+    pytest.param('openvino', 'swaps', 8, marks=pytest.mark.exhaustive),
+    pytest.param('openvino', 'sizes', 20, marks=pytest.mark.exhaustive)])
 def test_a_few_leave_nothing(backend, action, count, shared_cache):
     """Of the default model, in a process of its own."""
     if backend != 'torch':
