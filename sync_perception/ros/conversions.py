@@ -26,6 +26,7 @@ from __future__ import annotations
 import array
 import sys
 
+import cv2
 import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
@@ -43,6 +44,8 @@ MAX_NAME = 255
 """Characters of a frame_id, which every output carries; the longest in use have some 100."""
 MAX_COEFFICIENTS = 64
 """Of a distortion model; OpenCV's largest has 14."""
+MAX_MILLIMETRES = float(np.nextafter(np.float32(65535.5), np.float32(0)))
+"""The largest float32 that is rounded to a uint16."""
 BUFFERS = Buffers()
 
 # the colours are PCL's: four bytes that call themselves a float
@@ -155,10 +158,11 @@ def depth_message(depth: np.ndarray, header: Header, encoding: str) -> Image:
         beyond 65.535 m and does not fit).
     """
     if encoding == '16UC1':
-        with np.errstate(invalid='ignore'):
-            millimetres = np.rint(depth * np.float32(1000))
-            valid = (millimetres > 0) & (millimetres <= 65535)
-        depth = np.where(valid, millimetres, 0).astype(np.uint16)
+        # in float32: 65535.5, which would be rounded to 65536, and more become 0
+        millimetres = depth * np.float32(1000)
+        cv2.threshold(millimetres, MAX_MILLIMETRES, 0, cv2.THRESH_TOZERO_INV, dst=millimetres)
+        # rounds; what is negative or not a number becomes 0, too
+        depth = cv2.addWeighted(millimetres, 1, millimetres, 0, 0, dtype=cv2.CV_16U)
     return image_message(depth, header, encoding)
 
 

@@ -23,6 +23,7 @@ from functools import partial
 import json
 from typing import Any
 
+import cv2
 import numpy as np
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
@@ -108,7 +109,7 @@ def confidence_output(result: Result) -> Image:
     """Probability of the label: 0 to 1, or 0 to 255 in eight bits."""
     confidence, encoding = result.prediction.confidence, result.parameters.confidence_encoding
     if encoding == 'mono8':
-        confidence = np.rint(confidence * np.float32(255)).astype(np.uint8)
+        confidence = cv2.convertScaleAbs(confidence, alpha=255)
     return image_message(confidence, result.header, encoding)
 
 
@@ -116,7 +117,8 @@ def dynamic_mask_output(result: Result) -> Image:
     """Mark with 1 what can move by itself, with 0 everything else."""
     movable = np.zeros(256, np.uint8)
     movable[:len(result.labels)] = result.labels.dynamic
-    return image_message(movable[result.prediction.labels], result.header, 'mono8')
+    mask = cv2.LUT(result.prediction.labels, movable)
+    return image_message(mask, result.header, 'mono8')
 
 
 def color_output(result: Result) -> Image:
@@ -214,7 +216,8 @@ def sure_labels(prediction: Prediction, parameters: PerceptionParameters) -> Pre
     least = parameters.semantics_min_confidence
     if least <= 0 or prediction.labels is None or prediction.confidence is None:
         return prediction
-    labels = np.where(prediction.confidence >= least, prediction.labels, np.uint8(VOID))
+    unsure = np.logical_not(prediction.confidence >= least).view(np.uint8)
+    labels = np.bitwise_or(prediction.labels, unsure * np.uint8(VOID))
     return replace(prediction, labels=labels)
 
 

@@ -79,8 +79,9 @@ def point_cloud(
     if organized:
         return points
     # As whole words: NumPy copies a structure's fields, and leaves its padding to chance.
-    words = points.view('<u4').reshape(*size, WORDS)
-    return words[~np.isnan(prediction.depth[step])].view(points.dtype)[:, 0]
+    words = points.view('<u4').reshape(-1, WORDS)
+    valid = np.flatnonzero(~np.isnan(prediction.depth[step]))
+    return words.take(valid, axis=0).view(points.dtype)[:, 0]
 
 
 def _write(

@@ -188,7 +188,7 @@ def test_metres_are_published_as_they_are():
 
 
 def test_millimetres_have_zero_where_depth_is_invalid_or_does_not_fit():
-    depth = np.array([[1.2344, np.nan, 65.535, 65.536, np.inf, -1.0, 0.0002]], np.float32)
+    depth = np.array([[1.2344, np.nan, 65.5354, 65.5356, np.inf, -1.0, 0.0002]], np.float32)
     sent = depth_message(depth, Header(), '16UC1')
     assert (sent.encoding, sent.step) == ('16UC1', 14)
     np.testing.assert_array_equal(

@@ -135,10 +135,30 @@ def test_depth_alone_is_enough(scene, space):
 
 def test_writes_into_the_buffer_that_is_given(scene, space):
     frame, prediction = scene
-    buffer = np.zeros(SIZE[0] * SIZE[1] * 32, np.uint8)
+    buffer = np.full(SIZE[0] * SIZE[1] * 32, 123, np.uint8)
     points = point_cloud(frame, prediction, space, out=buffer)
     assert np.shares_memory(points, buffer)
     assert buffer.tobytes() == point_cloud(frame, prediction, space).tobytes()
+
+
+@pytest.mark.parametrize('size', [(1, 1), (3, 1), (1, 12_001), (211, 97)])
+def test_clouds_of_any_size_are_their_pixels(space, size):
+    rng = np.random.default_rng(4)
+    frame = Frame(rng.integers(0, 256, (*size, 3), np.uint8), np.diag([90.0, 80.0, 1.0]))
+    depth = rng.uniform(1, 50, size).astype(np.float32)
+    depth[rng.random(size) < 0.1] = np.nan
+    labels = rng.integers(0, len(space), size, np.uint8)
+    points = point_cloud(frame, Prediction(depth=depth, labels=labels), space)
+    row, column = np.indices(size)
+    np.testing.assert_allclose(points['x'], depth * column / 90, rtol=1e-6)
+    np.testing.assert_allclose(points['y'], depth * row / 80, rtol=1e-6)
+    np.testing.assert_array_equal(points['z'], depth)
+    np.testing.assert_array_equal(points['label'], labels)
+    red, green, blue = np.moveaxis(frame.image.astype(np.uint32), 2, 0)
+    np.testing.assert_array_equal(points['rgb'], red << 16 | green << 8 | blue)
+    valid = point_cloud(frame, Prediction(depth=depth, labels=labels), space, organized=False)
+    as_bytes = points.view(np.uint8).reshape(*size, 32)
+    assert valid.tobytes() == as_bytes[~np.isnan(depth)].tobytes()
 
 
 def test_agrees_with_open3d(scene, space):

@@ -24,6 +24,7 @@ import pytest
 from sync_perception.kitti import KittiDrive
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub, ModelConfig
+from sync_perception.runtime import predictor as predictors
 from sync_perception.runtime.predictor import OUTPUTS, Predictor
 from sync_perception.runtime.preprocess import network_size
 from sync_perception.types import DenseOutput, Frame
@@ -203,6 +204,48 @@ def test_a_model_folder_on_a_real_frame(folder, data_root):
     facts = predictor.describe()
     assert facts['device'] == 'cpu' and facts['precision'] == 'float32'
     assert facts['model'] == str(folder) and facts['architecture'] == 'sync'
+
+
+def test_the_default_model_on_a_real_frame_keeps_the_definition_of_every_map(data_root):
+    """All probabilities and depth interpolated in double precision, and then decided."""
+    drive = KittiDrive(next((data_root / 'kitti').glob('**/*_sync')))
+    frame, predictor = drive.frame(0), Predictor(device='cpu', backend='torch')
+    output = predictor.backend(predictor.prepare(frame))
+    found = predictor.finish(output, frame, {'depth', 'labels', 'confidence', 'uncertainty'})
+
+    def dense(values: torch.Tensor) -> np.ndarray:
+        return nn.functional.interpolate(
+            values.double(), size=frame.size, mode='bilinear')[0].numpy()
+
+    probabilities = dense(output.logits.double().softmax(1))
+    confidence = probabilities.max(axis=0)
+    ties = np.sort(probabilities, axis=0)[-2] > confidence - 1e-6
+    np.testing.assert_allclose(found.confidence, confidence, atol=1e-5)
+    assert np.array_equal(found.labels[~ties], probabilities.argmax(axis=0)[~ties])
+    depth = dense(output.depth * predictor.metric_scale(frame))[0]
+    hidden = (depth <= 0) | (depth > predictor.max_depth) | (found.labels == SKY)
+    np.testing.assert_array_equal(np.isnan(found.depth), hidden)
+    np.testing.assert_allclose(found.depth[~hidden], depth[~hidden], rtol=1e-5)
+    deviation = np.exp(dense(output.log_variance)[0] / 2) * depth
+    np.testing.assert_allclose(found.uncertainty[~hidden], deviation[~hidden], rtol=3e-5)
+    assert np.isnan(found.uncertainty[hidden]).all()
+
+
+@pytest.mark.parametrize('wanted', ['depth', 'uncertainty', 'labels', 'confidence'])
+def test_a_map_is_the_same_alone_as_among_the_others(frame, wanted):
+    predictor = Predictor.from_model(
+        Oracle(maps=('depth', 'logits', 'log_variance', 'normals')))
+    alone = vars(predictor.predict(frame, {wanted}))
+    together = vars(predictor.predict(frame, set(OUTPUTS)))
+    np.testing.assert_array_equal(alone[wanted], together[wanted])
+    assert {name for name, values in alone.items() if values is not None} == {wanted}
+
+
+def test_depth_is_not_classified_where_no_class_is_infinitely_far(frame, monkeypatch):
+    predictor = Predictor.from_model(Oracle())
+    predictor.infinite_ids = []
+    monkeypatch.setattr(predictors, 'classify', None)
+    assert np.isfinite(predictor.predict(frame, {'depth'}).depth).all()
 
 
 def test_relative_depth_is_called_so(folder, tmp_path):
