@@ -26,15 +26,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 import gc
 import json
-from pathlib import Path
 import subprocess
 import sys
 import time
 from typing import Any
 
 import numpy as np
+from trial import growth, Outcome, Usage, usage
 
-MIB = 2 ** 20
 # so many are done before the first measurement: buffers and caches fill, those of torch's
 # convolutions with 1024 entries, some 140 for each size of the default model's input
 WARM_UP = {'swaps': 8, 'sizes': 60, 'cycles': 8}
@@ -43,53 +42,48 @@ WARM_UP = {'swaps': 8, 'sizes': 60, 'cycles': 8}
 @dataclass(frozen=True)
 class Growth:
     """
-    How much memory a process uses before and after an action was repeated.
+    What a process holds before and after an action was repeated.
 
     :param action: what was repeated.
     :param count: how often.
-    :param before: MiB resident when it had been done some times.
-    :param after: MiB resident at the end.
+    :param before: when it had been done some times.
+    :param after: at the end.
     :param seconds: that the repetitions took.
     """
 
     action: str
     count: int
-    before: float
-    after: float
+    before: Usage
+    after: Usage
     seconds: float
 
     @property
     def mib(self) -> float:
         """Return the MiB that came on top."""
-        return self.after - self.before
+        return self.after.mib - self.before.mib
 
     @property
     def share(self) -> float:
         """Return what came on top, as a share of what there was before."""
-        return self.mib / self.before
-
-
-def resident() -> float:
-    """Return the MiB of memory that this process uses."""
-    gc.collect()
-    pages = int(Path('/proc/self/statm').read_text().split()[1])
-    return pages * 4096 / MIB
+        return self.mib / self.before.mib
 
 
 def repeat(name: str, steps: Iterator[Any], count: int, warm_up: int) -> Growth:
     """
-    Do something again and again, and measure the memory before and after.
+    Do something again and again, and measure what the process holds before and after.
 
     :param steps: does it once each time it is advanced.
     :param warm_up: how often it is done before the first measurement.
     """
     for _ in range(warm_up):
         next(steps)
-    before, start = resident(), time.monotonic()
+    gc.collect()
+    before, start = usage(), time.monotonic()
     for _ in range(count):
         next(steps)
     seconds = time.monotonic() - start
-    return Growth(name, count, round(before, 1), round(resident(), 1), round(seconds, 1))
+    gc.collect()
+    return Growth(name, count, before, usage(), round(seconds, 1))
 
 
 def street(size: tuple[int, int] = (375, 1242)) -> Any:
@@ -157,7 +151,15 @@ def measure(
     command = [sys.executable, __file__, action, str(count), '--backend', backend,
                '--warm-up', str(warm_up)]
     done = subprocess.run(command + ['--half'] * half, stdout=subprocess.PIPE, check=True)
-    return Growth(**json.loads(done.stdout.splitlines()[-1]))
+    found = json.loads(done.stdout.splitlines()[-1])
+    return Growth(**{**found, **{name: Usage(**found[name]) for name in ('before', 'after')}})
+
+
+def soak(action: str, count: int) -> Outcome:
+    """Repeat an action with the backend that users get, and judge what stays."""
+    found = measure(action, count, 'auto')
+    wrong, words = growth(found.before, found.after)
+    return Outcome(count, wrong, words, asdict(found))
 
 
 def main() -> None:

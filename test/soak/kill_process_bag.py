@@ -15,15 +15,12 @@
 """
 Kills process-bag again and again, and compares what it wrote with an uninterrupted run.
 
-    python benchmarks/soak/kill_process_bag.py --kills 20
-
 Each kill (SIGKILL) comes at a random moment after the model is loaded; the next run goes on from
-there. Prints a row of a table; the status is 1 if a kill cost anything.
+there.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -44,6 +41,7 @@ from sync_perception.ros.camera_info import pinhole
 from sync_perception.ros.conversions import image_message
 from sync_perception.ros.given_parameters import make_parameters
 from sync_perception.runtime.bench import drawn_street
+from trial import Outcome
 
 SIZE = (375, 1242)
 K = np.array([[720.0, 0, 620.5], [0, 720.0, 187.0], [0, 0, 1]])
@@ -85,7 +83,7 @@ def answer(source: Path, out: Path, model: str) -> None:
 def child(source: Path, out: Path, model: str) -> subprocess.Popen:
     """Answer a bag in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, __file__, '--child', str(source), str(out), '--model', model],
+        [sys.executable, __file__, str(source), str(out), model],
         text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 
@@ -112,7 +110,7 @@ def finish(source: Path, out: Path, model: str) -> tuple[float, int]:
     return time.monotonic() - begun, process.returncode
 
 
-def soak(kills: int, seed: int, model: str, folder: Path) -> tuple[int, int, list[str]]:
+def kill(kills: int, seed: int, model: str, folder: Path) -> tuple[int, int, list[str]]:
     """
     Kill process-bag so many times, then let it finish.
 
@@ -153,24 +151,14 @@ def soak(kills: int, seed: int, model: str, folder: Path) -> tuple[int, int, lis
     return frames, number, failures
 
 
-def main() -> int:
-    """Run the soak and print a row of a table: what was tried, how often, what held."""
-    parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
-    parser.add_argument('--kills', type=int, default=20)
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--model', default='', help='folder; by default the model of the package')
-    parser.add_argument('--child', nargs=2, type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.child:
-        answer(*given.child, given.model)
-        return 0
+def soak(kills: int) -> Outcome:
+    """Kill process-bag so many times, with the default model."""
     with tempfile.TemporaryDirectory(prefix='soak_bags_') as folder:
-        frames, kills, failures = soak(given.kills, given.seed, given.model, Path(folder))
-    held = '; '.join(failures) or f'all {frames} answers are those of an uninterrupted run'
-    print(f'| SIGKILL while `process-bag` writes, then the same command | {kills} kills | '
-          f'{held} |')
-    return 1 if failures else 0
+        frames, done, wrong = kill(kills, seed=0, model='', folder=Path(folder))
+    return Outcome(
+        done, wrong, f'the {frames} answers are those of an uninterrupted run; no finished file '
+        'was written again', {'frames': frames})
 
 
 if __name__ == '__main__':
-    raise SystemExit(main())
+    answer(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

@@ -16,13 +16,10 @@
 Send SIGINT and SIGTERM to a node at many moments from its start to its first frame and beyond.
 
 The start is the node's first line; while Python itself starts, a signal does what the system does.
-`python test/ros/signal_moments.py --tries 100` does so with the default model; the status is 1 if
-a node ended otherwise than with status 0, without a traceback and within the patience.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 import os
@@ -43,7 +40,7 @@ from std_msgs.msg import Header
 from sync_perception.ros import qos
 from sync_perception.ros.camera_info import pinhole
 from sync_perception.ros.conversions import image_message
-from sync_perception.ros.processes import use_quiet_domain
+from trial import Outcome
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 120.0  # seconds for what must happen some time
@@ -191,31 +188,23 @@ def moments(last: float, tries: int) -> list[float]:
     return np.linspace(0, 1.1 * last, tries).tolist()
 
 
-def main() -> int:
-    """Try many moments and print what came of each."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--tries', type=int, default=100)
-    parser.add_argument('--node', choices=('perception', 'replay'), default='perception')
-    parser.add_argument('--last', type=float, help='seconds; by default those to the first frame')
-    options = parser.parse_args()
-    use_quiet_domain()
+def soak(tries: int) -> Outcome:
+    """Send so many signals to both nodes in turn, with the default model."""
     rclpy.init()
     peer = Peer()
+    done: list[Try] = []
     with tempfile.TemporaryDirectory() as folder:
-        words, log = command(options.node, Path(folder)), Path(folder, 'log')
-        last = options.last or time_to_first_frame(words, peer, log)
-        print(f'{options.tries} signals from 0 to {1.1 * last:.2f} s')
-        done = []
-        for index, moment in enumerate(moments(last, options.tries)):
-            done.append(try_once(words, SIGNALS[index % 2], moment, log))
-            print(done[-1], flush=True)
+        log = Path(folder, 'log')
+        for node, share in (('perception', tries - tries // 2), ('replay', tries // 2)):
+            words = command(node, Path(folder))
+            last = time_to_first_frame(words, peer, log) if share else 0
+            for index, moment in enumerate(moments(last, share)):
+                done.append(try_once(words, SIGNALS[index % 2], moment, log))
     peer.close()
     rclpy.try_shutdown()
-    wrong = [each for each in done if not each.good]
-    print(f'{len(done) - len(wrong)} of {len(done)} ended with status 0, without a traceback, the '
-          f'slowest after {max(each.seconds for each in done):.2f} s')
-    return 1 if wrong else 0
-
-
-if __name__ == '__main__':
-    raise SystemExit(main())
+    seconds = [each.seconds for each in done]
+    return Outcome(
+        len(done), [str(each) for each in done if not each.good],
+        f'status 0 and no traceback; the slowest end after {max(seconds):.2f} s',
+        {'slowest_seconds': round(max(seconds), 2),
+         'median_seconds': round(float(np.median(seconds)), 2)})

@@ -1,0 +1,132 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Sends a real node image after image, and compares what its process holds early and late."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+import json
+import os
+from pathlib import Path
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+import numpy as np
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from signal_moments import command, launch, PATIENCE
+from std_msgs.msg import Header
+from sync_perception.resources import default_model_folder
+from sync_perception.ros import qos
+from sync_perception.ros.camera_info import pinhole
+from sync_perception.ros.conversions import image_message
+from sync_perception.runtime.bench import drawn_street
+from trial import growth, Outcome, Usage, usage
+
+SIZE = (96, 320)
+INPUT_PIXELS = 96 * 320  # instead of the 213,000 of the default model: ten thousand take minutes
+WARM_UP = 500  # frames before the first measurement, or a tenth of all
+RESEND = 2.0  # seconds without an answer, after which an image counts as lost
+TOPICS = {'depth': Image, 'semantics': Image, 'points': PointCloud2}
+
+
+def smaller_model(folder: Path) -> Path:
+    """Copy the default model, with a smaller network input."""
+    shutil.copytree(default_model_folder(), folder)
+    path = folder / 'config.json'
+    path.write_text(json.dumps({**json.loads(path.read_text()), 'input_pixels': INPUT_PIXELS}))
+    return folder
+
+
+class Camera:
+    """A camera that sends the next image when all answers to the one before are there."""
+
+    def __init__(self):
+        self.node = rclpy.create_node('camera')
+        self.executor = SingleThreadedExecutor()
+        self.executor.add_node(self.node)
+        self.info_publisher = self.node.create_publisher(CameraInfo, 'camera_info', qos.output())
+        self.image_publisher = self.node.create_publisher(Image, 'image', qos.output())
+        self.answers: Counter[int] = Counter()
+        for topic, kind in TOPICS.items():
+            self.node.create_subscription(kind, f'sync/{topic}', self._receive, qos.output())
+        self.street, self.number, self.resent = drawn_street(SIZE), 0, 0
+
+    def _receive(self, message: Image | PointCloud2) -> None:
+        self.answers[message.header.stamp.sec] += 1
+
+    def next_frame(self, process: subprocess.Popen) -> None:
+        """Send an image, again if need be, until depth, labels and cloud have come."""
+        self.number += 1
+        end, sent = time.monotonic() + PATIENCE, 0.0
+        header = Header(frame_id='cam')
+        header.stamp.sec = self.number
+        info = pinhole(np.array([[200.0, 0, 160], [0, 200, 48], [0, 0, 1]]), SIZE)
+        info.header = header
+        image = image_message(np.roll(self.street, 3 * self.number, axis=1), header, 'rgb8')
+        while self.answers[self.number] < len(TOPICS):
+            now = time.monotonic()
+            assert process.poll() is None and now < end, f'image {self.number} has no answer'
+            if now > sent + RESEND:
+                self.resent += sent > 0
+                self.info_publisher.publish(info)
+                self.image_publisher.publish(image)
+                sent = now
+            self.executor.spin_once(0.1)
+        del self.answers[self.number]
+
+
+def run(count: int, process: subprocess.Popen) -> tuple[Usage, Usage, float, int]:
+    """Return what the node holds early and late, the frames in a second, and the lost images."""
+    camera, early = Camera(), min(WARM_UP, max(count // 10, 1))
+    for _ in range(early):
+        camera.next_frame(process)
+    before, start, lost = usage(process.pid), time.monotonic(), camera.resent
+    for _ in range(count - early):
+        camera.next_frame(process)
+    rate = (count - early) / (time.monotonic() - start)
+    after = usage(process.pid)
+    camera.node.destroy_node()
+    return before, after, rate, camera.resent - lost
+
+
+def soak(count: int) -> Outcome:
+    """Send so many images to the node in a process of its own, one after the other."""
+    rclpy.init()
+    with tempfile.TemporaryDirectory() as folder:
+        model, log = smaller_model(Path(folder, 'model')), Path(folder, 'log')
+        process = launch(command('perception', Path(folder), [f'model:={model}']), log)
+        try:
+            before, after, rate, lost = run(count, process)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                status = process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                os.kill(process.pid, signal.SIGKILL)
+                status = process.wait()
+    rclpy.try_shutdown()
+    wrong, words = growth(before, after)
+    if status:
+        wrong.append(f'the node ended with status {status}')
+    return Outcome(
+        count, wrong, f'every image answered, {lost} sent twice; {words}',
+        {'before': asdict(before), 'after': asdict(after), 'frames_per_second': round(rate, 1),
+         'sent_twice': lost})
