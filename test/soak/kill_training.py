@@ -36,7 +36,7 @@ from small_batches import write_recipe, write_streets
 import torch
 from trial import Outcome
 
-STEPS = 30  # for each kill; a checkpoint comes every third
+STEPS = 12  # for each kill; a checkpoint comes every third
 PATIENCE = 300.0  # seconds until the next checkpoint
 
 

@@ -70,7 +70,7 @@ def environment(number: int, folder: Path) -> dict[str, str]:
     return {**os.environ, 'PYTHONPATH': os.pathsep.join(
                 [*paths, *filter(None, [os.environ.get('PYTHONPATH')])]),
             'ROS_DOMAIN_ID': str(DOMAINS[(first + number) % len(DOMAINS)]),
-            'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', 'ROS_HOME': str(folder)}
+            'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', 'ROS_HOME': str(folder / 'ros')}
 
 
 def run_part(name: str, count: int, number: int = 0) -> dict[str, Any]:
