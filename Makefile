@@ -6,7 +6,7 @@ SHELL := bash
 .ONESHELL:
 .SILENT:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint clean
+.PHONY: help setup demo test test-all lint soak clean
 .DELETE_ON_ERROR:
 
 comma := ,
@@ -44,6 +44,9 @@ lint: $(READY_test)  ## ruff and ament's linters only
 	$(VENV)/bin/ruff check .
 	$(RUN) -m pytest -q test/test_copyright.py test/test_flake8.py test/test_pep257.py \
 		test/test_xmllint.py test/test_structure.py $(ARGS)
+
+soak: $(READY_test)  ## try for leaks, hangs and losses: make soak ARGS='--only signals --count 10'
+	exec $(RUN) test/soak/soak.py $(ARGS)
 
 setup: $(READY_test)  ## only set up, for demo and test alike
 

@@ -252,3 +252,6 @@ def fuzz(count: int) -> Outcome:
         f'{frames:,} sound frames, {count - frames - len(wrong):,} refusals with a reason of one '
         f'line; memory {grown:+.1f} MiB',
         {'frames': frames, 'grown_mib': round(grown, 1), 'refusals': dict(found)})
+
+
+SOAK = {'fuzz': fuzz}

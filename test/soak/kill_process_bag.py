@@ -160,5 +160,7 @@ def soak(kills: int) -> Outcome:
         'was written again', {'frames': frames})
 
 
+SOAK = {'bags': soak}
+
 if __name__ == '__main__':
     answer(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

@@ -36,7 +36,7 @@ from small_batches import write_recipe, write_streets
 import torch
 from trial import Outcome
 
-STEPS = 12  # for each kill; a checkpoint comes every third
+STEPS = 6  # for each kill; a checkpoint comes every third
 PATIENCE = 300.0  # seconds until the next checkpoint
 
 
@@ -122,3 +122,6 @@ def soak(kills: int) -> Outcome:
     return Outcome(
         done, wrong, f'after {steps} steps every weight is, bit by bit, that of an uninterrupted '
         'training', {'steps': steps})
+
+
+SOAK = {'training': soak}

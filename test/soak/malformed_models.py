@@ -63,3 +63,6 @@ def soak(count: int) -> Outcome:
     return Outcome(
         tried, wrong, f'{refused} refused in one line that names the file, {tried - refused} are '
         'right values and served', {'refused': refused, 'ways': len(ways)})
+
+
+SOAK = {'models': soak}

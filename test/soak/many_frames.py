@@ -130,3 +130,6 @@ def soak(count: int) -> Outcome:
         count, wrong, f'every image answered, {lost} sent twice; {words}',
         {'before': asdict(before), 'after': asdict(after), 'frames_per_second': round(rate, 1),
          'sent_twice': lost})
+
+
+SOAK = {'frames': soak}

@@ -24,6 +24,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 import gc
 import json
 import subprocess
@@ -160,6 +161,9 @@ def soak(action: str, count: int) -> Outcome:
     found = measure(action, count, 'auto')
     wrong, words = growth(found.before, found.after)
     return Outcome(count, wrong, words, asdict(found))
+
+
+SOAK = {action: partial(soak, action) for action in ACTIONS}
 
 
 def main() -> None:

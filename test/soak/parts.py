@@ -20,34 +20,19 @@ soak.py starts it, each part in a process of its own, and reads the outcome from
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
+from importlib import import_module
 import json
 from pathlib import Path
 import sys
 
-import broken_messages
-import kill_process_bag
-import kill_training
-import malformed_models
-import many_frames
-import memory_growth
-import signal_moments
-from trial import Outcome
-
-RUN: dict[str, Callable[[int], Outcome]] = {
-    'fuzz': broken_messages.fuzz,
-    'models': malformed_models.soak,
-    'cycles': partial(memory_growth.soak, 'cycles'),
-    'swaps': partial(memory_growth.soak, 'swaps'),
-    'sizes': partial(memory_growth.soak, 'sizes'),
-    'frames': many_frames.soak,
-    'bags': kill_process_bag.soak,
-    'training': kill_training.soak,
-    'signals': signal_moments.soak,
-}
+MODULES = {
+    'fuzz': 'broken_messages', 'models': 'malformed_models', 'cycles': 'memory_growth',
+    'swaps': 'memory_growth', 'sizes': 'memory_growth', 'frames': 'many_frames',
+    'bags': 'kill_process_bag', 'training': 'kill_training', 'signals': 'signal_moments'}
+"""Which module has a part, as SOAK[name](count); only that one is imported, for torch is slow."""
 
 if __name__ == '__main__':
     name, count, path = sys.argv[1:]
-    Path(path).write_text(json.dumps(asdict(RUN[name](int(count)))))
+    outcome = import_module(MODULES[name]).SOAK[name](int(count))
+    Path(path).write_text(json.dumps(asdict(outcome)))

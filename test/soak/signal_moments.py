@@ -208,3 +208,6 @@ def soak(tries: int) -> Outcome:
         f'status 0 and no traceback; the slowest end after {max(seconds):.2f} s',
         {'slowest_seconds': round(max(seconds), 2),
          'median_seconds': round(float(np.median(seconds)), 2)})
+
+
+SOAK = {'signals': soak}
