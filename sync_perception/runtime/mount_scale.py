@@ -84,7 +84,7 @@ class Mount:
         down = 2 * (w * y - x * z), -2 * (y * z + w * x), 2 * (x * x + y * y) - 1
         if not down[1] > 0:
             raise ValueError(
-                "camera rotation: expected an optical frame, z forward and y down, above the "
+                'camera rotation: expected an optical frame, z forward and y down, above the '
                 f"ground's z axis; got one in which {down[0]:.2f}, {down[1]:.2f}, {down[2]:.2f} "
                 'points down')
         return cls(float(translation[2]), math.asin(max(-1.0, min(1.0, down[2]))),
