@@ -29,6 +29,7 @@ from torch import Tensor
 LOOKED_UP = (torch.uint8, torch.float32)
 """Types of pixel and input between which a CPU looks the 256 values up, in one pass."""
 
+
 def network_size(
         size: tuple[int, int], input_pixels: int, multiple: int = 32) -> tuple[int, int]:
     """
