@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sync_perception.labels import LabelSpace
 from sync_perception.models import ModelConfig
 from sync_perception.runtime.preprocess import network_size, normalise, resize_image, seen_size
 import torch
@@ -34,7 +35,8 @@ def test_network_size_keeps_shape_and_area(size, expected):
 
 
 def test_a_model_with_a_size_of_its_own_sees_every_image_at_it():
-    config = ModelConfig('of this test', {}, {}, input_pixels=170_000)
+    space = LabelSpace.load('driving').to_dict()
+    config = ModelConfig('of this test', {}, space, input_pixels=170_000)
     assert seen_size(config, (360, 480)) == (352, 480)
     config.input_size = [192, 640]
     assert seen_size(config, (360, 480)) == (192, 640)
