@@ -23,87 +23,18 @@ import time
 from types import SimpleNamespace
 
 import cv2
-import flat_street
 from node_bench import K, KnownPredictor, picture, SIZE
 import numpy as np
+from pipeline_bench import Eye, Fixture, published
 import pytest
-from rclpy.clock import Clock
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 from sync_perception.bit_depth import BitDepth
-from sync_perception.rectification import Rectifier
 from sync_perception.ros.camera_info import CameraInfoCache, pinhole
 from sync_perception.ros.conversions import image_message
-from sync_perception.ros.counters import Counters
-from sync_perception.ros.log import SeldomLog
 from sync_perception.ros.monitor import ConsistencyMonitor
-from sync_perception.ros.mounting import Mounting
-from sync_perception.ros.outputs import EXTRA_OUTPUTS, OUTPUTS
 from sync_perception.ros.parameters import PerceptionParameters
-from sync_perception.ros.pipeline import Arrival, Pipeline
-from sync_perception.runtime.mount_scale import Mount, PATIENCE
-
-
-class Publisher:
-    """Keeps what is published."""
-
-    def __init__(self):
-        self.messages = []
-        self.publish = self.messages.append
-
-
-class Eye:
-    """A camera without a node: everything but topics."""
-
-    def __init__(self, name: str, topics: tuple[str, ...] = ('sync/depth',),
-                 calibration: np.ndarray = K, size: tuple[int, int] = SIZE):
-        self.name, self.title = name, f'camera {name}'
-        self.counters, self.troubles, self.bit_depth = Counters(), {}, BitDepth()
-        self.image_topic, self.rectifier = f'/{name}/image', Rectifier()
-        self.mounting = Mounting()
-        self.camera_infos = CameraInfoCache()
-        self.camera_infos.add(self.with_header(pinhole(calibration, size)))
-        self.publishers = {topic: Publisher() for topic in topics}
-        self.node = SimpleNamespace(
-            resolve_topic_name=lambda topic: f'/{topic}', context=SimpleNamespace(ok=lambda: True))
-
-    def topic(self, name: str) -> str:
-        """Return a topic's name below this camera's."""
-        return f'{self.name}/{name}'
-
-    def with_header(self, message):
-        """Put the camera's frame into a message."""
-        message.header = Header(frame_id=self.name)
-        return message
-
-    def wanted(self) -> list:
-        """Return the outputs that are asked for, with their publishers."""
-        return [(output, self.publishers[output.topic]) for output in (*EXTRA_OUTPUTS, *OUTPUTS)
-                if output.topic in self.publishers]
-
-    def look(self, image: np.ndarray | None = None) -> Arrival:
-        """Return an image that has just come."""
-        image = picture() if image is None else image
-        return Arrival(self, image_message(image, Header(frame_id=self.name), 'rgb8'), 0.0)
-
-
-class Log(SeldomLog):
-    """Keeps what is logged."""
-
-    def __init__(self):
-        self.lines = []
-        super().__init__(SimpleNamespace(warning=self.lines.append, error=self.lines.append))
-
-
-class Fixture:
-    """A pipeline with a model that is known."""
-
-    def __init__(self, monitor=None, **parameters):
-        self.parameters = PerceptionParameters(**parameters)
-        self.predictor, self.log = KnownPredictor(), Log()
-        self.pipeline = Pipeline(
-            self.predictor, lambda: self.parameters, Clock(), self.log, monitor)
-        self.process = self.pipeline.process
+from sync_perception.ros.pipeline import Arrival
 
 
 class FussyPredictor(KnownPredictor):
@@ -115,11 +46,6 @@ class FussyPredictor(KnownPredictor):
         if any(frame.image[0, 0].max() == 0 for frame in frames):
             raise RuntimeError('black')
         return [self._read(frame, each) for frame, each in zip(frames, outputs)]
-
-
-def published(eye: Eye, topic: str = 'sync/depth') -> int:
-    """Count the messages of a topic."""
-    return len(eye.publishers[topic].messages)
 
 
 def test_frames_of_several_cameras_are_asked_for_together_each_for_its_own_maps(ros):
@@ -338,95 +264,3 @@ def test_significant_bits_take_effect_with_the_next_frame(ros):
     assert brightest == [191, 191, 191, 12, 191]
     said = [line for line in fixture.log.lines if 'significant' in line]
     assert len(said) == 1 and '12 bits' in said[0]
-
-
-STREET_TOPICS = ('sync/depth', 'sync/depth/uncertainty', 'sync/points')
-
-
-def street_fixture(shortening: float = 1.25, **parameters) -> Fixture:
-    """Return a pipeline whose model predicts a street seen from 1.6 m, at a wrong scale."""
-    fixture = Fixture(**parameters)
-    fixture.predictor = fixture.pipeline.predictor = flat_street.StreetPredictor(shortening)
-    return fixture
-
-
-def street_eye(name: str, topics: tuple[str, ...] = STREET_TOPICS) -> Eye:
-    """Return a camera of the street."""
-    return Eye(name, topics, flat_street.K, flat_street.SIZE)
-
-
-def maps_of_street(eye: Eye) -> tuple[np.ndarray, ...]:
-    """Return depth, uncertainty, and the cloud's z of the latest messages."""
-    depth, uncertainty, points = (
-        np.frombuffer(eye.publishers[topic].messages[-1].data, np.float32)
-        for topic in STREET_TOPICS)
-    return depth, uncertainty, points.reshape(-1, 8)[:, 2]
-
-
-STREET_IMAGE = np.zeros((*flat_street.SIZE, 3), np.uint8)
-
-
-def test_the_mount_scales_depth_uncertainty_and_cloud_alike(ros):
-    fixture, eye = street_fixture(camera_height=1.6), street_eye('a')
-    for _ in range(40):
-        fixture.process([eye.look(STREET_IMAGE)])
-    depth, uncertainty, z = maps_of_street(eye)
-    expected = flat_street.street()[0].ravel()
-    np.testing.assert_allclose(depth, np.where(expected < 59.9, expected, depth), rtol=2e-3)
-    np.testing.assert_array_equal(depth, z)
-    np.testing.assert_allclose(uncertainty, depth / 10, rtol=1e-5)
-    assert eye.troubles == {} and fixture.log.lines == []
-
-
-def test_labels_are_asked_for_where_depth_is_scaled_and_else_nothing_changes(ros):
-    fixture = street_fixture()
-    eyes = [street_eye(topic, (topic,)) for topic in (
-        'sync/depth', 'sync/depth/uncertainty', 'sync/semantics')]
-    for eye in eyes:
-        fixture.process([eye.look(STREET_IMAGE)])
-    assert fixture.predictor.asked == [{'depth'}, {'uncertainty'}, {'labels'}]
-    assert eyes[0].mounting.values() == {}
-    fixture.parameters = replace(fixture.parameters, camera_height=1.6)  # while it runs
-    for eye in eyes:
-        fixture.process([eye.look(STREET_IMAGE)])
-    assert fixture.predictor.asked[3:] == [
-        {'depth', 'labels'}, {'uncertainty', 'depth', 'labels'}, {'labels'}]
-    assert [eye.mounting.scale.frames for eye in eyes] == [1, 1, 0]
-
-
-def test_every_camera_has_a_scale_of_its_own_which_begins_anew_with_its_mount(ros):
-    fixture, eyes = street_fixture(camera_height=1.6), [street_eye('a'), street_eye('b')]
-    for _ in range(2):
-        fixture.process([eyes[0].look(STREET_IMAGE)])
-    fixture.process([eye.look(STREET_IMAGE) for eye in eyes])
-    assert [eye.mounting.scale.frames for eye in eyes] == [3, 1]
-    fixture.parameters = replace(fixture.parameters, camera_height=1.5)
-    fixture.process([eyes[0].look(STREET_IMAGE)])
-    assert eyes[0].mounting.scale.frames == 1
-    fixture.predictor = fixture.pipeline.predictor = flat_street.StreetPredictor()
-    fixture.process([eyes[0].look(STREET_IMAGE)])  # another model may have another scale
-    assert eyes[0].mounting.scale.frames == 1
-
-
-def test_ground_that_is_never_believed_warns_once_and_only_after_a_while(ros):
-    fixture, eye = street_fixture(camera_height=6.0), street_eye('a', ('sync/depth',))
-    for frame in range(PATIENCE + 5):
-        assert ('mount scale' in eye.troubles) == (frame >= PATIENCE)
-        fixture.process([eye.look(STREET_IMAGE)])
-    assert '6 m' in eye.troubles['mount scale'] and len(fixture.log.lines) == 1
-
-
-def test_a_mount_without_labels_or_transforms_is_a_trouble_and_costs_no_frame(ros):
-    def absent(ground_frame, frame_id):
-        raise ValueError(f'{frame_id} above {ground_frame}')
-    fixture, eye = street_fixture(ground_frame='base_footprint'), street_eye('a')
-    fixture.pipeline.transforms = absent
-    fixture.process([eye.look(STREET_IMAGE)])
-    assert eye.troubles == {'mount': 'a above base_footprint'}
-    fixture.pipeline.transforms = lambda ground_frame, frame_id: Mount(1.6)
-    fixture.process([eye.look(STREET_IMAGE)])
-    assert eye.troubles == {} and eye.mounting.scale.frames == 1
-    fixture.predictor.available = frozenset({'depth', 'uncertainty'})
-    fixture.process([eye.look(STREET_IMAGE)])
-    assert 'labels' in eye.troubles['mount'] and eye.mounting.scale is None
-    assert published(eye) == 3
