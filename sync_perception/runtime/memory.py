@@ -47,14 +47,13 @@ def cause_of(error: BaseException) -> str:
 
 
 def free_memory(device: torch.device) -> None:
-    """
-    Return to the system the memory that was freed on a device and is kept for the next use.
-
-    On a CPU it is the C library that keeps it (glibc: malloc_trim; others are left alone).
-    """
+    """Give back what torch keeps of a device's memory without using it."""
     if device.type == 'cuda':
         torch.cuda.empty_cache()
-        return
+
+
+def trim_heap() -> None:
+    """Return to the system what the C library keeps of freed memory, where it is glibc."""
     trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
     if trim is not None:
         trim(0)

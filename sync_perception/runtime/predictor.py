@@ -45,6 +45,7 @@ from sync_perception.runtime.memory import (
     is_out_of_memory,
     memory_of,
     OutOfMemoryError,
+    trim_heap,
 )
 from sync_perception.runtime.postprocess import classify, deviation, mask_depth, resize_map
 from sync_perception.runtime.preprocess import normalise, resize_image, seen_size
@@ -221,7 +222,7 @@ class Predictor:
         if size not in self.recent_sizes:
             self.recent_sizes.append(size)
             if self.device.type == 'cpu':
-                free_memory(self.device)
+                trim_heap()
 
     def prepare(self, *frames: Frame) -> Tensor:
         """

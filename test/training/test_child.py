@@ -58,7 +58,7 @@ def test_a_failing_training_says_why(training, tmp_path):
 
 def test_the_real_command_refuses_a_recipe_in_its_log(tmp_path):
     pytest.importorskip('lightning')
-    with pytest.raises(RuntimeError, match='left with 2: sync_perception: no recipe .*none.yaml'):
+    with pytest.raises(RuntimeError, match='left with 1: sync_perception: no recipe .*none.yaml'):
         train_in_child(tmp_path, ['--config', str(tmp_path / 'none.yaml')])
 
 
