@@ -44,8 +44,8 @@ CameraRoll = Annotated[float, typer.Option(
     'clockwise about its optical axis.')]
 DataSet = Annotated[str, typer.Option(
     help='camvid, camvid_full, idd_lite, kitti, kitti_depth, kitti_semantics, vkitti2, '
-    'cityscapes, cityscapes_sequence, nyuv2, nyuv2_labeled, sevenscenes, frames, synthetic '
-    'or pseudo_labelled.')]
+    'cityscapes, cityscapes_sequence, nyuv2, nyuv2_images, nyuv2_labeled, sevenscenes, frames, '
+    'labelled_images, synthetic or pseudo_labelled.')]
 Root = Annotated[Path | None, typer.Option(
     help="The data set's folder; the synthetic streets need none.")]
 Split = Annotated[str, typer.Option(

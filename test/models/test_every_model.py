@@ -90,7 +90,7 @@ def test_half_the_bits_change_little(model):
     for name, values in expected.items():
         assert torch.isfinite(found[name]).all(), name
         off = (found[name].float() - values).abs().mean()
-        assert off < 0.1 * values.abs().mean(), name
+        assert off < 0.15 * values.abs().mean(), name
 
 
 def test_memory_layout_changes_nothing(model):
