@@ -25,6 +25,7 @@ import pytest
 from sync_perception.models import hub
 from sync_perception.models.interface import present_maps
 from sync_perception.runtime.backends import OpenVinoBackend
+from sync_perception.runtime.backends.base import reduced_precision
 import torch
 from zoo import build, kinds_first, MODEL_ZOO
 
@@ -80,6 +81,8 @@ def test_every_weight_that_may_learn_gets_a_gradient(model):
 
 def test_half_the_bits_change_little(model):
     """Under bfloat16 autocast on the CPU; in the mean, since single pixels may tip over."""
+    if reduced_precision(torch.device('cpu')) is torch.float32:
+        pytest.skip('this processor emulates bfloat16, and the package does not use it there')
     awaken(model)
     image = torch.randn(1, 3, 64, 96)
     with torch.no_grad():
@@ -90,7 +93,7 @@ def test_half_the_bits_change_little(model):
     for name, values in expected.items():
         assert torch.isfinite(found[name]).all(), name
         off = (found[name].float() - values).abs().mean()
-        assert off < 0.15 * values.abs().mean(), name
+        assert off < 0.1 * values.abs().mean(), name
 
 
 def test_memory_layout_changes_nothing(model):
