@@ -173,10 +173,10 @@ def run(drive: Drive, out: Path, rate: float, pictures: int, model: str, device:
                 logs / f'{log}.log'))
 
         perception = start(
-            'The perception node', 'node',
+            'The perception node', 'perception_node',
             ['autostart:=false', f'model:={model}', f'device:={device}'], 'perception')
         first = start(
-            'The replay of the first frame', 'replay',
+            'The replay of the first frame', 'replay_node',
             [*drive.parameters, 'count:=1', 'lockstep:=true',
              f'lockstep_timeout:={START_LIMIT}'], 'first_frame')
         with console.status('Starting the nodes, loading the model, preparing the network ...'):
@@ -187,7 +187,7 @@ def run(drive: Drive, out: Path, rate: float, pictures: int, model: str, device:
                 check([first])
         watcher.begin(drive.count, pictures)
         replay = start(
-            'The replay', 'replay',
+            'The replay', 'replay_node',
             [*drive.parameters, f'rate:={rate}', f'count:={drive.count}'], 'replay')
         follow(watcher, perception, replay, drive.title, console)
         if not watcher.progress.answered:
