@@ -30,7 +30,7 @@ from torch import distributed
 
 TALLIES = {
     'depth': ('sums',), 'calibration': ('pixels', 'within'), 'segmentation': ('confusion',),
-    'normals': ('images', 'total', 'below', 'histogram')}
+    'normals': ('images', 'total', 'below', 'histogram'), 'boundaries': ('scores',)}
 NUMBERS = ('labelled', 'cropped', 'without_intrinsics')
 COUNTS = (*TALLIES, *NUMBERS, 'classes')
 

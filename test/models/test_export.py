@@ -144,7 +144,8 @@ def test_the_predictor_stretches_every_frame_to_the_files_size(model, files, kin
         expected = Predictor.from_model(model).predict(frame, outputs)
     finally:
         model.config = config
-    predictor = Predictor(files[kind], 'cpu', half=True)
+    named = {'onnx': 'onnxruntime', 'pt2': 'torch'}[kind]
+    predictor = Predictor(files[kind], 'cpu', half=True, backend=named)
     assert 'keeps the precision' in caplog.text
     assert type(predictor.backend) is {'onnx': OnnxBackend, 'pt2': EagerBackend}[kind]
     assert predictor.describe()['precision'] == 'float32'

@@ -125,7 +125,8 @@ def test_weights_that_are_no_numbers_are_refused(folder, value):
 
 def test_weights_that_overflow_are_refused(folder, monkeypatch):
     """Finite weights whose maps are not: the map is named."""
-    monkeypatch.setattr(predictor, 'choose_backend', EagerBackend)
+    monkeypatch.setattr(
+        predictor, 'choose_backend', lambda model, half, *names: EagerBackend(model, half))
     path = folder / 'model.safetensors'
     save_file({name: weight * 1e30 if weight.is_floating_point() else weight
                for name, weight in load_file(path).items()}, path)
@@ -145,7 +146,8 @@ def test_absurd_sizes_take_no_memory(folder):
 
 def test_maps_of_another_shape_are_refused(small_model, monkeypatch):
     """Three channels of depth mean nothing."""
-    monkeypatch.setattr(predictor, 'choose_backend', EagerBackend)
+    monkeypatch.setattr(
+        predictor, 'choose_backend', lambda model, half, *names: EagerBackend(model, half))
     model = hub.load(small_model)
     last = [module for module in model.network.depth.modules()
             if isinstance(module, torch.nn.Conv2d)][-1]
