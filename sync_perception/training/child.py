@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 import signal
@@ -36,10 +36,11 @@ def train_in_child(folder: Path, arguments: Sequence[str]) -> None:
     :raises RuntimeError: if it fails, with the last line that it printed.
     """
     command = [sys.executable, '-m', 'sync_perception.cli', 'train', *arguments]
-    with (folder / LOG_FILE).open('a') as log, ending_on_sigterm():
+    with (folder / LOG_FILE).open('a') as log, ending_on_sigterm() as obey:
         child = subprocess.Popen(
             command, stdout=log, stderr=subprocess.STDOUT, close_fds=False)
         try:
+            obey()
             status = child.wait()
         except KeyboardInterrupt:  # which a terminal sends to both
             with suppress(subprocess.TimeoutExpired):
@@ -55,13 +56,29 @@ def train_in_child(folder: Path, arguments: Sequence[str]) -> None:
 
 
 @contextmanager
-def ending_on_sigterm() -> Iterator[None]:
-    """Leave in good order when told to end, so that no training is left behind."""
+def ending_on_sigterm() -> Iterator[Callable[[], None]]:
+    """
+    Leave in good order when told to end, so that no training is left behind.
+
+    Yields what is called once there is a training to end; until then a signal waits.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda: None
         return
-    former = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    told, ready = [], []
+
+    def leave(number: int, frame: object = None) -> None:
+        told.append(number)
+        if ready:
+            sys.exit(128 + number)
+
+    def obey() -> None:
+        ready.append(True)
+        if told:
+            leave(told[0])
+
+    former = signal.signal(signal.SIGTERM, leave)
     try:
-        yield
+        yield obey
     finally:
         signal.signal(signal.SIGTERM, former)

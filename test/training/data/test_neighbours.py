@@ -233,7 +233,7 @@ def test_poses_are_known_where_a_sample_and_its_neighbour_have_one(written, tmp_
 @pytest.mark.parametrize('neighbours', [[0], [1, 1]])
 def test_bad_offsets_are_refused(neighbours):
     with pytest.raises(ValueError, match=r'different offsets other than 0, such as \[-1, 1\]'):
-        MixtureData([], samples=1, neighbours=neighbours)
+        MixtureData([Source('synthetic', scale=(1, 1))], samples=1, neighbours=neighbours)
 
 
 def test_broken_neighbours_are_skipped_with_their_sample(written, tmp_path):
