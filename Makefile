@@ -15,6 +15,9 @@ PYTHON ?= python3
 KITTI ?=
 ARGS ?=
 JOBS ?= 2
+# Each part of the tests runs in a process of its own, JOBS of them at once; + joins folders.
+PARTS := test/training test/models \
+	test/runtime+test/soak+test/launch+$(subst $() ,+,$(wildcard test/test_*.py))
 RUN := $(VENV)/bin/python
 
 # A sourced ROS 2 is used as it is; elsewhere its Python wheels are installed.
@@ -34,7 +37,8 @@ demo: $(READY_demo)  ## drive through a synthetic street, or a KITTI drive: make
 
 test: $(READY_test)  ## lint and test
 	$(VENV)/bin/ruff check .
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --ignore test/ros $(ARGS) || [ $$? = 5 ]
+	printf '%s\n' $(PARTS) | OMP_NUM_THREADS=1 xargs -P $(JOBS) -I PART \
+		bash -c '$(RUN) -m pytest $$(echo PART | tr + " ") "$$@" || [ $$? = 5 ]' part $(ARGS)
 	$(RUN) -m pytest test/ros $(ARGS) || [ $$? = 5 ]
 
 test-all: ARGS += --exhaustive

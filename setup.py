@@ -120,7 +120,6 @@ setup(
             'mcap-ros2-support',  # with mcap: reads bags without what wrote them
             'pytest<8',  # what launch_pytest of Jazzy takes
             'pytest-timeout',
-            'pytest-xdist',
             'ros-ament-flake8',
             'ros-ament-lint',
             'ros-ament-pep257',
