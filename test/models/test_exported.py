@@ -41,9 +41,11 @@ def test_an_onnx_file_that_never_ends_is_refused(tmp_path, monkeypatch):
 
 
 ENDLESS = """
+import signal
 import sys
 import torch
 from sync_perception.models import hub
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by some parents
 model = hub.load(sys.argv[1])
 try:
     print('running', flush=True)
