@@ -229,7 +229,6 @@ def test_a_batch_without_neighbours_still_gives_every_weight_a_gradient():
 
 
 @pytest.mark.timeout(480)
-@pytest.mark.exhaustive
 def test_a_drive_teaches_depth_without_any_label(drive, tmp_path):
     """Known poses: median-scaled abs rel falls clearly below that of a constant depth."""
     data = {'samples': 240, 'crop': [64, 192], 'stride': 2,
