@@ -50,7 +50,7 @@ COPY . src/sync_perception
 RUN . "/opt/ros/$ROS_DISTRO/setup.bash" \
     && /opt/venv/bin/python "$(command -v colcon)" build --merge-install \
     && . install/setup.bash \
-    && /opt/venv/bin/python -c 'import sync_perception.ros.node, sync_perception.runtime.predictor' \
+    && /opt/venv/bin/python -c 'import sync_perception.ros.node.node, sync_perception.runtime.predictor' \
     && ros2 launch sync_perception camera.launch.py --show-args > /dev/null
 
 ENV PATH=/opt/venv/bin:$PATH

@@ -16,8 +16,8 @@ KITTI ?=
 ARGS ?=
 JOBS ?= 2
 # Each part of the tests runs in a process of its own, JOBS of them at once; + joins folders.
-PARTS := test/training test/models \
-	test/runtime+test/soak+test/launch+$(subst $() ,+,$(wildcard test/test_*.py))
+PARTS := test/training+test/studies test/models \
+	test/datasets+test/evaluation+test/street_world+test/runtime+test/images+test/calibration+test/kitti+test/files+test/soak+test/launch+$(subst $() ,+,$(wildcard test/test_*.py))
 RUN := $(VENV)/bin/python
 
 # A sourced ROS 2 is used as it is; elsewhere its Python wheels are installed.
@@ -33,7 +33,7 @@ help:  ## list the commands
 	grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 demo: $(READY_demo)  ## drive through a synthetic street, or a KITTI drive: make demo KITTI=FOLDER
-	exec $(RUN) -m sync_perception.ros.demo $(if $(KITTI),--kitti '$(KITTI)') $(ARGS)
+	exec $(RUN) -m sync_perception.ros.tools.demo $(if $(KITTI),--kitti '$(KITTI)') $(ARGS)
 
 test: $(READY_test)  ## lint and test
 	$(VENV)/bin/ruff check .

@@ -49,7 +49,8 @@ setup(
     maintainer_email='sync-perception@example.org',
     license='Apache-2.0',
     packages=find_packages(exclude=['test', 'test.*', 'benchmarks', 'benchmarks.*']),
-    package_data={PACKAGE: ['weights/*', 'models/*.json', 'training/*.html']},
+    package_data={PACKAGE: [
+        'weights/*', 'models/*.json', 'evaluation/*.html', 'studies/selection/*.html']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         *shared_files(),
@@ -132,8 +133,8 @@ setup(
     entry_points={
         'console_scripts': [
             'sync_perception = sync_perception.cli:main',
-            'perception_node = sync_perception.ros.perception_node:main',
-            'replay_node = sync_perception.ros.replay_node:main',
+            'perception_node = sync_perception.ros.node.perception_node:main',
+            'replay_node = sync_perception.ros.replay.replay_node:main',
         ],
     },
     zip_safe=False,

@@ -37,11 +37,11 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironment
 from launch.substitutions import PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
-from sync_perception.ros import launch_arguments as read
-from sync_perception.ros.consumers import CONSUMERS
-from sync_perception.ros.launch_arguments import Argument
-from sync_perception.ros.middleware import PROFILE_VARIABLES, TRANSPORTS_VARIABLE
-from sync_perception.ros.parameters import PerceptionParameters
+from sync_perception.ros.core.middleware import PROFILE_VARIABLES, TRANSPORTS_VARIABLE
+from sync_perception.ros.parameters import launch_arguments as read
+from sync_perception.ros.parameters.consumers import CONSUMERS
+from sync_perception.ros.parameters.launch_arguments import Argument
+from sync_perception.ros.parameters.perception import PerceptionParameters
 import yaml
 
 SHARE = FindPackageShare('sync_perception')

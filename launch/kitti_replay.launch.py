@@ -54,9 +54,9 @@ from launch.substitutions import (
 )
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
-from sync_perception.ros import launch_arguments as read
-from sync_perception.ros.launch_arguments import Argument
-from sync_perception.ros.replay_parameters import ReplayParameters
+from sync_perception.ros.parameters import launch_arguments as read
+from sync_perception.ros.parameters.launch_arguments import Argument
+from sync_perception.ros.parameters.replay import ReplayParameters
 
 REPLAY = read.parameter_arguments(
     ReplayParameters, leave_out=('source', 'path', 'seed'),

@@ -29,7 +29,7 @@ import re
 from typing import Any, NamedTuple
 
 import numpy as np
-from sync_perception.files import write_text
+from sync_perception.files.whole_files import write_text
 from sync_perception.labels import FLAGS, LabelSpace, VOID, with_flags
 import yaml
 

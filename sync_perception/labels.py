@@ -25,8 +25,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from sync_perception.checks import flag, mapping, several, shown, text, whole
-from sync_perception.files import read_yaml
+from sync_perception.files.checks import flag, mapping, several, shown, text, whole
+from sync_perception.files.whole_files import read_yaml
 from sync_perception.resources import config_folder
 
 VOID = 255

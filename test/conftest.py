@@ -20,7 +20,6 @@ import logging
 import os
 from pathlib import Path
 import struct
-import sys
 
 import cv2
 import numpy as np
@@ -34,10 +33,6 @@ EXTRAS = ('h5py', 'jsonargparse', 'kornia', 'lightning', 'matplotlib', 'mcap', '
 
 DATA = Path(os.environ.get('SYNC_PERCEPTION_DATA')
             or Path(__file__).resolve().parents[1] / '..' / 'shared' / 'data').resolve()
-
-# models/zoo.py serves tests of several rooms
-sys.path.insert(0, str(Path(__file__).parent / 'models'))
-sys.path.insert(0, str(Path(__file__).parent / 'soak'))
 
 # Choosing the fastest backend converts each of the many small models first, which takes seconds.
 # Tests of other backends name them.
@@ -190,3 +185,24 @@ def live_video(tmp_path) -> Path:
     data[place:place + 3] = b'\xec\x89\x00'  # void, nine bytes
     path.write_bytes(data)
     return path
+
+
+@pytest.fixture
+def write_image():
+    """Return a function that writes an array, colour as RGB, and makes the folders above it."""
+    def write(path: Path, array: np.ndarray) -> np.ndarray:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stored = array[..., ::-1] if array.ndim == 3 else array
+        assert cv2.imwrite(str(path), stored)
+        return array
+    return write
+
+
+@pytest.fixture
+def random_image():
+    """Return a function that makes a photograph of noise, different at each call."""
+    generator = np.random.default_rng(0)
+
+    def make(height: int = 8, width: int = 12) -> np.ndarray:
+        return generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return make

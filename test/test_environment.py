@@ -43,8 +43,8 @@ PROGRAMS = [
     ('sync_perception.cli', 'models', '--time', 'mobile-unet'),
     ('sync_perception.cli', 'train', '--print_config'),
     ('sync_perception.cli', 'evaluate', '--dataset', 'synthetic'),
-    ('sync_perception.ros.perception_node',),
-    ('sync_perception.ros.bench_nodes', 'usual'),
+    ('sync_perception.ros.node.perception_node',),
+    ('sync_perception.ros.tools.bench_nodes', 'usual'),
     ('sync_perception.runtime.predictor',),
 ]
 

@@ -99,7 +99,7 @@ def process_bag(
     """
     from sync_perception.cli.options import named_values
     from sync_perception.ros.bags import process as processing
-    from sync_perception.ros.given_parameters import make_parameters
+    from sync_perception.ros.parameters.without_node import make_parameters
     parameters = make_parameters({
         'model': model or '', 'allow_code': allow_code, 'device': device, 'backend': backend,
         'half': half, 'rectify': rectify, 'camera_height': camera_height,

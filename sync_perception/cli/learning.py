@@ -50,7 +50,7 @@ def synth(
             help='Keep only every n-th moment of the drive.')] = 1,
         ) -> None:
     """Render synthetic streets in the layout of Virtual KITTI 2."""
-    from sync_perception.training.data.synthetic import write_vkitti2
+    from sync_perception.street_world import write_vkitti2
     folder = write_vkitti2(
         out, worlds=worlds, frames=frames, height=height, width=width, seed=seed,
         variants=variant or ['clone'], stereo=stereo, every=every)
@@ -89,7 +89,7 @@ def pseudo_label(
         device: Device = 'auto',
         ) -> None:
     """Let an expert annotate a data set's images; `pseudo_labelled` reads what it writes."""
-    from sync_perception.training import pseudo_labels as labelling
+    from sync_perception.studies import pseudo_labels as labelling
     result = labelling.pseudo_label(
         teacher, dataset, root, out, split, min_confidence=min_confidence, agreement=agreement,
         near_sky=near_sky, overwrite=overwrite, shard=shard, device=device,
@@ -120,7 +120,7 @@ def ablate(
             '--page-only', help='Write the page from the runs that there are.')] = False,
         ) -> None:
     """Train variants with several seeds each; write a page that says what makes a difference."""
-    from sync_perception.training import ablation
+    from sync_perception.studies.ablation import ablate as ablation
     result = ablation.ablate(config, only or (), shard, page_only)
     typer.echo(ablation.summary(result))
     if result['failed']:

@@ -61,8 +61,8 @@ def evaluate(
         json: Annotated[Path | None, typer.Option(help='Write the results here too.')] = None,
         ) -> None:
     """Measure a model on a data set by the field's protocols."""
-    from sync_perception.training.evaluate import evaluate as measure
-    from sync_perception.training.evaluate import report
+    from sync_perception.evaluation.evaluate import evaluate as measure
+    from sync_perception.evaluation.evaluate import report
     report(measure(
         model, dataset, root, split, device=device, pooled=pooled, median_scaling=median_scaling,
         max_depth=max_depth, frames=frames, skip_bad=skip_bad, video=video,
@@ -95,7 +95,7 @@ def select(
         device: Device = 'auto',
         ) -> None:
     """Choose the images of a data set to label; the file is a split that all verbs read."""
-    from sync_perception.training import selection as selecting
+    from sync_perception.studies.selection import select as selecting
     plan = selecting.Plan(
         selecting.parse_budgets(budget), strategy, seed,
         selecting.StudentSettings(steps=student_steps))
@@ -125,7 +125,7 @@ def report(
         device: Device = 'auto',
         ) -> None:
     """Measure a model and write a page: tables, classes, confusions, errors, frames."""
-    from sync_perception.training.report import report as write_report
+    from sync_perception.evaluation.report import report as write_report
     page = write_report(
         model, dataset, root, out, split, limit=limit, worst=worst, best=best, device=device,
         skip_bad=skip_bad, arguments=named_values(argument))
@@ -144,7 +144,7 @@ def data_check(
             min=0, help='Processes that read; 0 reads in this one.')] = 0,
         ) -> None:
     """Read a whole copy of a data set; report what it holds and which files are bad."""
-    from sync_perception.training import data_check as checking
+    from sync_perception.studies import data_check as checking
     result = checking.check(dataset, root, split, out, workers, named_values(argument))
     checking.report(result)
     if result['bad']:

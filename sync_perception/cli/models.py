@@ -44,7 +44,7 @@ def models(
             help='A page in which to replace the table.')] = None,
         ) -> None:
     """List ready-made architectures: what they give, cost and take; print their recipes."""
-    from sync_perception.runtime.architectures import list_architectures
+    from sync_perception.runtime.benchmark.architectures import list_architectures
     list_architectures(
         names or (), timed=time, device=device, half=half, json_file=json, markdown=markdown,
         counted=count)
@@ -70,7 +70,7 @@ def import_weights(
             min=1, help='Metres up to which its depth is believed.')] = None,
         ) -> None:
     """Turn a published checkpoint into a model folder."""
-    from sync_perception.models import import_weights as importing
+    from sync_perception.models.exchange import import_weights as importing
     config = importing.import_weights(checkpoint, architecture, out, importing.ImportOptions(
         label_space, label_part, focal, input_pixels, max_depth))
     classes = len(config.label_space['classes'])
@@ -90,8 +90,8 @@ def export(
             min=18, help="Version of ONNX's operators; torch's choice by default.")] = None,
         ) -> None:
     """Write a model as one file that runs without this package's networks."""
-    from sync_perception.models import export as exporting
     from sync_perception.models import hub
+    from sync_perception.models.exchange import export as exporting
     from sync_perception.resources import default_model_folder
     from sync_perception.runtime.preprocess import network_size
     loaded = hub.load(model or default_model_folder())

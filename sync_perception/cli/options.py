@@ -19,7 +19,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from sync_perception.trust import allow_code
+from sync_perception.files.trust import allow_code
 import typer
 
 Model = Annotated[str | None, typer.Option(

@@ -67,7 +67,7 @@ def predict(
         ) -> None:
     """Predict depth and labels of images, and draw them; needs no ROS."""
     from sync_perception.runtime.mount_scale import mount_of
-    from sync_perception.runtime.predict import predict_files
+    from sync_perception.runtime.predict_files import predict_files
     summary = predict_files(
         images, out, model=model, device=device, half=half, fx=fx, camera_info=camera_info,
         rectify=rectify, max_depth=max_depth, cloud=cloud, significant_bits=significant_bits,
@@ -100,8 +100,8 @@ def bench(
         ) -> None:
     """Time every stage from message to messages on this machine."""
     if ros:
-        from sync_perception.ros.bench_dds import bench_dds
-        from sync_perception.ros.bench_turns import BenchFailed
+        from sync_perception.ros.tools.bench_dds import bench_dds
+        from sync_perception.ros.tools.bench_subjects import BenchFailed
         try:
             bench_dds(
                 json=json, model=model, device=device, half=half, frames=frames, width=width,
@@ -110,7 +110,7 @@ def bench(
             typer.echo(f'sync_perception: {error}', err=True)
             raise typer.Exit(1) from error
         return
-    from sync_perception.ros.bench import bench as time_stages
+    from sync_perception.ros.tools.bench import bench as time_stages
     time_stages(
         json=json, model=model, device=device, half=half, frames=frames, width=width,
         height=height, image=image, backend=backend)

@@ -22,7 +22,7 @@ from typing import Any
 
 from sync_perception.labels import LabelSpace
 from sync_perception.models import ModelConfig
-from sync_perception.models.pretrained_configs import offline
+from sync_perception.models.huggingface.pretrained_configs import offline
 import yaml
 
 MOBILE = {'kind': 'mobile_unet'}

@@ -28,10 +28,10 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
-from sync_perception.files import read_json, write_json
+from sync_perception.files.whole_files import read_json, write_json
 from sync_perception.models import build_model, ModelConfig
-from sync_perception.models.hub import PerceptionModel
 from sync_perception.models.interface import present_maps
+from sync_perception.models.perception_model import PerceptionModel
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 

@@ -25,8 +25,8 @@ from sync_perception.models.interface import (
     Renormalise,
     split_depth,
 )
-from sync_perception.models.resnet import IMAGENET_NORMALISATION, ResNet
 from sync_perception.models.sync import ZeroConv
+from sync_perception.models.unet.resnet import IMAGENET_NORMALISATION, ResNet
 from sync_perception.types import DenseOutput
 import torch
 from torch import nn, Tensor
@@ -171,7 +171,7 @@ class PadNet(Network):
     :param interface: classes, depth range (0.1 to 100 m in the paper) and normalisation.
     :param backbone: 'resnet18', 'resnet50' or 'resnet101'.
     :param pretrained: weights of the encoder: a file under torchvision's names, or a ResNet of
-        `transformers`, as a folder or on the hub (`sync_perception.models.resnet.read_weights`).
+        `transformers`, as a folder or on the hub (`models.unet.resnet.read_weights`).
     :param channels: of a decoder's features at strides 1, 2, 4, 8 and 16.
     :param distillation: whether the decoders exchange features.
     :param alignment: whether semantic features also modulate the depth's, F_depth (1 + gain) +

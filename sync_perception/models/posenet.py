@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sync_perception.models.interface import Interface, Renormalise
-from sync_perception.models.resnet import IMAGENET_NORMALISATION, ResNet
+from sync_perception.models.unet.resnet import IMAGENET_NORMALISATION, ResNet
 import torch
 from torch import nn, Tensor
 from torch.nn import functional
@@ -41,7 +41,7 @@ class PoseNet(nn.Module):
     else (a known speed, a stereo pair, true depth) says how long a metre is.
 
     :param interface: the normalisation in which images arrive.
-    :param backbone: a key of `sync_perception.models.resnet.RESNETS`.
+    :param backbone: a key of `sync_perception.models.unet.resnet.RESNETS`.
     :param pretrained: weights of the encoder for single images, as for PadNet.
     :raises ValueError: for an unknown backbone, or weights of another network.
     """

@@ -20,8 +20,8 @@ from __future__ import annotations
 import os
 
 from sync_perception.models.interface import freeze_norms, Interface, Network, to_depth
-from sync_perception.models.mobilenet import MobileNetV2
 from sync_perception.models.sync import Branch
+from sync_perception.models.unet.mobilenet import MobileNetV2
 from sync_perception.types import DenseOutput
 import torch
 from torch import nn, Tensor

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from sync_perception.labels import LabelSpace
-from sync_perception.models import contrastive
+from sync_perception.models.contrastive import dense_clip as contrastive
 from sync_perception.runtime.backends import choose_device
 from sync_perception.types import Frame, Prediction
 import torch

@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sync_perception.checks import first_line
+from sync_perception.files.checks import first_line
 from sync_perception.models import hub
-from sync_perception.models.hub import PerceptionModel
 from sync_perception.models.interface import check_maps, present_maps
+from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.resources import default_model_folder
 from sync_perception.runtime.backends import (
     Backend,

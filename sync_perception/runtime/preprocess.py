@@ -22,7 +22,7 @@ import math
 
 import cv2
 import numpy as np
-from sync_perception.models.hub import ModelConfig
+from sync_perception.models.config import ModelConfig
 import torch
 from torch import Tensor
 

@@ -21,16 +21,16 @@ from typing import Any
 
 import lightning
 from sync_perception.labels import LabelSpace
-from sync_perception.models.contrastive import (
+from sync_perception.models.contrastive.dense_clip import (
     class_meanings,
     ContrastiveConfig,
     ContrastiveModel,
     GREATEST_SCALE,
     matched_labels,
 )
-from sync_perception.training.callbacks import SeededSteps, StopWhenNotFinite
+from sync_perception.training.loop.callbacks import SeededSteps, StopWhenNotFinite
+from sync_perception.training.loop.optimizer import annealed
 from sync_perception.training.losses.contrastive import symmetric_info_nce
-from sync_perception.training.optimizer import annealed
 import torch
 from torch import distributed, Tensor
 
@@ -45,8 +45,8 @@ class ContrastiveLearning(lightning.LightningModule):
     decay is decoupled and spares gains, biases and the temperature, as in CLIP.
 
     :param label_space: what the model speaks; other spaces' labels are matched to it.
-    :param tower: a key of `sync_perception.models.towers.TOWERS`, or a tower's settings; None for
-        the one that `pretrained` names, or else `base`.
+    :param tower: a key of `models.contrastive.vision_towers.TOWERS`, or a tower's settings; None
+        for the one that `pretrained` names, or else `base`.
     :param shared: whether depth and labels go through the same tower.
     :param encoding: `colors` or `one_hot`.
     :param depth_form: `log` or `disparity`.
@@ -96,7 +96,7 @@ class ContrastiveLearning(lightning.LightningModule):
         """
         Compare each depth map with each label map, and log how well partners find each other.
 
-        :param batch: of `sync_perception.training.data.pairs.Pairs`.
+        :param batch: of `sync_perception.training.feeding.contrastive_pairs.Pairs`.
         :param stage: first part of the names in the log.
         :param mirrors: whether to add the mirrored pairs.
         :return: scalar, the symmetric InfoNCE; chance is the logarithm of the number of pairs.

@@ -23,28 +23,28 @@ from kornia import augmentation
 import lightning
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, ModelConfig
-from sync_perception.models.hub import SCALES
+from sync_perception.models.config import SCALES
 from sync_perception.models.interface import Interface, present_maps
 from sync_perception.runtime.preprocess import normalise
-from sync_perception.training.callbacks import SeededSteps, StopWhenNotFinite
-from sync_perception.training.data.measured import Measurement
-from sync_perception.training.feature_reference import FeatureReference
-from sync_perception.training.initial import Origin, start_from
-from sync_perception.training.objective import Consistency, KINDS, Objective, TASKS
-from sync_perception.training.optimizer import annealed, learned_parameters
-from sync_perception.training.self_supervision import (
+from sync_perception.training.feeding.recordings import Measurement
+from sync_perception.training.loop.callbacks import SeededSteps, StopWhenNotFinite
+from sync_perception.training.loop.optimizer import annealed, learned_parameters
+from sync_perception.training.loop.pretrained_parts import Origin, start_from
+from sync_perception.training.loop.validation import SourceEvaluation
+from sync_perception.training.objectives.feature_reference import FeatureReference
+from sync_perception.training.objectives.self_supervised import (
     depth_scales,
     first_depth,
     SelfSupervision,
     SelfSupervisionSettings,
 )
-from sync_perception.training.semi_supervision import SemiSupervisedLoss, SemiSupervision
-from sync_perception.training.temporal_consistency import (
+from sync_perception.training.objectives.semi_supervised import SemiSupervisedLoss, SemiSupervision
+from sync_perception.training.objectives.supervised import Consistency, KINDS, Objective, TASKS
+from sync_perception.training.objectives.temporal import (
     TemporalConsistency,
     TemporalConsistencySettings,
 )
-from sync_perception.training.validation import SourceEvaluation
-from sync_perception.training.weighting import (
+from sync_perception.training.objectives.weighting import (
     DynamicWeightAverage,
     FixedWeights,
     UncertaintyWeights,
@@ -105,7 +105,7 @@ class SynchronisedLearning(lightning.LightningModule):
     :param photometric: whether the photographs' colours and sharpness are varied, on the device;
         what moves pixels (scale, crop, mirror) is the data's, which keeps the intrinsics true.
     :param weighting: how depth, normals and semantics, each with the weights above, are balanced:
-        a key of `sync_perception.training.weighting.WEIGHTINGS`.
+        a key of `sync_perception.training.objectives.weighting.WEIGHTINGS`.
     :param weighting_period: steps after which `dynamic` weights are renewed.
     :raises ValueError: if a name is unknown.
     """

@@ -25,8 +25,8 @@ from pathlib import Path
 import re
 from typing import Any
 
-from sync_perception.checks import mapping, refuse, several, text
-from sync_perception.files import read_yaml
+from sync_perception.files.checks import mapping, refuse, several, text
+from sync_perception.files.whole_files import read_yaml
 import yaml
 
 BASES = 'extends'

@@ -26,11 +26,11 @@ import lightning
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from sync_perception.checks import first_line, mapping, text
-from sync_perception.training.checkpoints import WholeCheckpoints
+from sync_perception.files.checks import first_line, mapping, text
 from sync_perception.training.contrastive import ContrastiveLearning
-from sync_perception.training.data.mixture import MixtureData
-from sync_perception.training.data.pairs import PairData
+from sync_perception.training.feeding.contrastive_pairs import PairData
+from sync_perception.training.feeding.mixture import MixtureData
+from sync_perception.training.loop.checkpoints import WholeCheckpoints
 from sync_perception.training.module import SynchronisedLearning
 from sync_perception.training.recipes import check_variables, gathered
 import yaml

@@ -24,10 +24,10 @@ from launch.launch_description_sources import get_launch_description_from_python
 from launch.utilities import perform_substitutions
 from launch_ros.utilities import evaluate_parameters, normalize_parameters
 import pytest
-from sync_perception.ros.consumers import CONSUMERS
-from sync_perception.ros.launch_arguments import parameter_values, read_arguments
-from sync_perception.ros.parameters import PerceptionParameters
-from sync_perception.ros.replay_parameters import ReplayParameters
+from sync_perception.ros.parameters.consumers import CONSUMERS
+from sync_perception.ros.parameters.launch_arguments import parameter_values, read_arguments
+from sync_perception.ros.parameters.perception import PerceptionParameters
+from sync_perception.ros.parameters.replay import ReplayParameters
 
 CAMERA, REPLAY = FILES = ['camera.launch.py', 'kitti_replay.launch.py']
 PROFILE_VARIABLES = {'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'}

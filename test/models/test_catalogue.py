@@ -22,7 +22,7 @@ from sync_perception.models import build_model
 from sync_perception.models.catalogue import CATALOGUE, find
 from sync_perception.models.cost import count_parameters, measure_cost, SIZES, stored_costs
 from sync_perception.models.hub import read_config
-from sync_perception.models.pretrained_configs import CONFIGS, offline
+from sync_perception.models.huggingface.pretrained_configs import CONFIGS, offline
 from sync_perception.resources import default_model_folder
 import torch
 import yaml

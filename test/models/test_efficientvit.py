@@ -26,7 +26,7 @@ from sync_perception.models.efficientvit.network import (
     SegmentationHead,
     VARIANTS,
 )
-from sync_perception.models.import_weights import import_weights
+from sync_perception.models.exchange.import_weights import import_weights
 import torch
 from torch import nn
 

@@ -28,8 +28,9 @@ from huggingface_hub.errors import EntryNotFoundError
 import pytest
 from safetensors import safe_open
 from sync_perception.labels import LabelSpace
-from sync_perception.models import build_model, hub, hub_files
-from sync_perception.models.hub import ModelConfig
+from sync_perception.models import build_model, hub
+from sync_perception.models.config import ModelConfig
+from sync_perception.models.storage import hub_files
 import torch
 
 

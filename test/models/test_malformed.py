@@ -28,6 +28,7 @@ from safetensors.torch import load_file, save_file
 from sync_perception import cli
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub
+from sync_perception.models.config import ModelConfig
 from sync_perception.runtime import predictor
 from sync_perception.runtime.backends import EagerBackend
 import torch
@@ -51,7 +52,7 @@ def refusal(folder: Path) -> str:
 def test_every_malformed_config_is_refused_in_one_line(tmp_path):
     """No TypeError and the like: the line names the file and the key."""
     branch = {'kind': 'unet', 'dim': 8, 'multipliers': [1]}
-    model = build_model(hub.ModelConfig(
+    model = build_model(ModelConfig(
         'sync', {'depth': branch, 'semantics': branch}, LabelSpace.load('kitti6').to_dict()))
     hub.save(model, tmp_path)
     path = tmp_path / 'config.json'

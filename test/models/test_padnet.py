@@ -21,7 +21,7 @@ from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub, ModelConfig
 from sync_perception.models.interface import Interface
 from sync_perception.models.padnet import Aspp, Distillation, PadNet
-from sync_perception.models.resnet import ResNet
+from sync_perception.models.unet.resnet import ResNet
 import torch
 from torch.nn import functional
 

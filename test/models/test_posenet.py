@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from sync_perception.models.interface import Interface
 from sync_perception.models.posenet import inverse, PoseNet, rotations, transforms
-from sync_perception.models.resnet import ResNet
+from sync_perception.models.unet.resnet import ResNet
 import torch
 
 

@@ -22,12 +22,8 @@ import pytest
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, ModelConfig
 from sync_perception.models.interface import Interface
-from sync_perception.models.mobilenet import MobileNetV2
-from sync_perception.models.refinenet import (
-    ChainedResidualPooling,
-    RefineBranch,
-    RefineNet,
-)
+from sync_perception.models.refinenet import ChainedResidualPooling, RefineBranch, RefineNet
+from sync_perception.models.unet.mobilenet import MobileNetV2
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 

@@ -24,7 +24,6 @@ import math
 import pytest
 from sync_perception.models import build_branch
 from sync_perception.models.interface import fit, Interface, to_depth
-from sync_perception.models.mobilenet import MobileUNet
 from sync_perception.models.sync import (
     Alignment,
     Branch,
@@ -33,7 +32,8 @@ from sync_perception.models.sync import (
     own_normalisation,
     SyncNet,
 )
-from sync_perception.models.unet import UNet
+from sync_perception.models.unet.ddpm_unet import UNet
+from sync_perception.models.unet.mobilenet import MobileUNet
 import torch
 from zoo import BRANCH_ZOO
 

@@ -18,8 +18,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-import sys
 
 import pytest
 
@@ -30,8 +28,6 @@ except ImportError as error:
 else:
     MISSING = ''
 
-# node_bench serves several modules
-sys.path.insert(0, str(Path(__file__).parent))
 # Domains 1 to 101 have ports that no operating system gives away; runs beside each other differ
 DOMAIN = 1 + os.getpid() % 101
 

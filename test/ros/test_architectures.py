@@ -18,7 +18,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-import sys
 
 import huggingface_hub
 from lifecycle_msgs.msg import State, Transition
@@ -29,13 +28,11 @@ import rclpy
 from rclpy.parameter import Parameter
 from sync_perception.labels import LabelSpace
 from sync_perception.models import hub
-from sync_perception.models.export import export_model
-from sync_perception.ros.conversions import stamp_nanoseconds
-from sync_perception.ros.loading import load_predictor
+from sync_perception.models.exchange.export import export_model
+from sync_perception.ros.io.conversions import stamp_nanoseconds
+from sync_perception.ros.node.model_loading import load_predictor
 from sync_perception.types import Frame
 from zoo import build, kinds_first, MODEL_ZOO
-
-sys.path.insert(0, str(Path(__file__).parents[1] / 'models' / 'huggingface'))
 
 SIZE = (50, 71)  # of the camera; no network's multiple
 NETWORK_SIZE = (64, 96)

@@ -32,8 +32,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from sync_perception.labels import LabelSpace
 from sync_perception.resources import default_model_folder
-from sync_perception.ros.conversions import stamp_nanoseconds
-from sync_perception.ros.processes import ChildProcess
+from sync_perception.ros.io.conversions import stamp_nanoseconds
+from sync_perception.ros.tools.processes import ChildProcess
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -117,7 +117,7 @@ class System:
         self.drive, self.logs = drive, logs
         self.consumer = Consumer()
         self.perception = ChildProcess(
-            'perception', 'sync_perception.ros.perception_node',
+            'perception', 'sync_perception.ros.node.perception_node',
             ros_arguments(f'model:={model}', 'device:=cpu', *EVERY_MESSAGE_ARRIVES),
             logs / 'perception.log')
         self.warm_up()
@@ -125,7 +125,7 @@ class System:
     def replay(self, name: str, *parameters: str) -> ChildProcess:
         """Start a replay of the drive."""
         return ChildProcess(
-            name, 'sync_perception.ros.replay_node',
+            name, 'sync_perception.ros.replay.replay_node',
             ros_arguments('source:=kitti', f'path:={self.drive}', *parameters),
             self.logs / f'{name}.log')
 

@@ -35,8 +35,8 @@ from broken_messages import (
 )
 import numpy as np
 import pytest
-from sync_perception.ros import image_messages
-from sync_perception.ros.conversions import to_frame
+from sync_perception.ros.io import image_messages
+from sync_perception.ros.io.conversions import to_frame
 from sync_perception.types import MalformedInput
 
 Kind = Callable[[np.random.Generator], tuple]

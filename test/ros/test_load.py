@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import gc
 import itertools
-from pathlib import Path
+import os
 import subprocess
 import sys
 import time
@@ -27,9 +27,9 @@ from node_bench import Bench, K, picture, RELIABLE, SIZE, TOPICS
 import numpy as np
 import psutil
 from sensor_msgs.msg import CameraInfo
-from sync_perception.ros.camera_info import pinhole
-from sync_perception.ros.conversions import image_message, stamp_nanoseconds
-from sync_perception.ros.pipeline import Arrival
+from sync_perception.ros.io.camera_info import pinhole
+from sync_perception.ros.io.conversions import image_message, stamp_nanoseconds
+from sync_perception.ros.node.pipeline import Arrival
 
 WORK = 0.03  # seconds that a slow network takes
 FRAMES = 10_000
@@ -155,7 +155,7 @@ def test_a_listener_that_is_killed_takes_nobody_along(bench):
     bench.send_info(1)
     process = subprocess.Popen(
         [sys.executable, '-c', LISTENER], stdout=subprocess.PIPE, text=True,
-        cwd=Path(__file__).parent)
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)})
     try:
         publisher = {output.topic: each for output, each in bench.camera.outputs}['sync/depth']
         bench.wait(lambda: publisher.get_subscription_count() == 2)

@@ -49,7 +49,7 @@ def busy_node(quick: int, log: Path) -> Iterator[subprocess.Popen]:
     """Yield a process of the node that has just begun with a long computation."""
     with log.open('wb') as output:
         process = subprocess.Popen(
-            [sys.executable, Path(__file__).with_name('long_frames.py'), str(quick)],
+            [sys.executable, Path(__file__).parents[1] / 'helpers' / 'long_frames.py', str(quick)],
             stdout=subprocess.PIPE, stderr=output)
     try:
         assert b'in hand' in process.stdout.readline(), log.read_text()

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
-from sync_perception.ros.camera_info import pinhole
+from sync_perception.ros.io.camera_info import pinhole
 
 D = [-0.4, 0.1, 0.0, 0.0, 0.0]
 P = K * np.array([[0.9], [0.9], [1.0]])

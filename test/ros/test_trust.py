@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from lifecycle_msgs.msg import State, Transition
 from rclpy.parameter import Parameter
-from sync_perception.ros.loading import load_predictor
+from sync_perception.ros.node.model_loading import load_predictor
 
 
 def test_a_file_that_can_run_code_is_refused(bench, tmp_path, capfd):

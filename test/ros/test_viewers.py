@@ -22,8 +22,8 @@ from typing import Any
 
 from sensor_msgs.msg import Image, PointCloud2
 from sync_perception.resources import config_folder
-from sync_perception.ros.outputs import EXTRA_OUTPUTS, OUTPUTS
-from sync_perception.ros.replay_parameters import ReplayParameters
+from sync_perception.ros.node.outputs import EXTRA_OUTPUTS, OUTPUTS
+from sync_perception.ros.parameters.replay import ReplayParameters
 import yaml
 
 # what RViz's plugins for images and clouds are called, and what they take

@@ -21,8 +21,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from sync_perception.labels import LabelSpace
-from sync_perception.models import contrastive
-from sync_perception.models.contrastive import ContrastiveConfig, ContrastiveModel
+from sync_perception.models.contrastive import dense_clip as contrastive
+from sync_perception.models.contrastive.dense_clip import ContrastiveConfig, ContrastiveModel
 from sync_perception.runtime.consistency import ConsistencyScorer, windows
 from sync_perception.training.contrastive import ContrastiveLearning
 from sync_perception.training.losses.contrastive import symmetric_info_nce

@@ -24,12 +24,7 @@ import pytest
 from sync_perception.models import hub
 from sync_perception.runtime import predictor as predictors
 from sync_perception.runtime.backends import Backend, EagerBackend
-from sync_perception.runtime.memory import (
-    cause_of,
-    is_out_of_memory,
-    memory_of,
-    OutOfMemoryError,
-)
+from sync_perception.runtime.memory import cause_of, is_out_of_memory, memory_of, OutOfMemoryError
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.types import Frame
 import torch

@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 import pytest
 from sync_perception.models import hub
-from sync_perception.models.exported import ExportedModel
+from sync_perception.models.exchange.exported import ExportedModel
 from sync_perception.models.interface import present_maps
 from sync_perception.runtime.backends import Backend, OnnxBackend
 from sync_perception.runtime.predictor import Predictor

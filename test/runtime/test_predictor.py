@@ -21,7 +21,7 @@ from dataclasses import fields
 import cv2
 import numpy as np
 import pytest
-from sync_perception.kitti import KittiDrive
+from sync_perception.kitti.drive import KittiDrive
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub, ModelConfig
 from sync_perception.runtime import predictor as predictors

@@ -23,8 +23,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
-from sync_perception.ros.conversions import to_frame
-from sync_perception.ros.image_messages import LAYOUTS
+from sync_perception.ros.io.conversions import to_frame
+from sync_perception.ros.io.image_messages import LAYOUTS
 from sync_perception.types import Frame, MalformedInput
 from trial import Outcome, resident
 

@@ -37,10 +37,10 @@ from std_msgs.msg import Header, String
 from sync_perception.ros.bags import rosbag2
 from sync_perception.ros.bags.process import Job, process_bag
 from sync_perception.ros.bags.rosbag2 import Bag, BagWriter
-from sync_perception.ros.camera_info import pinhole
-from sync_perception.ros.conversions import image_message
-from sync_perception.ros.given_parameters import make_parameters
-from sync_perception.runtime.bench import drawn_street
+from sync_perception.ros.io.camera_info import pinhole
+from sync_perception.ros.io.conversions import image_message
+from sync_perception.ros.parameters.without_node import make_parameters
+from sync_perception.runtime.benchmark.stages import drawn_street
 from trial import Outcome
 
 SIZE = (375, 1242)

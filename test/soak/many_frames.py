@@ -34,10 +34,10 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from signal_moments import command, launch, PATIENCE
 from std_msgs.msg import Header
 from sync_perception.resources import default_model_folder
-from sync_perception.ros import qos
-from sync_perception.ros.camera_info import pinhole
-from sync_perception.ros.conversions import image_message
-from sync_perception.runtime.bench import drawn_street
+from sync_perception.ros.core import qos
+from sync_perception.ros.io.camera_info import pinhole
+from sync_perception.ros.io.conversions import image_message
+from sync_perception.runtime.benchmark.stages import drawn_street
 from trial import growth, Outcome, Usage, usage
 
 SIZE = (96, 320)

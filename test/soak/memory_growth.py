@@ -120,7 +120,7 @@ def cycles(backend: str, half: bool) -> Iterator[None]:
     import rclpy
     from rclpy.lifecycle import TransitionCallbackReturn
     from rclpy.parameter import Parameter
-    from sync_perception.ros.node import PerceptionNode
+    from sync_perception.ros.node.node import PerceptionNode
     rclpy.init(args=['--ros-args', '--log-level', 'error'])
     node = PerceptionNode(parameter_overrides=[
         Parameter('device', value='cpu'), Parameter('backend', value=backend),

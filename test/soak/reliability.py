@@ -23,10 +23,10 @@ from pathlib import Path
 import re
 from typing import Any
 
-from sync_perception.files import write_json
+from sync_perception.files.whole_files import write_json
 from sync_perception.machine import processor_name
 from sync_perception.resources import package_folder
-from sync_perception.runtime.bench import machine
+from sync_perception.runtime.benchmark.stages import machine
 
 ROOT = package_folder().parent
 PAGE = ROOT / 'docs' / 'reliability.md'

@@ -37,9 +37,9 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
-from sync_perception.ros import qos
-from sync_perception.ros.camera_info import pinhole
-from sync_perception.ros.conversions import image_message
+from sync_perception.ros.core import qos
+from sync_perception.ros.io.camera_info import pinhole
+from sync_perception.ros.io.conversions import image_message
 from trial import Outcome
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -34,11 +34,11 @@ import time
 from typing import Any
 
 from reliability import default_path, read, table, write
-from sync_perception.ros.middleware import use_shared_memory
-from sync_perception.ros.processes import DOMAINS
+from sync_perception.ros.core.middleware import use_shared_memory
+from sync_perception.ros.tools.processes import DOMAINS
 
 TESTS = Path(__file__).resolve().parents[1]
-ROOMS = ('soak', 'models', 'ros', 'training')  # what the parts import from
+ROOMS = ('soak', 'helpers')  # what the parts import from
 PARTS = {
     'fuzz': (100_000, 'messages of broken images, compressed images and calibrations, made into '
              'frames'),

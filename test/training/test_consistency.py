@@ -19,8 +19,8 @@ from __future__ import annotations
 import pytest
 from small_batches import annotated_batch, batch, output, TINY
 from sync_perception.labels import LabelSpace
-from sync_perception.models import contrastive
-from sync_perception.models.contrastive import ContrastiveConfig, ContrastiveModel
+from sync_perception.models.contrastive import dense_clip as contrastive
+from sync_perception.models.contrastive.dense_clip import ContrastiveConfig, ContrastiveModel
 from sync_perception.training.module import SynchronisedLearning
 import torch
 

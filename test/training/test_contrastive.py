@@ -23,9 +23,9 @@ import lightning
 import numpy as np
 import pytest
 from sync_perception.labels import LabelSpace
-from sync_perception.models import contrastive
+from sync_perception.models.contrastive import dense_clip as contrastive
 from sync_perception.training.contrastive import ContrastiveLearning, retrieval_accuracy
-from sync_perception.training.export import ExportAverage
+from sync_perception.training.loop.export import ExportAverage
 from sync_perception.training.losses.contrastive import symmetric_info_nce
 import torch
 from torch.utils.data import DataLoader

@@ -25,7 +25,7 @@ import pytest
 from small_batches import annotated_batch, TINY
 from sync_perception.models import hub
 from sync_perception.runtime.predictor import Predictor
-from sync_perception.training.export import ExportAverage
+from sync_perception.training.loop.export import ExportAverage
 from sync_perception.training.module import SynchronisedLearning
 from sync_perception.types import Frame
 import torch

@@ -23,7 +23,8 @@ import sys
 
 import pytest
 from small_batches import write_recipe, write_streets
-from sync_perception.models import contrastive, hub
+from sync_perception.models import hub
+from sync_perception.models.contrastive import dense_clip as contrastive
 from sync_perception.training.train import train
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 import torch
@@ -46,7 +47,8 @@ def train_by_two(recipe: Path) -> None:
         [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2',
          '-m', 'sync_perception.cli', 'train', '--config', str(recipe)],
         env={**os.environ, 'OMP_NUM_THREADS': '1',
-             'PYTHONPATH': os.pathsep.join([str(REPOSITORY), str(Path(__file__).parent)])},
+             'PYTHONPATH': os.pathsep.join(
+                 [str(REPOSITORY), str(REPOSITORY / 'test' / 'helpers')])},
         capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
 

@@ -18,10 +18,10 @@
 from __future__ import annotations
 
 import pytest
+from sync_perception.datasets import dataset_class
+from sync_perception.datasets.derived.selection_files import split_words
 from sync_perception.resources import config_folder
-from sync_perception.training.ablation import load_ablation
-from sync_perception.training.data import dataset_class
-from sync_perception.training.data.selection import split_words
+from sync_perception.studies.ablation.plan import load_ablation
 from sync_perception.training.recipes import changed, check_variables, gathered, load_recipe
 from sync_perception.training.train import LEARNINGS, TrainingCLI
 import yaml

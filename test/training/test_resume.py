@@ -60,7 +60,7 @@ def deadly(recipe: Path, callback: str, step: int) -> str:
 
 def killed(recipe: Path, step: int) -> None:
     """Run a training in a process of its own, which is killed in the middle of a step."""
-    paths = [str(HERE.parents[2]), str(HERE.parent)]
+    paths = [str(HERE.parents[2]), str(HERE.parents[1] / 'helpers')]
     finished = subprocess.run(
         [sys.executable, '-m', 'sync_perception.cli', 'train', '--config',
          deadly(recipe, 'Kill', step)],

@@ -24,11 +24,12 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 from small_batches import annotated_batch, TINY, write_recipe, write_streets
+from sync_perception.datasets.vkitti2 import VirtualKitti2
+from sync_perception.evaluation.evaluate import Evaluation
+from sync_perception.evaluation.metrics import DepthMetrics
 from sync_perception.models import hub
-from sync_perception.training.data.synthetic import write_vkitti2
-from sync_perception.training.data.vkitti2 import VirtualKitti2
-from sync_perception.training.evaluate import Evaluation
-from sync_perception.training.metrics import DepthMetrics
+from sync_perception.models.config import ModelConfig
+from sync_perception.street_world import write_vkitti2
 from sync_perception.training.module import SynchronisedLearning
 from sync_perception.training.train import train
 import torch
@@ -163,7 +164,7 @@ def test_without_self_supervision_depth_is_metric_as_ever():
 def test_older_configs_are_metric(small_model):
     config = json.loads((small_model / 'config.json').read_text())
     config.pop('metric'), config.pop('scale_from')
-    older = hub.ModelConfig.from_dict(config)
+    older = ModelConfig.from_dict(config)
     assert older.metric and older.scale_from == []
 
 

@@ -26,11 +26,11 @@ import numpy as np
 import pytest
 from small_batches import write_recipe, write_streets
 from sync_perception.cli import app
+from sync_perception.datasets import open_dataset
+from sync_perception.evaluation.predict_sample import ask, enlarge
 from sync_perception.models import build_model, hub, ModelConfig
-from sync_perception.training.data import open_dataset
-from sync_perception.training.data.mixture import MixtureData, Source
-from sync_perception.training.inference import ask, enlarge
-from sync_perception.training.pseudo_labels import pseudo_label, Teacher
+from sync_perception.studies.pseudo_labels import pseudo_label, Teacher
+from sync_perception.training.feeding.mixture import MixtureData, Source
 from sync_perception.training.train import train
 import torch
 from typer.testing import CliRunner

@@ -23,8 +23,8 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 from small_batches import TINY, write_recipe, write_streets
-from sync_perception.training.data.mixture import Mixture, Source
-from sync_perception.training.temporal_consistency import TemporalConsistency
+from sync_perception.training.feeding.mixture import Mixture, Source
+from sync_perception.training.objectives.temporal import TemporalConsistency
 from sync_perception.training.train import train
 import torch
 import yaml

@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 from sync_perception.models.efficientvit.network import EfficientViT, HEAD_TAPS, VARIANTS
-from sync_perception.models.published_checkpoints import check_checkpoint
+from sync_perception.models.exchange.published_checkpoints import check_checkpoint
 import torch
 from torch import nn, Tensor
 

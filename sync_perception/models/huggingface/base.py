@@ -25,10 +25,10 @@ from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from sync_perception.checks import mapping
-from sync_perception.files import read_json
-from sync_perception.models.hub_files import find_file
+from sync_perception.files.checks import mapping
+from sync_perception.files.whole_files import read_json
 from sync_perception.models.interface import without_pretrained
+from sync_perception.models.storage.hub_files import find_file
 from sync_perception.models.sync import Branch
 import torch
 from torch import Tensor

@@ -32,9 +32,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TYPE_CHECKING
 
-from sync_perception.files import read_json
+from sync_perception.files.whole_files import read_json
 from sync_perception.labels import LabelSpace, PIVOT, VOID
-from sync_perception.models.hub import ModelConfig
+from sync_perception.models.config import ModelConfig
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

@@ -24,18 +24,19 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import String
-from sync_perception.bit_depth import BitDepth
-from sync_perception.calibration_doubts import contradictions, distortion_doubt
-from sync_perception.rectification import Rectifier
-from sync_perception.ros import qos
+from sync_perception.calibration.plausibility import contradictions, distortion_doubt
+from sync_perception.calibration.rectification import Rectifier
+from sync_perception.images.bit_depth import BitDepth
 from sync_perception.ros.bags import rosbag2
 from sync_perception.ros.bags.camera import PairedImage
 from sync_perception.ros.bags.rosbag2 import Bag, BagWriter, describe, Record
-from sync_perception.ros.calibration import calibration_of
-from sync_perception.ros.camera_info import pairing_doubt
-from sync_perception.ros.conversions import to_frame
-from sync_perception.ros.mounting import maps_to_scale
-from sync_perception.ros.outputs import (
+from sync_perception.ros.core import qos
+from sync_perception.ros.core.type_names import type_name
+from sync_perception.ros.io.calibration_messages import calibration_of
+from sync_perception.ros.io.camera_info import pairing_doubt
+from sync_perception.ros.io.conversions import to_frame
+from sync_perception.ros.node.mounting import maps_to_scale
+from sync_perception.ros.node.outputs import (
     label_space_json,
     maps_of,
     offered,
@@ -43,8 +44,7 @@ from sync_perception.ros.outputs import (
     Result,
     sure_labels,
 )
-from sync_perception.ros.parameters import PerceptionParameters
-from sync_perception.ros.type_names import type_name
+from sync_perception.ros.parameters.perception import PerceptionParameters
 from sync_perception.runtime.mount_scale import (
     missing_maps,
     Mount,

@@ -25,8 +25,8 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from sync_perception.ros.bags import rosbag2
 from sync_perception.ros.bags.rosbag2 import Bag, Record
-from sync_perception.ros.camera_info import CameraInfoCache
-from sync_perception.ros.conversions import stamp_nanoseconds
+from sync_perception.ros.io.camera_info import CameraInfoCache
+from sync_perception.ros.io.conversions import stamp_nanoseconds
 from sync_perception.types import MalformedInput
 
 IMAGE_TYPES = {rosbag2.IMAGE: Image, rosbag2.COMPRESSED_IMAGE: CompressedImage}

@@ -32,7 +32,7 @@ from pathlib import Path
 import shutil
 from typing import Any
 
-from sync_perception.files import write_text
+from sync_perception.files.whole_files import write_text
 from sync_perception.ros.bags.bag_files import INFORMATION, METADATA, STATE, SUFFIXES
 from sync_perception.ros.bags.rosbag2 import BagWriter, clear_errors
 import yaml

@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.progress import track
-from sync_perception.kitti import (
+from sync_perception.files.locks import output_lock
+from sync_perception.kitti.drive import (
     CAMERAS,
     find_drives,
     KittiDrive,
@@ -35,7 +36,6 @@ from sync_perception.kitti import (
     read_stamps,
     rigid,
 )
-from sync_perception.locks import output_lock
 from sync_perception.ros.bags import rosbag2
 from sync_perception.ros.bags.kitti_messages import KittiMessages
 from sync_perception.ros.bags.kitti_oxts import Oxts, poses

@@ -27,13 +27,13 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from sync_perception.locks import output_lock
+from sync_perception.files.locks import output_lock
 from sync_perception.ros.bags.answers import chosen_outputs, OutputWriter, stated_mount
 from sync_perception.ros.bags.camera import BagCamera, PairedImage, Pairing
 from sync_perception.ros.bags.chunks import ChunkedBag, refuse_unless_resumable
 from sync_perception.ros.bags.rosbag2 import Bag, Record
-from sync_perception.ros.calibration import read_camera_info
-from sync_perception.ros.parameters import PerceptionParameters
+from sync_perception.ros.io.calibration_messages import read_camera_info
+from sync_perception.ros.parameters.perception import PerceptionParameters
 
 CHUNK_FRAMES = 100  # what an interruption costs at most
 CHUNK_BYTES = 2 ** 30
@@ -67,7 +67,7 @@ class Job:
 
 def load_predictor(parameters: PerceptionParameters) -> Any:
     """Load the model as the node does."""
-    from sync_perception.ros.loading import load_predictor as load
+    from sync_perception.ros.node.model_loading import load_predictor as load
     return load(parameters)
 
 

@@ -39,7 +39,7 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 from rosbags.typesys.store import Typestore
-from sync_perception.files import cannot_write
+from sync_perception.files.whole_files import cannot_write
 from sync_perception.ros.bags.bag_files import BagFile, Contents, SUFFIXES
 
 STORAGES = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}

@@ -14,12 +14,7 @@
 
 """Ways to run a network on a device: the eager reference, and faster ones that agree with it."""
 
-from sync_perception.runtime.backends.base import (
-    Backend,
-    EagerBackend,
-    probe,
-    reduced_precision,
-)
+from sync_perception.runtime.backends.base import Backend, EagerBackend, probe, reduced_precision
 from sync_perception.runtime.backends.choice import (
     BackendError,
     BACKENDS,

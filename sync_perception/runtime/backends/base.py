@@ -19,9 +19,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 import math
 
-from sync_perception.models.exported import ExportedModel
-from sync_perception.models.hub import PerceptionModel
+from sync_perception.models.exchange.exported import ExportedModel
 from sync_perception.models.interface import present_maps
+from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.types import DenseOutput
 import torch
 from torch import Tensor

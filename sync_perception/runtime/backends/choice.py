@@ -21,9 +21,9 @@ import logging
 import os
 import time
 
-from sync_perception.checks import first_line
-from sync_perception.models.exported import ExportedModel, OnnxModel
-from sync_perception.models.hub import PerceptionModel
+from sync_perception.files.checks import first_line
+from sync_perception.models.exchange.exported import ExportedModel, OnnxModel
+from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.runtime.backends import remembered
 from sync_perception.runtime.backends.base import Backend, EagerBackend, probe
 from sync_perception.runtime.backends.onnxruntime import OnnxBackend

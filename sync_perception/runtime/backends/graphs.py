@@ -27,10 +27,10 @@ from typing import Any
 import warnings
 
 import numpy as np
-from sync_perception.cache import cache_folder, forget_oldest
-from sync_perception.models.export import NamedMaps, output_names
-from sync_perception.models.exported import ExportedModel, OnnxModel
-from sync_perception.models.hub import PerceptionModel
+from sync_perception.files.cache import cache_folder, forget_oldest
+from sync_perception.models.exchange.export import NamedMaps, output_names
+from sync_perception.models.exchange.exported import ExportedModel, OnnxModel
+from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.runtime.backends.library import load_openvino, quiet_conversion
 import torch
 

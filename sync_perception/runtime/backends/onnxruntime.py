@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from sync_perception.models.exported import OnnxModel
+from sync_perception.models.exchange.exported import OnnxModel
 from sync_perception.runtime.backends.base import Backend, in_float32, takes_batches
 from sync_perception.types import DenseOutput
 from torch import Tensor

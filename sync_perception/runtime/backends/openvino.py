@@ -19,8 +19,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-from sync_perception.models.exported import ExportedModel
-from sync_perception.models.hub import PerceptionModel
+from sync_perception.models.exchange.exported import ExportedModel
+from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.runtime.backends.base import (
     Backend,
     difference,

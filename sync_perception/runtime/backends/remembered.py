@@ -22,11 +22,11 @@ from pathlib import Path
 import platform
 from typing import Any
 
-from sync_perception.cache import cache_folder
-from sync_perception.files import read_json, write_json
+from sync_perception.files.cache import cache_folder
+from sync_perception.files.whole_files import read_json, write_json
 from sync_perception.machine import processor_name
-from sync_perception.models.exported import ExportedModel
-from sync_perception.models.hub import PerceptionModel
+from sync_perception.models.exchange.exported import ExportedModel
+from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.runtime.backends.graphs import fingerprint
 import torch
 

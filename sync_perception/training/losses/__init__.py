@@ -27,10 +27,7 @@ from collections.abc import Callable
 
 from sync_perception.training.losses.depth import berhu, l1, log_l1, silog
 from sync_perception.training.losses.normals import angular_distance, cosine_distance
-from sync_perception.training.losses.scale_shift import (
-    log_gradient,
-    scale_shift_invariant_depth,
-)
+from sync_perception.training.losses.scale_shift import log_gradient, scale_shift_invariant_depth
 from sync_perception.training.losses.semantics import (
     grouped_cross_entropy,
     grouped_ohem_cross_entropy,

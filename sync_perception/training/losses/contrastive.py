@@ -48,7 +48,7 @@ def consistency_loss(model: nn.Module, depth_b1hw: Tensor, probabilities_bchw: T
     The model stays as it is: gradients reach both predictions, never its weights, whether or not
     they require them.
 
-    :param model: a `sync_perception.models.contrastive.ContrastiveModel`, trained.
+    :param model: a `sync_perception.models.contrastive.dense_clip.ContrastiveModel`, trained.
     :param depth_b1hw: (B, 1, H, W), predicted depth in metres.
     :param probabilities_bchw: (B, C, H, W), predicted probabilities of the model's label space.
     :return: scalar in [0, 2].

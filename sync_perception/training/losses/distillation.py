@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""The losses between a network's class scores and an expert's probabilities."""
+"""Distillation: towards class probabilities of an expert, or former features of an encoder."""
 
 from __future__ import annotations
 
@@ -250,3 +250,24 @@ def check_expert_candidates(
         sample, channel = outside_bc.nonzero()[0].tolist()
         raise ValueError(
             f'sample {sample}: the expert can mean class {channel}, which is no candidate')
+
+
+def feature_distance(features_bchw: Tensor, reference_bchw: Tensor) -> Tensor:
+    """
+    Mean over the places of |f - f_reference|_2, the norm over the channels.
+
+    Hoyer et al., "Three Ways to Improve Semantic Segmentation with Self-Supervised Depth
+    Estimation", CVPR 2021: an encoder that learns depth from video forgets what ImageNet taught
+    it; this keeps that, weighted by 1e-2.
+
+    :param features_bchw: float (B, C, h, w), of the encoder that learns.
+    :param reference_bchw: likewise, of the encoder as it was; gets no gradient.
+    :return: scalar.
+    :raises ValueError: if the shapes differ.
+    """
+    if features_bchw.shape != reference_bchw.shape or features_bchw.ndim != 4:
+        raise ValueError(
+            'expected two batches of features (B, C, h, w) of one shape, got '
+            f'{tuple(features_bchw.shape)} and {tuple(reference_bchw.shape)}')
+    difference = features_bchw.float() - reference_bchw.detach().float()
+    return torch.linalg.vector_norm(difference, dim=1).mean()

@@ -25,9 +25,9 @@ import shutil
 import pytest
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub, ModelConfig
-from sync_perception.models.hub import PerceptionModel
 from sync_perception.models.huggingface import pair
 from sync_perception.models.interface import present_maps
+from sync_perception.models.perception_model import PerceptionModel
 from tiny_segmenters import save_joint, save_segmenter, TIPSV2
 import torch
 from torch.nn import functional

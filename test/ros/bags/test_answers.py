@@ -35,7 +35,7 @@ import numpy as np
 import pytest
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
-from sync_perception.ros.given_parameters import make_parameters
+from sync_perception.ros.parameters.without_node import make_parameters
 
 pytest.importorskip('mcap', reason='bags are checked with the package mcap')
 

@@ -22,10 +22,10 @@ import numpy as np
 import pytest
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
-from sync_perception.locks import output_lock
+from sync_perception.files.locks import output_lock
 from sync_perception.ros.bags.kitti import kitti_to_bag
-from sync_perception.ros.conversions import stamp_nanoseconds
-from sync_perception.ros.image_messages import decode, decompress
+from sync_perception.ros.io.conversions import stamp_nanoseconds
+from sync_perception.ros.io.image_messages import decode, decompress
 
 pytest.importorskip('mcap', reason='bags are checked with the package mcap')
 FIRST = 1317042140_000000001  # 2011-09-26 13:02:20.000000001 UTC

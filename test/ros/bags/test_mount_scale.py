@@ -21,9 +21,9 @@ from camera_bags import camera_messages, write_bag
 import flat_street
 import numpy as np
 import pytest
-from sync_perception.ros.camera_info import pinhole
-from sync_perception.ros.conversions import image_message
-from sync_perception.ros.parameters import PerceptionParameters
+from sync_perception.ros.io.camera_info import pinhole
+from sync_perception.ros.io.conversions import image_message
+from sync_perception.ros.parameters.perception import PerceptionParameters
 
 pytest.importorskip('mcap', reason='bags are read with the package mcap')
 STATED = PerceptionParameters(camera_height=1.6)

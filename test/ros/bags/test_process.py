@@ -47,8 +47,8 @@ from sync_perception.ros.bags import process as process_module
 from sync_perception.ros.bags.kitti import kitti_to_bag
 from sync_perception.ros.bags.process import Job, process_bag
 from sync_perception.ros.bags.rosbag2 import Bag
-from sync_perception.ros.conversions import image_message
-from sync_perception.ros.given_parameters import make_parameters
+from sync_perception.ros.io.conversions import image_message
+from sync_perception.ros.parameters.without_node import make_parameters
 
 pytest.importorskip('mcap', reason='bags are checked with the package mcap')
 
@@ -104,7 +104,7 @@ def test_files_end_when_they_are_large_enough(tmp_path, monkeypatch):
 @contextmanager
 def waiting_process(source: Path, out: Path, stop_at: int) -> Iterator[subprocess.Popen]:
     """Run a process that waits in the middle of a bag; kill it at the end."""
-    script = Path(__file__).parents[1] / 'bag_predictors.py'
+    script = Path(__file__).parents[2] / 'helpers' / 'bag_predictors.py'
     with subprocess.Popen(
             [sys.executable, str(script), str(source), str(out), str(stop_at)], text=True,
             stdout=subprocess.PIPE) as process:

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sync_perception.kitti import KittiDrive
+from sync_perception.kitti.drive import KittiDrive
 from sync_perception.labels import LabelSpace
 from sync_perception.models import hub
-from sync_perception.models.hub import ModelConfig
+from sync_perception.models.config import ModelConfig
 from sync_perception.runtime.backends import EagerBackend, graphs, OpenVinoBackend
 from sync_perception.runtime.backends.base import difference, probe
 from sync_perception.runtime.backends.openvino import Disagreement, MAX_PROGRAMS

@@ -19,16 +19,16 @@ from __future__ import annotations
 import math
 
 import pytest
+from sync_perception.datasets.synthetic import Synthetic
+from sync_perception.datasets.views import training_arrays, View
 from sync_perception.geometry import camera_rays
 from sync_perception.labels import LabelSpace
-from sync_perception.training.data.synthetic import Synthetic
 from sync_perception.training.losses.camera_height import (
     camera_height_loss,
     find_ground,
     Ground,
     road_ids,
 )
-from sync_perception.training.transforms import training_arrays, View
 import torch
 
 SIZE = (40, 64)

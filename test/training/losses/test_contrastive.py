@@ -21,7 +21,7 @@ import math
 import numpy as np
 import pytest
 from sync_perception.labels import LabelSpace
-from sync_perception.models.contrastive import ContrastiveConfig, ContrastiveModel
+from sync_perception.models.contrastive.dense_clip import ContrastiveConfig, ContrastiveModel
 from sync_perception.training.losses.contrastive import consistency_loss, symmetric_info_nce
 import torch
 from torch import nn

@@ -20,11 +20,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from sync_perception.training.losses.self_ranking import (
-    border_labels,
-    border_steps,
-    self_ranking,
-)
+from sync_perception.training.losses.self_ranking import border_labels, border_steps, self_ranking
 import torch
 
 WIDTH, BORDER = 40, 20

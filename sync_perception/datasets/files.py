@@ -1,0 +1,224 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Reads what data sets are made of: photographs, 16-bit depth, labels, confidences, numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable
+from pathlib import Path
+
+import numpy as np
+from sync_perception.images.reading import read_stored
+from sync_perception.labels import LabelSpace
+
+VOID = 255
+IDS = 256
+EXPERT_CLASSES = 19  # experts speak the Cityscapes train ids
+
+Size = tuple[int, int]
+
+
+def shifted(number: str, offset: int) -> str:
+    """Add to a number in a file's name, keeping its leading zeros; below zero it is empty."""
+    moved = int(number) + offset
+    return f'{moved:0{len(number)}}' if moved >= 0 else ''
+
+
+def read_gray(path: str | Path, dtype: type[np.generic], size: Size, meaning: str) -> np.ndarray:
+    """
+    Read a single-channel PNG as it is stored.
+
+    :param path: the file.
+    :param dtype: np.uint8 or np.uint16.
+    :param size: expected height and width: those of the photograph.
+    :param meaning: what the file holds, for the error message.
+    :return: array (H, W) of that dtype.
+    :raises FileNotFoundError: if there is no such file.
+    :raises ValueError: if the file is broken or has another depth, channel count or size.
+    """
+    array = read_stored(path)
+    channels = 1 if array.ndim == 2 else array.shape[2]
+    if array.dtype != dtype or channels != 1:
+        raise ValueError(
+            f'{path} has {channels} channel(s) of {array.dtype.itemsize * 8} bits, expected one '
+            f'of {np.dtype(dtype).itemsize * 8} bits ({meaning})')
+    if array.shape != tuple(size):
+        raise ValueError(
+            f'{path} is {array.shape[1]}x{array.shape[0]}, expected {size[1]}x{size[0]} as its '
+            'photograph')
+    return array
+
+
+def read_depth(
+        path: str | Path, size: Size, units_per_metre: float,
+        infinite: int | None = None) -> np.ndarray:
+    """
+    Read a 16-bit depth PNG; 0 means unknown.
+
+    :param path: the file.
+    :param size: expected height and width.
+    :param units_per_metre: 256 for KITTI, 100 for Virtual KITTI 2.
+    :param infinite: the value that stands for the sky, if there is one.
+    :return: float32 (H, W), metres, NaN where unknown, inf where sky.
+    """
+    stored = read_gray(path, np.uint16, size, 'depth, 0 unknown')
+    depth = stored.astype(np.float32) / np.float32(units_per_metre)
+    depth[stored == 0] = np.nan
+    if infinite is not None:
+        depth[stored == infinite] = np.inf
+    return depth
+
+
+def identity_table(classes: int, void: Iterable[int] = ()) -> np.ndarray:
+    """
+    Make the table of a label file that already holds the ids of its space.
+
+    :param classes: ids 0..classes-1 stay as they are.
+    :param void: further ids that the files may hold; they become 255, as 255 itself.
+    :return: int16 (256,), -1 for ids that must not occur.
+    """
+    table = np.full(IDS, -1, np.int16)
+    table[:classes] = np.arange(classes)
+    table[[*void, VOID]] = VOID
+    return table
+
+
+def read_labels(
+        path: str | Path, size: Size, table: np.ndarray,
+        doubt: Callable[[np.ndarray], str] | None = None) -> np.ndarray:
+    """
+    Read a label PNG through a look-up table.
+
+    :param path: the file.
+    :param size: expected height and width.
+    :param table: int16 (256,), the id for each stored value, -1 where that must not occur.
+    :param doubt: returns a sentence if the values that occur are of another coding, else ''.
+    :return: uint8 (H, W), 255 void.
+    :raises ValueError: if the file holds a value that must not occur, or there is a doubt:
+        another label space.
+    """
+    stored = read_gray(path, np.uint8, size, 'label ids')
+    present = np.bincount(stored.ravel(), minlength=IDS) > 0
+    foreign = np.flatnonzero(present & (table < 0))
+    if foreign.size:
+        raise ValueError(
+            f'{path} holds the label ids {foreign.tolist()}, expected only '
+            f'{np.flatnonzero(table >= 0).tolist()}')
+    reason = doubt(np.flatnonzero(present)) if doubt is not None else ''
+    if reason:
+        raise ValueError(f'{path} {reason}')
+    return table.astype(np.uint8)[stored]
+
+
+def read_color_labels(path: str | Path, size: Size, space: LabelSpace) -> np.ndarray:
+    """
+    Read labels that are stored as the colours of their classes.
+
+    :param path: the file.
+    :param size: expected height and width.
+    :param space: the classes and their colours.
+    :return: uint8 (H, W), 255 where the colour is no class's.
+    :raises FileNotFoundError: if there is no such file.
+    :raises ValueError: if the file is broken, of another size, or no colour is a class's.
+    """
+    coded = read_stored(path)
+    if coded.dtype != np.uint8 or coded.ndim != 3 or coded.shape[2] != 3:
+        raise ValueError(
+            f'{path} is {coded.dtype} {coded.shape}, expected three channels of 8 bits')
+    if coded.shape[:2] != tuple(size):
+        raise ValueError(
+            f'{path} is {coded.shape[1]}x{coded.shape[0]}, expected {size[1]}x{size[0]} as its '
+            'photograph')
+    labels = space.decode_colors(coded)
+    if (labels == VOID).all() and coded.any():
+        raise ValueError(f'{path} has none of the colours of the space {space.name}')
+    return labels
+
+
+def read_expert_labels(path: str | Path, size: Size) -> np.ndarray:
+    """Read an expert's Cityscapes train ids: uint8 (H, W), 255 where it is not sure."""
+    return read_labels(path, size, identity_table(EXPERT_CLASSES))
+
+
+def read_confidence(path: str | Path, size: Size) -> np.ndarray:
+    """Read probabilities stored as 255ths: float32 (H, W) in [0, 1]."""
+    stored = read_gray(path, np.uint8, size, 'probability x 255')
+    return stored.astype(np.float32) / np.float32(255)
+
+
+def read_intrinsics(path: str | Path) -> np.ndarray:
+    """
+    Read a text file of nine numbers, the intrinsics row by row.
+
+    :return: float64 (3, 3), pixels.
+    :raises FileNotFoundError: if there is no such file.
+    :raises ValueError: if it holds anything else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'no intrinsics {path}')
+    words = path.read_text().split()
+    try:
+        K = np.array(words, np.float64).reshape(3, 3)
+    except ValueError as error:
+        raise ValueError(
+            f'{path} holds {len(words)} words, expected nine numbers, the intrinsics row by row'
+        ) from error
+    if not np.isfinite(K).all() or K[0, 0] <= 0 or K[1, 1] <= 0 or (K[2] != (0, 0, 1)).any():
+        raise ValueError(
+            f'{path} holds {K.tolist()}, expected intrinsics with positive focal lengths and a '
+            'last row 0 0 1')
+    return K
+
+
+def read_list(
+        path: str | Path, split: str, content: str, images: Container[str] | None = None
+        ) -> list[str]:
+    """
+    Read the file that names what belongs to a split, one a line.
+
+    :param split: the split, for the error message.
+    :param content: what a line is expected to hold, for the error message.
+    :param images: the names that a line may hold; None allows any.
+    :return: the lines without white space around them, without empty ones.
+    :raises FileNotFoundError: if there is no such file, or not all that it lists.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'no file {path}, expected {content} of split {split!r}, one a line')
+    listed = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    missing = [] if images is None else [name for name in listed if name not in images]
+    if missing:
+        raise FileNotFoundError(f'{path} lists {missing[0]}, but there is no such image')
+    return listed
+
+
+def rigid(numbers: np.ndarray, source: str) -> np.ndarray:
+    """
+    Take a pose from its numbers.
+
+    :param numbers: 16 of them, row by row.
+    :param source: where they are from, for the error message.
+    :return: float64 (4, 4).
+    :raises ValueError: if they are no rigid transform.
+    """
+    pose = np.asarray(numbers, np.float64).reshape(4, 4)
+    rotation = pose[:3, :3]
+    if not (np.isfinite(pose).all() and np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-2)
+            and np.linalg.det(rotation) > 0 and (pose[3] == (0, 0, 0, 1)).all()):
+        raise ValueError(f'{source} holds {pose.tolist()}, expected a rigid transform')
+    return pose

@@ -1,0 +1,115 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""
+RGB-D sequences with poses in the layout of 7-Scenes.
+
+Source: Shotton et al., "Scene Coordinate Regression Forests for Camera Relocalization in RGB-D
+Images", CVPR 2013, and its description of the files.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+import re
+
+import numpy as np
+from sync_perception.datasets.files import read_depth, read_list, rigid, shifted
+from sync_perception.datasets.sample import DenseDataset, Sample
+from sync_perception.images.reading import images_by_stem, read_image
+
+UNITS_PER_METRE = 1000
+NO_DEPTH = 65535
+FOCAL, CENTRE = 585.0, (320.0, 240.0)  # the data set's default, for 640x480
+SPLIT_FILES = {'train': 'TrainSplit.txt', 'test': 'TestSplit.txt'}
+
+
+class SevenScenes(DenseDataset):
+    """
+    Frames of hand-held Kinect sequences with depth and camera-to-world poses; no labels.
+
+    Depth is as the sensor gave it, not registered to the colour image: along edges it is some
+    pixels off. Ids: `sequence/frame-NNNNNN`, or `frame-NNNNNN` where the root is a sequence.
+
+    :param root: a scene with sequences `seq-NN`, or one sequence.
+    """
+
+    splits = tuple(SPLIT_FILES)
+    label_space = None
+    layout = (
+        'seq-NN/frame-NNNNNN.{color.(png|jpg),depth.png,pose.txt}, or the frames themselves, and '
+        'for a split TrainSplit.txt or TestSplit.txt')
+
+    def list_ids(self) -> list[str]:
+        """Return the ids by sequence and frame."""
+        self.images = {}
+        for folder in self.sequences():
+            for stem, path in images_by_stem(folder, '.color').items():
+                self.images[(folder.relative_to(self.root) / stem).as_posix()] = path
+        return list(self.images)
+
+    def sequences(self) -> list[Path]:
+        """Return the folders of the split's sequences."""
+        if self.split == 'all':
+            return [self.root, *sorted(self.root.glob('seq-*'))]
+        path = self.root / SPLIT_FILES[self.split]
+        lines = read_list(path, self.split, 'the sequences, such as sequence1,')
+        numbers = [re.fullmatch(r'(?:sequence|seq-)?(\d+)', line) for line in lines]
+        if None in numbers:
+            raise ValueError(
+                f'{path} lists {lines[numbers.index(None)]!r}, expected sequences such as '
+                'sequence1')
+        return [self.root / f'seq-{int(number[1]):02}' for number in numbers]
+
+    def read(self, sample_id: str) -> Sample:
+        """Read an image with its depth, where its file is there."""
+        path = self.images[sample_id]
+        image = read_image(path)
+        size = image.shape[:2]
+        depth_path = self.root / f'{sample_id}.depth.png'
+        depth = None
+        if depth_path.is_file():
+            depth = read_depth(depth_path, size, UNITS_PER_METRE, infinite=NO_DEPTH)
+            depth[np.isinf(depth)] = np.nan
+        return Sample(
+            id=sample_id, image=image, depth=depth,
+            K=np.array([[FOCAL, 0, CENTRE[0]], [0, FOCAL, CENTRE[1]], [0, 0, 1]]))
+
+    def neighbour_file(self, sample_id: str, offset: int) -> Path | None:
+        """Find the photograph some frames later in the same sequence."""
+        return self.images.get(later(sample_id, offset))
+
+    def pose(self, sample_id: str, offset: int = 0) -> np.ndarray | None:
+        """
+        Return the camera's pose: world_T_camera, float64 (4, 4), metres.
+
+        :return: None where the frame has no pose file.
+        :raises ValueError: if the file holds anything but a rigid transform.
+        """
+        path = self.root / f'{later(sample_id, offset)}.pose.txt'
+        if not path.is_file():
+            return None
+        words = path.read_text().split()
+        try:
+            numbers = np.array(words, np.float64).reshape(16)
+        except ValueError as error:
+            raise ValueError(f'{path} holds {len(words)} words, expected a 4x4 matrix') from error
+        return rigid(numbers, str(path))
+
+
+def later(sample_id: str, offset: int) -> str:
+    """Name the frame that is so many frames later in the same sequence."""
+    start, number = sample_id.rsplit('-', 1)
+    return f'{start}-{shifted(number, offset)}'

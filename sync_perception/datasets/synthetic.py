@@ -1,0 +1,198 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""The street world as a data set: rendered when asked for, as many streets as wanted."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from sync_perception.datasets.sample import DenseDataset, kept, NEIGHBOURS, Sample
+from sync_perception.street_world.world import default_intrinsics, StreetWorld
+
+STRIDE = 12
+BASELINE = 0.54  # metres, about KITTI's
+LENGTHS = {'train': 10000, 'val': 200}
+
+
+class Synthetic(DenseDataset):
+    """
+    Rendered street scenes with depth, labels, normals and intrinsics; needs no files.
+
+    Read in order (no shuffling: every street is random anyway), a street is built once and
+    neighbouring samples come from `interleave` different ones. Streets are built lazily, in the
+    process that reads them, so that data-loading workers may be forked before the first read.
+    The streets of `val` are none of `train`'s; `all` is `train`. A neighbour is 0.1 s away.
+
+    :param root: not used, there are no files.
+    :param split: which streets.
+    :param length: how many samples, by default 10000, for `val` 200; a large number costs
+        nothing.
+    :param size: height and width of the images.
+    :param seed: decides all streets; streets of different seeds differ.
+    :param frames_per_world: samples of one street, `STRIDE` frames apart.
+    :param interleave: streets that are kept in memory, about 100 MB each.
+    :param vary_camera: draw focal length, principal point, height and pitch for every street;
+        False keeps KITTI's camera.
+    :param weather: one of `weather.WEATHERS`; None draws one for every street.
+    :raises ValueError: for an unknown split, or counts below one.
+    """
+
+    splits: ClassVar[tuple[str, ...]] = tuple(LENGTHS)
+    label_space: ClassVar[str | None] = 'driving'
+    layout: ClassVar[str] = 'nothing: frames are rendered'
+    ordered: ClassVar[bool] = True
+
+    def __init__(self, root: str | Path | None = None, split: str = 'all',
+                 length: int | None = None, size: tuple[int, int] = (224, 384), seed: int = 0,
+                 frames_per_world: int = 8, interleave: int = 4, vary_camera: bool = True,
+                 weather: str | None = None):
+        self.check_split(split)
+        self.root, self.split = Path(root or ''), split
+        length = LENGTHS.get(split, LENGTHS['train']) if length is None else length
+        for name, value in (('length', length), ('frames_per_world', frames_per_world),
+                            ('interleave', interleave), ('height', size[0]), ('width', size[1])):
+            if value < 1:
+                raise ValueError(f'{name} must be at least 1, got {value}')
+        self.length, self.size, self.seed = length, tuple(size), seed
+        self.frames_per_world, self.interleave = frames_per_world, interleave
+        self.vary_camera, self.weather = vary_camera, weather
+        self.worlds: OrderedDict[int, StreetWorld] = OrderedDict()
+        self.chosen: list[str] | None = None
+
+    def list_ids(self) -> list[str]:
+        """Return the samples' names: the street's number and the frame in it."""
+        return [self.name(i) for i in range(self.length)]
+
+    @property
+    def ids(self) -> list[str]:
+        """Return the samples' names, in order."""
+        return self.list_ids() if self.chosen is None else self.chosen
+
+    def keep(self, ids: Sequence[str]) -> None:
+        """Drop all samples but these, as every data set can."""
+        self.chosen = kept(self.ids, ids, type(self).__name__)
+        self.length = len(self.chosen)
+
+    def __len__(self) -> int:
+        """Count the samples."""
+        return self.length
+
+    def place(self, index: int) -> tuple[int, int]:
+        """Return the number of the street and of the frame in it for a sample's position."""
+        group, rest = divmod(index, self.interleave * self.frames_per_world)
+        frame, member = divmod(rest, self.interleave)
+        return group * self.interleave + member, frame * STRIDE
+
+    def name(self, index: int) -> str:
+        """Return a sample's name."""
+        world, frame = self.place(index)
+        start = 'val' if self.split == 'val' else ''
+        return f'{start}{self.seed}_{world:06d}_{frame:05d}'
+
+    def __getitem__(self, index: int) -> Sample:
+        """
+        Render the sample at a position.
+
+        :raises IndexError: beyond the end.
+        """
+        if not 0 <= index < self.length:
+            raise IndexError(f'sample {index} of {self.length}')
+        return self.read(self.name(index) if self.chosen is None else self.chosen[index])
+
+    def read(self, sample_id: str) -> Sample:
+        """Render the sample of this name."""
+        world, frame = self.moment(sample_id)
+        rendered = world.render(frame)
+        return Sample(id=sample_id, image=rendered.frame.image, K=rendered.frame.K,
+                      depth=rendered.depth, labels=rendered.labels, normals=rendered.normals)
+
+    def moment(self, sample_id: str, offset: int = 0) -> tuple[StreetWorld, int | None]:
+        """Return a sample's street, and the frame some frames later, None beyond its ends."""
+        _, number, frame = sample_id.split('_')
+        moved = int(frame) + offset
+        within = 0 <= moved < self.frames_per_world * STRIDE
+        return self.world(int(number)), moved if within else None
+
+    def neighbour_id(self, sample_id: str, offset: int) -> str | None:
+        """Return the id of the frame so many later, which can be read; None beyond the drive."""
+        start, number, frame = sample_id.split('_')
+        moved = int(frame) + offset
+        within = 0 <= moved < self.frames_per_world * STRIDE
+        return f'{start}_{number}_{moved:05d}' if within else None
+
+    def has_neighbours(self, sample_id: str, offsets: Sequence[int] = NEIGHBOURS) -> bool:
+        """Say whether the street's drive goes on for so long, without rendering it."""
+        frame = int(sample_id.split('_')[2])
+        moved = [frame + offset for offset in offsets]
+        return min(moved) >= 0 and max(moved) < self.frames_per_world * STRIDE
+
+    def neighbours(
+            self, sample_id: str, offsets: Sequence[int] = NEIGHBOURS
+            ) -> list[np.ndarray | None]:
+        """Render the images before and after a sample; None beyond the drive's ends."""
+        moments = [self.moment(sample_id, offset) for offset in offsets]
+        return [None if frame is None else world.render(frame).frame.image
+                for world, frame in moments]
+
+    def pose(self, sample_id: str, offset: int = 0) -> np.ndarray | None:
+        """Return world_T_camera, float64 (4, 4), metres, z up; None beyond the drive's ends."""
+        world, frame = self.moment(sample_id, offset)
+        return None if frame is None else world.pose(frame)
+
+    def partner_pose(self, sample_id: str) -> np.ndarray | None:
+        """Return partner_T_camera of a second camera, BASELINE to the right."""
+        pose = np.eye(4)
+        pose[0, 3] = -BASELINE
+        return pose
+
+    def partner_image(self, sample_id: str) -> np.ndarray:
+        """Render what the camera to the right sees."""
+        world, frame = self.moment(sample_id)
+        return world.render(frame, right=BASELINE).frame.image
+
+    def world(self, number: int) -> StreetWorld:
+        """Return a street, built or remembered."""
+        if number in self.worlds:
+            self.worlds.move_to_end(number)
+            return self.worlds[number]
+        while len(self.worlds) >= self.interleave:
+            self.worlds.popitem(last=False)
+        place = [self.seed, number, 1] if self.split == 'val' else [self.seed, number]
+        seed = int(np.random.SeedSequence(place).generate_state(1)[0])
+        K, height, pitch = self.camera(seed)
+        self.worlds[number] = StreetWorld(
+            seed, self.size, K, self.weather, frames=self.frames_per_world * STRIDE,
+            camera_height=height, pitch=pitch)
+        return self.worlds[number]
+
+    def camera(self, seed: int) -> tuple[np.ndarray, float, float]:
+        """Return the intrinsics, the height (metres) and the pitch (radians) of a street."""
+        K = default_intrinsics(self.size)
+        if not self.vary_camera:
+            return K, 1.65, 0.0
+        rng = np.random.default_rng([seed, 53])
+        K[:2, :2] *= np.exp(rng.uniform(np.log(0.8), np.log(2.0)))
+        K[0, 2] += rng.normal(scale=0.02) * self.size[1]
+        K[1, 2] += rng.normal(scale=0.05) * self.size[0]
+        return K, rng.uniform(1.2, 2.1), rng.normal(scale=0.03)
+
+    def __getstate__(self) -> dict:
+        """Leave the built streets behind: ray-casting scenes cannot go to another process."""
+        return {**self.__dict__, 'worlds': OrderedDict()}

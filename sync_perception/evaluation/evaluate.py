@@ -1,0 +1,392 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""`sync_perception evaluate`: measures a model on a data set, in the data set's own classes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from sync_perception.datasets import open_dataset
+from sync_perception.datasets.sample import READ_ERRORS, Sample
+from sync_perception.evaluation.depth_boundaries import BoundaryMetrics
+from sync_perception.evaluation.metrics import (
+    CalibrationMetrics,
+    CROPS,
+    DepthMetrics,
+    MIN_DEPTH,
+    NormalMetrics,
+    SegmentationMetrics,
+)
+from sync_perception.evaluation.predict_sample import ask, enlarge, metric_scale
+from sync_perception.evaluation.video import check_video, VideoEvaluation, VideoMetrics
+from sync_perception.files.whole_files import write_json
+from sync_perception.labels import candidates, correspondence, LabelSpace
+from sync_perception.models import hub
+from sync_perception.resources import default_model_folder
+from sync_perception.types import DenseOutput
+import torch
+from torch import nn, Tensor
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SharedClasses:
+    """
+    The classes that a model and a data set can be compared in: groups of each one's classes.
+
+    :param names: of the groups, after the data set's classes.
+    :param members: float32 (groups, model's classes), 1 where a class belongs to a group.
+    :param candidates: bool (model's classes,), those that the model decides among: of a union,
+        the parts that have to do with the data set.
+    :param table: uint8 (256,), from the data set's ids to groups, 255 void.
+    :param not_scored: classes of the data set that the model has nothing for.
+    :param not_asked: classes of the model that the data set has nothing for.
+    """
+
+    names: tuple[str, ...]
+    members: Tensor
+    candidates: Tensor
+    table: np.ndarray
+    not_scored: tuple[str, ...]
+    not_asked: tuple[str, ...]
+
+
+def share_classes(model: LabelSpace, data: LabelSpace) -> SharedClasses:
+    """
+    Join two label spaces: classes that correspond, directly or through others, form one group.
+
+    A group of several of the data set's classes is named by all of them, joined by `|`.
+
+    :raises ValueError: if the spaces have no class in common.
+    """
+    related = correspondence(model, data)
+    group_of = np.full(len(data), -1)
+    members: list[np.ndarray] = []
+    for start in np.flatnonzero(related.any(axis=0)):
+        if group_of[start] >= 0:
+            continue
+        ours, theirs = related[:, start], np.zeros(len(data), bool)
+        while not np.array_equal(theirs, related[ours].any(axis=0)):
+            theirs = related[ours].any(axis=0)
+            ours = related[:, theirs].any(axis=1)
+        group_of[theirs] = len(members)
+        members.append(ours)
+    if not members:
+        raise ValueError(f'label spaces {model.name!r} and {data.name!r} share no class')
+    table = np.full(256, data.void, np.uint8)
+    table[:len(data)][group_of >= 0] = group_of[group_of >= 0]
+    return SharedClasses(
+        names=tuple('|'.join(data.names[i] for i in np.flatnonzero(group_of == group))
+                    for group in range(len(members))),
+        members=torch.from_numpy(np.stack(members)).float(),
+        candidates=torch.from_numpy(candidates(data, model)),
+        table=table,
+        not_scored=tuple(data.names[i] for i in np.flatnonzero(~related.any(axis=0))),
+        not_asked=tuple(model.names[i] for i in np.flatnonzero(~related.any(axis=1))))
+
+
+class Evaluation:
+    """
+    Runs a model over samples and accumulates the metrics that their annotations allow.
+
+    :param model: of a normalised image batch to a DenseOutput, with `config` and `labels`, in
+        evaluation mode and on its device.
+    :param label_space: the data set's, or None without labels.
+    :param depth: how depth is measured.
+    """
+
+    def __init__(
+            self, model: nn.Module, label_space: LabelSpace | None,
+            depth: DepthMetrics | None = None):
+        self.model, self.config = model, model.config
+        self.device = model.device
+        self.depth = depth or DepthMetrics()
+        self.calibration = CalibrationMetrics(self.depth.min_depth, self.depth.max_depth)
+        self.boundaries = BoundaryMetrics(self.depth.min_depth, self.depth.max_depth)
+        self.normals = NormalMetrics()
+        self.label_space = label_space
+        self.classes: SharedClasses | None = None
+        self.labelled = self.without_intrinsics = 0
+        self.cropped: Counter[str] = Counter()
+
+    @torch.inference_mode()
+    def add(self, sample: Sample, crop: str | None = None) -> DenseOutput:
+        """
+        Measure one sample.
+
+        :param sample: depth is measured where it has depth and intrinsics, labels where it has
+            labels, normals where it has normals; an expert's labels are no ground truth. What
+            the model does not give is not measured.
+        :param crop: a key of `metrics.CROPS`, outside of which depth is not scored.
+        :return: what the model gave, at the size at which it gives it.
+        :raises ValueError: if the sample's classes and the model's have nothing in common.
+        """
+        output = ask(self.model, sample.image)
+        if sample.depth is not None and output.depth is not None:
+            if sample.K is None:
+                self.without_intrinsics += 1
+            else:
+                self.add_depth(output, sample, crop)
+        if sample.normals is not None and output.normals is not None:
+            self.add_normals(output, sample)
+        if sample.labels is not None and output.logits is not None:
+            self.add_labels(output, sample)
+        return output
+
+    def add_depth(
+            self, output: DenseOutput, sample: Sample,
+            crop: str | None) -> None:
+        """Compare depth in metres, at the ground truth's size, and its errors to the expected."""
+        metres = enlarge(output.depth, sample.depth.shape) * self.metres(sample)
+        before = self.depth.images
+        prediction = metres[0, 0].cpu().numpy()
+        part = None if crop is None else CROPS[crop](sample.depth.shape)
+        self.depth.update(prediction, sample.depth, part)
+        self.boundaries.update(prediction, sample.depth)
+        if self.depth.images > before:
+            self.cropped[crop or 'no'] += 1
+        if output.log_variance is not None:
+            deviation = enlarge(output.log_variance, sample.depth.shape)[0, 0].mul(0.5).exp()
+            self.calibration.update(prediction, sample.depth, deviation.cpu().numpy(), part)
+
+    def metres(self, sample: Sample) -> float:
+        """Return how many metres of the sample's camera a metre of the model's depth is."""
+        return metric_scale(self.config, sample.K, sample.image.shape[:2])
+
+    def add_normals(self, output: DenseOutput, sample: Sample) -> None:
+        """Compare normals, at the ground truth's size."""
+        normals = enlarge(output.normals, sample.normals.shape[:2])[0]
+        self.normals.update(normals.permute(1, 2, 0).cpu().numpy(), sample.normals)
+
+    def add_labels(self, output: DenseOutput, sample: Sample) -> None:
+        """Compare labels: the group whose members' probabilities sum to the most."""
+        if self.label_space is None:
+            return
+        if self.classes is None:
+            self.classes = share_classes(self.model.labels, self.label_space)
+            self.segmentation = SegmentationMetrics(len(self.classes.names))
+        labels = self.shared_labels(output, sample.labels.shape)
+        self.segmentation.update(labels, self.classes.table[sample.labels])
+        self.labelled += 1
+
+    def shared_labels(self, output: DenseOutput, size: tuple[int, int]) -> np.ndarray:
+        """Return the most probable of the shared classes: int64 (height, width)."""
+        among = self.classes.candidates
+        members = self.classes.members[:, among].to(self.device)
+        logits = output.logits.float()
+        if not among.all():
+            logits = logits[:, among.to(self.device)]
+        probabilities = torch.einsum('gc,bchw->bghw', members, logits.softmax(dim=1))
+        return enlarge(probabilities, size)[0].argmax(dim=0).cpu().numpy()
+
+    def scores(self) -> dict[str, Any]:
+        """Return what could be measured, by name; an IoU of a class that never occurs is None."""
+        scores: dict[str, Any] = {}
+        if self.labelled and self.segmentation.confusion.any():
+            scores['miou'] = self.segmentation.mean_iou()
+            scores['pixel_accuracy'] = self.segmentation.pixel_accuracy()
+            scores['iou'] = {
+                name: None if math.isnan(iou) else float(iou)
+                for name, iou in zip(self.classes.names, self.segmentation.iou())}
+        if self.depth.images:
+            scores.update(self.depth.compute())
+        if self.boundaries.images:
+            scores.update(self.boundaries.compute())
+        if self.calibration.pixels:
+            scores.update(self.calibration.compute())
+        if self.normals.images:
+            scores.update(self.normals.compute())
+        return scores
+
+    def protocol(self) -> dict[str, Any]:
+        """Say how it was measured, and on how many frames."""
+        notes: dict[str, Any] = {
+            'labelled_frames': self.labelled, 'depth_frames': self.depth.images}
+        if self.labelled:
+            notes['semantics'] = (
+                'one confusion matrix over all frames, void excluded, classes in neither truth '
+                'nor prediction left out of the mean; the probability of a class is the sum over '
+                'those classes of the model that it comprises')
+            notes['classes_not_scored'] = list(self.classes.not_scored)
+            notes['model_classes_not_asked'] = list(self.classes.not_asked)
+        if self.depth.images:
+            scaled = 'each frame scaled by its median' if self.depth.median_scaling else 'metric'
+            mean = 'pooled over all pixels' if self.depth.pooled else 'averaged over frames'
+            crops = ', '.join(f'{crop} crop on {count} of {self.depth.images} frames'
+                              for crop, count in sorted(self.cropped.items()))
+            notes['depth'] = (
+                f'{self.depth.min_depth} m < truth < {self.depth.max_depth} m, prediction resized '
+                f'to the truth and clamped to that range, {scaled}, {mean}, '
+                f'{crops}')
+        if self.boundaries.images:
+            notes['boundary_f1'] = (
+                f'F1 of depth discontinuities on {self.boundaries.images} frames with dense true '
+                'depth, thresholds of 1.05 to 1.25')
+        if self.calibration.pixels:
+            notes['depth_within_sigma'] = (
+                'share of pixels whose error of ln(depth), without any scaling, is within so many '
+                'predicted standard deviations; pooled; 0.683 and 0.954 if Gaussian')
+        if self.normals.images:
+            notes['normals'] = (
+                f'angles in degrees, pooled over all pixels of {self.normals.images} frames with '
+                'normals')
+        if self.without_intrinsics:
+            notes['frames_without_intrinsics'] = self.without_intrinsics
+        return notes
+
+
+def evaluate(
+        model: str | Path | None, dataset: str, root: str | Path | None, split: str = 'all',
+        device: str = 'auto', pooled: bool = False, median_scaling: bool = False,
+        max_depth: float | None = None, frames: bool = False, skip_bad: bool = False,
+        arguments: dict[str, Any] | None = None, limit: int | None = None,
+        watch: Callable[[Evaluation, Sample, DenseOutput], None] | None = None,
+        video: bool = False) -> dict[str, Any]:
+    """
+    Measure a model on a data set.
+
+    :param model: a model folder or hub id; None for the default model.
+    :param dataset: a key of DATASETS.
+    :param root: the data set's folder; None for one that has no files.
+    :param split: one of the data set's splits, or `all`.
+    :param device: auto, cpu, cuda or cuda:N.
+    :param pooled: whether depth errors are pooled over all pixels instead of averaged over
+        frames.
+    :param median_scaling: whether each depth map is scaled by its frame's median first.
+    :param max_depth: metres; true depth from there on is not scored; None for the data set's.
+    :param frames: whether the result lists the frames' ids.
+    :param skip_bad: whether samples that cannot be read are logged and left out, and listed with
+        their errors as `skipped`; otherwise the first one is raised.
+    :param arguments: further ones of the data set's class.
+    :param limit: how many frames, spread evenly over the split; None for all.
+    :param watch: called after each frame with what measures, the frame and the model's answer.
+    :param video: whether each frame is also compared with the one before it.
+    :return: model, dataset, split, frames (their number), device, protocol; miou,
+        pixel_accuracy and iou by class name where there are labels; abs_rel, sq_rel, rmse,
+        rmse_log, silog, delta1, delta2 and delta3 where there are depth and intrinsics, with
+        depth_within_1_sigma and depth_within_2_sigma if the model gives its uncertainty, and
+        boundary_f1 where depth is dense;
+        normals_mean, normals_median (degrees), normals_within_11.25, _22.5 and _30 where there
+        are normals and the model gives them; of a video temporal_miou and temporal_abs_rel, as
+        `VideoMetrics` has them.
+    :raises ValueError: if the data set, the split or the device is unknown.
+    :raises FileNotFoundError: if there is no model or no recording.
+    """
+    if max_depth is not None and max_depth <= MIN_DEPTH:
+        raise ValueError(f'max_depth must be above {MIN_DEPTH} m, got {max_depth}')
+    samples = open_dataset(dataset, root, split, arguments)
+    ids = spread(samples.ids, limit)
+    folder = default_model_folder() if model is None else model
+    network = hub.load(folder, choose_device(device))
+    if not (network.config.metric or median_scaling):
+        LOG.warning('%s gives relative depth, which is measured as if it were metres: see '
+                    '--median-scaling', folder)
+    space = None if samples.label_space is None else LabelSpace.load(samples.label_space)
+    depth = DepthMetrics(pooled, median_scaling, max_depth=max_depth or samples.max_depth)
+    evaluation = Evaluation(network, space, depth)
+    moving = None
+    if video:
+        check_video(samples, ids)
+        moving = VideoEvaluation(network, samples, depth.max_depth, skip_bad)
+    skipped: dict[str, str] = {}
+    for name in track(ids, f'{dataset}, {split}', console=Console(stderr=True)):
+        try:
+            sample = samples.read(name)
+        except READ_ERRORS as error:
+            if not skip_bad:
+                raise
+            LOG.warning('skipped %s:%s: %s', dataset, name, error)
+            skipped[name] = str(error)
+        else:
+            output = evaluation.add(sample, samples.crop(name))
+            if moving is not None:
+                moving.add(sample, output)
+            if watch is not None:
+                watch(evaluation, sample, output)
+    return {
+        'model': str(folder), 'dataset': dataset, 'split': split, 'frames': len(ids),
+        'device': str(evaluation.device), 'label_space': samples.label_space,
+        **evaluation.scores(), **(moving.metrics.compute() if moving else {}),
+        'protocol': {
+            **evaluation.protocol(), **({'video': moving.protocol()} if moving else {})},
+        **({'skipped': skipped} if skipped else {}),
+        **({'ids': ids} if frames else {})}
+
+
+def spread(ids: list[str], limit: int | None) -> list[str]:
+    """
+    Pick so many ids, spread evenly; all for None.
+
+    :raises ValueError: if not one is asked for.
+    """
+    if limit is None or limit >= len(ids):
+        return list(ids)
+    if limit < 1:
+        raise ValueError(f'limit must be at least 1, got {limit}')
+    return [ids[index] for index in np.linspace(0, len(ids), limit, endpoint=False).astype(int)]
+
+
+def choose_device(name: str) -> torch.device:
+    """
+    Turn `auto` into the GPU where there is one; other names are torch's.
+
+    :raises ValueError: if there is no such device.
+    """
+    if name == 'auto':
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f'device {name!r} is not there: {error}') from error
+    return device
+
+
+def report(result: dict[str, Any], json_file: str | Path | None = None) -> None:
+    """
+    Print what `evaluate` returned as a table, and write it as JSON where asked for.
+
+    :param json_file: written with its folders.
+    """
+    table = Table(title=f'{result["model"]} on {result["dataset"]}, {result["split"]} '
+                        f'({result["frames"]} frames)')
+    table.add_column('metric')
+    table.add_column('value', justify='right')
+    for name in ('miou', 'pixel_accuracy', *DepthMetrics.NAMES, *CalibrationMetrics.NAMES,
+                 *NormalMetrics.NAMES, *VideoMetrics.NAMES):
+        if name in result:
+            table.add_row(name, f'{result[name]:.4f}')
+    for name, iou in result.get('iou', {}).items():
+        table.add_row(f'IoU {name}', 'absent' if iou is None else f'{iou:.4f}')
+    if 'skipped' in result:
+        table.add_row('skipped frames', str(len(result['skipped'])))
+    console = Console()
+    console.print(table)
+    for name, note in result['protocol'].items():
+        console.print(f'{name}: {note}', highlight=False)
+    if json_file is not None:
+        Path(json_file).parent.mkdir(parents=True, exist_ok=True)
+        write_json(json_file, result)

@@ -1,0 +1,336 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Metrics of depth, normals and labels by the field's protocols, accumulated frame by frame."""
+
+from __future__ import annotations
+
+import numpy as np
+from sync_perception.datasets.nyuv2.crop import EIGEN_CROP, EIGEN_SIZE
+
+MIN_DEPTH = 1e-3
+MAX_DEPTH = 80.0
+# Rows and columns, as shares of height and width (Garg et al., ECCV 2016).
+GARG_ROWS = (0.40810811, 0.99189189)
+GARG_COLUMNS = (0.03594771, 0.96405229)
+DELTA = 1.25
+
+
+def garg_crop(size: tuple[int, int]) -> tuple[slice, slice]:
+    """
+    Return the part of a KITTI image in which depth is scored.
+
+    :param size: height and width in pixels.
+    :return: slices of rows and columns; limits are cut to whole pixels.
+    """
+    return tuple(
+        slice(int(share[0] * extent), int(share[1] * extent))
+        for share, extent in zip((GARG_ROWS, GARG_COLUMNS), size))
+
+
+def eigen_crop(size: tuple[int, int]) -> tuple[slice, slice]:
+    """
+    Return the part of an image of NYU Depth v2 in which depth is scored.
+
+    :param size: height and width in pixels.
+    :return: slices of rows and columns: rows 45 to 470, columns 41 to 600.
+    :raises ValueError: unless the image is a whole one.
+    """
+    if tuple(size) != EIGEN_SIZE:
+        raise ValueError(
+            f"Eigen's crop is that of {EIGEN_SIZE[1]}x{EIGEN_SIZE[0]} images, got "
+            f'{size[1]}x{size[0]}')
+    return EIGEN_CROP
+
+
+CROPS = {'garg': garg_crop, 'eigen': eigen_crop}
+"""Protocols' crops by name: of a size to rows and columns."""
+
+
+class DepthMetrics:
+    """
+    Depth errors over the pixels whose true depth is known and within range (Eigen et al., 2014).
+
+    Where min_depth < truth < max_depth: the prediction is scaled (if asked for), clamped to that
+    range, and compared. Each metric is computed per image and averaged over the images; pooled,
+    it is computed once over all pixels of all images.
+
+    :param pooled: whether to pool all pixels, as the multi-task literature does.
+    :param median_scaling: whether each prediction is multiplied by median(truth) /
+        median(prediction): for networks that know no metres; report it as such.
+    :param min_depth: metres, exclusive.
+    :param max_depth: metres, exclusive.
+    """
+
+    NAMES = (
+        'abs_rel', 'sq_rel', 'rmse', 'rmse_log', 'silog', 'delta1', 'delta2', 'delta3')
+
+    def __init__(
+            self, pooled: bool = False, median_scaling: bool = False,
+            min_depth: float = MIN_DEPTH, max_depth: float = MAX_DEPTH):
+        self.pooled, self.median_scaling = pooled, median_scaling
+        self.min_depth, self.max_depth = min_depth, max_depth
+        self.sums: list[np.ndarray] = []
+
+    @property
+    def images(self) -> int:
+        """Images that had a pixel to score."""
+        return len(self.sums)
+
+    def update(
+            self, prediction: np.ndarray, truth: np.ndarray,
+            crop: tuple[slice, slice] | None = None) -> None:
+        """
+        Add an image; one without a valid pixel is not counted.
+
+        :param prediction: float (H, W), metres.
+        :param truth: float (H, W), metres; NaN, inf, 0 and whatever is out of range are invalid.
+        :param crop: rows and columns outside of which nothing is scored.
+        :raises ValueError: if the sizes differ, or a prediction is NaN where the truth is valid.
+        """
+        if prediction.shape != truth.shape:
+            raise ValueError(
+                f'expected a prediction of the size of the truth {truth.shape}, got '
+                f'{prediction.shape}')
+        if crop is not None:
+            prediction, truth = prediction[crop], truth[crop]
+        valid = (truth > self.min_depth) & (truth < self.max_depth)
+        if not valid.any():
+            return
+        predicted, true = prediction[valid].astype(np.float64), truth[valid].astype(np.float64)
+        if np.isnan(predicted).any():
+            raise ValueError(
+                f'{np.isnan(predicted).sum()} of {len(true)} pixels with a valid truth are '
+                'predicted NaN: expected a depth at each')
+        if self.median_scaling:
+            predicted = predicted * (np.median(true) / np.median(predicted))
+        self.sums.append(error_sums(predicted.clip(self.min_depth, self.max_depth), true))
+
+    def compute(self) -> dict[str, float]:
+        """
+        Return every metric by name; SILog is in hundredths, deltas are shares, errors metres.
+
+        :raises ValueError: if no image had a valid pixel.
+        """
+        if not self.sums:
+            raise ValueError('no image had a pixel with a valid true depth')
+        rows = [np.sum(self.sums, axis=0)] if self.pooled else self.sums
+        scores = np.mean([scores_of_sums(row) for row in rows], axis=0)
+        return dict(zip(self.NAMES, scores.tolist()))
+
+
+def error_sums(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """
+    Sum over pixels what the metrics need; sums of several images add up.
+
+    :param predicted: float64 (N,), metres, positive.
+    :param true: float64 (N,), metres, positive.
+    :return: float64 (9,): count, |e|/g, e^2/g, e^2, d, d^2 with e = p - g and d = ln p - ln g,
+        and the pixels with max(p/g, g/p) below 1.25, 1.25^2 and 1.25^3.
+    """
+    error = predicted - true
+    log_error = np.log(predicted) - np.log(true)
+    ratio = np.maximum(predicted / true, true / predicted)
+    return np.array([
+        len(true), np.sum(np.abs(error) / true), np.sum(error ** 2 / true), np.sum(error ** 2),
+        np.sum(log_error), np.sum(log_error ** 2),
+        *(np.count_nonzero(ratio < DELTA ** power) for power in (1, 2, 3))])
+
+
+def scores_of_sums(sums: np.ndarray) -> np.ndarray:
+    """Turn the sums of `error_sums` into the metrics, in the order of `DepthMetrics.NAMES`."""
+    abs_rel, sq_rel, square, log, log_square, *deltas = sums[1:] / sums[0]
+    variance = max(log_square - log ** 2, 0.0)  # rounding may leave less than nothing
+    return np.array([
+        abs_rel, sq_rel, np.sqrt(square), np.sqrt(log_square), 100 * np.sqrt(variance), *deltas])
+
+
+class NormalMetrics:
+    """
+    Angles between predicted and true normals, pooled over all pixels of all images.
+
+    Mean and median in degrees, and the shares below 11.25, 22.5 and 30 degrees (Fouhey et al.,
+    ICCV 2013). The median is that of a histogram of hundredths of a degree.
+    """
+
+    NAMES = (
+        'normals_mean', 'normals_median', 'normals_within_11.25', 'normals_within_22.5',
+        'normals_within_30')
+    LIMITS = (11.25, 22.5, 30.0)
+    BINS = 18000
+
+    def __init__(self):
+        self.images = 0
+        self.total = 0.0
+        self.below = np.zeros(len(self.LIMITS), np.int64)
+        self.histogram = np.zeros(self.BINS, np.int64)
+
+    def update(self, prediction: np.ndarray, truth: np.ndarray) -> None:
+        """
+        Add an image; one without a valid pixel is not counted.
+
+        :param prediction: float (H, W, 3), of any length but zero.
+        :param truth: float (H, W, 3), unit vectors, NaN where unknown.
+        :raises ValueError: if the sizes differ.
+        """
+        if prediction.shape != truth.shape:
+            raise ValueError(
+                f'expected predicted normals of the size of the truth {truth.shape}, got '
+                f'{prediction.shape}')
+        valid = np.isfinite(truth).all(axis=-1)
+        if not valid.any():
+            return
+        p, g = prediction[valid].astype(np.float64), truth[valid].astype(np.float64)
+        # of the arc's two parts, unlike its cosine, exact for small angles
+        angles = np.degrees(np.arctan2(
+            np.linalg.norm(np.cross(p, g), axis=-1), np.einsum('nc,nc->n', p, g)))
+        self.images += 1
+        self.total += angles.sum()
+        self.below += [np.count_nonzero(angles < limit) for limit in self.LIMITS]
+        self.histogram += np.histogram(angles, self.BINS, (0, 180))[0]
+
+    def compute(self) -> dict[str, float]:
+        """
+        Return every metric by name.
+
+        :raises ValueError: if no image had a valid pixel.
+        """
+        if not self.images:
+            raise ValueError('no image had a pixel with a true normal')
+        pixels = self.histogram.sum()
+        middle = np.searchsorted(self.histogram.cumsum(), pixels / 2)
+        median = (middle + 0.5) * 180 / self.BINS
+        return dict(zip(self.NAMES, (
+            float(self.total / pixels), float(median), *(self.below / pixels).tolist())))
+
+
+class CalibrationMetrics:
+    """
+    How often the error of ln(depth) is within so many of its predicted standard deviations.
+
+    Pooled over all pixels of all images. For Gaussian errors whose size is known 68.3 % lie
+    within one standard deviation and 95.4 % within two; fewer mean overconfidence.
+
+    :param min_depth: metres, exclusive.
+    :param max_depth: metres, exclusive.
+    """
+
+    NAMES = ('depth_within_1_sigma', 'depth_within_2_sigma')
+
+    def __init__(self, min_depth: float = MIN_DEPTH, max_depth: float = MAX_DEPTH):
+        self.min_depth, self.max_depth = min_depth, max_depth
+        self.pixels = 0
+        self.within = np.zeros(2, np.int64)
+
+    def update(
+            self, prediction: np.ndarray, truth: np.ndarray, deviation: np.ndarray,
+            crop: tuple[slice, slice] | None = None) -> None:
+        """
+        Add an image.
+
+        :param prediction: float (H, W), metres, positive.
+        :param truth: float (H, W), metres; what is not within the range is invalid.
+        :param deviation: float (H, W), standard deviation of ln(depth).
+        :param crop: rows and columns outside of which nothing is scored.
+        :raises ValueError: if the sizes differ.
+        """
+        if not prediction.shape == truth.shape == deviation.shape:
+            raise ValueError(
+                f'expected depth and deviation of the size of the truth {truth.shape}, got '
+                f'{prediction.shape} and {deviation.shape}')
+        if crop is not None:
+            prediction, truth, deviation = prediction[crop], truth[crop], deviation[crop]
+        valid = (truth > self.min_depth) & (truth < self.max_depth)
+        error = np.abs(np.log(prediction[valid].astype(np.float64)) - np.log(truth[valid]))
+        self.pixels += error.size
+        self.within += [np.count_nonzero(error <= k * deviation[valid]) for k in (1, 2)]
+
+    def compute(self) -> dict[str, float]:
+        """
+        Return the shares by name.
+
+        :raises ValueError: if no image had a valid pixel.
+        """
+        if not self.pixels:
+            raise ValueError('no image had a pixel with a valid true depth')
+        return dict(zip(self.NAMES, (self.within / self.pixels).tolist()))
+
+
+class SegmentationMetrics:
+    """
+    IoU and pixel accuracy from one confusion matrix over all images.
+
+    Pixels whose true label is void do not count. A prediction that is none of the classes is an
+    error at every other pixel.
+
+    :param num_classes: classes, whose ids are 0 to num_classes - 1.
+    :param void: true label of pixels to leave out.
+    """
+
+    def __init__(self, num_classes: int, void: int = 255):
+        self.num_classes, self.void = num_classes, void
+        # rows: truth; columns: prediction, the last one for none of the classes
+        self.confusion = np.zeros((num_classes, num_classes + 1), np.int64)
+
+    def update(self, prediction: np.ndarray, truth: np.ndarray) -> None:
+        """
+        Add an image.
+
+        :param prediction: integers (H, W).
+        :param truth: integers (H, W), classes or void.
+        :raises ValueError: if the sizes differ, or the truth has a label that is no class.
+        """
+        if prediction.shape != truth.shape:
+            raise ValueError(
+                f'expected a prediction of the size of the truth {truth.shape}, got '
+                f'{prediction.shape}')
+        counts = truth != self.void
+        true, predicted = truth[counts].astype(np.int64), prediction[counts].astype(np.int64)
+        if true.size and not 0 <= true.min() <= true.max() < self.num_classes:
+            raise ValueError(
+                f'expected true labels below {self.num_classes} or void ({self.void}), got '
+                f'{true.min()} to {true.max()}')
+        predicted[(predicted < 0) | (predicted >= self.num_classes)] = self.num_classes
+        cells = np.bincount(
+            true * (self.num_classes + 1) + predicted, minlength=self.confusion.size)
+        self.confusion += cells.reshape(self.confusion.shape)
+
+    def iou(self) -> np.ndarray:
+        """Return each class's IoU, float64 (C,); NaN if neither truth nor prediction has it."""
+        hits = np.diag(self.confusion)
+        predicted = self.confusion[:, :-1].sum(axis=0)
+        union = self.confusion.sum(axis=1) + predicted - hits
+        return np.divide(hits, union, out=np.full(self.num_classes, np.nan), where=union > 0)
+
+    def mean_iou(self) -> float:
+        """
+        Return the mean IoU of the classes that truth or prediction have.
+
+        :raises ValueError: if no pixel has been counted.
+        """
+        self._check()
+        return float(np.nanmean(self.iou()))
+
+    def pixel_accuracy(self) -> float:
+        """
+        Return the share of the pixels that are predicted right.
+
+        :raises ValueError: if no pixel has been counted.
+        """
+        self._check()
+        return float(np.trace(self.confusion) / self.confusion.sum())
+
+    def _check(self) -> None:
+        if not self.confusion.any():
+            raise ValueError('no image had a pixel with a true label')

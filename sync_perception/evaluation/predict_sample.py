@@ -1,0 +1,97 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""How a model in memory is asked about one recorded image, and what its metres mean there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from sync_perception.geometry import resize_intrinsics
+from sync_perception.models.config import ModelConfig
+from sync_perception.runtime.preprocess import normalise, resize_image, seen_size
+from sync_perception.types import DenseOutput
+import torch
+from torch import nn, Tensor
+from torch.nn.functional import interpolate
+
+
+@torch.inference_mode()
+def average_probabilities(
+        model: nn.Module, image: np.ndarray, scales: Sequence[float], flip: bool) -> Tensor:
+    """
+    Return class probabilities averaged over several sizes of an image and its mirror image.
+
+    :param model: of a normalised image batch to a DenseOutput, with `config` and `device`.
+    :param image: uint8 (H, W, 3), RGB.
+    :param scales: sides of the network's input over those at which the model sees such images.
+    :param flip: whether the mirrored image is averaged in as well.
+    :return: float32 (1, C, H, W).
+    """
+    size, total = image.shape[:2], 0.0
+    for scale in scales:
+        pixels = round(model.config.input_pixels * scale ** 2)
+        seen = seen_size(replace(model.config, input_pixels=pixels), size)
+        for mirrored in (False, True)[:1 + flip]:
+            given = np.ascontiguousarray(image[:, ::-1] if mirrored else image)
+            logits = ask_at(model, given, seen).logits
+            probabilities = enlarge(logits.float().softmax(dim=1), size)
+            total = total + (probabilities.flip(3) if mirrored else probabilities)
+    return total / (len(scales) * (1 + flip))
+
+
+@torch.inference_mode()
+def ask(model: nn.Module, image: np.ndarray) -> DenseOutput:
+    """
+    Run a model on an image, at the size at which it sees such images.
+
+    :param model: of a normalised image batch to a DenseOutput, with `config` and `device`.
+    :param image: uint8 (H, W, 3), RGB.
+    """
+    return ask_at(model, image, seen_size(model.config, image.shape[:2]))
+
+
+@torch.inference_mode()
+def ask_at(model: nn.Module, image: np.ndarray, size: tuple[int, int]) -> DenseOutput:
+    """
+    Run a model on an image that is first resized.
+
+    :param size: height and width of the network's input.
+    """
+    resized = torch.from_numpy(np.ascontiguousarray(resize_image(image, size)))
+    return model(normalise(
+        resized[None].to(model.device), model.config.mean, model.config.std))
+
+
+def metric_scale(
+        config: ModelConfig, K: np.ndarray | None, image_size: tuple[int, int]) -> float:
+    """
+    Return how many metres of a camera a metre of a model's depth is.
+
+    :param K: float64 (3, 3), pixels of the image; None if unknown: 1 then.
+    :param image_size: height and width.
+    :return: f / f_canonical, f at the size at which the model sees the image; 1 for a model that
+        gives metres whatever the camera.
+    """
+    if config.canonical_focal is None or K is None:
+        return 1.0
+    seen = resize_intrinsics(K, image_size, seen_size(config, image_size))
+    return float(seen[0, 0] / config.canonical_focal)
+
+
+def enlarge(map_bchw: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize a map bilinearly to (height, width)."""
+    return interpolate(map_bchw.float(), size=size, mode='bilinear', align_corners=False)

@@ -1,0 +1,289 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""`sync_perception report`: a page on how a model does on a data set, and where it errs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+import numpy as np
+from sync_perception.datasets import open_dataset
+from sync_perception.datasets.sample import Sample
+from sync_perception.evaluation.depth_boundaries import BoundaryMetrics
+from sync_perception.evaluation.evaluate import evaluate, Evaluation
+from sync_perception.evaluation.metrics import (
+    CalibrationMetrics,
+    CROPS,
+    DepthMetrics,
+    NormalMetrics,
+    scores_of_sums,
+    SegmentationMetrics,
+)
+from sync_perception.evaluation.predict_sample import ask, enlarge
+from sync_perception.evaluation.report_pictures import color_of, depth_scale, draw_frame, NEAREST
+from sync_perception.files.whole_files import write_json, write_text
+from sync_perception.types import DenseOutput
+import yaml
+
+TEMPLATE = 'report.html'
+STREET_EDGES = (0, 5, 10, 15, 20, 30, 40, 50, 60, 80)
+BINS = 10
+METRICS = {
+    'miou': ('mean IoU', '', True), 'pixel_accuracy': ('pixel accuracy', '', True),
+    'abs_rel': ('abs rel', '', False), 'sq_rel': ('sq rel', 'm', False),
+    'rmse': ('RMSE', 'm', False), 'rmse_log': ('RMSE log', '', False),
+    'silog': ('SILog', 'x 100', False), 'delta1': ('delta < 1.25', '', True),
+    'delta2': ('delta < 1.25\N{SUPERSCRIPT TWO}', '', True),
+    'delta3': ('delta < 1.25\N{SUPERSCRIPT THREE}', '', True),
+    'boundary_f1': ('F1 of borders', '', True),
+    'depth_within_1_sigma': ('error within 1 sigma', '', None),
+    'depth_within_2_sigma': ('error within 2 sigma', '', None),
+    'normals_mean': ('mean angle', 'degrees', False),
+    'normals_median': ('median angle', 'degrees', False),
+    'normals_within_11.25': ('within 11.25 degrees', '', True),
+    'normals_within_22.5': ('within 22.5 degrees', '', True),
+    'normals_within_30': ('within 30 degrees', '', True)}
+"""How each metric is called, its unit, and whether more is better; None: the nominal is best."""
+TABLES = {
+    'Semantics': ('miou', 'pixel_accuracy'),
+    'Depth': (*DepthMetrics.NAMES, *BoundaryMetrics.NAMES, *CalibrationMetrics.NAMES),
+    'Normals': NormalMetrics.NAMES}
+
+
+@dataclass(frozen=True)
+class FrameScore:
+    """
+    How well one frame is predicted.
+
+    :param id: the sample's.
+    :param abs_rel: of its depth, None where it has none.
+    :param miou: over the classes that its truth or prediction has, None without labels.
+    """
+
+    id: str  # noqa: A003
+    abs_rel: float | None
+    miou: float | None
+
+
+class Watch:
+    """
+    Keeps what a page needs beyond the scores: each frame's, and depth errors by distance.
+
+    :param crop: of a sample's id, the name of the part in which depth is scored.
+    """
+
+    def __init__(self, crop: Any):
+        self.crop = crop
+        self.frames: list[FrameScore] = []
+        self.confusion: np.ndarray | None = None
+        self.evaluation: Evaluation | None = None
+        self.images = 0
+
+    def __call__(self, evaluation: Evaluation, sample: Sample, output: DenseOutput) -> None:
+        """Take note of a frame that was just measured."""
+        if self.evaluation is None:
+            self.evaluation = evaluation
+            limit = evaluation.depth.max_depth
+            self.edges = np.array(
+                STREET_EDGES if limit == STREET_EDGES[-1] else np.linspace(0, limit, BINS + 1))
+            self.sums = np.zeros((len(self.edges) - 1, 3))
+        abs_rel = miou = None
+        if evaluation.depth.images > self.images:
+            self.images = evaluation.depth.images
+            abs_rel = float(scores_of_sums(evaluation.depth.sums[-1])[0])
+            self.add_depth(sample, output)
+        if evaluation.labelled:
+            now = evaluation.segmentation.confusion
+            own = SegmentationMetrics(len(now))
+            own.confusion = now - (0 if self.confusion is None else self.confusion)
+            self.confusion = now.copy()
+            miou = own.mean_iou() if own.confusion.any() else None
+        self.frames.append(FrameScore(sample.id, abs_rel, miou))
+
+    def add_depth(self, sample: Sample, output: DenseOutput) -> None:
+        """Sort a frame's errors by the true distance."""
+        metric = self.evaluation.depth
+        depth = enlarge(output.depth, sample.depth.shape)[0, 0].cpu().numpy()
+        depth = depth * self.evaluation.metres(sample)
+        crop = self.crop(sample.id)
+        part = np.s_[:, :] if crop is None else CROPS[crop](sample.depth.shape)
+        depth, true = depth[part], sample.depth[part]
+        valid = (true > metric.min_depth) & (true < metric.max_depth)
+        true = true[valid].astype(np.float64)
+        error = (depth[valid].clip(metric.min_depth, metric.max_depth) - true) / true
+        bins = np.searchsorted(self.edges, true, side='right') - 1
+        for column, weights in enumerate((np.ones_like(error), np.abs(error), error)):
+            self.sums[:, column] += np.bincount(bins, weights, minlength=len(self.sums))
+
+    def distances(self) -> list[dict[str, float]]:
+        """Return share of the pixels, mean |error| / truth and mean error / truth by distance."""
+        if self.evaluation is None or not self.images:
+            return []
+        total = self.sums[:, 0].sum()
+        return [
+            {'near': float(near), 'far': float(far), 'share': float(count / total),
+             'abs_rel': float(absolute / count), 'bias': float(signed / count)}
+            for near, far, (count, absolute, signed) in zip(
+                self.edges, self.edges[1:], self.sums) if count]
+
+
+def report(
+        model: str | Path | None, dataset: str, root: str | Path | None, out: str | Path,
+        split: str = 'all', limit: int | None = None, worst: int = 4, best: int = 2,
+        device: str = 'auto', skip_bad: bool = False, arguments: dict[str, Any] | None = None
+        ) -> Path:
+    """
+    Measure a model on a data set and write `index.html` and `report.json`.
+
+    :param model: whatever `hub.load` takes; None for the default model.
+    :param dataset: a key of DATASETS.
+    :param root: the data set's folder.
+    :param out: folder to write into.
+    :param split: one of the data set's splits, or `all`.
+    :param limit: how many frames, spread evenly over the split; None for all.
+    :param worst: how many of the worst frames are shown, of each task.
+    :param best: how many of the best ones.
+    :param device: auto, cpu, cuda or cuda:N.
+    :param skip_bad: whether samples that cannot be read are left out.
+    :param arguments: further ones of the data set's class.
+    :return: the page; it holds its pictures and asks for nothing from elsewhere.
+    :raises ValueError: if there is nothing to measure, or an argument is wrong.
+    """
+    if worst < 0 or best < 0:
+        raise ValueError(f'worst and best must be 0 or more, got {worst} and {best}')
+    samples = open_dataset(dataset, root, split, arguments)
+    watch = Watch(samples.crop)
+    result = evaluate(
+        model, dataset, root, split, device=device, skip_bad=skip_bad, arguments=arguments,
+        limit=limit, watch=watch)
+    if watch.evaluation is None:
+        raise ValueError(f'{dataset}: none of {result["frames"]} frames could be read')
+    galleries = [
+        gallery for gallery in (
+            choose(watch.frames, 'miou', 'mean IoU', worst, best, falling=False),
+            choose(watch.frames, 'abs_rel', 'abs rel', worst, best, falling=True)) if gallery]
+    shown = {frame.id for gallery in galleries for group in gallery['groups']
+             for frame in group['frames']}
+    pictures = {}
+    for name in sorted(shown):
+        sample = samples.read(name)
+        pictures[name] = draw_frame(
+            watch.evaluation, sample, ask(watch.evaluation.model, sample.image),
+            watch.evaluation.depth.max_depth)
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = {**result, 'distances': watch.distances(),
+               'per_frame': [vars(frame) for frame in watch.frames]}
+    write_json(folder / 'report.json', numbers)
+    page = folder / 'index.html'
+    write_text(page, render(result, watch, galleries, pictures))
+    return page
+
+
+def choose(
+        frames: list[FrameScore], score: str, name: str, worst: int, best: int, falling: bool
+        ) -> dict[str, Any] | None:
+    """
+    Choose the frames to show by a score; none twice.
+
+    :param falling: whether less is better.
+    :return: name, score and groups of title and frames, the worst and the best first; None if no
+        frame has the score.
+    """
+    scored = [frame for frame in frames if getattr(frame, score) is not None]
+    scored.sort(key=lambda frame: getattr(frame, score), reverse=falling)
+    if not scored:
+        return None
+    groups = [('Worst', scored[:worst]), ('Best', scored[worst:][::-1][:best])]
+    return {'name': name, 'score': score, 'groups': [
+        {'title': title, 'frames': members} for title, members in groups if members]}
+
+
+def render(
+        result: dict[str, Any], watch: Watch, galleries: list[dict[str, Any]],
+        pictures: dict[str, Any]) -> str:
+    """Fill the page's template."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True,
+        lstrip_blocks=True, undefined=StrictUndefined)
+    evaluation = watch.evaluation
+    limit = evaluation.depth.max_depth
+    return environment.get_template(TEMPLATE).render(
+        result=result, tables=tables(result), classes=class_rows(result, evaluation),
+        matrix=matrix_of(evaluation), distances=watch.distances(), galleries=galleries,
+        pictures=pictures, model=facts_of_model(evaluation),
+        record=yaml.safe_dump(
+            evaluation.config.record, sort_keys=False, default_flow_style=None, width=96)
+        if evaluation.config.record else '',
+        scale=depth_scale(limit) if watch.images else None, max_depth=limit,
+        near_depth=limit / NEAREST, date=datetime.now(timezone.utc).strftime('%Y-%m-%d'))
+
+
+def tables(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the metric tables that have a row: title and rows of name, value, unit, better."""
+    arrows = {True: 'more is better', False: 'less is better', None: ''}
+    found = []
+    for title, names in TABLES.items():
+        rows = [{'name': METRICS[name][0], 'value': f'{result[name]:.4f}',
+                 'unit': METRICS[name][1], 'better': arrows[METRICS[name][2]]}
+                for name in names if name in result]
+        if rows:
+            found.append({'title': title, 'rows': rows})
+    return found
+
+
+def class_rows(result: dict[str, Any], evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Return name, colour, IoU (None if absent) and share of the true pixels of each class."""
+    if 'iou' not in result:
+        return []
+    true = evaluation.segmentation.confusion.sum(axis=1)
+    return [{'name': name, 'color': color_of(evaluation.label_space, name), 'iou': iou,
+             'share': float(count / true.sum())}
+            for (name, iou), count in zip(result['iou'].items(), true)]
+
+
+def matrix_of(evaluation: Evaluation) -> dict[str, Any] | None:
+    """Return the classes that occur, and of each true one how its pixels were labelled."""
+    if not evaluation.labelled or not evaluation.segmentation.confusion.any():
+        return None
+    confusion = evaluation.segmentation.confusion[:, :-1].astype(np.float64)
+    kept = (confusion.sum(axis=0) + confusion.sum(axis=1)) > 0
+    names = [name for name, keep in zip(evaluation.classes.names, kept) if keep]
+    confusion = confusion[kept][:, kept]
+    rows = confusion.sum(axis=1, keepdims=True)
+    shares = np.divide(confusion, rows, out=np.full_like(confusion, np.nan), where=rows > 0)
+    return {'names': names, 'rows': [
+        {'name': name, 'cells': [None if np.isnan(share) else float(share) for share in row]}
+        for name, row in zip(names, shares)]}
+
+
+def facts_of_model(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """Say what kind of model it is."""
+    config, model = evaluation.config, evaluation.model
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    facts = [('architecture', config.architecture)]
+    if parameters:
+        facts.append(('parameters', f'{parameters / 1e6:.2f} million'))
+    seen = 'x'.join(map(str, config.input_size)) if config.input_size else (
+        f'about {config.input_pixels} pixels, in the shape of the image')
+    camera = 'metres whatever the camera' if config.canonical_focal is None else (
+        f'canonical focal length {config.canonical_focal:g} pixels')
+    return [*facts, ('labels', f'{len(model.labels)} classes of {model.labels.name}'),
+            ('input', seen), ('depth', camera),
+            ('depth range', ' to '.join(f'{value:g}' for value in config.depth_range) + ' m')]

@@ -1,0 +1,130 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Turns images upright as their header says, and the intrinsics with them.
+
+One rule for image files and videos: the header's orientation is applied, and a calibration belongs
+to the pixels as they are stored, so that it is turned alike; only where its size is that of the
+turned image and not that of the stored one, it is taken as it is. Messages are not turned, as
+camera_info describes the pixels that come with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+from sync_perception.calibration.camera_calibration import Calibration
+
+# orientation of EXIF -> (transpose, then mirror the columns, mirror the rows)
+TURNS = {
+    1: (False, False, False), 2: (False, True, False), 3: (False, True, True),
+    4: (False, False, True), 5: (True, False, False), 6: (True, True, False),
+    7: (True, True, True), 8: (True, False, True)}
+OF_DEGREES = {0: 1, 90: 6, 180: 3, 270: 8}
+"""EXIF's name for the degrees by which a video is to be turned clockwise."""
+
+
+def turn(image: np.ndarray, orientation: int) -> np.ndarray:
+    """
+    Turn an image upright.
+
+    :param image: (H, W[, C]) as it is stored.
+    :param orientation: of EXIF, 1 to 8.
+    """
+    transpose, columns, rows = TURNS[orientation]
+    if transpose:
+        image = image.swapaxes(0, 1)
+    return np.ascontiguousarray(image[::-1 if rows else 1, ::-1 if columns else 1])
+
+
+def turned_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Return the height and width of an image of this size when it is turned."""
+    return size[::-1] if TURNS[orientation][0] else size
+
+
+def calibration_orientation(
+        orientation: int, calibrated: tuple[int, int], stored: tuple[int, int]) -> int:
+    """
+    Return the orientation by which a calibration is to be turned with its image.
+
+    :param orientation: of the image's header.
+    :param calibrated: height and width that the calibration is for.
+    :param stored: height and width of the image as it is stored.
+    :return: 1 where the calibration is that of the turned image, else the image's orientation.
+    :raises ValueError: if the calibration is that of an image of another size.
+    """
+    if calibrated == stored:
+        return orientation
+    if calibrated == turned_size(stored, orientation):
+        return 1
+    raise ValueError(
+        f'the calibration is for {calibrated[1]}x{calibrated[0]} pixels, the image is '
+        f'{stored[1]}x{stored[0]}')
+
+
+@lru_cache(maxsize=16)
+def turn_calibration(
+        calibration: Calibration, stored: tuple[int, int], orientation: int) -> Calibration:
+    """
+    Return the calibration of images that are turned upright; the same object for the same ones.
+
+    :param calibration: belongs to the images as they are stored, unless its size is that of the
+        turned ones only.
+    :param stored: height and width of the images as they are stored.
+    :param orientation: by which they are turned, 1 to 8 as in EXIF.
+    :raises ValueError: if its size is neither, or it describes what cannot be turned: tangential
+        distortion, rectification, a second camera, a region or binning.
+    """
+    orientation = calibration_orientation(orientation, calibration.image_size, stored)
+    if orientation == 1:
+        return calibration
+    P, tangential = calibration.P, calibration.D[2:4]
+    if (calibration.model != 'equidistant' and tangential.any() or P[:, 3].any()
+            or calibration.R.any() and (calibration.R != np.eye(3)).any()
+            or calibration.image_size != calibration.size):
+        raise ValueError(
+            'the images are to be turned upright, but not a calibration with tangential '
+            'distortion, rectification, a second camera, a region or binning: turn and rectify '
+            'the images first')
+    if calibration.has_projection:
+        P = np.column_stack([turn_intrinsics(P[:, :3], stored, orientation), np.zeros(3)])
+    return replace(
+        calibration, size=turned_size(stored, orientation), P=P,
+        K=turn_intrinsics(calibration.K, stored, orientation))
+
+
+def turn_intrinsics(K: np.ndarray, size: tuple[int, int], orientation: int) -> np.ndarray:
+    """
+    Return the intrinsics of an image that was turned upright.
+
+    :param K: float64 (3, 3), pixels of the image as it is stored.
+    :param size: height and width of the image as it is stored.
+    :raises ValueError: if there is skew, which has no place in turned intrinsics.
+    """
+    if orientation == 1:
+        return K
+    if K[0, 1]:
+        raise ValueError(f'expected intrinsics without skew for an image that is to be turned, '
+                         f'got {K[0, 1]}')
+    transpose, columns, rows = TURNS[orientation]
+    focals, center = K[[0, 1], [0, 1]], K[:2, 2]
+    if transpose:
+        focals, center = focals[::-1], center[::-1]
+    height, width = turned_size(size, orientation)
+    cx = width - 1 - center[0] if columns else center[0]
+    cy = height - 1 - center[1] if rows else center[1]
+    return np.array([[focals[0], 0, cx], [0, focals[1], cy], [0, 0, 1]], np.float64)

@@ -1,0 +1,87 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Everything that a model's user must know beside its weights: the content of config.json."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+import operator
+from typing import Any, ClassVar
+
+from sync_perception.files.checks import flag, mapping, number, optional, several, text, whole
+from sync_perception.labels import LabelSpace
+from sync_perception.models.storage.folder import FolderConfig
+
+SCALES = ('depth', 'stereo', 'poses', 'camera height')
+"""What can tell a training how long a metre is."""
+MOST_PIXELS = 2 ** 25
+"""Of a network's input: as many as an 8K camera has."""
+
+
+def label_space(value: Any, key: str) -> None:
+    """Accept descriptions of label spaces."""
+    LabelSpace.from_dict(value, key)
+
+
+@dataclass
+class ModelConfig(FolderConfig):
+    """
+    Everything that a model's user must know, beside the weights.
+
+    :param architecture: a key of `sync_perception.models.MODELS`.
+    :param arguments: the architecture's own arguments.
+    :param label_space: a label space's description, as `LabelSpace.to_dict` gives it.
+    :param input_pixels: area at which the network sees an image.
+    :param input_size: height and width at which the network sees every image, whatever its shape,
+        as in an exported file; None for a network that takes any size.
+    :param mean: of the input's normalisation, per channel, in [0, 1].
+    :param std: of the input's normalisation, per channel, in [0, 1].
+    :param depth_range: least and greatest depth of the canonical camera, metres.
+    :param canonical_focal: focal length of the canonical camera, pixels; None for a network that
+        gives metres whatever the camera.
+    :param focal_range: least and greatest focal length seen in training, pixels at the
+        network's input size; empty if unknown.
+    :param record: how the model was trained, for people.
+    :param label_part: where the label space is a union, the name of the part whose classes the
+        model gives, as if the others were not there; None gives them all.
+    :param metric: whether depth is in metres; if not, an unknown factor, the same for all images,
+        lies between: nothing in the training said how long a metre is.
+    :param scale_from: what said it, some of SCALES; empty if nothing did or nobody noted it.
+    """
+
+    checks: ClassVar = {
+        'architecture': text(), 'arguments': mapping, 'label_space': LabelSpace.from_dict,
+        'input_pixels': whole(1, MOST_PIXELS),
+        'input_size': optional(several(whole(1, 2 ** 14), 2)),
+        'mean': several(number(0, 1), 3), 'std': several(number(0.001, 1), 3),
+        'depth_range': several(number(1e-6, 1e6), 2, order=operator.lt),
+        'canonical_focal': optional(number(1, 1e6)),
+        'focal_range': several(number(1e-3, 1e6), 0, 2, order=operator.le), 'record': mapping,
+        'label_part': optional(text()), 'metric': flag, 'scale_from': several(text(SCALES))}
+
+    architecture: str
+    arguments: dict[str, Any]
+    label_space: dict[str, Any]
+    input_pixels: int = 640 * 192
+    input_size: list[int] | None = None
+    mean: list[float] = field(default_factory=lambda: [0.5, 0.5, 0.5])
+    std: list[float] = field(default_factory=lambda: [0.5, 0.5, 0.5])
+    depth_range: list[float] = field(default_factory=lambda: [0.5, 200.0])
+    canonical_focal: float | None = 375.0
+    focal_range: list[float] = field(default_factory=list)
+    record: dict[str, Any] = field(default_factory=dict)
+    label_part: str | None = None
+    metric: bool = True
+    scale_from: list[str] = field(default_factory=list)

@@ -1,0 +1,99 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Runs a node until it is told to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import traceback
+
+import rclpy
+from rclpy.exceptions import InvalidHandle
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.logging import get_logger
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from sync_perception.ros.core.stopping import StopRequest
+
+
+def spin(node: Node, stop: StopRequest) -> None:
+    """
+    Serve a node's callbacks until it is asked to stop, ROS is shut down, or its work is done.
+
+    With the default executor, not rclpy's experimental EventsExecutor: that one is entered from
+    the middleware's threads, and as of rclpy 7.1 it hung for ever when another thread, such as
+    the node's worker, published or shut down at the same moment (each held what the other waited
+    for, the interpreter's lock and the executor's).
+
+    :param node: the node. Its coroutine function `autostart`, if it has one, runs first; its
+        future `done`, if it has one, ends the spinning, and its exception is raised.
+    :param stop: ends the spinning.
+    """
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    done = getattr(node, 'done', None)
+    condition = node.create_guard_condition(lambda: None)
+
+    def wake() -> None:
+        try:
+            condition.trigger()
+        except InvalidHandle:
+            pass  # the node has ended by itself
+
+    stop.serve(wake)
+    if hasattr(node, 'autostart'):
+        executor.create_task(node.autostart)
+    try:
+        while node.context.ok() and not stop.asked.is_set():
+            if done is not None and done.done():
+                done.result()
+                return
+            executor.spin_once()
+    except ExternalShutdownException:
+        pass
+    finally:
+        executor.remove_node(node)
+        executor.shutdown()
+
+
+def run(make_node: Callable[[], Node], arguments: list[str] | None, stop: StopRequest) -> int:
+    """
+    Run a node as a process of its own.
+
+    :param make_node: called when ROS is up; the node has a method `close`, which is called before
+        it is destroyed. See `spin` for what else it may have.
+    :param arguments: command line; None for the process's.
+    :param stop: made at the start of the process.
+    :return: the exit status: 1, after a clear line in the log, where the node refuses its input.
+    """
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    stop.serve(lambda: None)  # what is made now must be given back
+    node = None
+    try:
+        node = make_node()
+        spin(node, stop)
+    except (ValueError, OSError) as error:
+        get_logger('sync_perception').fatal(str(error))
+        return 1
+    except Exception:  # noqa: BLE001 - a bug: the process ends without Python's own last words
+        traceback.print_exc()
+        return 1
+    finally:
+        if node is not None:
+            node.close()
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0

@@ -1,0 +1,126 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Services that refuse what cannot be carried out: an exception would end the executor."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+import inspect
+from typing import Any
+
+from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.srv import SetParameters, SetParametersAtomically
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.service import Service
+from sync_perception.ros.core.log import SeldomLog
+
+PARAMETER_TYPES = [kind.value for kind in Parameter.Type]
+LONGEST_REASON = 500
+"""Characters: names from outside may be of any length."""
+
+
+def guard_services(node: Node, log: SeldomLog) -> None:
+    """
+    Make every service that a node has so far refuse the requests on which its callback raises.
+
+    This includes the services that rclpy itself creates, for parameters and the life cycle: they
+    raise on values that their enumerations lack. A refusal is logged, and answered with the
+    reason where the response has room for one.
+
+    :param node: its callbacks are replaced; those of rclpy and its own may be coroutines.
+    :param log: for the refusals.
+    """
+    for service in node.services:
+        service.callback = Guard(service, log).answer
+
+
+def run_after(service: Service, prepare: Callable[[Any], Awaitable[None]]) -> None:
+    """
+    Make a service wait for something before it carries out a request; the node goes on meanwhile.
+
+    :param service: whose callback is called after `prepare`.
+    :param prepare: a coroutine function of the request.
+    """
+    callback = service.callback
+
+    async def answer(request: Any, response: Any) -> Any:
+        await prepare(request)
+        return callback(request, response)
+
+    service.callback = answer
+    # in the node's own group, every other callback would wait as well
+    service.callback_group = ReentrantCallbackGroup()
+    service.callback_group.add_entity(service)
+
+
+class Guard:
+    """
+    Stands before the callback of a service.
+
+    :param service: whose callback is called.
+    :param log: for the refusals.
+    """
+
+    def __init__(self, service: Service, log: SeldomLog):
+        self.service, self.kind, self.callback = service, service.srv_type, service.callback
+        self.log = log
+
+    async def answer(self, request: Any, response: Any) -> Any:
+        """Carry out a request or refuse it; parameters that are not atomic go one by one."""
+        if self.kind is not SetParameters:
+            return await self._try(request, response)
+        for parameter in request.parameters:
+            single = await self._try(SetParameters.Request(parameters=[parameter]),
+                                     SetParameters.Response())
+            response.results += single.results
+        return response
+
+    async def _try(self, request: Any, response: Any) -> Any:
+        try:
+            if self.kind in (SetParameters, SetParametersAtomically):
+                check_types(request)
+            answer = self.callback(request, response)
+            return await answer if inspect.isawaitable(answer) else answer
+        except Exception as error:  # noqa: BLE001 - whatever it is, the node must live
+            reason = str(error) if isinstance(error, ValueError) else (
+                f'{type(error).__name__}: {error}')
+            reason = reason[:LONGEST_REASON]
+            name = self.service.service_name
+            self.log.warn(f'request {name}', f'refused a request of {name}: {reason}')
+            return self._refusal(request, reason)
+
+    def _refusal(self, request: Any, reason: str) -> Any:
+        """Return a response whose fields say no, or nothing."""
+        result = SetParametersResult(successful=False, reason=reason)
+        if self.kind is SetParameters:
+            return self.kind.Response(results=[result] * len(request.parameters))
+        if self.kind is SetParametersAtomically:
+            return self.kind.Response(result=result)
+        return self.kind.Response()
+
+
+def check_types(request: SetParameters.Request | SetParametersAtomically.Request) -> None:
+    """
+    Refuse a parameter whose value has a type that there is not.
+
+    :raises ValueError: naming the parameter and the type.
+    """
+    for parameter in request.parameters:
+        if parameter.value.type not in PARAMETER_TYPES:
+            raise ValueError(
+                f'{parameter.name}: got a value of type {parameter.value.type}, expected '
+                f'{min(PARAMETER_TYPES)} to {max(PARAMETER_TYPES)}')

@@ -1,0 +1,174 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Why nothing comes on a topic: who publishes there, what does come, and what would help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+import os
+
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import (
+    DurabilityPolicy,
+    qos_check_compatible,
+    QoSCompatibility,
+    QoSProfile,
+    ReliabilityPolicy,
+)
+from rclpy.subscription import Subscription
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+from sensor_msgs.msg import CameraInfo
+from sync_perception.ros.core.log import SeldomLog
+from sync_perception.ros.core.type_names import type_name
+
+SILENCE = 3.0
+"""Seconds without a message after which the node looks at who publishes."""
+REMINDER = 60.0
+"""Seconds between two log lines of the same content."""
+MOST_TOPICS = 4
+"""Other topics that a message lists."""
+UNKNOWN = '_NODE_NAME_UNKNOWN_'
+PREFIX = 'sensor_msgs/msg/'
+COMPRESSED = '/compressed'
+TRANSPORTS = {f'{PREFIX}Image': 'raw', f'{PREFIX}CompressedImage': 'compressed'}
+
+
+def describe_wait(node: Node, subscription: Subscription, argument: str, silence: float,
+                  log: SeldomLog) -> str:
+    """
+    Describe what is waited for; after SILENCE with the reason, which is logged, too.
+
+    :param node: the subscription's.
+    :param argument: what remappings call the topic.
+    :param silence: seconds without a message.
+    :return: a sentence for /diagnostics.
+    """
+    kind = 'camera_info' if subscription.msg_type is CameraInfo else 'images'
+    waiting = f'waiting for {kind} on {subscription.topic_name}'
+    if silence < SILENCE:
+        return waiting
+    sentence = f'{waiting}: {explain_silence(node, subscription, argument)}'
+    log.warn(sentence, sentence, period=REMINDER)
+    return sentence
+
+
+def explain_silence(node: Node, subscription: Subscription, argument: str) -> str:
+    """
+    Say what the ROS graph knows about a topic on which no message comes, and what would help.
+
+    :param node: the subscription's.
+    :param argument: what remappings call the topic.
+    """
+    topic = subscription.topic_name
+    expected = type_name(subscription.msg_type)
+    publishers = node.get_publishers_info_by_topic(topic)
+    if not publishers:
+        return f'nobody publishes it; {_elsewhere(node, topic, expected, argument)}'
+    fitting = [each for each in publishers if each.topic_type == expected]
+    if not fitting:
+        kind = publishers[0].topic_type
+        return (f'{_names(publishers)} publishes it as {kind}, expected {expected}; '
+                f'{_transport_advice(topic, kind, expected, argument)}')
+    problems = [problem for each in fitting
+                if (problem := _qos_problem(each, subscription.qos_profile, topic))]
+    if len(problems) == len(fitting):
+        return problems[0]
+    return (f'{_names(fitting)} publishes it with a fitting type and quality of service, but no '
+            'message comes: check that it sends (ros2 topic hz), and that messages of megabytes '
+            'get through (the profile config/fastdds_shm.xml on both sides)')
+
+
+def has_mismatch(node: Node, endpoint: Subscription | Publisher) -> bool:
+    """Tell whether the graph has a peer whose quality of service keeps it from being heard."""
+    topic, own = endpoint.topic_name, endpoint.qos_profile
+    if isinstance(endpoint, Subscription):
+        pairs = [(peer.qos_profile, own) for peer in node.get_publishers_info_by_topic(topic)]
+    else:
+        pairs = [(own, peer.qos_profile) for peer in node.get_subscriptions_info_by_topic(topic)]
+    return any(qos_check_compatible(offered, asked)[0] == QoSCompatibility.ERROR
+               for offered, asked in pairs)
+
+
+def latched_publishers(node: Node, topic: str, message_type: type) -> bool:
+    """Tell whether somebody keeps messages of this topic for those who subscribe later."""
+    return any(each.topic_type == type_name(message_type)
+               and each.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+               for each in node.get_publishers_info_by_topic(topic))
+
+
+def _elsewhere(node: Node, topic: str, expected: str, argument: str) -> str:
+    """Say on which other topics the messages may be meant to come."""
+    compressed = f'{topic}{COMPRESSED}'
+    if expected == f'{PREFIX}Image' and node.get_publishers_info_by_topic(compressed):
+        return f'{compressed} is published: set image_transport to compressed'
+    raw = topic.removesuffix(COMPRESSED)
+    if raw != topic and node.get_publishers_info_by_topic(raw):
+        return f'{raw} is published: set image_transport to raw'
+    others = [name for name, types in node.get_topic_names_and_types()
+              if expected in types and any(
+                  each.topic_type == expected and each.node_name != node.get_name()
+                  for each in node.get_publishers_info_by_topic(name))]
+    if others:
+        listed = ', '.join(others[:MOST_TOPICS]) + (', ...' if len(others) > MOST_TOPICS else '')
+        return f'{expected} is published on {listed}: {_remap(argument)} to the right one'
+    return (f'no node publishes {expected} in ROS domain {os.environ.get("ROS_DOMAIN_ID") or 0}: '
+            'is the camera driver running there?')
+
+
+def _transport_advice(topic: str, kind: str, expected: str, argument: str) -> str:
+    """Say how to come from a topic of another type to one that can be read."""
+    if kind not in TRANSPORTS or expected not in TRANSPORTS:
+        return f'{_remap(argument)} to a topic of that type'
+    advice = f'set image_transport to {TRANSPORTS[kind]}'
+    if kind == f'{PREFIX}Image':  # such as .../compressed with raw images
+        return f'{advice} and {_remap(argument)} to {topic}'
+    base = topic.removesuffix(COMPRESSED)
+    if base != topic:
+        return f'{advice} and {_remap(argument)} to {base}'
+    return f'{advice} and remap {argument}{COMPRESSED} to {topic}'
+
+
+def _remap(argument: str) -> str:
+    """Say how a topic is named, on a command line and in the launch files."""
+    return f'remap {argument} (in the launch files {argument.rpartition("/")[2]}_topic)'
+
+
+def _qos_problem(publisher: TopicEndpointInfo, own: QoSProfile, topic: str) -> str:
+    """Say in which quality of service a publisher does not reach this node; '' if it does."""
+    offered, advice = publisher.qos_profile, []
+    compatible, _ = qos_check_compatible(offered, own)
+    if compatible == QoSCompatibility.ERROR:
+        if offered.reliability == ReliabilityPolicy.BEST_EFFORT:
+            advice.append(('reliability', 'best_effort'))
+        if offered.durability == DurabilityPolicy.VOLATILE:
+            advice.append(('durability', 'volatile'))
+        trouble = 'offers a quality of service that is less than this node asks for'
+    elif (offered.durability == DurabilityPolicy.TRANSIENT_LOCAL
+            and own.durability != DurabilityPolicy.TRANSIENT_LOCAL):
+        advice = [('durability', 'transient_local'), ('reliability', 'reliable')]
+        trouble = 'keeps its messages for later subscribers (transient_local), but this node '\
+            'takes new ones only'
+    else:
+        return ''
+    settings = ' and '.join(
+        f'qos_overrides.{topic}.subscription.{policy} to {value}' for policy, value in advice)
+    return f'{_names([publisher])} {trouble}; set {settings}'
+
+
+def _names(publishers: Iterable[TopicEndpointInfo]) -> str:
+    """Name the nodes of some publishers; those that are not discovered yet have no name."""
+    names = sorted({f'{each.node_namespace.rstrip("/")}/{each.node_name}' for each in publishers
+                    if each.node_name != UNKNOWN})
+    return ' and '.join(names[:MOST_TOPICS]) or 'somebody'

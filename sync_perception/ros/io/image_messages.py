@@ -1,0 +1,264 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Image messages, raw and compressed, in; uint8 RGB out."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from sensor_msgs.msg import CompressedImage, Image
+from sync_perception.images.bit_depth import BitDepth
+from sync_perception.images.headers import (
+    check_header,
+    check_size,
+    ImageHeader,
+    MAX_PIXELS,
+    read_header,
+)
+from sync_perception.images.reading import decode_image, to_rgb8
+from sync_perception.types import MalformedInput
+
+
+class Layout(NamedTuple):
+    """
+    How an encoding stores a pixel, and OpenCV's code for turning it into RGB.
+
+    :param multiple: the width must be a multiple of it (chroma shared between pixels).
+    """
+
+    dtype: type
+    channels: int
+    to_rgb: int | None
+    multiple: int = 1
+
+
+# 8UC3, 16UC3 and the like do not name their channels: blue comes first, as everywhere in OpenCV
+# and cv_bridge
+LAYOUTS = {
+    'rgb8': Layout(np.uint8, 3, None),
+    'bgr8': Layout(np.uint8, 3, cv2.COLOR_BGR2RGB),
+    '8UC3': Layout(np.uint8, 3, cv2.COLOR_BGR2RGB),
+    'rgba8': Layout(np.uint8, 4, cv2.COLOR_RGBA2RGB),
+    'bgra8': Layout(np.uint8, 4, cv2.COLOR_BGRA2RGB),
+    '8UC4': Layout(np.uint8, 4, cv2.COLOR_BGRA2RGB),
+    'mono8': Layout(np.uint8, 1, cv2.COLOR_GRAY2RGB),
+    '8UC1': Layout(np.uint8, 1, cv2.COLOR_GRAY2RGB),
+    'yuv422': Layout(np.uint8, 2, cv2.COLOR_YUV2RGB_UYVY, multiple=2),
+    'uyvy': Layout(np.uint8, 2, cv2.COLOR_YUV2RGB_UYVY, multiple=2),
+    'yuv422_yuy2': Layout(np.uint8, 2, cv2.COLOR_YUV2RGB_YUY2, multiple=2),
+    'yuyv': Layout(np.uint8, 2, cv2.COLOR_YUV2RGB_YUY2, multiple=2),
+    'bayer_rggb8': Layout(np.uint8, 1, cv2.COLOR_BayerRGGB2RGB),
+    'bayer_bggr8': Layout(np.uint8, 1, cv2.COLOR_BayerBGGR2RGB),
+    'bayer_gbrg8': Layout(np.uint8, 1, cv2.COLOR_BayerGBRG2RGB),
+    'bayer_grbg8': Layout(np.uint8, 1, cv2.COLOR_BayerGRBG2RGB),
+    'rgb16': Layout(np.uint16, 3, None),
+    'bgr16': Layout(np.uint16, 3, cv2.COLOR_BGR2RGB),
+    'mono16': Layout(np.uint16, 1, cv2.COLOR_GRAY2RGB),
+    'bayer_rggb16': Layout(np.uint16, 1, cv2.COLOR_BayerRGGB2RGB),
+    'bayer_bggr16': Layout(np.uint16, 1, cv2.COLOR_BayerBGGR2RGB),
+    'bayer_gbrg16': Layout(np.uint16, 1, cv2.COLOR_BayerGBRG2RGB),
+    'bayer_grbg16': Layout(np.uint16, 1, cv2.COLOR_BayerGRBG2RGB),
+    'rgba16': Layout(np.uint16, 4, cv2.COLOR_RGBA2RGB),
+    'bgra16': Layout(np.uint16, 4, cv2.COLOR_BGRA2RGB),
+    '16UC1': Layout(np.uint16, 1, cv2.COLOR_GRAY2RGB),
+    '16UC3': Layout(np.uint16, 3, cv2.COLOR_BGR2RGB),
+    '16UC4': Layout(np.uint16, 4, cv2.COLOR_BGRA2RGB),
+}
+
+
+class Planes(NamedTuple):
+    """
+    How an encoding with a plane of brightness stores the colours behind it.
+
+    :param to_rgb: OpenCV's code for turning it into RGB.
+    :param bytes_per_pixel: of all planes together.
+    :param interleaved: both colours lie in one plane, else each has its own.
+    """
+
+    to_rgb: int
+    bytes_per_pixel: float = 1.5
+    interleaved: bool = True
+
+
+PLANAR = {
+    'nv12': Planes(cv2.COLOR_YUV2RGB_NV12),
+    'nv21': Planes(cv2.COLOR_YUV2RGB_NV21),
+    'nv24': Planes(cv2.COLOR_YUV2RGB_NV12, bytes_per_pixel=3),
+    'nv42': Planes(cv2.COLOR_YUV2RGB_NV21, bytes_per_pixel=3),
+    'i420': Planes(cv2.COLOR_YUV2RGB_I420, interleaved=False),
+    'yuv420': Planes(cv2.COLOR_YUV2RGB_I420, interleaved=False),
+    'yuv420p': Planes(cv2.COLOR_YUV2RGB_I420, interleaved=False),
+    'yv12': Planes(cv2.COLOR_YUV2RGB_YV12, interleaved=False),
+}
+BAYER = re.compile(r'bayer_(rggb|bggr|gbrg|grbg)(8|16)')
+COLOR = re.compile(r'(rgb|bgr)a?(8|16);')
+
+
+def decode(message: Image, bit_depth: BitDepth | None = None,
+           max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """
+    Turn a raw image into uint8 (H, W, 3) RGB.
+
+    Rows may be padded, and 16-bit pixels may have either byte order.
+
+    :param bit_depth: of this camera; by default 16-bit pixels use their full range.
+    :param max_pixels: larger images are refused.
+    :raises MalformedInput: if the encoding is unknown, the sizes do not fit together, or the
+        image cannot be a camera's.
+    """
+    check_size((message.height, message.width), max_pixels)
+    if message.encoding in PLANAR:
+        return _decode_planes(message)
+    pixels, layout = _pixels(message)
+    return np.ascontiguousarray(_to_rgb8(pixels, layout, message.encoding, bit_depth))
+
+
+def _to_rgb8(pixels: np.ndarray, layout: Layout, encoding: str,
+             bit_depth: BitDepth | None) -> np.ndarray:
+    """Turn pixels of a layout into uint8 (H, W, 3) RGB."""
+    depth = bit_depth or BitDepth(16)
+    grey = layout.to_rgb == cv2.COLOR_GRAY2RGB
+    sensed = pixels
+    if grey and layout.dtype == np.uint16:
+        pixels = depth.to_8_bits(pixels)
+    if layout.to_rgb is not None:
+        try:
+            pixels = cv2.cvtColor(pixels, layout.to_rgb)
+        except cv2.error as error:
+            height, width = pixels.shape[:2]
+            raise MalformedInput(
+                'image size', f'OpenCV cannot turn a {width}x{height} image in {encoding} into '
+                f'RGB: {error.err}') from error
+    return pixels if pixels.dtype == np.uint8 else depth.to_8_bits(pixels, sensed)
+
+
+def _decode_planes(message: Image) -> np.ndarray:
+    """
+    Turn an image of the YUV 4:2:0 family, or of 4:4:4 in two planes, into RGB.
+
+    `step` is that of the plane of brightness; or, where step x height is the whole length, that
+    of all planes together, without padding.
+    """
+    height, width, step = message.height, message.width, message.step
+    planes = PLANAR[message.encoding]
+    if height % 2 or width % 2:
+        raise MalformedInput(
+            'image size', f'got {width}x{height} pixels in {message.encoding}, expected multiples '
+            'of 2')
+    length = len(message.data)
+    if step == width * planes.bytes_per_pixel and length == step * height:
+        step = width
+    if step < width:
+        raise MalformedInput(
+            'step', f'got rows of {step} bytes (step), expected at least {width} for {width} '
+            f'columns in {message.encoding}')
+    expected = int(step * height * planes.bytes_per_pixel)
+    if length != expected or step % 2:
+        raise MalformedInput(
+            'data length', f'got {length} bytes of image data with rows of {step} bytes, expected '
+            f'{expected} for {height} rows in {message.encoding}, and rows of an even number')
+    data = np.frombuffer(message.data, np.uint8)
+    brightness = data[:height * step].reshape(height, step)[:, :width]
+    colors = data[height * step:]
+    if planes.bytes_per_pixel == 3:  # OpenCV knows them at half the size only
+        colors = colors.reshape(height, step, 2)[:, :width]
+        colors = cv2.resize(colors, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    elif planes.interleaved:
+        colors = colors.reshape(height // 2, step)[:, :width]
+    else:
+        colors = colors.reshape(height, step // 2)[:, :width // 2]
+    whole = np.concatenate([brightness.reshape(-1), colors.reshape(-1)])
+    return cv2.cvtColor(whole.reshape(height * 3 // 2, width), planes.to_rgb)
+
+
+def decompress(message: CompressedImage, bit_depth: BitDepth | None = None,
+               max_pixels: int = MAX_PIXELS, header: ImageHeader | None = None) -> np.ndarray:
+    """
+    Turn a compressed image into uint8 (H, W, 3) RGB.
+
+    What image_transport's `format` names goes before what the file looks like: a mosaic
+    (bayer_*) is stored as a grey image, and of colours that were not compressed as bgr8 or bgr16
+    red and blue are exchanged.
+
+    :param bit_depth: of this camera; by default 16-bit pixels use their full range.
+    :param max_pixels: larger images are refused.
+    :param header: what `compressed_header` has returned for it, if it was asked.
+    :raises MalformedInput: if it is no whole JPEG or PNG, or cannot be a camera's.
+    """
+    header = header or compressed_header(message, max_pixels)
+    try:
+        # the orientation tag is ignored: camera_info belongs to the pixels as they are stored
+        stored = decode_image(np.frombuffer(message.data, np.uint8), max_pixels, header)
+    except MalformedInput as error:
+        raise MalformedInput(
+            error.reason, f'{len(message.data)} bytes with format {message.format!r:.60}: {error}'
+            ) from error
+    bayer = BAYER.match(message.format)
+    if bayer and stored.ndim == 2:
+        encoding = f'bayer_{bayer[1]}{8 * stored.itemsize}'
+        return _to_rgb8(stored, LAYOUTS[encoding], encoding, bit_depth)
+    rgb = to_rgb8(stored, bit_depth)
+    if stored.ndim == 3 and COLOR.match(message.format) and 'compressed bgr' not in message.format:
+        return cv2.cvtColor(rgb, cv2.COLOR_BGR2RGB)
+    return rgb
+
+
+def compressed_header(message: CompressedImage, max_pixels: int = MAX_PIXELS) -> ImageHeader:
+    """
+    Return what a compressed image claims to be; nothing is decoded.
+
+    :raises MalformedInput: if it is no JPEG or PNG, cannot be a camera's, or has too few bytes.
+    """
+    header = read_header(bytes(message.data))
+    if header is None:
+        raise MalformedInput(
+            'compressed data', f'cannot read {len(message.data)} bytes of a compressed image with '
+            f'format {message.format!r:.60}, expected JPEG or PNG')
+    check_header(header, len(message.data), max_pixels)
+    return header
+
+
+def _pixels(message: Image) -> tuple[np.ndarray, Layout]:
+    """Return a view of a raw image's pixels (H, W[, C]) in native byte order, and its layout."""
+    height, width, step = message.height, message.width, message.step
+    layout = LAYOUTS.get(message.encoding)
+    if layout is None:
+        raise MalformedInput(
+            'encoding', f'unknown image encoding {message.encoding!r:.60}, expected one of '
+            f'{", ".join([*LAYOUTS, *PLANAR])}')
+    if width % layout.multiple:
+        raise MalformedInput(
+            'image size', f'got {width} columns in {message.encoding}, expected a multiple of '
+            f'{layout.multiple}')
+    dtype = np.dtype(layout.dtype).newbyteorder('>' if message.is_bigendian else '<')
+    row = width * layout.channels * dtype.itemsize
+    if step < row:
+        raise MalformedInput(
+            'step', f'got rows of {step} bytes (step), expected at least {row} for {width} '
+            f'columns in {message.encoding}')
+    if len(message.data) != step * height:
+        raise MalformedInput(
+            'data length', f'got {len(message.data)} bytes of image data, expected step x height '
+            f'= {step} x {height} = {step * height}')
+    shape, strides = (height, width), (step, layout.channels * dtype.itemsize)
+    if layout.channels > 1:
+        shape, strides = (*shape, layout.channels), (*strides, dtype.itemsize)
+    view = np.ndarray(shape, dtype, message.data, strides=strides)
+    if step % dtype.itemsize:
+        view = view.copy()  # OpenCV refuses rows that start within a number
+    return view.astype(layout.dtype, copy=False), layout

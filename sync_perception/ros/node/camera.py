@@ -1,0 +1,249 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""One camera of the node: what comes from it, what is published of it, and how it fares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+import time
+from typing import Any
+
+from lifecycle_msgs.msg import State
+from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState
+from rclpy.qos import DurabilityPolicy, qos_policy_name_from_kind
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sync_perception.calibration.rectification import Rectifier
+from sync_perception.images.bit_depth import BitDepth
+from sync_perception.ros.core import qos
+from sync_perception.ros.core.log import SeldomLog
+from sync_perception.ros.core.middleware import advice
+from sync_perception.ros.health.counters import Counters
+from sync_perception.ros.health.waiting import (
+    describe_wait,
+    has_mismatch,
+    latched_publishers,
+    SILENCE,
+)
+from sync_perception.ros.io.camera_info import CameraInfoCache
+from sync_perception.ros.node.mounting import Mounting
+from sync_perception.ros.node.outputs import Output
+
+ACTIVE = LifecycleState('active', State.PRIMARY_STATE_ACTIVE)
+LOSS_PERIOD = 60.0
+"""Seconds between two lines about lost messages."""
+SETTLED = 2.0
+"""Seconds after which the graph knows a new peer."""
+MOST_CREDIT = 2.0
+"""Images that may be looked at after a pause: the second evens out when they come irregularly."""
+
+
+class Camera:
+    """
+    Topics, calibrations and counts of one camera.
+
+    :param node: where its topics are.
+    :param name: goes before its topics; empty for a camera whose topics have no name before them.
+    :param log: for troubles of its topics.
+    :ivar outputs: what is published, with the publishers.
+    :ivar inputs: the subscriptions, camera_info first; none while the node does not listen.
+    :ivar latched: the subscription to calibrations that were sent before, where it is needed.
+    :ivar mismatches: by topic, the quality of service that keeps a present peer from being heard.
+    :ivar noted: by topic, when its mismatch was noted, seconds of the monotonic clock.
+    :ivar troubles: by kind, what is doubtful about its latest frame.
+    :ivar mounting: how it is mounted, and the scale of depth that follows.
+    :ivar bit_depth: what its 16-bit images have been found to hold.
+    """
+
+    def __init__(self, node: LifecycleNode, name: str, log: SeldomLog):
+        self.node = node
+        self.name = name
+        self.log = log
+        self.outputs: list[tuple[Output, LifecyclePublisher]] = []
+        self.inputs: list[Subscription] = []
+        self.latched: Subscription | None = None
+        self.camera_infos = CameraInfoCache()
+        self.counters = Counters()
+        self.mismatches: dict[str, str] = {}
+        self.noted: dict[str, float] = {}
+        self.troubles: dict[str, str] = {}
+        self.credit, self.asked = 0.0, 0.0
+        self.bit_depth = BitDepth(report=lambda text: log.logger.warning(
+            f'{self.title}: {text} (image.significant_bits)'))
+        self.rectifier = Rectifier()
+        self.mounting = Mounting()
+
+    @property
+    def image_topic(self) -> str:
+        """Return the topic that its images come from; empty while the node does not listen."""
+        return self.inputs[1].topic_name if self.inputs else ''
+
+    @property
+    def title(self) -> str:
+        """Its name for people."""
+        return f'camera {self.name}' if self.name else 'camera'
+
+    def topic(self, name: str) -> str:
+        """Return a topic's name below this camera's."""
+        return f'{self.name}/{name}' if self.name else name
+
+    def advertise(self, outputs: Iterable[Output], active: bool = False) -> None:
+        """
+        Publish these outputs from now on; those that it publishes already keep their publishers.
+
+        :param active: whether the node is: new publishers then begin at once.
+        """
+        present = {output.topic: publisher for output, publisher in self.outputs}
+        wanted = {output.topic: output for output in outputs}
+        for topic in present.keys() - wanted.keys():
+            self.node.destroy_lifecycle_publisher(present.pop(topic))
+        for topic in wanted.keys() - present.keys():
+            present[topic] = self._publisher(wanted[topic])
+            if active:
+                present[topic].on_activate(ACTIVE)
+        self.outputs = [(output, present[topic]) for topic, output in wanted.items()]
+
+    def wanted(self) -> list[tuple[Output, LifecyclePublisher]]:
+        """Return the outputs that somebody subscribes to, with their publishers."""
+        return [(output, publisher) for output, publisher in self.outputs
+                if publisher.get_subscription_count()]
+
+    def listen(self, receive_image: Callable[[Camera, Any], None],
+               receive_camera_info: Callable[[Camera, CameraInfo], None], *,
+               compressed: bool = False, keep_all: bool = False) -> None:
+        """
+        Subscribe to its images and calibrations, and count from zero.
+
+        :param receive_image: called with this camera and an Image or a CompressedImage.
+        :param receive_camera_info: called with this camera and a CameraInfo.
+        :param compressed: take what image_transport publishes beside the raw images.
+        :param keep_all: lose no image, and demand of the publisher that it loses none either.
+        """
+        self.counters = Counters()
+        self.credit, self.asked = 0.0, 0.0
+        image_type, topic = Image, self.topic('image')
+        if compressed:
+            # the convention of image_transport: beside the raw topic, wherever it was remapped to
+            topic = f'{self.node.resolve_topic_name(topic)}/compressed'
+            image_type = CompressedImage
+        self.inputs.append(self._subscription(
+            CameraInfo, self.topic('camera_info'), receive_camera_info,
+            qos.every_image_input() if keep_all else qos.camera_info_input()))
+        self.inputs.append(self._subscription(
+            image_type, topic, receive_image,
+            qos.every_image_input() if keep_all else qos.image_input()))
+
+    def catch_up(self) -> None:
+        """
+        Subscribe to latched calibrations too, if no calibration came and somebody has such.
+
+        Not from the start: publishers without them would log a warning about this subscriber.
+        """
+        if not self.inputs or self.latched is not None or self.camera_infos.remembered:
+            return
+        usual = self.inputs[0]
+        if (usual.qos_profile.durability != DurabilityPolicy.TRANSIENT_LOCAL
+                and latched_publishers(self.node, usual.topic_name, CameraInfo)):
+            self.latched = self.node.create_subscription(
+                CameraInfo, usual.topic_name, usual.callback, qos.latched(),
+                event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False))
+            self.log.logger.info(f'listening to the latched messages on {usual.topic_name}, too')
+
+    def review_mismatches(self) -> None:
+        """Forget a peer that was not heard when it is gone, or changed its quality of service."""
+        endpoints = [*self.inputs, *(publisher for _, publisher in self.outputs)]
+        present = {endpoint.topic_name: endpoint for endpoint in endpoints}
+        for name in list(self.mismatches):
+            # the graph may know of the peer a little later than the event that told of it
+            recent = time.monotonic() - self.noted[name] < SETTLED
+            if name not in present or not recent and not has_mismatch(self.node, present[name]):
+                del self.mismatches[name]
+
+    def waits(self, silence: float, unknown: float) -> list[str]:
+        """
+        Describe what it waits for, and after a while why it does not come.
+
+        :param silence: seconds without an image.
+        :param unknown: seconds that the node has listened to it, for its calibration.
+        """
+        info, image = self.inputs
+        waits = [(image, 'image', silence)] if silence > SILENCE or not (
+            self.counters.received) else []
+        if not self.camera_infos.remembered:
+            waits.append((self.latched or info, 'camera_info', unknown))
+        return [describe_wait(self.node, subscription, self.topic(name), seconds, self.log)
+                for subscription, name, seconds in waits]
+
+    def ignore(self) -> None:
+        """Stop listening, and forget the calibrations."""
+        for subscription in filter(None, (*self.inputs, self.latched)):
+            self.node.destroy_subscription(subscription)
+        self.inputs, self.latched = [], None
+        self.camera_infos = CameraInfoCache()
+        self.rectifier = Rectifier()
+        self.mounting = Mounting()
+        self.troubles = {}
+
+    def due(self, now: float, max_rate: float) -> bool:
+        """
+        Say whether an image that comes now may be looked at.
+
+        :param now: seconds of the monotonic clock.
+        :param max_rate: images a second on average; 0 for no limit.
+        """
+        if max_rate <= 0:
+            return True
+        self.credit = min(self.credit + (now - self.asked) * max_rate, MOST_CREDIT)
+        self.asked = now
+        if self.credit < 1:
+            return False
+        self.credit -= 1
+        return True
+
+    def _subscription(self, kind: type, topic: str, receive: Callable, profile) -> Subscription:
+        return self.node.create_subscription(
+            kind, topic, lambda message: receive(self, message), profile,
+            qos_overriding_options=qos.overridable(),
+            event_callbacks=SubscriptionEventCallbacks(
+                incompatible_qos=lambda event: self._note_mismatch(
+                    topic, 'a publisher offers', event.last_policy_kind),
+                message_lost=lambda event: self._note_loss(topic, event.total_count_change)))
+
+    def _note_loss(self, topic: str, count: int) -> None:
+        """Say what did not arrive: best effort does not send it again."""
+        name = self.node.resolve_topic_name(topic)
+        if topic != self.topic('camera_info'):
+            self.counters.lost += count
+        self.log.warn(f'loss {name}', (
+            f'{name}: messages are lost between their publisher and this node, expected shared '
+            f'memory with room for them: {advice()}'), period=LOSS_PERIOD)
+
+    def _publisher(self, output: Output) -> LifecyclePublisher:
+        topic = self.topic(output.topic)
+        return self.node.create_lifecycle_publisher(
+            output.message_type, topic, output.profile(),
+            qos_overriding_options=qos.overridable(),
+            event_callbacks=PublisherEventCallbacks(
+                incompatible_qos=lambda event: self._note_mismatch(
+                    topic, 'a subscriber asks for', event.last_policy_kind)))
+
+    def _note_mismatch(self, topic: str, who: str, kind: int) -> None:
+        policy = qos_policy_name_from_kind(kind).lower()
+        name = self.node.resolve_topic_name(topic)
+        self.mismatches[name] = (
+            f'{name}: {who} an incompatible quality of service ({policy}) and is not heard')
+        self.noted[name] = time.monotonic()
+        self.log.warn(f'mismatch {name}', f'{self.mismatches[name]}; see qos_overrides')

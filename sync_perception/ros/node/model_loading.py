@@ -1,0 +1,167 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Models are loaded on a thread beside the executor's, and not for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from concurrent import futures
+from dataclasses import dataclass, fields
+from threading import Thread
+import time
+from typing import Any
+
+from rclpy.exceptions import InvalidHandle
+from rclpy.node import Node
+from sync_perception.files.trust import code_allowed
+from sync_perception.resources import default_model_folder
+from sync_perception.ros.health.consistency_monitor import ConsistencyMonitor
+from sync_perception.ros.parameters.perception import PerceptionParameters
+
+Load = Callable[[PerceptionParameters], Any]
+
+
+def load_predictor(parameters: PerceptionParameters):
+    """
+    Load the model that the parameters name.
+
+    :raises ValueError: if the folder, the device or a value is not as expected.
+    """
+    # torch takes seconds to import: only when there is a model to load
+    from sync_perception.runtime.predictor import Predictor
+    with code_allowed(parameters.allow_code):
+        return Predictor(
+            parameters.model or default_model_folder(), device=parameters.device,
+            half=parameters.half, max_depth=parameters.max_depth or None,
+            backend=parameters.backend)
+
+
+def load_monitor(parameters: PerceptionParameters) -> ConsistencyMonitor | None:
+    """
+    Load the contrastive model that the parameters name, if they do.
+
+    :raises ValueError: if there is no such model.
+    """
+    if not parameters.consistency_model:
+        return None
+    from sync_perception.runtime.consistency import ConsistencyScorer
+    return ConsistencyMonitor(ConsistencyScorer(parameters.consistency_model, parameters.device))
+
+
+@dataclass(frozen=True, eq=False)
+class Loading:
+    """
+    A model that is being loaded, or was.
+
+    :param load: what loads it.
+    :param values: the parameters that it is loaded for.
+    :param outcome: the model, or what kept it from being loaded.
+    """
+
+    load: Load
+    values: PerceptionParameters
+    outcome: futures.Future
+
+    def is_of(self, load: Load, values: PerceptionParameters) -> bool:
+        """Tell whether the same would be loaded; what acts on each frame makes no difference."""
+        return load == self.load and all(
+            getattr(values, spec.name) == getattr(self.values, spec.name)
+            for spec in fields(values) if not spec.metadata['live'])
+
+    def __str__(self) -> str:
+        """Name the model and the device."""
+        return f'{self.values.model or default_model_folder()} on {self.values.device}'
+
+
+class ModelLoader:
+    """
+    Loads one model at a time on a thread of its own.
+
+    A thread that does not finish within the parameter `load_timeout` is left to itself: Python
+    cannot end it, and nobody waits for it any more.
+
+    :param node: logs what is loaded; its executor is woken when that is done.
+    :ivar loading: what is being loaded now; None most of the time.
+    """
+
+    def __init__(self, node: Node):
+        self.logger = node.get_logger()
+        self.loading: Loading | None = None
+        self.loaded: Loading | None = None
+        self.done = node.create_guard_condition(lambda: None)
+
+    async def prepare(self, load: Load, values: PerceptionParameters) -> None:
+        """
+        Load what `take` is to return, or to raise; the executor goes on meanwhile.
+
+        :raises ValueError: if another model is still being loaded.
+        """
+        if self.loading is not None:
+            raise ValueError(f'{self.loading} is still being loaded: try again afterwards')
+        self.loading = self._begin(load, values)
+        end = time.monotonic() + values.load_timeout
+        while not self.loading.outcome.done() and time.monotonic() < end:
+            # resumed whenever the executor has something to do, once a second at least: the
+            # node's diagnostics are a timer
+            await Turn()
+        self.loading, self.loaded = None, self.loading
+
+    def is_stale(self, values: PerceptionParameters) -> bool:
+        """Tell whether what was prepared is not for these parameters any more."""
+        return self.loaded is not None and not self.loaded.is_of(self.loaded.load, values)
+
+    def take(self, load: Load, values: PerceptionParameters) -> Any:
+        """
+        Return what was prepared for these parameters; if it was something else, load it now.
+
+        :raises TimeoutError: if it takes longer than the parameters allow.
+        :raises Exception: whatever kept the model from being loaded.
+        """
+        loaded, self.loaded = self.loaded, None
+        patience = 0.0
+        if loaded is None or not loaded.is_of(load, values):
+            loaded, patience = self._begin(load, values), values.load_timeout
+        try:
+            return loaded.outcome.result(patience)
+        except futures.TimeoutError:
+            if loaded.outcome.done():
+                raise  # the loading's own
+            raise TimeoutError(
+                f'loading {loaded} takes longer than the {values.load_timeout:g} s of the '
+                'parameter load_timeout') from None
+
+    def _begin(self, load: Load, values: PerceptionParameters) -> Loading:
+        loading = Loading(load, values, futures.Future())
+        self.logger.info(f'loading {loading}')
+        Thread(target=self._run, args=(loading,), name='model loader', daemon=True).start()
+        return loading
+
+    def _run(self, loading: Loading) -> None:
+        try:
+            loading.outcome.set_result(loading.load(loading.values))
+        except BaseException as error:  # noqa: BLE001 - raised again where the model is taken
+            loading.outcome.set_exception(error)
+        try:
+            self.done.trigger()
+        except InvalidHandle:
+            pass  # the node is gone
+
+
+class Turn:
+    """Awaited, it lets the executor do something else before it goes on."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        """Give up the turn once."""
+        yield

@@ -1,0 +1,377 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""The perception node: camera images in; depth, labels and a semantic point cloud out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+import time
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import ParameterType
+from rcl_interfaces.srv import SetParameters, SetParametersAtomically
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_srvs.srv import SetBool
+from sync_perception.ros.core import qos
+from sync_perception.ros.core.log import SeldomLog
+from sync_perception.ros.core.services import guard_services, run_after
+from sync_perception.ros.health import diagnostics
+from sync_perception.ros.health.consistency_monitor import ConsistencyMonitor
+from sync_perception.ros.node.camera import Camera
+from sync_perception.ros.node.label_topics import LabelTopics
+from sync_perception.ros.node.model_loading import load_monitor, load_predictor, ModelLoader
+from sync_perception.ros.node.mounting import StaticTransforms
+from sync_perception.ros.node.outputs import offered, OUTPUTS
+from sync_perception.ros.node.pipeline import Arrival, Pipeline
+from sync_perception.ros.node.warm_up import KnownSizes
+from sync_perception.ros.node.worker import Worker
+from sync_perception.ros.parameters.consumers import CONSUMERS
+from sync_perception.ros.parameters.perception import PerceptionParameters
+from sync_perception.ros.parameters.server import ParameterServer
+from sync_perception.types import MalformedInput
+
+
+class PerceptionNode(LifecycleNode):
+    """
+    Turns every camera frame it has time for into those topics of `outputs` that the model gives.
+
+    The executor's thread only receives messages; one worker thread does everything else, always
+    with the newest images (offline: with every one). Configuring loads the model, activating
+    starts listening to the cameras.
+
+    :param load_predictor: makes the predictor of the node's parameters.
+    :param node_arguments: go to the LifecycleNode.
+    """
+
+    def __init__(self, *, load_predictor: Callable[[PerceptionParameters], Any] = load_predictor,
+                 **node_arguments: Any):
+        super().__init__('perception', **node_arguments)
+        self.load_predictor = load_predictor
+        self.loader = ModelLoader(self)
+        self.parameters = ParameterServer(self, PerceptionParameters)
+        self.parameters.hooks['model'] = self._swap_model
+        for name in self.parameters.unknown:
+            self.get_logger().warning(f'there is no parameter {name}: it has no effect')
+        self.log = SeldomLog(self.get_logger())
+        self.cameras: list[Camera] = []
+        self.pipeline: Pipeline | None = None
+        self.transforms: StaticTransforms | None = None
+        self.worker: Worker[Arrival] | None = None
+        self.label_topics = LabelTopics(self)
+        self.sizes = KnownSizes(self.get_fully_qualified_name(), self.log)
+        self.enabled = True
+        self.problem = ''
+        self.create_service(SetBool, '~/enable', self._enable)
+        self.diagnostics = diagnostics.Desk(self.get_fully_qualified_name())
+        self.diagnostics_publisher = self.create_publisher(
+            DiagnosticArray, '/diagnostics', qos.output())
+        # steady: with use_sim_time and no /clock, the node is to say what it waits for
+        self.create_timer(
+            diagnostics.PERIOD, self._tell, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        for service in self.services:
+            if service.srv_type is ChangeState:
+                run_after(service, self._prepare_transition)
+            elif service.srv_type in (SetParameters, SetParametersAtomically):
+                run_after(service, self._prepare_parameters)
+        guard_services(self, self.log)
+
+    async def autostart(self) -> None:
+        """Configure and activate, unless the parameter `autostart` says no."""
+        if not self.parameters.values.autostart:
+            self.get_logger().info(
+                f'unconfigured, since autostart is false: waiting for a lifecycle manager, or for '
+                f'ros2 lifecycle set {self.get_fully_qualified_name()} configure')
+            return
+        await self._load_ahead()
+        if self._state == 'unconfigured':  # else somebody else was faster
+            if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+                self.trigger_activate()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model and create the publishers; on failure say why and stay as before."""
+        try:
+            self._configure()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the node must live
+            self.problem = f'cannot configure: {type(error).__name__}: {error}'
+            if self.context.ok():  # otherwise the node is just being stopped
+                self.get_logger().error(self.problem)
+            self._release()
+            return TransitionCallbackReturn.FAILURE
+        self.problem = ''
+        self.parameters.locked = True
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Listen to the cameras."""
+        try:
+            self.pipeline.halted = ''
+            self._work()
+            if self.enabled:
+                self._listen()
+            else:
+                self.get_logger().info('active, but disabled: images are ignored')
+        except Exception as error:  # noqa: BLE001 - such as a QoS override that does not exist
+            self.problem = f'cannot activate: {type(error).__name__}: {error}'
+            self.get_logger().error(self.problem)
+            self._stop()
+            return TransitionCallbackReturn.FAILURE
+        self.problem = ''
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Finish the frames in hand and stop listening."""
+        self._stop()
+        for camera in self.cameras:
+            self.get_logger().info(f'inactive: {camera.title}: {camera.counters.summary()}')
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give back the model and the publishers."""
+        result = super().on_cleanup(state)
+        self._release()
+        return result
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give back everything, from whatever state."""
+        self.close()
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Begin anew after a transition that raised."""
+        self.close()
+        return super().on_error(state)
+
+    def close(self) -> None:
+        """Stop the worker and give back the model and all topics."""
+        self._stop()
+        self._release()
+
+    def destroy_node(self) -> None:
+        """Leave the graph, with the services of the life cycle, which rclpy would leave there."""
+        super().destroy_node()
+        self._state_machine.destroy_when_not_in_use()
+
+    @property
+    def _state(self) -> str:
+        return self._state_machine.current_state[1]
+
+    async def _prepare_transition(self, request: ChangeState.Request) -> None:
+        """Load the model before rclpy configures the node, which would hold up everything."""
+        wanted = request.transition
+        configures = wanted.label == 'configure' if wanted.label else (
+            wanted.id == Transition.TRANSITION_CONFIGURE)
+        if configures and self._state == 'unconfigured':
+            await self._load_ahead()
+
+    async def _prepare_parameters(
+            self, request: SetParameters.Request | SetParametersAtomically.Request) -> None:
+        """Load another model before it takes the place of the present one."""
+        for parameter in request.parameters:
+            values = self.parameters.values
+            is_model = (parameter.name == 'model'
+                        and parameter.value.type == ParameterType.PARAMETER_STRING)
+            if is_model and self.pipeline is not None and (
+                    parameter.value.string_value != values.model):
+                await self.loader.prepare(
+                    self._load_warm, replace(values, model=parameter.value.string_value))
+
+    async def _load_ahead(self) -> None:
+        """Load what the parameters name; it is there, or known to fail, when configuring."""
+        values = None
+        while values is None or self.loader.is_stale(self.parameters.values):
+            try:
+                values = self._checked_values()
+            except ValueError:
+                return  # configuring will say so
+            await self.loader.prepare(self._load_models, values)
+
+    def _load_models(
+            self, values: PerceptionParameters) -> tuple[Any, ConsistencyMonitor | None]:
+        return self._load_warm(values), load_monitor(values)
+
+    def _load_warm(self, values: PerceptionParameters) -> Any:
+        """Load a predictor and prepare it for the images that the cameras are known to give."""
+        predictor = self.load_predictor(values)
+        self.sizes.warm_up(predictor, values.cameras)
+        return predictor
+
+    def _checked_values(self) -> PerceptionParameters:
+        """
+        Return the parameters with what the consumer sets.
+
+        :raises ValueError: if one of them cannot be accepted.
+        """
+        if self.parameters.problems:
+            raise ValueError('; '.join(self.parameters.problems.values()))
+        self.parameters.preset(CONSUMERS[self.parameters.values.consumer].parameters)
+        return self.parameters.values
+
+    def _configure(self) -> None:
+        values = self._checked_values()
+        predictor, monitor = self.loader.take(self._load_models, values)
+        self.transforms = StaticTransforms(self) if values.ground_frame else None
+        self.pipeline = Pipeline(
+            predictor, lambda: self.parameters.values, self.get_clock(), self.log, monitor,
+            self.transforms and self.transforms.mount)
+        self.cameras = [Camera(self, name, self.log) for name in values.cameras]
+        self._advertise()
+        self._introduce('configured')
+
+    def _introduce(self, event: str) -> None:
+        """Log what runs, and whether its metres are such."""
+        predictor = self.pipeline.predictor
+        facts = ', '.join(f'{key} {value}' for key, value in predictor.describe().items())
+        self.get_logger().info(f'{event}: {facts}')
+        if predictor.relative:
+            self.get_logger().warning(predictor.relative)
+
+    def _advertise(self) -> None:
+        """Publish what the model gives, and what its labels mean."""
+        predictor = self.pipeline.predictor
+        outputs = offered(predictor.available, self.parameters.values.consumer)
+        absent = [output.topic for output in OUTPUTS if output not in outputs]
+        if absent:
+            self.get_logger().info(f'the model gives {", ".join(sorted(predictor.available))} '
+                                   f'only: no {", ".join(absent)}')
+        for camera in self.cameras:
+            camera.advertise(outputs, active=self.worker is not None)
+        self.label_topics.withdraw()
+        if 'labels' in predictor.available:
+            self.label_topics.publish(predictor.labels, self.parameters.values)
+
+    def _work(self) -> None:
+        self.worker = Worker(
+            self.pipeline.process, self._count_dropped, lanes=len(self.cameras),
+            keep_all=self.parameters.values.offline, after=self.pipeline.straggler)
+
+    def _listen(self) -> None:
+        values = self.parameters.values
+        for camera in self.cameras:
+            camera.listen(self._receive_image, self._receive_camera_info,
+                          compressed=values.image_transport == 'compressed',
+                          keep_all=values.offline)
+            topics = ' and '.join(subscription.topic_name for subscription in camera.inputs)
+            self.get_logger().info(f'listening to {topics}')
+
+    def _stop(self) -> None:
+        self._stop_worker()
+        self.worker = None
+        for camera in self.cameras:
+            camera.ignore()
+
+    def _stop_worker(self) -> None:
+        """End the worker; a frame that takes too long is given up."""
+        if self.worker is not None and not self.worker.stop():
+            self.pipeline.cancel(self.worker.thread)
+            self.get_logger().warning(
+                'the frame in hand takes long: it is given up, and computed to its end')
+
+    def _release(self) -> None:
+        for camera in self.cameras:
+            camera.advertise(())
+        self.label_topics.withdraw()
+        if self.transforms is not None:
+            self.transforms.close()
+        self.cameras, self.pipeline, self.transforms = [], None, None
+        self.parameters.unlock()
+
+    def _swap_model(self, model: str) -> None:
+        """
+        Load another model while the node is configured; the old one serves until it is there.
+
+        :raises ValueError: if it cannot be loaded; nothing has changed then.
+        """
+        if self.pipeline is None:
+            return
+        try:
+            predictor = self.loader.take(
+                self._load_warm, replace(self.parameters.values, model=model))
+        except Exception as error:  # whatever it is, the old model goes on
+            raise ValueError(
+                f'cannot load {model!r}, the model stays: {type(error).__name__}: {error}'
+                ) from error
+        active = self.worker is not None
+        self._stop_worker()
+        self.pipeline.predictor, self.pipeline.halted = predictor, ''
+        self.pipeline.straggler = None  # it has the old predictor
+        self._advertise()
+        if active:
+            self._work()
+        self._introduce('swapped the model')
+
+    def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """Listen to the cameras, or leave their images alone, without a change of state."""
+        changed, self.enabled = self.enabled != request.data, request.data
+        if self.worker is not None and changed:
+            self.get_logger().info('enabled' if self.enabled else 'disabled: images are ignored')
+            if self.enabled:
+                self._listen()
+            else:
+                for camera in self.cameras:
+                    camera.ignore()
+        response.success = True
+        response.message = 'frames are answered' if self.enabled else 'images are ignored'
+        if self.worker is None:
+            response.message += ' as soon as the node is active'
+        return response
+
+    def _receive_camera_info(self, camera: Camera, camera_info: CameraInfo) -> None:
+        try:
+            camera.camera_infos.add(camera_info)
+        except MalformedInput as error:
+            camera.counters.refused[error.reason] += 1
+            self.log.warn(f'{error.reason} {camera.name}', f'refused a camera_info: {error}')
+            return
+        self.pipeline.examine(camera, camera_info)
+        lane = self.cameras.index(camera)
+        size = None if camera.counters.published else self.sizes.note(
+            camera.name, camera_info, self.parameters.values.max_pixels)
+        if size is not None:
+            self.worker.run(partial(self.pipeline.warm_up, size, self.sizes.remember), lane)
+        self.worker.retry(lane)
+
+    def _receive_image(self, camera: Camera, image: Image | CompressedImage) -> None:
+        now = time.monotonic()
+        camera.counters.received += 1
+        if camera.due(now, self.parameters.values.max_rate):
+            self.worker.offer(Arrival(camera, image, now), self.cameras.index(camera))
+        else:
+            camera.counters.skipped += 1
+
+    def _count_dropped(self, arrival: Arrival) -> None:
+        if self.pipeline.warming:
+            arrival.camera.counters.warming_up += 1
+        else:
+            arrival.camera.counters.dropped += 1
+
+    def _tell(self) -> None:
+        """Publish how the node fares."""
+        for camera in self.cameras:
+            camera.catch_up()
+            camera.review_mismatches()
+        reports = self.diagnostics.reports(
+            self._state, self.pipeline, self.cameras, self.problem, self.enabled,
+            f'loading {self.loader.loading}' if self.loader.loading else '')
+        self.diagnostics_publisher.publish(
+            diagnostics.message(reports, self.get_fully_qualified_name(), self.get_clock().now()))

@@ -1,0 +1,33 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The perception node as a process: obeys signals before it imports anything that takes time."""
+
+from __future__ import annotations
+
+from sync_perception.ros.core.middleware import use_shared_memory
+from sync_perception.ros.core.stopping import leave, StopRequest
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the perception node and end the process."""
+    stop = StopRequest()
+    use_shared_memory()
+    from sync_perception.ros.core import executor
+    from sync_perception.ros.node.node import PerceptionNode
+    leave(executor.run(PerceptionNode, arguments, stop))
+
+
+if __name__ == '__main__':
+    main()

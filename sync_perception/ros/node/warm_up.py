@@ -1,0 +1,124 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Which images the network is prepared for before the first of them comes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+import os
+from pathlib import Path
+import time
+from typing import Any
+
+from sensor_msgs.msg import CameraInfo
+from sync_perception.files.whole_files import read_json, write_json
+from sync_perception.images.headers import check_size
+from sync_perception.ros.core.log import SeldomLog
+from sync_perception.ros.io.calibration_messages import calibration_of
+from sync_perception.types import MalformedInput
+
+MOST_NODES = 100
+"""Whose sizes are kept."""
+
+
+class KnownSizes:
+    """
+    The sizes of the cameras' images, as far as their calibrations, or those of the last run, tell.
+
+    :param node: its full name.
+    :param log: of the node.
+    :ivar sizes: height and width by the camera's name.
+    """
+
+    def __init__(self, node: str, log: SeldomLog):
+        self.node, self.log = node, log
+        self.sizes = sizes_of(recall().get(node))
+
+    def note(self, camera: str, camera_info: CameraInfo,
+             max_pixels: int) -> tuple[int, int] | None:
+        """
+        Remember the size that a calibration states.
+
+        :param camera: its name.
+        :param max_pixels: larger images are refused.
+        :return: the size if it is new; None if it is known, or no image can have it.
+        """
+        try:
+            size = calibration_of(camera_info).image_size
+            check_size(size, max_pixels)
+        except MalformedInput:
+            return None
+        if self.sizes.get(camera) == size:
+            return None
+        self.sizes[camera] = size
+        return size
+
+    def remember(self) -> None:
+        """Write the sizes down for the next run of this node."""
+        others = {name: sizes for name, sizes in recall().items() if name != self.node}
+        latest = dict([*others.items(), (self.node, self.sizes)][-MOST_NODES:])
+        try:
+            write_json(memory_file(), latest, shared=True)
+        except OSError as error:
+            self.log.warn(
+                'sizes', f'the size of the images is not known at the next start: {error}')
+
+    def warm_up(self, predictor: Any, cameras: Iterable[str]) -> None:
+        """Prepare a predictor for the images of these cameras, as far as they are known."""
+        for size in {self.sizes[name] for name in cameras if name in self.sizes}:
+            warm_up(predictor, size, self.log)
+
+
+def memory_file() -> Path:
+    """Return the file that keeps the sizes over restarts, where ROS keeps its own."""
+    home = os.environ.get('ROS_HOME') or Path.home() / '.ros'
+    return Path(home, 'sync_perception', 'image_sizes.json')
+
+
+def recall() -> dict[str, Any]:
+    """Return what the file says of each node; nothing if it is not there or broken."""
+    try:
+        known = read_json(memory_file())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def sizes_of(entry: Any) -> dict[str, tuple[int, int]]:
+    """Return the sizes that the file has of a node, without those that cannot be any."""
+    sizes = {}
+    for camera, size in entry.items() if isinstance(entry, dict) else ():
+        try:
+            height, width = (int(side) for side in size)
+            check_size((height, width))
+        except (TypeError, ValueError):  # MalformedInput is a ValueError
+            continue
+        sizes[camera] = height, width
+    return sizes
+
+
+def warm_up(predictor: Any, size: tuple[int, int], log: SeldomLog) -> None:
+    """
+    Prepare a predictor for images of a size, and log how long it took.
+
+    What goes wrong is a warning only: a frame of that size, if there ever is one, will tell.
+    """
+    began, pixels = time.monotonic(), f'{size[1]}x{size[0]}'
+    try:
+        if predictor.warm_up(size):
+            log.logger.info(
+                f'warmed up for images of {pixels} pixels in {time.monotonic() - began:.1f} s')
+    except Exception as error:  # noqa: BLE001
+        log.warn('warm-up', f'cannot warm up for images of {pixels} pixels: '
+                 f'{type(error).__name__}: {error}')

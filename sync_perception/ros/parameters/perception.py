@@ -1,0 +1,158 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What users can set on the perception node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+import re
+
+from sync_perception.images.headers import MAX_PIXELS
+from sync_perception.ros.parameters.server import parameter
+
+BACKENDS = ('auto', 'torch', 'openvino', 'onnxruntime')  # those of runtime.backends
+CAMERA_NAME = re.compile(r'[A-Za-z]\w*(/[A-Za-z]\w*)*', re.ASCII)
+CONSUMER_NAMES = ('generic', 'hydra', 'kimera', 'rtabmap', 'nvblox', 'nav2')
+DEVICE_NAME = re.compile(r'auto|cpu|cuda(:\d+)?|openvino:[A-Z.0-9]+', re.ASCII)
+
+
+def expected_cameras(names: Sequence[str]) -> str:
+    """Return what was expected if these cannot be the names of cameras, otherwise ''."""
+    if list(names) == ['']:
+        return ''
+    if not names or len(set(names)) != len(names):
+        return 'names that differ, at least one'
+    wrong = [name for name in names if not CAMERA_NAME.fullmatch(name)]
+    return (f'letters, digits and _ in each name, beginning with a letter, unlike {wrong[0]!r}'
+            if wrong else '')
+
+
+def expected_device(name: str) -> str:
+    """Return what was expected if this is not the name of a device, otherwise ''."""
+    return '' if DEVICE_NAME.fullmatch(name) else 'auto, cpu, cuda, cuda:N or openvino:DEVICE'
+
+
+@dataclass(frozen=True)
+class PerceptionParameters:
+    """What users can set on the perception node."""
+
+    autostart: bool = parameter(
+        'autostart', True, 'Configure and activate at start, without waiting for a lifecycle '
+        'manager to ask for it.', read_only=True)
+    model: str = parameter(
+        'model', '', 'Folder of the model (config.json and model.safetensors), hub id, exported '
+        '.onnx file, .pt2 file (with allow_code), or two pretrained models as '
+        'DEPTH+SEGMENTATION; empty for the one that comes with the package. Set while the node '
+        'is configured, it swaps the model at once: if the new one cannot be loaded, the old one '
+        'stays.', hooked=True)
+    allow_code: bool = parameter(
+        'allow_code', False, 'Load .pt2 files, which can run code of whoever wrote them. It can '
+        'only be set at start: no peer can allow what the one who starts the node did not.',
+        read_only=True)
+    load_timeout: float = parameter(
+        'load_timeout', 120.0, 'Seconds after which a model that is still being loaded counts as '
+        'one that cannot be loaded.', low=1.0, high=3600.0, live=True)
+    device: str = parameter(
+        'device', 'auto', 'Where the network runs: auto (a GPU if there is one), cpu, cuda, '
+        'cuda:N, openvino:GPU or openvino:NPU.', check=expected_device)
+    half: bool = parameter(
+        'half', False, 'Run the network in the 16-bit format of the device, where it has one.')
+    backend: str = parameter(
+        'backend', 'auto', 'What runs the network: torch, openvino, onnxruntime (exported .onnx '
+        'files only), or auto for the fastest that agrees with torch: measured once for each '
+        'model on a machine, then remembered.', choices=BACKENDS)
+    max_depth: float = parameter(
+        'max_depth', 0.0, 'Metres beyond which depth is invalid (NaN); 0 for the range that the '
+        'model was trained for.', low=0.0, high=1000.0)
+    consumer: str = parameter(
+        'consumer', 'generic', 'Who reads the topics: sets encodings, the id of void and the '
+        "cloud's colour as that software expects them, wherever they are not set themselves.",
+        choices=CONSUMER_NAMES)
+    cameras: tuple[str, ...] = parameter(
+        'cameras', ('',), 'Names of the cameras; each has its topics below its name: NAME/image '
+        'in, NAME/sync/... out. One empty name: one camera, whose topics have no name before '
+        'them.', check=expected_cameras)
+    max_rate: float = parameter(
+        'max_rate', 0.0, 'Frames a second of each camera, at most; 0 for no limit. Images that '
+        'come sooner are not looked at.', low=0.0, high=1000.0, live=True)
+    offline: bool = parameter(
+        'offline', False, 'Answer every image, in order, however long it takes: images wait in '
+        'memory instead of being dropped, and are asked for reliably. For bags, not for robots.')
+    image_transport: str = parameter(
+        'image_transport', 'raw', 'How the camera sends its images: raw (topic image) or '
+        'compressed (topic image/compressed).', choices=('raw', 'compressed'))
+    image_significant_bits: int = parameter(
+        'image.significant_bits', 0, 'Bits that the camera fills in images of 16-bit pixels, 1 '
+        'to 16; 0 to find out from the values, which also stretches grey images without dark '
+        'parts, as thermal cameras give them.', low=0, high=16, live=True)
+    max_pixels: int = parameter(
+        'max_pixels', MAX_PIXELS, 'Images of more pixels are refused before they are decoded; by '
+        'default those larger than what a camera of 8K gives.', low=1, high=2 ** 31 - 1,
+        live=True)
+    rectify: bool = parameter(
+        'rectify', False, 'Undistort the images by their camera_info before all else; the '
+        'outputs, sync/camera_info among them, are of the rectified images. Not for images that '
+        'are rectified already.', live=True)
+    camera_height: float = parameter(
+        'camera_height', 0.0, 'Metres of the optical centre above flat ground, of all cameras, by '
+        'which the scale of depth is corrected; 0 if it is not known.', low=0.0, high=100.0,
+        live=True)
+    camera_pitch: float = parameter(
+        'camera_pitch', 0.0, 'With camera_height: radians by which the cameras look down; '
+        'negative if they look up.', low=-1.5, high=1.5, live=True)
+    camera_roll: float = parameter(
+        'camera_roll', 0.0, 'With camera_height: radians by which the cameras are turned '
+        'clockwise about their optical axes.', low=-1.5, high=1.5, live=True)
+    ground_frame: str = parameter(
+        'ground_frame', '', 'Frame whose z is 0 on the ground and points up, such as '
+        'base_footprint: static transforms (tf2_ros) from it to the optical frames give each '
+        "camera's height, pitch and roll, before the three parameters do; empty for none.")
+    depth_encoding: str = parameter(
+        'depth.encoding', '32FC1', 'Encoding of the depth image: 32FC1 (metres, NaN invalid) or '
+        '16UC1 (millimetres, 0 invalid).', choices=('32FC1', '16UC1'), live=True)
+    semantics_encoding: str = parameter(
+        'semantics.encoding', 'mono8', 'Encoding of the label image: mono8 (255 void) or 16SC1 '
+        '(-1 void).', choices=('mono8', '16SC1'))
+    semantics_min_confidence: float = parameter(
+        'semantics.min_confidence', 0.0, 'Labels whose probability is lower become void, in all '
+        'outputs.', low=0.0, high=1.0, live=True)
+    confidence_encoding: str = parameter(
+        'confidence.encoding', '32FC1', 'Encoding of the confidence image: 32FC1 (0 to 1) or '
+        'mono8 (0 to 255).', choices=('32FC1', 'mono8'), live=True)
+    points_stride: int = parameter(
+        'points.stride', 1, 'Every how many pixels, in both directions, there is a point in the '
+        'cloud.', low=1, high=64, live=True)
+    points_organized: bool = parameter(
+        'points.organized', True, 'Publish the cloud as a grid of points like the image, with '
+        'NaN where depth is invalid; otherwise as a list of the valid points.', live=True)
+    points_color: str = parameter(
+        'points.color', 'camera', "What colours the cloud's points: camera or label.",
+        choices=('camera', 'label'), live=True)
+    points_max_depth: float = parameter(
+        'points.max_depth', 0.0, 'Metres along z beyond which the cloud has no points; 0 for '
+        'all that have depth.', low=0.0, high=1000.0, live=True)
+    points_semantic_color: bool = parameter(
+        'points.semantic_color', False, "Add the field semantic_color, the label's colour beside "
+        "the camera's, to the cloud.", live=True)
+    consistency_model: str = parameter(
+        'consistency.model', '', 'Folder of a contrastive model that now and then judges whether '
+        'depth and labels of a frame fit together; empty for none.')
+    consistency_period: float = parameter(
+        'consistency.period', 5.0, 'Seconds between two such judgements.', low=0.1, high=3600.0,
+        live=True)
+    consistency_minimum: float = parameter(
+        'consistency.minimum', 0.0, 'Cosine similarity of depth and labels below which '
+        '/diagnostics warns.', low=-1.0, high=1.0, live=True)

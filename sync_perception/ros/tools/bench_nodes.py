@@ -1,0 +1,277 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What `bench --ros` runs beside the perception node: a camera, a copier, the usual way."""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Callable
+import json
+import sys
+from typing import Any
+
+import cv2
+import numpy as np
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from std_msgs.msg import Header, String
+from sync_perception.ros.core import executor, qos
+from sync_perception.ros.core.stopping import leave, StopRequest
+from sync_perception.ros.io.conversions import image_message, intrinsics, stamp_nanoseconds
+from sync_perception.types import Frame, Prediction
+
+FRAME_ID = 'camera_optical_frame'
+TURN, SENT = 'bench/turn', 'bench/sent'
+NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+USUAL_OUTPUTS = frozenset({'depth', 'labels', 'confidence'})
+# as sensor_msgs' helpers lay out such a structure: field after field
+USUAL_POINT = np.dtype([
+    ('x', np.float32), ('y', np.float32), ('z', np.float32), ('rgb', np.uint32),
+    ('label', np.uint32), ('confidence', np.float32)])
+USUAL_FIELDS = [
+    PointField(name=name, offset=USUAL_POINT.fields[name][1], count=1, datatype=datatype)
+    for name, datatype in zip(USUAL_POINT.names, (
+        PointField.FLOAT32, PointField.FLOAT32, PointField.FLOAT32, PointField.UINT32,
+        PointField.UINT32, PointField.FLOAT32))]
+
+
+def load_predictor(model: str, device: str, half: bool, backend: str) -> Any:
+    """Load a model; the empty name is the package's."""
+    from sync_perception.runtime.predictor import Predictor
+    return Predictor(model or None, device, half, backend=backend)
+
+
+class BenchCamera(Node):
+    """
+    A camera that sends one picture a number of times to the one it is told to.
+
+    Its orders come on `bench/turn` as JSON: `turn`, a number; `subject`, a namespace; `frames`.
+    When they have been carried out it says on `bench/sent` which `turn` is over and the `stamps`,
+    nanoseconds, of its images. The stamp is the time just before an image is published.
+
+    :raises ValueError: if the parameter `image` is a file that cannot be read.
+    """
+
+    def __init__(self, **node_arguments: Any):
+        super().__init__('bench_camera', **node_arguments)
+        values = {
+            name: self.declare_parameter(name, default).value for name, default in (
+                ('subjects', ['copy']), ('rate', 5.0), ('width', 1242), ('height', 375),
+                ('image', ''))}
+        size = (values['height'], values['width'])
+        self.image = image_message(picture(size, values['image']), Header(), 'bgr8')
+        self.camera_info = calibration(size)
+        self.publishers_of = {
+            subject: (self.create_publisher(CameraInfo, f'{subject}/camera_info', qos.output()),
+                      self.create_publisher(Image, f'{subject}/image', qos.output()))
+            for subject in values['subjects']}
+        self.order: dict[str, Any] = {}
+        self.stamps: list[int] = []
+        self.sent_publisher = self.create_publisher(String, SENT, qos.latched())
+        self.create_subscription(String, TURN, self._begin, qos.latched())
+        self.timer = self.create_timer(1 / values['rate'], self._tick, autostart=False)
+
+    def close(self) -> None:
+        """Stop sending."""
+        self.timer.cancel()
+
+    def _begin(self, message: String) -> None:
+        self.order, self.stamps = json.loads(message.data), []
+        self.timer.reset()
+
+    def _tick(self) -> None:
+        header = Header(stamp=self.get_clock().now().to_msg(), frame_id=FRAME_ID)
+        self.camera_info.header = self.image.header = header
+        info_publisher, image_publisher = self.publishers_of[self.order['subject']]
+        info_publisher.publish(self.camera_info)
+        image_publisher.publish(self.image)
+        self.stamps.append(stamp_nanoseconds(header))
+        if len(self.stamps) == self.order['frames']:
+            self.timer.cancel()
+            self.sent_publisher.publish(String(data=json.dumps(
+                {'turn': self.order['turn'], 'stamps': self.stamps})))
+
+
+class CopyNode(Node):
+    """Copies every image and publishes the copy: the least that a node in Python does."""
+
+    def __init__(self, **node_arguments: Any):
+        super().__init__('copy', **node_arguments)
+        self.publisher = self.create_publisher(Image, 'sync/copy', qos.output())
+        self.create_subscription(Image, 'image', self._copy, NEWEST)
+
+    def close(self) -> None:
+        """Have nothing to give back."""
+
+    def _copy(self, image: Image) -> None:
+        self.publisher.publish(Image(
+            header=image.header, height=image.height, width=image.width, step=image.step,
+            encoding=image.encoding, is_bigendian=image.is_bigendian, data=image.data[:]))
+
+
+class UsualNode(Node):
+    """
+    Gives depth, labels, confidence and cloud as nodes in Python usually do.
+
+    Everything happens in the image's callback: conversions by cv_bridge, else by rosbags' for what
+    comes in and NumPy's `tobytes` for what goes out; the cloud as a structured array.
+
+    :param load_predictor: makes what the perception node uses as well, of the parameters model,
+        device and half.
+    """
+
+    def __init__(self, load_predictor: Callable[[str, str, bool], Any] = load_predictor,
+                 **node_arguments: Any):
+        super().__init__('usual', **node_arguments)
+        self.predictor = load_predictor(*(
+            self.declare_parameter(name, default).value
+            for name, default in (('model', ''), ('device', 'auto'), ('half', False),
+                                  ('backend', 'auto'))))
+        self.read, self.write, self.way = usual_conversions()
+        self.get_logger().info(f'images by {self.way}')
+        self.outputs = {
+            topic: self.create_publisher(kind, f'sync/{topic}', qos.output())
+            for topic, kind in (('depth', Image), ('semantics', Image),
+                                ('semantics/confidence', Image), ('points', PointCloud2))}
+        self.camera_info: CameraInfo | None = None
+        self.create_subscription(CameraInfo, 'camera_info', self._receive_camera_info, NEWEST)
+        self.create_subscription(Image, 'image', self._answer, NEWEST)
+
+    def close(self) -> None:
+        """Have nothing to give back."""
+
+    def _receive_camera_info(self, camera_info: CameraInfo) -> None:
+        self.camera_info = camera_info
+
+    def _answer(self, image: Image) -> None:
+        if self.camera_info is None:
+            return
+        rgb = self.read(image)
+        frame = Frame(rgb, intrinsics(self.camera_info, rgb.shape[:2]),
+                      stamp_nanoseconds(image.header), image.header.frame_id)
+        prediction = self.predictor.predict(frame, USUAL_OUTPUTS)
+        for topic, values, encoding in (
+                ('depth', prediction.depth, '32FC1'), ('semantics', prediction.labels, 'mono8'),
+                ('semantics/confidence', prediction.confidence, '32FC1')):
+            self.outputs[topic].publish(self.write(values, encoding, image.header))
+        self.outputs['points'].publish(usual_cloud(frame, prediction, image.header))
+
+
+def usual_conversions() -> tuple[
+        Callable[[Image], np.ndarray], Callable[[np.ndarray, str, Header], Image], str]:
+    """
+    Find what turns messages into RGB images and arrays into messages.
+
+    :return: the two functions, and what they use.
+    """
+    try:
+        from cv_bridge import CvBridge
+    except ImportError:
+        pass
+    else:
+        bridge = CvBridge()
+        return (lambda message: bridge.imgmsg_to_cv2(message, 'rgb8'),
+                lambda values, encoding, header: bridge.cv2_to_imgmsg(values, encoding, header),
+                'cv_bridge')
+    try:
+        from rosbags.image import image_to_cvimage
+    except ImportError:
+        def read(message: Image) -> np.ndarray:
+            shape = (message.height, message.width, 3)
+            bgr = np.frombuffer(message.data, np.uint8).reshape(shape)
+            return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+        return read, by_tobytes, 'OpenCV and tobytes'
+    return (lambda message: image_to_cvimage(message, 'rgb8')), by_tobytes, (
+        'rosbags.image and tobytes')
+
+
+def by_tobytes(values: np.ndarray, encoding: str, header: Header) -> Image:
+    """Make an image message whose data are assigned as bytes."""
+    message = Image(
+        header=header, height=values.shape[0], width=values.shape[1], encoding=encoding,
+        is_bigendian=sys.byteorder == 'big', step=values.strides[0])
+    message.data = values.tobytes()
+    return message
+
+
+def usual_cloud(frame: Frame, prediction: Prediction, header: Header) -> PointCloud2:
+    """
+    Make an organized cloud through a structured array.
+
+    By sensor_msgs_py.point_cloud2 where there is one, else by the same steps.
+    """
+    height, width = frame.size
+    u, v = np.meshgrid(np.arange(width), np.arange(height))
+    (fx, _, cx), (_, fy, cy), _ = frame.K
+    points = np.zeros((height, width), USUAL_POINT)
+    points['x'] = (u - cx) * prediction.depth / fx
+    points['y'] = (v - cy) * prediction.depth / fy
+    points['z'] = prediction.depth
+    red, green, blue = (frame.image[..., channel].astype(np.uint32) for channel in range(3))
+    points['rgb'] = red << 16 | green << 8 | blue
+    points['label'] = prediction.labels
+    points['confidence'] = prediction.confidence
+    try:
+        from sensor_msgs_py.point_cloud2 import create_cloud
+    except ImportError:
+        data = array.array('B', points.tobytes())
+        message = PointCloud2(
+            header=header, fields=USUAL_FIELDS, is_bigendian=False, is_dense=False,
+            point_step=USUAL_POINT.itemsize, data=data)
+    else:
+        message = create_cloud(header, USUAL_FIELDS, points.reshape(-1))
+    message.height, message.width = height, width
+    message.row_step = message.point_step * width
+    return message
+
+
+def picture(size: tuple[int, int], path: str = '') -> np.ndarray:
+    """
+    Return what the camera sees: uint8 (H, W, 3), BGR.
+
+    :param size: height and width, pixels.
+    :param path: a photograph, resized; empty for a drawn street.
+    :raises ValueError: if there is no such image.
+    """
+    if path:
+        from sync_perception.images.reading import read_image
+        rgb = cv2.resize(read_image(path), size[::-1])
+    else:
+        from sync_perception.runtime.benchmark.stages import drawn_street
+        rgb = drawn_street(size)
+    return np.ascontiguousarray(rgb[..., ::-1])
+
+
+def calibration(size: tuple[int, int]) -> CameraInfo:
+    """Describe a camera of the field of view of KITTI's."""
+    from sync_perception.ros.replay.sources import pinhole
+    focal = 0.58 * size[1]
+    return pinhole(np.array([[focal, 0, size[1] / 2], [0, focal, size[0] / 2], [0, 0, 1]]), size)
+
+
+NODES: dict[str, Callable[[], Node]] = {
+    'camera': BenchCamera, 'copy': CopyNode, 'usual': UsualNode}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one of NODES, which the first word of the command line names, as a process."""
+    stop = StopRequest()
+    name, *rest = sys.argv[1:] if arguments is None else arguments
+    leave(executor.run(NODES[name], rest, stop))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,244 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The subjects of `bench --ros` take turns: images go out to one, and its answers are timed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+import json
+import time
+
+import psutil
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from std_msgs.msg import String
+from sync_perception.ros.core import qos
+from sync_perception.ros.tools.bench_nodes import SENT, TURN
+from sync_perception.ros.tools.processes import ChildProcess
+from sync_perception.ros.tools.topic_watcher import stamp_of
+
+START_LIMIT = 180.0  # seconds for the processes to come up and the first frames to be answered
+ANSWER_LIMIT = 10.0  # seconds without an answer after which no more is expected
+LAST_ANSWERS = 0.5  # the same, once what came last is the answer to the last image
+GRACE = 0.5  # seconds from a match that this process knows of until the others know of it
+WARM_UP = 5  # frames answered before anything counts
+
+
+class BenchFailed(RuntimeError):
+    """A process of the bench did not do its part; the message says which and shows its log."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """
+    A node that is measured, in the namespace of its name.
+
+    :param title: for people.
+    :param module: what `python -m` runs.
+    :param words: that come before the ROS arguments.
+    :param topics: its outputs.
+    """
+
+    title: str
+    module: str
+    words: tuple[str, ...]
+    topics: dict[str, type]
+
+
+@dataclass
+class Measured:
+    """
+    What was seen of one subject.
+
+    :param sent: images.
+    :param latencies: seconds from the stamp to the arrival of the last output of a frame.
+    :param first: the same, to the arrival of the first output.
+    :param cpu: seconds of processor time in its turns.
+    """
+
+    sent: int = 0
+    latencies: list[float] = field(default_factory=list)
+    first: list[float] = field(default_factory=list)
+    cpu: float = 0.0
+
+
+class Receiver:
+    """
+    Subscribes to all outputs of all subjects, and gives the camera its orders.
+
+    Messages stay serialised: what Python would make of them is no business of the nodes'.
+    """
+
+    def __init__(self, subjects: dict[str, Subject]):
+        self.subjects = subjects
+        self.arrivals: dict[tuple[str, int], dict[str, int]] = {}
+        self.sent: dict[int, list[int]] = {}
+        self.turns = 0
+        self.node = rclpy.create_node('bench')
+        self.executor = SingleThreadedExecutor()
+        self.executor.add_node(self.node)
+        self.orders = self.node.create_publisher(String, TURN, qos.latched())
+        self.node.create_subscription(String, SENT, self._receive_sent, qos.latched())
+        for name, subject in subjects.items():
+            for topic, kind in subject.topics.items():
+                self.node.create_subscription(
+                    kind, f'{name}/{topic}', self._receiver(name, topic), qos.output(), raw=True)
+
+    def close(self) -> None:
+        """Give back the node."""
+        self.executor.shutdown()
+        self.node.destroy_node()
+
+    def order(self, subject: str, frames: int) -> int:
+        """Have the camera send images to a subject; return the number of the turn."""
+        self.turns += 1
+        self.arrivals.clear()
+        self.orders.publish(String(data=json.dumps(
+            {'turn': self.turns, 'subject': subject, 'frames': frames})))
+        return self.turns
+
+    def complete(self, subject: str) -> dict[int, dict[str, int]]:
+        """Return when each output of the frames of which all have come arrived, by stamp."""
+        wanted = len(self.subjects[subject].topics)
+        return {stamp: times for (name, stamp), times in self.arrivals.items()
+                if name == subject and len(times) == wanted}
+
+    def wait_for_all(self, children: Sequence[ChildProcess]) -> None:
+        """
+        Wait until everyone whom a frame passes on its way is there.
+
+        :raises BenchFailed: if a process ends, or it takes longer than START_LIMIT.
+        """
+        def present() -> bool:
+            return bool(self.node.count_subscribers(TURN)) and all(
+                self.node.count_subscribers(f'{name}/image')
+                and all(self.node.count_publishers(f'{name}/{topic}') for topic in subject.topics)
+                for name, subject in self.subjects.items())
+
+        self.spin_until(present, children, START_LIMIT, 'starting')
+        ready = time.monotonic() + GRACE
+        self.spin_until(lambda: time.monotonic() > ready, children, START_LIMIT, 'starting')
+
+    def spin_until(self, condition: Callable[[], bool], children: Sequence[ChildProcess],
+                   limit: float, what: str) -> None:
+        """
+        Receive until something is the case.
+
+        :raises BenchFailed: if a process ends before, or it takes longer than the limit.
+        """
+        end = time.monotonic() + limit
+        while not condition():
+            self.executor.spin_once(timeout_sec=0.1)
+            for child in children:
+                if child.exit_code is not None:
+                    raise BenchFailed(
+                        f'{child.name} ended with status {child.exit_code}:\n{child.last_lines()}')
+            if time.monotonic() > end:
+                logs = '\n'.join(f'{child.name}: {child.last_lines(3)}' for child in children)
+                raise BenchFailed(f'{what} took longer than {limit:.0f} s:\n{logs}')
+
+    def _receive_sent(self, message: String) -> None:
+        report = json.loads(message.data)
+        self.sent[report['turn']] = report['stamps']
+
+    def _receiver(self, subject: str, topic: str) -> Callable[[bytes], None]:
+        def receive(message: bytes) -> None:
+            now = time.time_ns()  # the clock of the stamps
+            self.arrivals.setdefault((subject, stamp_of(message)), {})[topic] = now
+        return receive
+
+
+def take_turn(receiver: Receiver, subject: str, frames: int, child: ChildProcess,
+              children: Sequence[ChildProcess], period: float) -> Measured:
+    """
+    Send images to one subject, and see what comes back.
+
+    :param frames: images.
+    :param period: seconds between them.
+    :raises BenchFailed: if a process ends, or the camera does not send.
+    """
+    process = psutil.Process(child.process.pid)
+    before = processor_time(process)
+    turn = receiver.order(subject, frames)
+    receiver.spin_until(lambda: turn in receiver.sent, children,
+                        frames * period + START_LIMIT, f'sending {frames} images')
+    stamps = receiver.sent[turn]
+    over = time.monotonic()
+
+    def quiet() -> bool:
+        complete = receiver.complete(subject)
+        since = max((max(times.values()) for times in complete.values()), default=0)
+        waited = time.monotonic() - over, (time.time_ns() - since) / 1e9
+        return len(complete) == len(stamps) or min(waited) > (
+            LAST_ANSWERS if stamps[-1] in complete else ANSWER_LIMIT)
+
+    receiver.spin_until(quiet, children, 10 * ANSWER_LIMIT, 'the last answer')
+    result = Measured(sent=len(stamps), cpu=processor_time(process) - before)
+    for stamp, times in sorted(receiver.complete(subject).items()):
+        result.latencies.append((max(times.values()) - stamp) / 1e9)
+        result.first.append((min(times.values()) - stamp) / 1e9)
+    return result
+
+
+def processor_time(process: psutil.Process) -> float:
+    """Return the seconds that a process has computed so far, on all cores together."""
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+def measure(receiver: Receiver, nodes: dict[str, ChildProcess],
+            children: Sequence[ChildProcess], frames: int, rounds: int, rate: float
+            ) -> dict[str, Measured]:
+    """
+    Let the subjects take turns, each round beginning with another one.
+
+    :param frames: images for each subject, in all rounds together.
+    :param rate: images a second.
+    :raises BenchFailed: if a process fails, or a subject answers nothing.
+    """
+    names, results = list(nodes), {name: Measured() for name in nodes}
+    for index in range(rounds):
+        first = index % len(names)
+        share = frames * (index + 1) // rounds - frames * index // rounds
+        for name in names[first:] + names[:first]:
+            seen = take_turn(receiver, name, share, nodes[name], children, 1 / rate)
+            total = results[name]
+            total.sent += seen.sent
+            total.cpu += seen.cpu
+            total.latencies += seen.latencies
+            total.first += seen.first
+    for name, total in results.items():
+        if not total.latencies:
+            raise BenchFailed(f'{nodes[name].name} answered nothing:\n{nodes[name].last_lines()}')
+    return results
+
+
+def warm_up(receiver: Receiver, nodes: dict[str, ChildProcess],
+            children: Sequence[ChildProcess], rate: float) -> None:
+    """
+    Have every subject answer some frames: the first of a size takes seconds.
+
+    :raises BenchFailed: if one does not within START_LIMIT.
+    """
+    for name, node in nodes.items():
+        end, answered = time.monotonic() + START_LIMIT, 0
+        while answered < WARM_UP:
+            seen = take_turn(receiver, name, WARM_UP, node, children, 1 / rate)
+            answered += len(seen.latencies)
+            if time.monotonic() > end:
+                raise BenchFailed(
+                    f'{node.name} answered {answered} images in {START_LIMIT:.0f} s:\n'
+                    f'{node.last_lines()}')

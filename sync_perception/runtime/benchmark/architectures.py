@@ -1,0 +1,208 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""The list of ready-made architectures: what they give, what they cost, how fast they are here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from sync_perception.files.pages import replace_part, split_page
+from sync_perception.files.whole_files import write_json
+from sync_perception.models import build_model
+from sync_perception.models.catalogue import CATALOGUE, Entry, find
+from sync_perception.models.cost import Cost, measure_cost, SIZES, store_costs, stored_costs
+from sync_perception.runtime.backends import choose_device
+from sync_perception.runtime.benchmark.network_timing import time_network, Times
+from sync_perception.runtime.benchmark.stages import machine
+import torch
+
+EXTRA = 'needs the extra `transformers`'
+PART = 'architectures'
+CONVENTION = ('1 GFLOP is 10^9 multiplications and additions of convolutions and matrix products, '
+              'attention included: a multiply-add counts two')
+
+
+@dataclass
+class Row:
+    """
+    What is known about an architecture.
+
+    :param name: its key in the catalogue.
+    :param summary: what it is.
+    :param cost: None where its library is not installed.
+    :param times: by (height, width); empty where it was not timed.
+    """
+
+    name: str
+    summary: str
+    cost: Cost | None = None
+    times: dict[tuple[int, int], Times] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it in plain types, sizes as `192x640`, height first."""
+        row: dict[str, Any] = {'name': self.name, 'summary': self.summary}
+        if self.cost is not None:
+            row |= {
+                'tasks': list(self.cost.tasks), 'parameters': self.cost.parameters,
+                'flops': {label(size): flops for size, flops in self.cost.flops.items()}}
+        if self.times:
+            row['milliseconds'] = {label(size): asdict(t) for size, t in self.times.items()}
+        return row
+
+    def cells(self) -> list[str]:
+        """Return name, tasks, parameters, operations and times as text; '' where not known."""
+        if self.cost is None:
+            return [self.name, EXTRA, '', *([''] * 2 * len(SIZES))]
+        return [
+            self.name, ', '.join(self.cost.tasks), f'{self.cost.parameters / 1e6:.2f}',
+            *(f'{self.cost.flops[size] / 1e9:.1f}' for size in SIZES),
+            *(shown(self.times.get(size)) for size in SIZES)]
+
+
+def measure_row(
+        name: str, entry: Entry, device: torch.device | None, half: bool,
+        counted: bool = False) -> Row:
+    """
+    Look up an architecture's parameters and operations, and time it.
+
+    :param device: where to time it; None for not at all.
+    :param counted: whether to count the parameters and operations anew, and store them.
+    """
+    row = Row(name, entry.summary, stored_costs().get(name))
+    if entry.needs_transformers and find_spec('transformers') is None:
+        return row
+    if counted or row.cost is None:
+        row.cost = measure_cost(entry.config(), SIZES)
+    if counted:
+        store_costs({name: row.cost})
+    if device is not None:
+        torch.manual_seed(0)
+        row.times = time_network(build_model(entry.config()).eval().to(device), SIZES, half)
+    return row
+
+
+def list_architectures(
+        names: Sequence[str] = (), timed: bool = False, device: str = 'auto', half: bool = False,
+        json_file: str | Path | None = None, markdown: str | Path | None = None,
+        counted: bool = False) -> None:
+    """
+    Print the table row by row, and for the named architectures their recipes.
+
+    :param names: keys of the catalogue; empty for all.
+    :param timed: whether to measure how long an image takes.
+    :param device: auto, cpu, cuda or cuda:N.
+    :param half: whether the predictor runs in the device's 16-bit format.
+    :param json_file: written after every row.
+    :param markdown: a page whose table, between two markers, is replaced at the end.
+    :param counted: whether to count parameters and operations anew, and store them.
+    :raises ValueError: for an unknown name or device, or a page without the markers.
+    """
+    chosen = {name: find(name) for name in names} or CATALOGUE
+    target = choose_device(device) if timed else None
+    if markdown is not None:
+        split_page(markdown, PART)
+    report = {'machine': machine(), 'device': str(target) if timed else None, 'half': half,
+              'convention': CONVENTION, 'image_sizes': [label(size) for size in SIZES], 'rows': []}
+    rows: list[Row] = []
+    # what is named may be piped into a recipe
+    with Live(console=Console(stderr=bool(names)), auto_refresh=False) as live:
+        for name, entry in chosen.items():
+            rows.append(measure_row(name, entry, target, half, counted))
+            report['rows'].append(rows[-1].to_dict())
+            live.update(table(rows, report), refresh=True)
+            if json_file is not None:
+                Path(json_file).parent.mkdir(parents=True, exist_ok=True)
+                write_json(json_file, report)
+    if markdown is not None:
+        write_markdown(markdown, rows, report)
+    for name in names:
+        print(f'# {name}: {chosen[name].summary}\n{chosen[name].recipe()}', end='')
+
+
+def table(rows: Sequence[Row], report: dict[str, Any]) -> Table:
+    """Lay rows out for people."""
+    here = '' if report['device'] is None else f' on {place(report)}'
+    drawn = Table(title=f'Architectures{here}', caption=CONVENTION)
+    for number, column in enumerate(columns(report)):
+        figures = number >= 2  # which must not be cut off on a narrow terminal, as names may be
+        drawn.add_column(
+            column.replace(' ', '\n') if figures else column, overflow='fold',
+            justify='right' if figures else 'left', no_wrap=figures)
+    for row in rows:
+        drawn.add_row(*row.cells()[:len(columns(report))])
+    return drawn
+
+
+def columns(report: dict[str, Any]) -> list[str]:
+    """Return the heads of the columns; times only where there are any."""
+    heads = ['name', 'gives', 'parameters (M)', *(f'GFLOPs {label(size)}' for size in SIZES)]
+    if report['device'] is not None:
+        heads += [f'ms {label(size)}, eager / predictor' for size in SIZES]
+    return heads
+
+
+def write_markdown(path: str | Path, rows: Sequence[Row], report: dict[str, Any]) -> None:
+    """
+    Replace a page's table.
+
+    :raises ValueError: if the page lacks the markers.
+    """
+    heads = ['name', 'what it is', *columns(report)[1:]]
+    lines = [measured_where(report), '',
+             f'| {" | ".join(heads)} |',
+             '|' + '---|' * 3 + '---:|' * (len(heads) - 3)]
+    for row in rows:
+        name, *others = row.cells()[:len(heads) - 1]
+        lines.append(f'| {" | ".join([f"`{name}`", row.summary, *others])} |')
+    replace_part(path, PART, lines)
+
+
+def measured_where(report: dict[str, Any]) -> str:
+    """Say in one line what the figures are of."""
+    where = report['machine']
+    versions = f'torch {where["torch"]}, commit {where["commit"]}'
+    if report['device'] is None:
+        return f'Counted {where["time"][:10]} with {versions}; times were not measured.'
+    return (f'Measured {where["time"][:10]} on {place(report)}: {versions}, load '
+            f'{where["load_average"][0]} before the run.')
+
+
+def place(report: dict[str, Any]) -> str:
+    """Name the machine and what of it computes."""
+    if str(report['device']).startswith('cuda'):
+        return torch.cuda.get_device_name(report['device'])
+    threads = report['machine']['torch_threads']
+    return f'{report["machine"]["processor"]}, {threads} thread{"s" * (threads > 1)}'
+
+
+def shown(times: Times | None) -> str:
+    """Write eager and predictor's milliseconds."""
+    if times is None:
+        return ''
+    fast = '-' if times.predictor is None else f'{times.predictor:.0f}'
+    return f'{times.eager:.0f} / {fast}'
+
+
+def label(size: tuple[int, int]) -> str:
+    """Write a size, height first."""
+    return f'{size[0]}x{size[1]}'

@@ -1,0 +1,332 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""`sync_perception pseudo-label`: lets an expert network annotate the images of a data set."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+import hashlib
+import logging
+import os
+from pathlib import Path
+import shutil
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from sync_perception.datasets import open_dataset
+from sync_perception.datasets.derived.pseudo_labelled import (
+    CONFIDENCE,
+    DEPTH,
+    DEVIATION,
+    encode_maps,
+    is_labelled,
+    LABELS,
+    MANIFEST,
+    Manifest,
+    map_file,
+    MAPS,
+    png_bytes,
+    SOFT,
+    SPACE_FILE,
+    space_name,
+)
+from sync_perception.datasets.sample import MAX_CLASSES, READ_ERRORS, Sample
+from sync_perception.evaluation.evaluate import choose_device
+from sync_perception.evaluation.geometric_agreement import check_agreement, Limits
+from sync_perception.evaluation.predict_sample import (
+    ask,
+    average_probabilities,
+    enlarge,
+    metric_scale,
+)
+from sync_perception.files.whole_files import write_bytes, write_text
+from sync_perception.models import hub
+from sync_perception.models.interface import present_maps
+from sync_perception.models.storage.folder import WEIGHTS_NAME
+from sync_perception.resources import default_model_folder
+from sync_perception.studies.shards import parse_shard
+from sync_perception.types import DenseOutput
+import torch
+from torch import nn
+import yaml
+
+LOG = logging.getLogger(__name__)
+GIVEN = {'logits': (LABELS, CONFIDENCE), 'depth': (DEPTH,), 'log_variance': (DEVIATION,)}
+"""The maps that come of what a network gives."""
+
+
+class Teacher:
+    """
+    Annotates samples with a model.
+
+    :param model: of a normalised image batch to a DenseOutput, with `config`, `labels`, `device`.
+    :param min_confidence: labels of a lower probability become void.
+    :param agreement: whether pixels whose label and depth contradict each other lose both.
+    :param near_sky: metres below which sky contradicts its depth; None for a depth that says
+        nothing about the sky.
+    :param soft: how many of the most probable classes are stored with their probabilities; 0 for
+        labels alone.
+    :param scales: sizes of the image whose probabilities are averaged, over the usual one.
+    :param flip: whether the mirrored image's probabilities are averaged in as well.
+    :ivar counts: pixels seen and labelled; images without depth for want of intrinsics.
+    """
+
+    def __init__(
+            self, model: nn.Module, min_confidence: float = 0.0, agreement: bool = False,
+            near_sky: float | None = None, soft: int = 0, scales: Sequence[float] = (1.0,),
+            flip: bool = False):
+        self.soft, self.scales, self.flip = soft, tuple(scales), flip
+        self.averaged = flip or self.scales != (1.0,)
+        self.model, self.min_confidence, self.agreement = model, min_confidence, agreement
+        self.limits = Limits(sky=near_sky)
+        self.infinite = np.flatnonzero(model.labels.infinite)
+        self.counts: Counter[str] = Counter()
+
+    def annotate(self, sample: Sample) -> dict[str, np.ndarray]:
+        """
+        Return the maps to store, by kind, at the size of the image.
+
+        Depth is metres of the sample's camera; without its intrinsics a model that learned for a
+        canonical camera gives none. Sky has none.
+        """
+        output = ask(self.model, sample.image)
+        size = sample.image.shape[:2]
+        labels = confidence = depth = deviation = classes = probabilities = None
+        if output.logits is not None:
+            classes, probabilities = self.ranked(
+                average_probabilities(self.model, sample.image, self.scales, self.flip)[0]
+                if self.averaged else enlarge(output.logits.float().softmax(dim=1), size)[0])
+            labels, confidence = classes[0], probabilities[0]
+        if output.depth is not None:
+            depth, deviation = self.depth_of(output, sample)
+        if depth is not None and labels is not None:
+            self.compare(labels, depth, sample)
+        if labels is not None:
+            labels[confidence < self.min_confidence] = self.model.labels.void
+            self.counts.update(
+                pixels=labels.size, labelled=int((labels != self.model.labels.void).sum()))
+        soft = (classes[1:], probabilities[1:]) if self.soft else ()
+        return encode_maps(labels, confidence, depth, deviation, *soft)
+
+    def ranked(self, probability_chw: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Return the most probable classes, uint8 (K, H, W), and their probabilities; K >= 1."""
+        # the maximum alone is found in a fifth of the time
+        best, index = (
+            probability_chw.topk(self.soft, dim=0) if self.soft
+            else probability_chw.max(dim=0, keepdim=True))
+        return index.to(torch.uint8).cpu().numpy(), best.clamp(0, 1).cpu().numpy()
+
+    def depth_of(
+            self, output: DenseOutput, sample: Sample
+            ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Return depth in metres, NaN out of the model's range, and its deviation; or None."""
+        config, size = self.model.config, sample.image.shape[:2]
+        if config.canonical_focal is not None and sample.K is None:
+            if not self.counts['without_intrinsics']:
+                LOG.warning(
+                    '%s has no intrinsics: no metres of a camera that is not known, depth is left '
+                    'out', sample.id)
+            self.counts['without_intrinsics'] += 1
+            return None, None
+        canonical = enlarge(output.depth, size)[0, 0].cpu().numpy()
+        depth = canonical * np.float32(metric_scale(config, sample.K, size))
+        depth[~(canonical < config.depth_range[1])] = np.nan
+        if output.log_variance is None:
+            return depth, None
+        return depth, enlarge(output.log_variance, size)[0, 0].mul(0.5).exp().cpu().numpy()
+
+    def compare(self, labels: np.ndarray, depth: np.ndarray, sample: Sample) -> None:
+        """Take out contradictions, where asked for, and the depth of the sky; in place."""
+        sky = np.isin(labels, self.infinite)
+        if self.agreement and sample.K is not None:
+            found = check_agreement(labels, depth, sample.K, self.model.labels, self.limits)
+            self.counts['contradictions'] += int((~found.agrees).sum())
+            self.counts['checked'] += 1
+            self.counts['without_ground'] += found.plane is None
+            labels[~found.agrees] = self.model.labels.void
+            depth[~found.agrees] = np.nan
+        depth[sky] = np.nan
+
+
+def pseudo_label(
+        teacher: str | Path | None, dataset: str, root: str | Path | None, out: str | Path,
+        split: str = 'all', min_confidence: float = 0.0, agreement: bool = False,
+        near_sky: float | None = None, overwrite: bool = False, shard: str | None = None,
+        device: str = 'auto', arguments: dict[str, Any] | None = None, soft: int = 0,
+        scales: Sequence[float] = (1.0,), flip: bool = False) -> dict[str, Any]:
+    """
+    Write an expert's maps of a data set's images, which `PseudoLabelled` reads.
+
+    What is there and whole is kept, so that an interrupted run goes on where it stopped.
+
+    :param teacher: whatever `hub.load` takes; None for the default model.
+    :param dataset: a key of DATASETS.
+    :param root: the data set's folder.
+    :param out: folder of the maps.
+    :param split: one of the data set's splits, or `all`.
+    :param min_confidence: labels of a lower probability become void.
+    :param agreement: whether pixels whose label and depth contradict each other lose both.
+    :param near_sky: with agreement, metres below which sky contradicts its depth.
+    :param overwrite: whether maps that are there are written again.
+    :param shard: `i/n`, the i-th of n processes that share the work; by default that of
+        torchrun's environment, or the only one.
+    :param device: auto, cpu, cuda or cuda:N.
+    :param arguments: further ones of the data set's class.
+    :param soft: from 2 to MAX_CLASSES: how many of the most probable classes are stored with
+        their probabilities; 0 for labels alone.
+    :param scales: sizes of the image, over the usual one, whose class probabilities are averaged.
+    :param flip: whether the mirrored image's class probabilities are averaged in as well.
+    :return: written, kept, bad (errors by id), images, shard, and Teacher's counts.
+    :raises ValueError: if the folder holds another teacher's maps, or an argument is wrong.
+    """
+    if not 0 <= min_confidence < 1:
+        raise ValueError(f'min_confidence must be from 0 to below 1, got {min_confidence}')
+    if soft and not 2 <= soft <= MAX_CLASSES:
+        raise ValueError(f'soft must be 0, or from 2 to {MAX_CLASSES} classes, got {soft}')
+    if not scales or not all(0.1 <= scale <= 4 for scale in scales):
+        raise ValueError(f'scales must be from 0.1 to 4, got {list(scales)}')
+    part, parts = parse_shard(shard)
+    samples = open_dataset(dataset, root, split, arguments)
+    name = str(default_model_folder() if teacher is None else teacher)
+    model = hub.load(name, choose_device(own_device(device)))
+    expert = Teacher(model, min_confidence, agreement, near_sky, soft, scales, flip)
+    folder = Path(out)
+    manifest = Manifest(
+        name, fingerprint(name), dataset, lasting(root), split, arguments or {},
+        model.labels.to_dict(), maps_of(model, soft),
+        {'min_confidence': min_confidence, 'agreement': agreement, 'near_sky': near_sky,
+         'soft': soft, 'scales': list(scales), 'flip': flip})
+    claim(folder, manifest, model, overwrite and parts == 1)
+    ids = samples.ids[part - 1::parts]
+    done = {'written': 0, 'kept': 0}
+    bad: dict[str, str] = {}
+    for sample_id in track(
+            ids, f'{dataset}, {split}, {part}/{parts}', console=Console(stderr=True)):
+        if not overwrite and is_labelled(folder, manifest, sample_id):
+            done['kept'] += 1
+            continue
+        try:
+            sample = samples.read(sample_id)
+        except READ_ERRORS as error:
+            LOG.warning('skipped %s:%s: %s', dataset, sample_id, error)
+            bad[sample_id] = str(error)
+            continue
+        store(folder, sample_id, expert.annotate(sample))
+        done['written'] += 1
+    return {'out': str(folder), 'images': len(ids), 'shard': f'{part}/{parts}', **done,
+            'bad': bad, **expert.counts}
+
+
+def own_device(device: str) -> str:
+    """Let each of torchrun's processes take a GPU of its own, where there are any."""
+    rank = os.environ.get('LOCAL_RANK')
+    if device == 'auto' and rank is not None and torch.cuda.is_available():
+        return f'cuda:{int(rank) % torch.cuda.device_count()}'
+    return device
+
+
+def fingerprint(model: str) -> str:
+    """Return the SHA-256 of a model's weights; empty where they are no file here."""
+    path = Path(model)
+    path = path / WEIGHTS_NAME if path.is_dir() else path
+    if not path.is_file():
+        return ''
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def lasting(root: str | Path | None) -> str:
+    """Return a folder's name that still holds elsewhere: absolute, or with its variables."""
+    if not root or '$' in str(root):
+        return str(root or '')
+    return str(Path(root).absolute())
+
+
+def maps_of(model: nn.Module, soft: int = 0) -> list[str]:
+    """
+    Return the kinds of maps that a model's answers become; asks it about a grey image.
+
+    :raises ValueError: if it gives neither labels nor depth, or not so many classes as wanted.
+    """
+    given = present_maps(ask(model, np.full((64, 96, 3), 127, np.uint8)))
+    kinds = {kind for name in given for kind in GIVEN.get(name, ())}
+    kinds -= set() if DEPTH in kinds else {DEVIATION}
+    if not kinds:
+        raise ValueError(f'the teacher gives {sorted(given)}, expected labels or depth')
+    if soft and (LABELS not in kinds or soft > len(model.labels)):
+        classes = len(model.labels) if LABELS in kinds else 0
+        raise ValueError(f'soft: the teacher gives {classes} classes, expected at least {soft}')
+    kinds |= set(SOFT) if soft else set()
+    return [kind for kind in MAPS if kind in kinds]
+
+
+def claim(folder: Path, manifest: Manifest, model: nn.Module, replace: bool) -> None:
+    """
+    Write the folder's manifest, unless it is there and the same.
+
+    :param replace: whether maps under another manifest are removed, all of them, so that maps of
+        two teachers never mix; not for several processes, of which one could remove another's.
+    :raises ValueError: if another one is there and is not to be replaced.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / MANIFEST).is_file():
+        there = Manifest.read(folder)
+        other = [name for name, value in vars(manifest).items()
+                 if name != 'root' and getattr(there, name) != value]
+        if not other:
+            return
+        if not replace:
+            raise ValueError(
+                f'{folder} holds pseudo labels with another {", ".join(other)} '
+                f'({getattr(there, other[0])!r:.80}, expected {getattr(manifest, other[0])!r:.80})'
+                ': choose another folder, or overwrite them in a single process')
+        for kind in MAPS:
+            shutil.rmtree(folder / kind, ignore_errors=True)
+    if space_name(model.labels, folder) != model.labels.name:
+        write_text(folder / SPACE_FILE, yaml.safe_dump(
+            model.labels.to_dict(), sort_keys=False), shared=True)
+    write_text(folder / MANIFEST, manifest.to_json(), shared=True)
+
+
+def store(folder: Path, sample_id: str, maps: dict[str, np.ndarray]) -> None:
+    """Write a sample's maps, labels last; remove those that it no longer has."""
+    for kind in reversed(MAPS):
+        path = map_file(folder, kind, sample_id)
+        if kind not in maps:
+            path.unlink(missing_ok=True)
+            continue
+        write_bytes(path, png_bytes(maps[kind]), shared=True)
+
+
+def summary(result: dict[str, Any]) -> str:
+    """Say in one line what `pseudo_label` did."""
+    words = [f'{result["written"]} written, {result["kept"]} there already, '
+             f'{len(result["bad"])} could not be read, of {result["images"]} images '
+             f'(part {result["shard"]}) in {result["out"]}']
+    if result.get('pixels'):
+        words.append(f'{result["labelled"] / result["pixels"]:.1%} of the pixels labelled')
+    if result.get('checked'):
+        words.append(
+            f'{result.get("contradictions", 0)} contradicting pixels dropped, no ground plane in '
+            f'{result.get("without_ground", 0)} images')
+    if result.get('without_intrinsics'):
+        words.append(f'{result["without_intrinsics"]} without depth for want of intrinsics')
+    return '; '.join(words)

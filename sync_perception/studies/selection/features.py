@@ -1,0 +1,256 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What a selection knows of each image, on the disk: found once, kept whatever is interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from sync_perception.datasets.sample import DenseDataset, READ_ERRORS
+from sync_perception.evaluation.predict_sample import enlarge
+from sync_perception.files.whole_files import write_json
+from sync_perception.models.padnet import PadNet
+from sync_perception.models.perception_model import PerceptionModel
+from sync_perception.models.refinenet import RefineNet
+from sync_perception.models.sync import SyncNet
+from sync_perception.runtime.preprocess import normalise, resize_image, seen_size
+import torch
+from torch import nn, Tensor
+from torch.nn import functional
+
+LOG = logging.getLogger(__name__)
+POOLED = (4, 8)
+SMALL = (64, 128)
+"""Height and width at which images and their depth are kept for the student."""
+CHUNK = 32 << 20
+"""Bytes of float32 features in memory at a time."""
+MANIFEST = 'cache.json'
+UNKNOWN, KNOWN = 0, 1
+
+
+def depth_features(network: nn.Module, image_b3hw: Tensor) -> list[Tensor]:
+    """
+    Return the features from which a network decodes depth, fine to coarse.
+
+    :param image_b3hw: in the normalisation of the model, sides multiples of `network.multiple`.
+    :return: of a synchronised network what its depth branch encodes, else what the encoder that
+        all tasks share does.
+    :raises ValueError: for a network without depth, or of which no features can be had.
+    """
+    if isinstance(network, SyncNet) and network.depth is not None:
+        return network.depth.encode(network.depth_input(image_b3hw))
+    if isinstance(network, PadNet):
+        return network.encode(image_b3hw)
+    if isinstance(network, RefineNet):
+        return network.encoder(image_b3hw)
+    raise ValueError(
+        f'expected a model with features of depth (a synchronised one with a depth branch, '
+        f'padnet or refinenet), got {type(network).__name__}'
+        + (' without depth' if isinstance(network, SyncNet) else ''))
+
+
+class Describer:
+    """
+    Describes images by a model's features and depth.
+
+    :param model: with `config` and `network`, in evaluation mode and on its device.
+    :param level: of the features, fine to coarse; negative ones count from the coarsest.
+    :raises ValueError: if the model has no such features.
+    """
+
+    def __init__(self, model: PerceptionModel, level: int = -1):
+        if not isinstance(model, PerceptionModel):
+            raise ValueError(
+                f'expected a model folder with its network, got a {type(model).__name__}: an '
+                'exported file gives no features')
+        self.model, self.level = model, level
+        with torch.inference_mode():
+            features = self.encode(np.full((64, 96, 3), 127, np.uint8))
+        if not -len(features) <= level < len(features):
+            raise ValueError(
+                f'the model has {len(features)} levels of features, expected a level from '
+                f'{-len(features)} to {len(features) - 1}, got {level}')
+        self.channels = features[level].shape[1]
+
+    def encode(self, image: np.ndarray) -> list[Tensor]:
+        """Return the features of an image, uint8 (H, W, 3), as `depth_features`."""
+        network = self.model.network
+        batch = self.batch(image)
+        height, width = batch.shape[-2:]
+        right, down = -width % network.multiple, -height % network.multiple
+        return depth_features(
+            network, functional.pad(batch, (0, right, 0, down), mode='replicate'))
+
+    def batch(self, image: np.ndarray) -> Tensor:
+        """Return an image as the model sees it."""
+        config = self.model.config
+        seen = torch.from_numpy(np.ascontiguousarray(
+            resize_image(image, seen_size(config, image.shape[:2]))))
+        return normalise(seen[None].to(self.model.device), config.mean, config.std)
+
+    @torch.inference_mode()
+    def features(self, image: np.ndarray) -> np.ndarray:
+        """Return the features of the level, averaged over 4 x 8 parts: float16 (C, 4, 8)."""
+        feature = self.encode(image)[self.level].float()
+        pooled = functional.adaptive_avg_pool2d(feature, POOLED)[0].cpu().numpy()
+        limit = np.finfo(np.float16).max
+        return pooled.clip(-limit, limit).astype(np.float16)
+
+    @torch.inference_mode()
+    def inverse_depth(self, image: np.ndarray) -> np.ndarray:
+        """Return 1 / depth of the canonical camera at SMALL: float16, 1 / metres."""
+        depth = self.model(self.batch(image)).depth
+        inverse = enlarge(1 / depth.float().clamp(min=1e-3), SMALL)
+        return inverse[0, 0].cpu().numpy().astype(np.float16)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """
+    Rows of numbers in a file, of which only some are in memory at a time.
+
+    :param path: raw float16.
+    :param count: rows.
+    :param channels: of a row's features, each of so many places.
+    :param places: values of a channel.
+    """
+
+    path: Path
+    count: int
+    channels: int
+    places: int
+
+    @property
+    def width(self) -> int:
+        """Values of a row."""
+        return self.channels * self.places
+
+    def chunks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield the rows' places and float32 (rows, channels, places), CHUNK bytes at a time."""
+        step = max(CHUNK // (4 * self.width), 1)
+        with self.path.open('rb') as file:
+            for start in range(0, self.count, step):
+                rows = min(step, self.count - start)
+                values = np.fromfile(file, np.float16, rows * self.width).astype(np.float32)
+                yield slice(start, start + rows), values.reshape(
+                    rows, self.channels, self.places)
+
+    def row(self, index: int) -> np.ndarray:
+        """Return one row, float32 (channels, places)."""
+        values = np.fromfile(
+            self.path, np.float16, self.width, offset=2 * self.width * index)
+        return values.astype(np.float32).reshape(self.channels, self.places)
+
+
+class Cache:
+    """
+    The folder of what is known about a data set's images.
+
+    An image is marked as known after what is known of it was written; what is marked is never
+    found again. A kill in between costs one image.
+
+    :param folder: made, or gone on with.
+    :param ids: of the images.
+    :param facts: of what is stored here depends on: data set, model and the like.
+    :raises ValueError: if the folder holds something else.
+    """
+
+    def __init__(self, folder: str | Path, ids: list[str], facts: dict[str, object]):
+        self.folder, self.ids = Path(folder), list(ids)
+        digest = hashlib.sha256('\n'.join(self.ids).encode()).hexdigest()
+        facts = {**facts, 'images': len(self.ids), 'ids': digest}
+        path = self.folder / MANIFEST
+        if path.is_file():
+            there = json.loads(path.read_text())
+            other = sorted(name for name in {**there, **facts}
+                           if there.get(name) != facts.get(name))
+            if other:
+                raise ValueError(
+                    f'{self.folder} belongs to a selection with another {", ".join(other)} '
+                    f'({there.get(other[0])!r:.80}, expected {facts.get(other[0])!r:.80}): choose '
+                    'another folder, or remove it')
+        else:
+            write_json(path, facts, indent=1, shared=True)
+
+    def file(self, name: str, shape: tuple[int, ...], kind: type) -> Path:
+        """Return the file of an array with a row an image, made of zeros if it is not there."""
+        path = self.folder / f'{name}.raw'
+        size = len(self.ids) * int(np.prod(shape)) * np.dtype(kind).itemsize
+        if not path.is_file() or path.stat().st_size != size:
+            with path.open('ab') as file:
+                file.truncate(size)
+        return path
+
+    def array(self, name: str, shape: tuple[int, ...], kind: type) -> np.memmap:
+        """Open such a file as (N, *shape); what is written to it is in the file."""
+        return np.memmap(
+            self.file(name, shape, kind), kind, 'r+', shape=(len(self.ids), *shape))
+
+    def describe(self, data: DenseDataset, describer: Describer, depth: bool) -> np.ndarray:
+        """
+        Find what is not yet known of the images.
+
+        :param depth: whether images and inverse depth are wanted for a student, too.
+        :return: bool (N,), which images could be read.
+        """
+        writers = {'features': self.file(
+            'features', (describer.channels, *POOLED), np.float16).open('r+b')}
+        if depth:
+            writers['images'] = self.file('images', (*SMALL, 3), np.uint8).open('r+b')
+            writers['inverse_depth'] = self.file('inverse_depth', SMALL, np.float16).open('r+b')
+        known = [self.array(f'{name}_known', (), np.uint8)
+                 for name in ('features', *(('inverse_depth',) if depth else ()))]
+        wanted = np.flatnonzero(np.any([flags == UNKNOWN for flags in known], axis=0))
+        with ExitStack() as stack:
+            for file in writers.values():
+                stack.enter_context(file)
+            for index in track(
+                    wanted.tolist(), f'features of {len(wanted)} images',
+                    console=Console(stderr=True)):
+                try:
+                    image = data.read(self.ids[index]).image
+                except READ_ERRORS as error:
+                    LOG.warning('skipped %s: %s', self.ids[index], error)
+                    continue
+                if known[0][index] == UNKNOWN:
+                    write_row(writers['features'], index, describer.features(image))
+                    known[0][index] = KNOWN
+                if depth and known[1][index] == UNKNOWN:
+                    write_row(writers['images'], index, resize_image(image, SMALL))
+                    write_row(writers['inverse_depth'], index, describer.inverse_depth(image))
+                    known[1][index] = KNOWN
+        return np.all([flags == KNOWN for flags in known], axis=0)
+
+    def rows(self, channels: int) -> Rows:
+        """Return the features."""
+        return Rows(
+            self.folder / 'features.raw', len(self.ids), channels, POOLED[0] * POOLED[1])
+
+
+def write_row(file: BinaryIO, index: int, row: np.ndarray) -> None:
+    """Write a row where it belongs; it is in the file on return, and takes no memory here."""
+    file.seek(index * row.nbytes)
+    file.write(np.ascontiguousarray(row).data)
+    file.flush()

@@ -1,0 +1,255 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Pairs of a depth map and a label map of the same view, in batches for contrastive learning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import lightning
+import numpy as np
+from sync_perception.datasets.views import random_view, VOID
+from sync_perception.datasets.vkitti2 import VARIANTS
+from sync_perception.files.checks import optional, whole
+from sync_perception.training.feeding.mixture import check_batches, Source
+from sync_perception.training.feeding.sampler import share_of, SharedBatches
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+
+class Pairs(Dataset):
+    """
+    Random crops of depth and labels together, perhaps mirrored, of all samples of some sources.
+
+    :param sources: data sets with depth and labels.
+    :param crop: height and width of the crops.
+    :param stride: the maps are given at every stride-th pixel of the crop.
+    :param seed: of the crops, which are then the same each time; None draws them with torch's
+        generator.
+    :ivar frames: which frame each sample shows: two samples of one frame are no negatives.
+    :raises ValueError: if a data set has no labels.
+    """
+
+    def __init__(
+            self, sources: Sequence[Source], crop: tuple[int, int] = (224, 224), stride: int = 1,
+            seed: int | None = None):
+        self.sources, self.crop, self.stride, self.seed = list(sources), tuple(crop), stride, seed
+        self.datasets = [source.load() for source in sources]
+        for source, dataset in zip(self.sources, self.datasets):
+            if dataset.label_space is None:
+                raise ValueError(f'source {source.dataset}: expected labels, it never has them')
+        self.places = [(number, sample_id) for number, dataset in enumerate(self.datasets)
+                       for sample_id in dataset.ids]
+        self.frames = [f'{self.sources[number].dataset}:{frame_of(sample_id)}'
+                       for number, sample_id in self.places]
+
+    def __len__(self) -> int:
+        """Count the samples."""
+        return len(self.places)
+
+    def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
+        """
+        Cut a crop out of a sample.
+
+        :param index: of the sample; or with what the crop is drawn from, which then is the same
+            for the same numbers.
+        :return: depth float32 (1, h, w), metres, NaN unknown, inf sky; labels uint8 (h, w), ids of
+            the label space that `space` names, 255 void; id.
+        :raises ValueError: if the sample lacks its depth or its labels.
+        """
+        index, draw = index if isinstance(index, tuple) else (index, None)
+        number, sample_id = self.places[index]
+        source, dataset = self.sources[number], self.datasets[number]
+        sample = dataset.read(sample_id)
+        for name in ('depth', 'labels'):
+            if getattr(sample, name) is None:
+                raise ValueError(f'source {source.dataset}: {sample_id} has no {name}')
+        seed = (self.seed, index)
+        if self.seed is None:
+            seed = int(torch.randint(2**62, ())) if draw is None else (draw, index)
+        view = random_view(
+            np.random.default_rng(seed), sample.image.shape[:2], self.crop,
+            source.scale_range(sample))
+        depth = np.ascontiguousarray(view.depth(sample.depth, self.stride), np.float32)
+        labels = np.ascontiguousarray(view.nearest(sample.labels, self.stride, VOID))
+        return {'depth': depth[None], 'labels': labels, 'space': dataset.label_space,
+                'id': f'{source.dataset}:{sample_id}'}
+
+
+def frame_of(sample_id: str) -> str:
+    """
+    Name the frame that a sample shows, whatever the weather, the angle and the camera.
+
+    Virtual KITTI 2's `scene/variant/Camera_n/frame` becomes `scene/frame`; other data sets show
+    each frame once.
+    """
+    parts = sample_id.split('/')
+    if len(parts) == 4 and parts[1] in VARIANTS and parts[2].startswith('Camera_'):
+        return f'{parts[0]}/{parts[3]}'
+    return sample_id
+
+
+class DistinctFrames(Sampler[list[int]]):
+    """
+    Batches in which no frame occurs twice; another order at every iteration.
+
+    A source's samples come without replacement until all of them were drawn. A sample whose frame
+    is in the batch already is passed over until its source's next round.
+
+    :param pairs: what to draw from.
+    :param batch_size: pairs in a batch.
+    :param batches: how many batches.
+    :param seed: of the orders.
+    :param repeat: whether every iteration gives the same order.
+    :raises ValueError: if there are fewer frames than a batch needs.
+    """
+
+    def __init__(
+            self, pairs: Pairs, batch_size: int, batches: int, seed: int = 0,
+            repeat: bool = False):
+        shares = np.array([source.share for source in pairs.sources], float)
+        distinct = len({frame for (number, _), frame in zip(pairs.places, pairs.frames)
+                        if shares[number] > 0})
+        if distinct < batch_size:
+            raise ValueError(
+                f'a batch of {batch_size} pairs needs as many frames, the sources have {distinct}')
+        self.frames, self.batch_size, self.batches = pairs.frames, batch_size, batches
+        self.shares = shares / shares.sum()
+        ends = np.cumsum([len(dataset) for dataset in pairs.datasets])
+        self.members = np.split(np.arange(len(pairs)), ends[:-1])
+        self.seed, self.repeat, self.epoch = seed, repeat, 0
+
+    def __len__(self) -> int:
+        """Count the batches."""
+        return self.batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Give the positions of each batch's pairs."""
+        rng = np.random.default_rng((self.seed, self.epoch))
+        self.epoch += not self.repeat
+        stream = self._stream(rng)
+        for _ in range(self.batches):
+            batch: dict[str, int] = {}
+            while len(batch) < self.batch_size:
+                index = next(stream)
+                batch.setdefault(self.frames[index], index)
+            yield list(batch.values())
+
+    def _stream(self, rng: np.random.Generator) -> Iterator[int]:
+        rounds = [_endless(rng, members) for members in self.members]
+        while True:
+            yield next(rounds[rng.choice(len(rounds), p=self.shares)])
+
+
+def _endless(rng: np.random.Generator, members: np.ndarray) -> Iterator[int]:
+    while True:
+        yield from rng.permutation(members).tolist()
+
+
+class ContinuedBatches(Sampler[list[tuple[int, int]]]):
+    """
+    Batches, each index with what its crop is drawn from; they go on where they were left.
+
+    :param batches: gives another order at every iteration.
+    :param seed: of the crops.
+    """
+
+    def __init__(self, batches: DistinctFrames, seed: int):
+        self.batches, self.seed, self.done = batches, seed, 0
+
+    def continue_from(self, epoch: int, done: int) -> None:
+        """Let the next iteration be that of an epoch, from 0, without its first batches."""
+        self.batches.epoch, self.done = epoch, done
+
+    def __len__(self) -> int:
+        """Count the batches of a whole epoch."""
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        """Give the batches; the indices of those that are left out are drawn, nothing is read."""
+        offset, first, self.done = self.batches.epoch * len(self), self.done, 0
+        for number, batch in islice(enumerate(self.batches, offset), first, None):
+            draw = int(np.random.SeedSequence((self.seed, number)).generate_state(1)[0])
+            yield [(index, draw) for index in batch]
+
+
+class PairData(lightning.LightningDataModule):
+    """
+    Feeds pairs to the trainer; a resumed training goes on with the batch it was interrupted at.
+
+    :param sources: what to draw from, by their shares.
+    :param validation: what to measure retrieval on, the same crops at every epoch.
+    :param batch_size: pairs in a batch, of each process. No frame occurs twice in what all of them
+        learn from at a step: the same pairs as one process with the product would see.
+    :param samples: pairs of an epoch, of all processes; None for as many as the sources hold.
+    :param crop: height and width of the crops, pixels of the image that the source's scale gives.
+    :param stride: the maps are given at every stride-th pixel of the crop.
+    :param workers: processes that read and cut.
+    :param seed: of the orders, and of the crops in validation.
+    """
+
+    def __init__(
+            self, sources: list[Source], validation: list[Source] | None = None,
+            batch_size: int = 32, samples: int | None = None, crop: tuple[int, int] = (224, 224),
+            stride: int = 1, workers: int = 1, seed: int = 0):
+        super().__init__()
+        check_batches(sources, batch_size, crop, stride, workers)
+        optional(whole(1, 2 ** 30))(samples, 'data.samples')
+        self.sources, self.validation, self.batch_size = sources, validation or [], batch_size
+        self.samples, self.crop, self.stride = samples, tuple(crop), stride
+        self.workers, self.seed = workers, seed
+        self.progress = {'epoch': 0, 'done': 0}
+
+    def train_dataloader(self) -> DataLoader:
+        """Return an epoch's batches, from where the training is."""
+        pairs = Pairs(self.sources, self.crop, self.stride)
+        size = self.global_size
+        batches = max((self.samples or len(pairs)) // size, 1)
+        sampler = ContinuedBatches(DistinctFrames(pairs, size, batches, self.seed), self.seed)
+        sampler.continue_from(**self.progress)
+        return self._loader(pairs, sampler)
+
+    @property
+    def global_size(self) -> int:
+        """Return how many pairs all processes together learn from at a step."""
+        return self.batch_size * share_of(self.trainer)[0]
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the epoch, and how many of its batches have been learned from."""
+        loop = self.trainer.fit_loop.epoch_loop
+        epoch, done = divmod(
+            loop.batch_progress.total.processed, int(self.trainer.num_training_batches))
+        return {'epoch': epoch, 'done': done}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Let the next batches be those that come after a checkpoint's."""
+        self.progress = state_dict
+
+    def val_dataloader(self) -> DataLoader | list:
+        """Return the batches to measure retrieval on; none without such a source."""
+        if not self.validation:
+            return []
+        pairs = Pairs(self.validation, self.crop, self.stride, self.seed)
+        size = self.global_size
+        batches = max(len(pairs) // size, 1)
+        return self._loader(pairs, DistinctFrames(pairs, size, batches, self.seed, repeat=True))
+
+    def _loader(self, pairs: Pairs, batches: Sampler) -> DataLoader:
+        return DataLoader(
+            pairs, self.batch_size, num_workers=self.workers, drop_last=True,
+            sampler=SharedBatches(batches, self.batch_size, *share_of(self.trainer)),
+            persistent_workers=self.workers > 0)

@@ -1,0 +1,186 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""
+Two images made into one, with all that is known of their pixels: DepthMix and ClassMix.
+
+DepthMix: Hoyer et al., "Three ways to improve semantic segmentation with self-supervised depth
+estimation", CVPR 2021, and "Improving semi-supervised and domain-adaptive semantic segmentation
+with self-supervised depth estimation", IJCV 2023. ClassMix: Olsson et al., WACV 2021.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kornia import augmentation
+import torch
+from torch import nn, Tensor
+
+MARGIN = 0.03
+"""Share of an image's range of disparity by which the first image may be farther and still win."""
+IDS = 256
+VOID = 255
+
+
+def partners(batch_size: int, generator: torch.Generator | None = None) -> Tensor:
+    """
+    Pair the samples of a batch at random: each has one partner, and is the partner of one.
+
+    :param generator: on the CPU; by default torch's own.
+    :return: int64 (B,); nobody is their own partner, unless alone.
+    """
+    order = torch.randperm(batch_size, generator=generator)
+    chosen = torch.empty_like(order)
+    chosen[order] = order.roll(1)
+    return chosen
+
+
+def normalised_disparity(depth_bhw: Tensor) -> Tensor:
+    """
+    Return inverse depth, of which each image's least is 0 and greatest 1.
+
+    Pixels without depth (NaN, or not positive) count as the farthest of their image, 0, as what is
+    at infinity: where a sensor or a renderer gives none, it is the sky more often than not. In an
+    image of a single depth, all are 0.
+
+    :param depth_bhw: (B, h, w), of any unit.
+    :return: float32 (B, h, w) in [0, 1].
+    """
+    depth = depth_bhw.float()
+    known = depth > 0  # false where NaN
+    disparity = torch.where(known, 1 / depth, 0)
+    least = torch.where(known, disparity, torch.inf).amin(dim=(1, 2), keepdim=True)
+    spread = disparity.amax(dim=(1, 2), keepdim=True) - least
+    share = (disparity - least) / torch.where(spread > 0, spread, 1)
+    return torch.where(known & (spread > 0), share, 0)
+
+
+def depth_mask(depth_bhw: Tensor, partner_b: Tensor, margin: float = MARGIN) -> Tensor:
+    """
+    Say where an image hides its partner: M = [d_i >= d_j - margin], d the normalised disparity.
+
+    An image that has no depth at all, or whose partner has none, stays whole.
+
+    :param depth_bhw: (B, h, w), of any unit, NaN where unknown.
+    :param partner_b: int64 (B,), each image's partner.
+    :return: bool (B, h, w).
+    """
+    disparity = normalised_disparity(depth_bhw)
+    nearer = disparity >= disparity[partner_b] - margin
+    known = (depth_bhw > 0).flatten(1).any(dim=1)
+    return nearer | ~(known & known[partner_b])[:, None, None]
+
+
+def class_mask(labels_bhw: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """
+    Choose half of each image's classes, rounded down, and say where they are.
+
+    :param labels_bhw: uint8 or integer (B, h, w), ids below 255; 255 is void, no class.
+    :param generator: on the CPU; by default torch's own.
+    :return: bool (B, h, w).
+    """
+    labels = labels_bhw.long()
+    present = torch.zeros(len(labels), IDS, dtype=torch.bool, device=labels.device)
+    present.scatter_(1, labels.flatten(1), True)
+    present[:, VOID] = False
+    lots = torch.rand(len(labels), IDS, generator=generator).to(labels.device)
+    rank = lots.masked_fill(~present, -1).argsort(dim=1, descending=True).argsort(dim=1)
+    chosen = rank < present.sum(dim=1, keepdim=True) // 2
+    return chosen.gather(1, labels.flatten(1)).view_as(labels)
+
+
+def mix_maps(batch: dict[str, Any], mask_bhw: Tensor, partner_b: Tensor) -> dict[str, Tensor]:
+    """
+    Mix all maps of a batch: M x_i + (1 - M) x_j.
+
+    Of two cameras with different focal lengths, bring depth to one before.
+
+    :param batch: `image` (B, H, W, 3), and maps (B, ..., h, w) with H = s h and W = s w, s a whole
+        number; images and targets of a batch of `sync_perception.training.feeding.mixture`.
+    :param mask_bhw: bool (B, h, w), where an image's own pixels stay.
+    :param partner_b: int64 (B,), whose pixels come in elsewhere.
+    :return: the maps that there are, mixed, in their own dtypes. What is no map, such as the focal
+        length or neighbours in time, belongs to one image alone and is left out.
+    :raises ValueError: if the images are no whole multiple of the mask.
+    """
+    size = mask_bhw.shape[-2:]
+    mixed: dict[str, Tensor] = {}
+    for name, values in batch.items():
+        if name == 'image':
+            own = enlarged_mask(mask_bhw, values.shape[1:3])[..., None]
+        elif isinstance(values, Tensor) and values.ndim > 2 and values.shape[-2:] == size:
+            own = mask_bhw.view(len(mask_bhw), *[1] * (values.ndim - 3), *size)
+        else:
+            continue
+        mixed[name] = torch.where(own, values, values[partner_b])
+    return mixed
+
+
+def enlarged_mask(mask_bhw: Tensor, size: torch.Size) -> Tensor:
+    """
+    Give every pixel of an image its cell's value.
+
+    :param size: height and width of the image, multiples of the mask's.
+    :raises ValueError: if they are not.
+    """
+    stride = size[0] // mask_bhw.shape[-2]
+    if stride < 1 or tuple(side * stride for side in mask_bhw.shape[-2:]) != tuple(size):
+        raise ValueError(
+            f'expected images a whole number of times as large as the maps, got {tuple(size)} and '
+            f'{tuple(mask_bhw.shape[-2:])}')
+    return mask_bhw.repeat_interleave(stride, dim=-2).repeat_interleave(stride, dim=-1)
+
+
+def depth_mix(
+        batch: dict[str, Any], depth_bhw: Tensor, partner_b: Tensor, margin: float = MARGIN
+        ) -> dict[str, Tensor]:
+    """
+    Mix each image with its partner so that nearer things hide farther ones.
+
+    :param batch: as `mix_maps` takes it.
+    :param depth_bhw: (B, h, w), given or predicted, of any unit, NaN where unknown.
+    :param partner_b: int64 (B,), as `partners` gives it.
+    :return: the mixed maps.
+    """
+    return mix_maps(batch, depth_mask(depth_bhw, partner_b, margin), partner_b)
+
+
+def class_mix(
+        batch: dict[str, Any], labels_bhw: Tensor, partner_b: Tensor,
+        generator: torch.Generator | None = None) -> dict[str, Tensor]:
+    """
+    Paste half of each image's classes onto its partner.
+
+    :param batch: as `mix_maps` takes it.
+    :param labels_bhw: (B, h, w), true or predicted, 255 void.
+    :param partner_b: int64 (B,), as `partners` gives it.
+    :param generator: on the CPU; by default torch's own.
+    :return: the mixed maps.
+    """
+    return mix_maps(batch, class_mask(labels_bhw, generator), partner_b)
+
+
+def strong_variation() -> nn.Module:
+    """
+    Build what varies mixed images (B, 3, H, W) in [0, 1]: colour jitter 0.25 and blur.
+
+    Jitter, of brightness, contrast, saturation and hue, four times of five; a Gaussian blur of
+    sigma 0.15 to 1.15 pixels every other time. Drawn for each image.
+    """
+    return augmentation.AugmentationSequential(
+        augmentation.ColorJitter(0.25, 0.25, 0.25, 0.25, p=0.8),
+        augmentation.RandomGaussianBlur((7, 7), (0.15, 1.15), p=0.5),
+        data_keys=['input'])

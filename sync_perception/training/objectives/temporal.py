@@ -1,0 +1,379 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""
+Labels and depth that stay as they are from frame to frame, learned from neighbouring frames.
+
+A network that sees one frame at a time learns not to flicker: what it says of a frame is compared
+with what it says of a neighbour, warped into it. Nothing of this is left when it has learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import numpy as np
+from sync_perception.datasets.neighbours import STEREO
+from sync_perception.evaluation.predict_sample import enlarge
+from sync_perception.evaluation.video import motion_by_flow
+from sync_perception.geometry import locate, NEAREST, resize_intrinsics, sample
+from sync_perception.models.config import ModelConfig
+from sync_perception.runtime.preprocess import normalise
+from sync_perception.training.feeding.mixture import Mixture
+from sync_perception.training.losses.photometric import photometric_error
+from sync_perception.training.losses.temporal import depth_change, label_change, mean_change
+from sync_perception.training.objectives.self_supervised import (
+    check_intrinsics,
+    SelfSupervision,
+    unit_range,
+)
+from sync_perception.training.recipes import check_known
+from sync_perception.types import DenseOutput
+import torch
+from torch import nn, Tensor
+from torch.nn import functional
+
+POSES, FLOW = 'poses', 'flow'
+
+
+class TemporalConsistencySettings(TypedDict, total=False):
+    """
+    What must not change between neighbouring frames, which the data's `neighbours` bring.
+
+    :ivar labels: weight of the classes' probabilities: 1.
+    :ivar depth: weight of depth: 1; by flow none.
+    :ivar motion: how pixels are followed. `poses` (the default): by depth, the true one where
+        there is some, else the network's own, and the camera's pose, which the data know or the
+        pose network of self-supervision estimates. `flow`: by optical flow, which needs no poses
+        but time on the CPU, and serves labels only.
+    :ivar tolerance: |a - b| / (a + b) of depth from which on one surface hides another: 0.2.
+    :ivar agreement: greatest photometric error of pixels that show the same thing: 0.2.
+    """
+
+    labels: float
+    depth: float
+    motion: str
+    tolerance: float
+    agreement: float
+
+
+DEFAULTS = TemporalConsistencySettings(
+    labels=1.0, depth=1.0, motion=POSES, tolerance=0.2, agreement=0.2)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """
+    Samples that have a neighbour to compare with, and one each.
+
+    :param members: bool (B,), which samples of the batch.
+    :param images: uint8 (M, h, w, 3), theirs.
+    :param neighbours: uint8 (M, h, w, 3).
+    :param offsets: int64 (M,), frames from the sample to the neighbour.
+    :param poses: float32 (M, 4, 4), neighbour_T_sample in metres, NaN where unknown.
+    :param K: float32 (M, 3, 3), intrinsics of both.
+    :param depth: float32 (M, 1, h', w'), true metres, NaN where unknown.
+    :param zoom: float32 (M, 1, 1, 1), metres of the crop's camera in one of the network's.
+    :param ids: the samples'.
+    """
+
+    members: Tensor
+    images: Tensor
+    neighbours: Tensor
+    offsets: Tensor
+    poses: Tensor
+    K: Tensor
+    depth: Tensor
+    zoom: Tensor
+    ids: list[str]
+
+
+class TemporalConsistency:
+    """
+    The component that a training step asks for its losses on neighbouring frames.
+
+    What the network says of the neighbour is the target: it has no gradient, which saves the
+    backward pass of a second image, and is said of the photograph as it is, without varied
+    colours. With neighbours on both sides either frame of a pair is sometimes
+    the target, and both are drawn to each other. There is no state: nothing to save, resume or
+    export.
+
+    :param settings: what differs from DEFAULTS.
+    :param config: of the network that learns.
+    :param self_supervision: that of the training; its pose network, if it has one, tells how the
+        camera moved in the units of the depth that it learns with.
+    :raises ValueError: if a setting is unknown or out of range.
+    """
+
+    def __init__(
+            self, settings: TemporalConsistencySettings, config: ModelConfig,
+            self_supervision: SelfSupervision | None = None):
+        self.settings = checked(settings)
+        self.config = config
+        self.by_flow = self.settings['motion'] == FLOW
+        self.pose_network = None
+        self.poses_known = True
+        if self_supervision is not None and self_supervision.pose is not None:
+            self.pose_network = self_supervision
+            self.poses_known = self_supervision.known_poses
+
+    def check_offsets(self, offsets: Sequence[int]) -> None:
+        """
+        Refuse data that bring no neighbours in time.
+
+        :param offsets: of the neighbours that the data bring.
+        :raises ValueError: if so.
+        """
+        if not any(offset != STEREO for offset in offsets):
+            raise ValueError(
+                'temporal_consistency needs neighbours: expected `neighbours: [-1]` or '
+                f"`[-1, 1]` in the recipe's data, got {list(offsets)} (0 is the stereo partner)")
+
+    def check_poses(self, mixture: Mixture) -> None:
+        """
+        Refuse data of which no sample has a neighbour with a pose, if poses are wanted.
+
+        :raises ValueError: if so.
+        """
+        if self.by_flow or self.pose_network is not None or mixture.knows_poses():
+            return
+        times = [offset for offset in mixture.offsets if offset != STEREO]
+        names = ', '.join(name for name, _ in mixture.recordings)
+        raise ValueError(
+            f'temporal_consistency: motion `poses` needs poses: expected data that know them, got '
+            f'no sample of {names} with one and one at {times}. Use `motion: flow`, or a pose '
+            'network: `self_supervision: {pose: {backbone: resnet18}}`')
+
+    def __call__(
+            self, model: nn.Module, output: DenseOutput, batch: dict[str, Any]
+            ) -> dict[str, Tensor]:
+        """
+        Return the terms `temporal_labels` and `temporal_depth`, if a sample has a neighbour.
+
+        To be asked for last in a step: in 16 bits, what runs here without a gradient must find
+        the weights' copies that the forward passes with one have made.
+
+        :param model: the network that learns, with its `config`.
+        :param output: what it says of the batch, at the size of the batch's targets.
+        :param batch: of `sync_perception.training.feeding.mixture`, with neighbours.
+        :return: scalars; samples without a neighbour count as 0.
+        :raises ValueError: if there is no depth to warp by, or there are no intrinsics.
+        """
+        pairs = self.pairs(batch)
+        if pairs is None:
+            return {}
+        present = {name: values[pairs.members].float() for name, values in (
+            ('depth', output.depth), ('logits', output.logits)) if values is not None}
+        target = ask_untracked(model, pairs.neighbours)
+        with torch.autocast(pairs.images.device.type, enabled=False):
+            changes = self.changes(present, target, pairs)
+        share = pairs.members.float().mean()
+        return {name: share * mean_change(*change) for name, change in changes.items()}
+
+    def pairs(self, batch: dict[str, Any]) -> Pairs | None:
+        """
+        Choose one usable neighbour in time of each sample, by chance; None if none has one.
+
+        :raises ValueError: if a sample with one has no intrinsics to follow its pixels by.
+        """
+        usable = batch['neighbour_there'] & (batch['neighbour_offset'] != STEREO)
+        if not self.by_flow and self.pose_network is None:
+            usable = usable & known(batch['neighbour_pose'])
+        members = usable.any(dim=1)
+        if not members.any():
+            return None
+        if not self.by_flow:
+            check_intrinsics(batch, members, 'temporal_consistency: motion `poses`')
+        drawn = torch.rand(usable.shape, device=usable.device).masked_fill(~usable, -1)
+        rows = members.nonzero()[:, 0]
+        chosen = rows, drawn.argmax(dim=1)[rows]
+        focal = self.config.canonical_focal
+        zoom = torch.ones_like(batch['focal']) if focal is None else batch['focal'] / focal
+        return Pairs(
+            members, batch['image'][rows], batch['neighbours'][chosen],
+            batch['neighbour_offset'][chosen], batch['neighbour_pose'][chosen],
+            batch['K'][rows], batch['depth'][rows, None], zoom[rows, None, None, None],
+            [batch['id'][row] for row in rows.tolist()])
+
+    def changes(
+            self, present: dict[str, Tensor], target: DenseOutput, pairs: Pairs
+            ) -> dict[str, tuple[Tensor, Tensor]]:
+        """
+        Return, by the terms' names, what changed and where that can be told.
+
+        :param present: what the network says of the samples, float32, by the maps' names.
+        :param target: what it says of the neighbours.
+        :return: (M, 1, h', w') each.
+        """
+        size = pairs.depth.shape[-2:]
+        uv, valid, moved = self.motion(present.get('depth'), pairs)
+        photos = [functional.interpolate(unit_range(images), size=size, mode='area')
+                  for images in (pairs.images, pairs.neighbours)]
+        warped, inside = sample(photos[1], uv)
+        valid = valid & inside & (
+            photometric_error(warped, photos[0]) < self.settings['agreement'])
+        found = {}
+        if moved is not None:
+            # inverse depth is linear on planes
+            seen = 1 / sample(1 / (enlarge(target.depth, size) * pairs.zoom), uv)[0]
+            change = depth_change(moved.clamp(min=NEAREST), seen)
+            valid = valid & (moved > NEAREST) & (change < self.settings['tolerance'])
+            found['temporal_depth'] = change, valid
+        if 'logits' in present:
+            probability = enlarge(target.logits, size).softmax(dim=1)
+            change = label_change(present['logits'].softmax(dim=1), sample(probability, uv)[0])
+            found['temporal_labels'] = change, valid
+        return {name: change for name, change in found.items()
+                if self.settings[name.removeprefix('temporal_')]}
+
+    def motion(
+            self, own_b1hw: Tensor | None, pairs: Pairs
+            ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """
+        Follow the samples' pixels to the neighbours.
+
+        :param own_b1hw: float32 (M, 1, h', w'), the network's depth of the canonical camera.
+        :return: pixels (u, v) of the neighbours at the size of the targets, (M, h', w', 2); where
+            they are known, bool (M, 1, h', w'); and, by poses, where the network gives depth, the
+            depth along z of the network's own points in the neighbours' cameras, with a gradient.
+        :raises ValueError: if there is no depth to follow them by.
+        """
+        size = pairs.depth.shape[-2:]
+        if self.by_flow:
+            return *flow_to(pairs.images, pairs.neighbours, size), None
+        poses, metric = self.poses(pairs)
+        K = scaled_intrinsics(pairs.K, pairs.images.shape[1:3], size)
+        true = metric[:, None, None, None] & torch.isfinite(pairs.depth)
+        depth, own = torch.where(true, pairs.depth, torch.nan), None
+        if own_b1hw is not None:
+            own = own_b1hw * pairs.zoom
+            depth = torch.where(true, pairs.depth, own.detach())
+        elif not true.flatten(1).any(dim=1).all():
+            blind = pairs.ids[true.flatten(1).any(dim=1).tolist().index(False)]
+            raise ValueError(
+                f'temporal_consistency: no depth to warp {blind} by: expected a network that '
+                'gives depth, or true depth, got neither. Use `motion: flow`, or `neighbours: '
+                'false` of its source')
+        there = torch.isfinite(depth)
+        uv, z = locate(torch.where(there, depth, 1), K, poses)
+        moved = None if own is None else locate(own, K, poses)[1]
+        return uv, there & (z > NEAREST), moved
+
+    def poses(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
+        """
+        Return neighbour_T_sample, (M, 4, 4), and whether it is in metres, bool (M,).
+
+        A pose network's translations are in the units of the depth that learns beside it.
+        """
+        metric = known(pairs.poses) & self.poses_known
+        if self.pose_network is None or metric.all():
+            return pairs.poses, metric
+        with torch.no_grad():
+            estimated = self.pose_network.estimated(
+                unit_range(pairs.images), unit_range(pairs.neighbours), pairs.offsets).float()
+        return torch.where(metric[:, None, None], pairs.poses, estimated), metric
+
+
+@torch.no_grad()
+def ask_untracked(model: nn.Module, images_bhw3: Tensor) -> DenseOutput:
+    """
+    Ask a network in training about images, as it is, without leaving a trace in its batch norms.
+
+    They normalise by the batch, as they do for the images that are compared: in evaluation mode,
+    a network that has learned for a short time says things that differ by more than its frames
+    do. Synchronised ones do not: they would wait for processes that have no neighbours to ask of.
+
+    :param model: with its `config`.
+    :param images_bhw3: uint8 (B, h, w, 3).
+    """
+    norms = [norm for norm in model.modules()
+             if isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.training]
+    for norm in norms:
+        norm.track_running_stats = False
+        norm.training = not isinstance(norm, nn.SyncBatchNorm)
+    try:
+        return model(normalise(images_bhw3, model.config.mean, model.config.std))
+    finally:
+        for norm in norms:
+            norm.track_running_stats = norm.training = True
+
+
+def known(poses: Tensor) -> Tensor:
+    """Say which poses (..., 4, 4) are known: bool (...)."""
+    return torch.isfinite(poses).all(dim=-1).all(dim=-1)
+
+
+def scaled_intrinsics(
+        K_b33: Tensor, old_size: tuple[int, int], new_size: tuple[int, int]) -> Tensor:
+    """Return the intrinsics (B, 3, 3) of images after a resize."""
+    scaled = [resize_intrinsics(K, tuple(old_size), tuple(new_size)) for K in K_b33.cpu().numpy()]
+    return torch.from_numpy(np.stack(scaled)).to(K_b33)
+
+
+def flow_to(
+        images_bhw3: Tensor, neighbours_bhw3: Tensor, size: tuple[int, int]
+        ) -> tuple[Tensor, Tensor]:
+    """
+    Follow pixels by optical flow, on the CPU: pair by pair, forth and back.
+
+    :param images_bhw3: uint8 (B, h, w, 3).
+    :param neighbours_bhw3: likewise.
+    :param size: height and width (h', w') at which pixels are wanted.
+    :return: pixels (u, v) of the neighbours at that size, (B, h', w', 2); and bool (B, 1, h',
+        w'), true where the way back leads home from every pixel of a cell.
+    """
+    motions = [motion_by_flow(image, neighbour) for image, neighbour in zip(
+        images_bhw3.cpu().numpy(), neighbours_bhw3.cpu().numpy())]
+    there = torch.from_numpy(np.stack([motion.there for motion in motions]))
+    valid = torch.from_numpy(np.stack([motion.valid for motion in motions]))[:, None].float()
+    uv, valid = (functional.interpolate(values, size=size, mode='area').to(images_bhw3.device)
+                 for values in (there.permute(0, 3, 1, 2), valid))
+    height, width = images_bhw3.shape[1:3]
+    scale = torch.tensor([size[1] / width, size[0] / height], device=uv.device)
+    return (uv.permute(0, 2, 3, 1) + 0.5) * scale - 0.5, valid > 1 - 1e-4
+
+
+def checked(settings: TemporalConsistencySettings) -> TemporalConsistencySettings:
+    """
+    Return all settings.
+
+    :param settings: what differs from DEFAULTS.
+    :raises ValueError: if one is unknown or out of range.
+    """
+    check_known('temporal_consistency', settings, DEFAULTS)
+    whole = TemporalConsistencySettings(**{**DEFAULTS, **settings})
+    if whole['motion'] not in (POSES, FLOW):
+        raise ValueError(
+            f'temporal_consistency: expected a motion of {POSES}, {FLOW}, got '
+            f'{whole["motion"]!r}')
+    for name in ('labels', 'depth', 'tolerance', 'agreement'):
+        if whole[name] < 0:
+            raise ValueError(
+                f'temporal_consistency: expected {name} of 0 or more, got {whole[name]}')
+    if whole['motion'] == FLOW and settings.get('depth'):
+        raise ValueError(
+            f'temporal_consistency: expected depth: 0 by flow, which does not know how far the '
+            f'camera went, got {settings["depth"]}')
+    return whole
+
+
+def temporal_weights(settings: TemporalConsistencySettings | None) -> dict[str, float]:
+    """Return the weights of the terms, by name; none for no settings."""
+    if settings is None:
+        return {}
+    whole = checked(settings)
+    return {'temporal_labels': whole['labels'], 'temporal_depth': whole['depth']}

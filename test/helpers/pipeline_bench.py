@@ -1,0 +1,101 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A pipeline without a node: a model that is known, cameras without topics, what they publish."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from node_bench import K, KnownPredictor, picture, SIZE
+import numpy as np
+from rclpy.clock import Clock
+from std_msgs.msg import Header
+from sync_perception.calibration.rectification import Rectifier
+from sync_perception.images.bit_depth import BitDepth
+from sync_perception.ros.core.log import SeldomLog
+from sync_perception.ros.health.counters import Counters
+from sync_perception.ros.io.camera_info import CameraInfoCache, pinhole
+from sync_perception.ros.io.conversions import image_message
+from sync_perception.ros.node.mounting import Mounting
+from sync_perception.ros.node.outputs import EXTRA_OUTPUTS, OUTPUTS
+from sync_perception.ros.node.pipeline import Arrival, Pipeline
+from sync_perception.ros.parameters.perception import PerceptionParameters
+
+
+class Publisher:
+    """Keeps what is published."""
+
+    def __init__(self):
+        self.messages = []
+        self.publish = self.messages.append
+
+
+class Eye:
+    """A camera without a node: everything but topics."""
+
+    def __init__(self, name: str, topics: tuple[str, ...] = ('sync/depth',),
+                 calibration: np.ndarray = K, size: tuple[int, int] = SIZE):
+        self.name, self.title = name, f'camera {name}'
+        self.counters, self.troubles, self.bit_depth = Counters(), {}, BitDepth()
+        self.image_topic, self.rectifier = f'/{name}/image', Rectifier()
+        self.mounting = Mounting()
+        self.camera_infos = CameraInfoCache()
+        self.camera_infos.add(self.with_header(pinhole(calibration, size)))
+        self.publishers = {topic: Publisher() for topic in topics}
+        self.node = SimpleNamespace(
+            resolve_topic_name=lambda topic: f'/{topic}', context=SimpleNamespace(ok=lambda: True))
+
+    def topic(self, name: str) -> str:
+        """Return a topic's name below this camera's."""
+        return f'{self.name}/{name}'
+
+    def with_header(self, message):
+        """Put the camera's frame into a message."""
+        message.header = Header(frame_id=self.name)
+        return message
+
+    def wanted(self) -> list:
+        """Return the outputs that are asked for, with their publishers."""
+        return [(output, self.publishers[output.topic]) for output in (*EXTRA_OUTPUTS, *OUTPUTS)
+                if output.topic in self.publishers]
+
+    def look(self, image: np.ndarray | None = None) -> Arrival:
+        """Return an image that has just come."""
+        image = picture() if image is None else image
+        return Arrival(self, image_message(image, Header(frame_id=self.name), 'rgb8'), 0.0)
+
+
+class Log(SeldomLog):
+    """Keeps what is logged."""
+
+    def __init__(self):
+        self.lines = []
+        super().__init__(SimpleNamespace(warning=self.lines.append, error=self.lines.append))
+
+
+class Fixture:
+    """A pipeline with a model that is known."""
+
+    def __init__(self, monitor=None, **parameters):
+        self.parameters = PerceptionParameters(**parameters)
+        self.predictor, self.log = KnownPredictor(), Log()
+        self.pipeline = Pipeline(
+            self.predictor, lambda: self.parameters, Clock(), self.log, monitor)
+        self.process = self.pipeline.process
+
+
+def published(eye: Eye, topic: str = 'sync/depth') -> int:
+    """Count the messages of a topic."""
+    return len(eye.publishers[topic].messages)
