@@ -30,6 +30,7 @@ from sync_perception.files.trust import check_code_allowed
 from sync_perception.files.whole_files import parse_json
 from sync_perception.labels import LabelSpace
 from sync_perception.models.config import ModelConfig
+from sync_perception.models.exchange.interruptible import call_interruptibly
 from sync_perception.types import DenseOutput
 import torch
 from torch import nn, Tensor
@@ -130,16 +131,14 @@ class OnnxModel(ExportedModel):
         import onnxruntime
         options = onnxruntime.RunOptions()
         options.log_severity_level = NOTHING  # what ends it is raised here
-        with futures.ThreadPoolExecutor(1) as pool:
-            run = pool.submit(self.session.run, self.map_names, images, options)
-            try:
-                return run.result(FIRST_RUN)
-            except futures.TimeoutError as error:
-                raise ValueError(
-                    f'{self.name}: its first run has not ended after {FIRST_RUN:g} s, expected a '
-                    'network without endless loops') from error
-            finally:
-                options.terminate = True  # waiting for the pool would else take as long
+        try:
+            return call_interruptibly(
+                lambda: self.session.run(self.map_names, images, options),
+                lambda: setattr(options, 'terminate', True), FIRST_RUN)
+        except futures.TimeoutError as error:
+            raise ValueError(
+                f'{self.name}: its first run has not ended after {FIRST_RUN:g} s, expected a '
+                'network without endless loops') from error
 
 
 class ProgramModel(ExportedModel):
