@@ -28,7 +28,7 @@ from sync_perception.ros.bags.process import Job, process_bag
 
 KINDS = {'/cam/image': Image, '/cam/camera_info': CameraInfo, '/word': String,
          '/sync/depth': Image, '/sync/semantics': Image, '/sync/semantics/confidence': Image,
-         '/sync/camera_info': CameraInfo, '/sync/label_space': String}
+         '/sync/camera_info': CameraInfo, '/sync/image_rect': Image, '/sync/label_space': String}
 
 
 def run(source: Path, out: Path, predictor: NumberPredictor | None = None, lines=None,

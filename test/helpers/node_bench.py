@@ -42,7 +42,7 @@ K = np.array([[30.0, 0, 15.5], [0, 30.0, 11.5], [0, 0, 1]])
 TOPICS = {
     'depth': Image, 'semantics': Image, 'semantics/confidence': Image, 'semantics/color': Image,
     'overlay': Image, 'dynamic_mask': Image, 'points': PointCloud2, 'camera_info': CameraInfo}
-EXTRA_TOPICS = {'depth/uncertainty': Image, 'normals': Image}
+EXTRA_TOPICS = {'depth/uncertainty': Image, 'normals': Image, 'image_rect': Image}
 RELIABLE = QoSProfile(depth=20, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
                      durability=DurabilityPolicy.TRANSIENT_LOCAL)

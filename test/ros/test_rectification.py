@@ -107,6 +107,40 @@ def test_rectified_frames_are_those_of_opencv_and_of_the_projection(bench):
     assert not any(info.d) and info.roi.width == 0 and info.binning_x in (0, 1)
 
 
+def test_the_rectified_image_is_published_with_what_is_made_of_it(bench):
+    bench.start(listen=('image_rect', 'camera_info'), rectify=True)
+    info = pinhole(K, SIZE)
+    info.d, info.header = D, bench.header(7)
+    info.p = [*P[0], 0.0, *P[1], 0.0, *P[2], 0.0]
+    bench.info_publisher.publish(info)
+    bench.send_image(7, smooth())
+    bench.wait(lambda: all(bench.received.values()))
+    [picture], [camera_info] = bench.received['image_rect'], bench.received['camera_info']
+    assert picture.header == camera_info.header == bench.header(7)
+    assert picture.encoding == 'rgb8'
+    found = np.frombuffer(picture.data, np.uint8).reshape(*SIZE, 3)
+    expected = cv2.undistort(smooth(), K, np.array(D), None, P)
+    np.testing.assert_allclose(found.astype(int), expected, atol=2)
+    assert not bench.predictor.asked  # the network has no part in it
+
+
+def test_the_topic_of_the_rectified_image_is_there_while_images_are_rectified(bench):
+    lens = Lens(bench)
+    topics = [name for name, _ in bench.others.get_topic_names_and_types()]
+    assert '/sync/depth' in topics and '/sync/image_rect' not in topics
+    lens.answer()
+    assert bench.node.set_parameters([Parameter('rectify', value=True)])[0].successful
+    bench.listen('image_rect')
+    bench.wait(lambda: len(bench.camera.wanted()) == 4)
+    lens.answer()
+    bench.wait(lambda: bench.received['image_rect'])
+    assert bench.received['image_rect'][0].header == bench.header(2)
+    assert bench.node.set_parameters([Parameter('rectify', value=False)])[0].successful
+    assert len(bench.camera.wanted()) == 3
+    lens.answer()
+    assert len(bench.received['depth']) == 3 and bench.counters.failed == 0
+
+
 def test_region_and_binning_are_gone_from_what_is_published(bench):
     lens = Lens(bench, rectify=True)
     full = 2 * K + [[0, 0, 0.5 + 6], [0, 0, 0.5 + 4], [0, 0, -1]]

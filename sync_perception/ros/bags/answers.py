@@ -224,23 +224,25 @@ def why_unanswered(error: Exception) -> tuple[str, str]:
     return 'failure', describe(error)
 
 
-def chosen_outputs(names: Sequence[str], available: frozenset[str]) -> list[Output]:
+def chosen_outputs(names: Sequence[str], available: frozenset[str],
+                   parameters: PerceptionParameters) -> list[Output]:
     """
     Return the outputs that are named.
 
     :param names: topics as the node has them, or `all`; empty for `DEFAULT_OUTPUTS`.
-
+    :param available: the maps that the model gives.
     :raises ValueError: if the model does not give one; those that it gives are listed.
     """
-    given = {output.topic: output for output in offered(available)}
+    given = {output.topic: output for output in offered(available, parameters)}
     if 'all' in names:
         return list(given.values())
     wanted = [name.strip('/') for name in names] or [
         name for name in DEFAULT_OUTPUTS if name in given]
     unknown = [name for name in wanted if name not in given]
     if unknown:
+        hint = '' if parameters.rectify else ', and with rectify sync/image_rect'
         raise ValueError(f'outputs: the model does not give {", ".join(unknown)}, expected all '
-                         f'or some of {", ".join(given)}')
+                         f'or some of {", ".join(given)}{hint}')
     return [output for name, output in given.items() if name in wanted]
 
 

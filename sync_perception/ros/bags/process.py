@@ -109,7 +109,7 @@ def process_open_bag(job: Job, bag: Bag, load: Callable[[PerceptionParameters], 
     refuse_unless_resumable(job.out, settings)  # before the model is loaded
     stated_mount(job.parameters)
     predictor = load(job.parameters)
-    outputs = chosen_outputs(job.outputs, predictor.available)
+    outputs = chosen_outputs(job.outputs, predictor.available, job.parameters)
     writer = OutputWriter(
         bag, predictor, outputs, job.parameters, job.namespace, fixed, camera.image,
         report)

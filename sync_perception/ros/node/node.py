@@ -71,6 +71,7 @@ class PerceptionNode(LifecycleNode):
         self.loader = ModelLoader(self)
         self.parameters = ParameterServer(self, PerceptionParameters)
         self.parameters.hooks['model'] = self._swap_model
+        self.parameters.hooks['rectify'] = self._offer_rectified
         for name in self.parameters.unknown:
             self.get_logger().warning(f'there is no parameter {name}: it has no effect')
         self.log = SeldomLog(self.get_logger())
@@ -249,7 +250,7 @@ class PerceptionNode(LifecycleNode):
     def _advertise(self) -> None:
         """Publish what the model gives, and what its labels mean."""
         predictor = self.pipeline.predictor
-        outputs = offered(predictor.available, self.parameters.values.consumer)
+        outputs = offered(predictor.available, self.parameters.values)
         absent = [output.topic for output in OUTPUTS if output not in outputs]
         if absent:
             self.get_logger().info(f'the model gives {", ".join(sorted(predictor.available))} '
@@ -319,6 +320,19 @@ class PerceptionNode(LifecycleNode):
         if active:
             self._work()
         self._introduce('swapped the model')
+
+    def _offer_rectified(self, rectify: bool) -> None:
+        """Publish the rectified images too, or no longer."""
+        if self.pipeline is None:
+            return
+        active = self.worker is not None
+        self._stop_worker()  # it may be publishing what is withdrawn
+        outputs = offered(
+            self.pipeline.predictor.available, replace(self.parameters.values, rectify=rectify))
+        for camera in self.cameras:
+            camera.advertise(outputs, active=active)
+        if active:
+            self._work()
 
     def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         """Listen to the cameras, or leave their images alone, without a change of state."""

@@ -133,6 +133,11 @@ def overlay_output(result: Result) -> Image:
     return image_message(picture, result.header, 'rgb8')
 
 
+def rectified_image_output(result: Result) -> Image:
+    """Return the camera image that the maps belong to pixel by pixel."""
+    return image_message(result.frame.image, result.header, 'rgb8')
+
+
 def points_output(result: Result) -> PointCloud2:
     """Backproject depth to points with colour, label and confidence."""
     frame, stride = result.frame, result.parameters.points_stride
@@ -170,6 +175,11 @@ EXTRA_OUTPUTS = (
     Output('sync/normals', Image, frozenset({'normals'}), normals_output),
 )
 
+# while images are rectified here
+RECTIFIED_OUTPUTS = (
+    Output('sync/image_rect', Image, frozenset(), rectified_image_output),
+)
+
 # camera_info is published last: it tells whoever waits for a frame that the frame is done
 OUTPUTS = (
     Output('sync/depth', Image, frozenset({'depth'}), depth_output),
@@ -191,14 +201,15 @@ CONSUMER_OUTPUTS = {
 }
 
 
-def offered(available: frozenset[str], consumer: str = 'generic') -> tuple[Output, ...]:
+def offered(available: frozenset[str], parameters: PerceptionParameters) -> tuple[Output, ...]:
     """
     Return the topics of a model, in the order of publication.
 
     :param available: the maps that the model gives.
-    :param consumer: who reads the topics.
+    :param parameters: name the consumer, and state whether images are rectified.
     """
-    outputs = (*EXTRA_OUTPUTS, *CONSUMER_OUTPUTS.get(consumer, ()), *OUTPUTS)
+    outputs = (*EXTRA_OUTPUTS, *CONSUMER_OUTPUTS.get(parameters.consumer, ()),
+               *(RECTIFIED_OUTPUTS if parameters.rectify else ()), *OUTPUTS)
     return tuple(output for output in outputs if output.needs <= available)
 
 

@@ -104,8 +104,8 @@ class PerceptionParameters:
         live=True)
     rectify: bool = parameter(
         'rectify', False, 'Undistort the images by their camera_info before all else; the '
-        'outputs, sync/camera_info among them, are of the rectified images. Not for images that '
-        'are rectified already.', live=True)
+        'outputs, sync/camera_info among them, are of the rectified images, which are on '
+        'sync/image_rect. Not for images that are rectified already.', live=True)
     camera_height: float = parameter(
         'camera_height', 0.0, 'Metres of the optical centre above flat ground, of all cameras, by '
         'which the scale of depth is corrected; 0 if it is not known.', low=0.0, high=100.0,

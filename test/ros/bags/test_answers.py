@@ -101,12 +101,16 @@ def test_rectified_frames_are_answered_as_such(tmp_path):
                      ('/cam/image', START + index, image(index))]
     lines = []
     run(write_bag(tmp_path / 'in', messages), tmp_path / 'out', lines=lines,
-        parameters=make_parameters({'rectify': True}))
+        parameters=make_parameters({'rectify': True}),
+        outputs=('sync/camera_info', 'sync/image_rect'))
     assert not any('distortion' in line for line in lines)
     stored = content(tmp_path / 'out')['/sync/camera_info']
     for index, (_, found) in enumerate(stored):
         assert found.header == image(index).header and not any(found.d)
         assert found.k.tolist() == [27, 0, 16, 0, 27, 12, 0, 0, 1]
+    pictures = content(tmp_path / 'out')['/sync/image_rect']
+    assert [picture.header for _, picture in pictures] == [info.header for _, info in stored]
+    assert pictures[0][1].data != image(0).data
 
 
 def test_compressed_images_and_a_calibration_file_will_do(tmp_path):

@@ -95,7 +95,8 @@ def published(scene: Result, consumer: str, **others) -> dict[str, object]:
 
 def outputs(consumer: str = 'generic'):
     """Return the outputs of a model with depth, labels and their probability."""
-    return offered(frozenset({'depth', 'labels', 'confidence'}), consumer)
+    return offered(
+        frozenset({'depth', 'labels', 'confidence'}), PerceptionParameters(consumer=consumer))
 
 
 def accepts(topic: str, *requests: QoSProfile, consumer: str = 'generic') -> bool:
