@@ -26,6 +26,7 @@ from typing import Any
 
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader
+from sync_perception.ros.bags.cut_mcap import CutFile
 import yaml
 
 if sys.version_info >= (3, 14):
@@ -105,6 +106,7 @@ class BagFile:
     :param path: an .mcap or .db3 file, or such a file compressed as a whole.
     :param compressed_messages: every message is compressed by itself.
     :raises Exception: whatever a broken file makes of the library.
+    :ivar cut: whether its end is missing; the messages are those before the cut.
     """
 
     def __init__(self, path: Path, compressed_messages: bool = False):
@@ -118,8 +120,7 @@ class BagFile:
             if self.unpacked is not None:
                 with zstd.open(self.path, 'rb') as packed, path.open('wb') as whole:
                     shutil.copyfileobj(packed, whole)
-            self.reader = Reader(path)
-            self.reader.open()
+            self.reader, self.cut = open_reader(path)
         except BaseException:
             self._remove_unpacked()
             raise
@@ -148,6 +149,30 @@ class BagFile:
         for connection, time, data in self.reader.messages(wanted):
             yield connection.id, time, (
                 zstd.decompress(data) if self.compressed_messages else data)
+
+
+def open_reader(path: Path) -> tuple[Reader, bool]:
+    """
+    Open a file of a bag.
+
+    :return: its reader, and whether the end of the file is missing.
+    :raises Exception: whatever a broken file makes of the library.
+    """
+    reader = Reader(path)
+    try:
+        reader.open()
+        return reader, False
+    except Exception:
+        if path.suffix != SUFFIXES['mcap']:
+            raise
+        try:
+            rest = Reader(CutFile(path))
+            rest.open()
+        except Exception:  # noqa: BLE001 - then the first error says more
+            rest = None
+        if rest is None:
+            raise
+        return rest, True
 
 
 def _refuse_what_is_no_bag(path: Path) -> None:

@@ -127,13 +127,26 @@ class Bag:
         """Open the files that can be opened, and note the others."""
         for path in self.contents.files:
             try:
-                yield BagFile(path, self.contents.compressed_messages)
+                file = BagFile(path, self.contents.compressed_messages)
+                if file.cut:
+                    self._note_cut(file)
+                yield file
             except Exception as error:  # noqa: BLE001 - whatever a broken file makes of it
                 count = self.contents.counts.get(path.name)
                 lost = 'all its' if count is None else f'its {count}'
                 self.damage[path.name] = (
                     f'{path.name} cannot be read, {lost} messages are lost '
                     f'({describe(error)})')
+
+    def _note_cut(self, file: BagFile) -> None:
+        """Note what is lost with the end of a file."""
+        recorded = self.contents.counts.get(file.path.name)
+        if recorded == file.message_count:
+            return  # only the index is lost
+        lost = 'an unknown number of' if recorded is None else recorded - file.message_count
+        self.damage[file.path.name] = (
+            f'{file.path.name} is cut short: its first {file.message_count} messages are read, '
+            f'{lost} messages behind them are lost')
 
     def _join_connections(self) -> list[Connection]:
         """
