@@ -12,11 +12,25 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Networks: a normalised image batch in, a DenseOutput out."""
+"""
+Networks: a normalised image batch in, a DenseOutput out.
 
-from sync_perception.models.config import ModelConfig
-from sync_perception.models.perception_model import build_model, PerceptionModel
-from sync_perception.models.registry import BRANCHES, build_branch, build_sync, MODELS
+What stands here is imported when it is asked for: torch takes seconds to import, and the list of
+architectures needs none of it.
+"""
 
-__all__ = ['BRANCHES', 'MODELS', 'ModelConfig', 'PerceptionModel', 'build_branch', 'build_model',
-           'build_sync']
+from importlib import import_module
+from typing import Any
+
+_MODULES = {
+    'BRANCHES': 'registry', 'MODELS': 'registry', 'ModelConfig': 'config',
+    'PerceptionModel': 'perception_model', 'build_branch': 'registry',
+    'build_model': 'perception_model', 'build_sync': 'registry'}
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    """Import what a name stands for."""
+    if name not in _MODULES:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(import_module(f'{__name__}.{_MODULES[name]}'), name)

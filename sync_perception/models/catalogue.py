@@ -18,12 +18,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from sync_perception.labels import LabelSpace
-from sync_perception.models import ModelConfig
 from sync_perception.models.huggingface.pretrained_configs import offline
 import yaml
+
+if TYPE_CHECKING:
+    from sync_perception.models.config import ModelConfig
 
 MOBILE = {'kind': 'mobile_unet'}
 FOR_PRETRAINED = {'canonical_focal': None, 'depth_range': [0.1, 80.0]}
@@ -57,6 +59,7 @@ class Entry:
 
     def config(self) -> ModelConfig:
         """Return the config of this architecture with fresh weights: nothing is fetched."""
+        from sync_perception.models.config import ModelConfig  # with torch
         settings = {key: value for key, value in self.settings.items()
                     if key in ('canonical_focal', 'depth_range')}
         return ModelConfig(

@@ -24,37 +24,15 @@ also sees what a fused attention would hide on the CPU.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from functools import cache
-from pathlib import Path
-
-from sync_perception.files.whole_files import read_json, write_json
-from sync_perception.models import build_model, ModelConfig
+from sync_perception.models.config import ModelConfig
 from sync_perception.models.interface import present_maps
-from sync_perception.models.perception_model import PerceptionModel
+from sync_perception.models.perception_model import build_model, PerceptionModel
+from sync_perception.models.stored_costs import Cost
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-STORED = Path(__file__).with_name('costs.json')
-SIZES = [(192, 640), (480, 640)]
-"""Heights and widths of the images that the stored costs are of."""
 TASKS = {
     'depth': 'depth', 'logits': 'labels', 'normals': 'normals', 'log_variance': 'uncertainty'}
-
-
-@dataclass(frozen=True)
-class Cost:
-    """
-    What a network costs and gives.
-
-    :param parameters: learned numbers, those of couplings that are switched off left out.
-    :param flops: of one image, by the image's (height, width).
-    :param tasks: depth, labels, normals, uncertainty: what of them the network gives.
-    """
-
-    parameters: int
-    flops: dict[tuple[int, int], int]
-    tasks: tuple[str, ...]
 
 
 def measure_cost(config: ModelConfig, sizes: list[tuple[int, int]]) -> Cost:
@@ -70,29 +48,6 @@ def measure_cost(config: ModelConfig, sizes: list[tuple[int, int]]) -> Cost:
         return run_empty(model, sizes)
     except RuntimeError:  # a constructor that looks at its own numbers
         return run_empty(build_model(config).to('meta'), sizes)
-
-
-@cache
-def stored_costs() -> dict[str, Cost]:
-    """Return the costs of ready-made architectures by name, as they were counted and stored."""
-    known = read_json(STORED) if STORED.is_file() else {}
-    return {name: Cost(
-        entry['parameters'],
-        {tuple(map(int, size.split('x'))): flops for size, flops in entry['flops'].items()},
-        tuple(entry['tasks'])) for name, entry in known.items()}
-
-
-def store_costs(costs: dict[str, Cost]) -> None:
-    """
-    Store costs in the package beside those that are there.
-
-    :param costs: by the names of architectures.
-    """
-    known = {**stored_costs(), **costs}
-    write_json(STORED, {name: {
-        **asdict(cost), 'flops': {f'{size[0]}x{size[1]}': flops for size, flops in
-                                  cost.flops.items()}} for name, cost in known.items()})
-    stored_costs.cache_clear()
 
 
 def run_empty(model: PerceptionModel, sizes: list[tuple[int, int]]) -> Cost:

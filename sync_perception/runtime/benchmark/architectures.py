@@ -21,20 +21,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from sync_perception.files.pages import replace_part, split_page
 from sync_perception.files.whole_files import write_json
-from sync_perception.models import build_model
 from sync_perception.models.catalogue import CATALOGUE, Entry, find
-from sync_perception.models.cost import Cost, measure_cost, SIZES, store_costs, stored_costs
-from sync_perception.runtime.backends import choose_device
-from sync_perception.runtime.benchmark.network_timing import time_network, Times
-from sync_perception.runtime.benchmark.stages import machine
-import torch
+from sync_perception.models.stored_costs import Cost, SIZES, store_costs, stored_costs
+
+if TYPE_CHECKING:  # torch takes seconds to import: only where something is measured
+    from sync_perception.runtime.benchmark.network_timing import Times
+    import torch
 
 EXTRA = 'needs the extra `transformers`'
 PART = 'architectures'
@@ -92,10 +91,14 @@ def measure_row(
     if entry.needs_transformers and find_spec('transformers') is None:
         return row
     if counted or row.cost is None:
+        from sync_perception.models.cost import measure_cost
         row.cost = measure_cost(entry.config(), SIZES)
     if counted:
         store_costs({name: row.cost})
     if device is not None:
+        from sync_perception.models import build_model
+        from sync_perception.runtime.benchmark.network_timing import time_network
+        import torch
         torch.manual_seed(0)
         row.times = time_network(build_model(entry.config()).eval().to(device), SIZES, half)
     return row
@@ -118,10 +121,15 @@ def list_architectures(
     :raises ValueError: for an unknown name or device, or a page without the markers.
     """
     chosen = {name: find(name) for name in names} or CATALOGUE
-    target = choose_device(device) if timed else None
+    target = None
+    if timed:
+        from sync_perception.runtime.backends import choose_device
+        target = choose_device(device)
     if markdown is not None:
         split_page(markdown, PART)
-    report = {'machine': machine(), 'device': str(target) if timed else None, 'half': half,
+    # what else is shown names no machine
+    here = machine() if timed or json_file is not None or markdown is not None else None
+    report = {'machine': here, 'device': str(target) if timed else None, 'half': half,
               'convention': CONVENTION, 'image_sizes': [label(size) for size in SIZES], 'rows': []}
     rows: list[Row] = []
     # what is named may be piped into a recipe
@@ -137,6 +145,12 @@ def list_architectures(
         write_markdown(markdown, rows, report)
     for name in names:
         print(f'# {name}: {chosen[name].summary}\n{chosen[name].recipe()}', end='')
+
+
+def machine() -> dict[str, Any]:
+    """Describe this machine, with the versions of the libraries."""
+    from sync_perception.runtime.benchmark.stages import machine as describe
+    return describe()
 
 
 def table(rows: Sequence[Row], report: dict[str, Any]) -> Table:
@@ -190,6 +204,7 @@ def measured_where(report: dict[str, Any]) -> str:
 def place(report: dict[str, Any]) -> str:
     """Name the machine and what of it computes."""
     if str(report['device']).startswith('cuda'):
+        import torch
         return torch.cuda.get_device_name(report['device'])
     threads = report['machine']['torch_threads']
     return f'{report["machine"]["processor"]}, {threads} thread{"s" * (threads > 1)}'

@@ -18,12 +18,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from sync_perception import cli
 from sync_perception.files.pages import markers, split_page
 from sync_perception.models.catalogue import CATALOGUE, find
-from sync_perception.models.cost import Cost
+from sync_perception.models.stored_costs import Cost
 from sync_perception.runtime.benchmark import architectures
 from sync_perception.runtime.benchmark import network_timing as timing
 from sync_perception.runtime.benchmark.architectures import list_architectures, PART, Row
@@ -94,6 +96,16 @@ def test_cells_round_to_what_is_known():
              (480, 640): Times(12345.6, None, None, 1)}
     assert Row('a', 'b', cost, times).cells() == [
         'a', 'depth, labels', '1.23', '2.3', '1000.0', '12 / 10', '12346 / -']
+
+
+def test_the_list_is_there_without_torch():
+    """Importing torch would take most of the time of the verb."""
+    code = ('import sys\nfrom sync_perception.cli import app\n'
+            "app(['models'], standalone_mode=False)\nprint('torch' in sys.modules)")
+    printed = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout
+    assert printed.endswith('False\n')
+    assert 'refinenet' in printed and '2.9' in printed
 
 
 def test_the_verb_lists_and_refuses(capsys):
