@@ -33,6 +33,7 @@ ALONE = frozenset({0x01, *range(0xd0, 0xd9)})
 ENDS = frozenset({0xd9, 0xda})  # end of the image; start of the pixels
 EXIF_SEGMENT, EXIF = 0xe1, b'Exif\x00\x00'
 ORIENTATION = 0x0112
+PNG_PIXELS = (b'IHDR', b'PLTE', b'tRNS', b'IDAT', b'IEND')  # what its pixels depend on
 PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 # A Huffman code has at least one bit for each block of 8x8 pixels; deflate repeats at most 258
 # bytes for 2 bits
@@ -120,22 +121,29 @@ def read_orientation(data: bytes) -> int:
     return 1 if header is None else header.orientation
 
 
-def check_png(data: bytes) -> None:
+def check_png(data: memoryview) -> bytes | memoryview:
     """
     Compare the checksums of a PNG that has a header: OpenCV takes some damaged ones for whole.
 
+    :return: the PNG with the chunks that its pixels need. Of the others, such as a colour
+        profile, libpng prints a line where it does not understand them.
     :raises MalformedInput: naming the first chunk that is damaged.
     """
-    place = len(PNG)
+    place, kept, spare = len(PNG), [data[:len(PNG)]], False
     while place < len(data):
         end = place + 8 + _number(data, place, 4)
         kind = bytes(data[place + 4:place + 8])
         if zlib.crc32(data[place + 4:end]) != _number(data, end, 4):
             raise MalformedInput(
                 'compressed data', f'its chunk {kind!r} is damaged, expected a whole PNG')
+        if kind in PNG_PIXELS:
+            kept.append(data[place:end + 4])
+        else:
+            spare = True
         if kind == b'IEND':
-            return
+            break
         place = end + 4
+    return b''.join(kept) if spare else data
 
 
 def oriented_jpeg(data: bytes, orientation: int) -> bytes:

@@ -113,7 +113,7 @@ def decode_image(data: np.ndarray, max_pixels: int = MAX_PIXELS,
         if header is not None:
             check_header(header, len(data), max_pixels)
     if header is not None and header.kind == 'png':
-        check_png(data.data)
+        data = np.frombuffer(check_png(data.data), np.uint8)
     elif header is not None and header.channels in (1, 3):
         if simplejpeg is not None:
             return _decode_jpeg(data, header)

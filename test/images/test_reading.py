@@ -18,11 +18,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+import struct
+import zlib
 
 import cv2
 import numpy as np
 import pytest
-from sync_perception.images.reading import images_by_stem, natural_order, read_image
+from sync_perception.images.reading import (
+    decode_image,
+    images_by_stem,
+    natural_order,
+    read_image,
+)
 
 
 def photograph() -> np.ndarray:
@@ -33,6 +40,33 @@ def test_png_comes_back_exactly_in_rgb(tmp_path):
     image = photograph()
     cv2.imwrite(str(tmp_path / 'a.png'), image[..., ::-1])
     np.testing.assert_array_equal(read_image(tmp_path / 'a.png'), image)
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    """Write a chunk with its right checksum."""
+    return struct.pack('>I', len(content)) + kind + content + struct.pack(
+        '>I', zlib.crc32(kind + content))
+
+
+@pytest.mark.parametrize('kind', [b'iCCP', b'sRGB', b'pHYs', b'sBIT', b'zTXt'])
+def test_what_the_pixels_do_not_need_is_not_looked_at(capfd, tmp_path, kind):
+    """A colour profile that libpng does not like is no reason for a line on each image."""
+    path = tmp_path / 'a.png'
+    cv2.imwrite(str(path), photograph()[..., ::-1])
+    data, place = path.read_bytes(), 33  # behind the header
+    path.write_bytes(data[:place] + png_chunk(kind, b'\xff') + data[place:])
+    np.testing.assert_array_equal(read_image(path), photograph())
+    assert capfd.readouterr().err == ''
+
+
+def test_a_palette_and_its_transparency_are_kept():
+    rows = bytes([0, 0, 1, 0, 1, 0])  # each begins with the number of its filter
+    data = b'\x89PNG\r\n\x1a\n' + b''.join(png_chunk(*chunk) for chunk in (
+        (b'IHDR', struct.pack('>IIBBBBB', 2, 2, 8, 3, 0, 0, 0)), (b'gAMA', b'\0\0\0\1'),
+        (b'PLTE', bytes([10, 20, 30, 40, 50, 60])), (b'tRNS', bytes([255, 128])),
+        (b'IDAT', zlib.compress(rows)), (b'IEND', b'')))
+    found = decode_image(np.frombuffer(data, np.uint8))
+    np.testing.assert_array_equal(found[0], [[10, 20, 30, 255], [40, 50, 60, 128]])
 
 
 def test_grey_becomes_three_channels(tmp_path):
