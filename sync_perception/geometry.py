@@ -199,3 +199,24 @@ def normals_from_points(points: Array) -> Array:
     cross[away] *= -1
     normals[..., 1:-1, 1:-1, :] = cross
     return normals
+
+
+def quaternion(rotation: np.ndarray) -> tuple[float, float, float, float]:
+    """
+    Turn a rotation into a unit quaternion.
+
+    By the eigenvector of Bar-Itzhack's matrix ("New method for extracting the quaternion from a
+    rotation matrix", 2000), which is exact for rotations and nearest for what almost is one.
+
+    :param rotation: float64 (3, 3).
+    :return: x, y, z, w, with w not negative.
+    """
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = rotation
+    matrix = np.array([
+        [xx - yy - zz, yx + xy, zx + xz, zy - yz],
+        [yx + xy, yy - xx - zz, zy + yz, xz - zx],
+        [zx + xz, zy + yz, zz - xx - yy, yx - xy],
+        [zy - yz, xz - zx, yx - xy, xx + yy + zz]]) / 3
+    vector = np.linalg.eigh(matrix)[1][:, -1]
+    x, y, z, w = (vector if vector[3] >= 0 else -vector).tolist()
+    return x, y, z, w

@@ -16,15 +16,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from sync_perception.labels import VOID
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-INVALID = {'depth': np.nan, 'labels': 255, 'confidence': 0.0, 'uncertainty': np.nan,
+INVALID = {'depth': np.nan, 'labels': VOID, 'confidence': 0.0, 'uncertainty': np.nan,
            'normals': np.nan}
 """What the maps of a prediction hold where nothing is predicted."""
 
@@ -101,6 +103,14 @@ class DenseOutput:
     logits: Tensor | None = None
     normals: Tensor | None = None
     log_variance: Tensor | None = None
+
+    def maps(self) -> dict[str, Tensor]:
+        """Return the maps that there are, by name."""
+        return {name: values for name, values in vars(self).items() if values is not None}
+
+    def apply(self, function: Callable[[Tensor], Tensor]) -> DenseOutput:
+        """Return the output of which each map went through a function."""
+        return DenseOutput(**{name: function(values) for name, values in self.maps().items()})
 
 
 @dataclass(frozen=True)

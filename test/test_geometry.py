@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 import pytest
 from sync_perception import geometry
+from sync_perception.geometry import quaternion
 import torch
 
 K = np.array([[721.5, 0, 609.6], [0, 718.2, 172.9], [0, 0, 1]])
@@ -127,3 +128,14 @@ def centroid(image):
     """Return the (u, v) centre of mass."""
     v, u = np.mgrid[:image.shape[0], :image.shape[1]]
     return np.array([(u * image).sum(), (v * image).sum()]) / image.sum()
+
+
+def test_quaternions_are_scipys():
+    rotation = pytest.importorskip('scipy.spatial.transform').Rotation
+    turns = [*rotation.random(50, random_state=0),
+             *(rotation.from_rotvec(np.pi * axis) for axis in np.eye(3)),
+             rotation.from_rotvec([0, 0, np.pi - 1e-9]), rotation.identity()]
+    for turn in turns:
+        ours, theirs = np.array(quaternion(turn.as_matrix())), turn.as_quat()
+        assert ours[3] >= 0
+        assert abs(ours @ theirs) == pytest.approx(1, abs=1e-12)  # q and -q are one rotation

@@ -97,15 +97,14 @@ def open_dataset(
             + (f'it has: {", ".join(known)}' if known else 'it has none'))
     if not root and kind is not Synthetic:
         raise ValueError(f'data set {name!r} needs the folder in which it lies')
-    if kind is PseudoLabelled:
-        arguments['open_base'] = open_dataset
     root, selected = os.path.expandvars(root) if root else None, split_words(split)
     if selected is None:
-        return kind(root, split, **arguments)
+        own = {'open_base': open_dataset} if kind is PseudoLabelled else {}
+        return kind(root, split, **arguments, **own)
     selection = Selection.read(selected[0])
     if selection.dataset != name and kind is not PseudoLabelled:
         raise ValueError(
             f'{selected[0]} selects images of {selection.dataset!r}, expected {name!r}')
-    dataset = kind(root, selection.split, **arguments)
+    dataset = open_dataset(name, root, selection.split, arguments)
     dataset.keep(selection.first(selected[1]))
     return dataset

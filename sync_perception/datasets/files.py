@@ -22,9 +22,8 @@ from pathlib import Path
 
 import numpy as np
 from sync_perception.images.reading import read_stored
-from sync_perception.labels import LabelSpace
+from sync_perception.labels import LabelSpace, VOID
 
-VOID = 255
 IDS = 256
 EXPERT_CLASSES = 19  # experts speak the Cityscapes train ids
 

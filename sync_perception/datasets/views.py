@@ -23,8 +23,8 @@ import cv2
 import numpy as np
 from sync_perception.datasets.sample import MAX_CLASSES, Sample
 from sync_perception.geometry import crop_intrinsics, flip_intrinsics, resize_intrinsics
+from sync_perception.labels import VOID
 
-VOID = 255
 SPARSE_SHARE = 0.5
 
 

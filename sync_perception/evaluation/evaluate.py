@@ -39,12 +39,14 @@ from sync_perception.evaluation.metrics import (
     NormalMetrics,
     SegmentationMetrics,
 )
-from sync_perception.evaluation.predict_sample import ask, enlarge, metric_scale
+from sync_perception.evaluation.predict_sample import ask, enlarge
 from sync_perception.evaluation.video import check_video, VideoEvaluation, VideoMetrics
 from sync_perception.files.whole_files import write_json
 from sync_perception.labels import candidates, correspondence, LabelSpace
 from sync_perception.models import hub
 from sync_perception.resources import default_model_folder
+from sync_perception.runtime.backends.devices import torch_device
+from sync_perception.runtime.preprocess import metric_scale
 from sync_perception.types import DenseOutput
 import torch
 from torch import nn, Tensor
@@ -300,7 +302,7 @@ def evaluate(
     samples = open_dataset(dataset, root, split, arguments)
     ids = spread(samples.ids, limit)
     folder = default_model_folder() if model is None else model
-    network = hub.load(folder, choose_device(device))
+    network = hub.load(folder, torch_device(device))
     if not (network.config.metric or median_scaling):
         LOG.warning('%s gives relative depth, which is measured as if it were metres: see '
                     '--median-scaling', folder)
@@ -347,22 +349,6 @@ def spread(ids: list[str], limit: int | None) -> list[str]:
     if limit < 1:
         raise ValueError(f'limit must be at least 1, got {limit}')
     return [ids[index] for index in np.linspace(0, len(ids), limit, endpoint=False).astype(int)]
-
-
-def choose_device(name: str) -> torch.device:
-    """
-    Turn `auto` into the GPU where there is one; other names are torch's.
-
-    :raises ValueError: if there is no such device.
-    """
-    if name == 'auto':
-        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f'device {name!r} is not there: {error}') from error
-    return device
 
 
 def report(result: dict[str, Any], json_file: str | Path | None = None) -> None:

@@ -20,13 +20,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from sync_perception.geometry import resize_intrinsics
-from sync_perception.models.config import ModelConfig
+from sync_perception.models.resizing import resize_bilinear
 from sync_perception.runtime.preprocess import normalise, resize_image, seen_size
 from sync_perception.types import DenseOutput
 import torch
 from torch import nn, Tensor
-from torch.nn.functional import interpolate
 
 
 @torch.inference_mode()
@@ -76,22 +74,6 @@ def ask_at(model: nn.Module, image: np.ndarray, size: tuple[int, int]) -> DenseO
         resized[None].to(model.device), model.config.mean, model.config.std))
 
 
-def metric_scale(
-        config: ModelConfig, K: np.ndarray | None, image_size: tuple[int, int]) -> float:
-    """
-    Return how many metres of a camera a metre of a model's depth is.
-
-    :param K: float64 (3, 3), pixels of the image; None if unknown: 1 then.
-    :param image_size: height and width.
-    :return: f / f_canonical, f at the size at which the model sees the image; 1 for a model that
-        gives metres whatever the camera.
-    """
-    if config.canonical_focal is None or K is None:
-        return 1.0
-    seen = resize_intrinsics(K, image_size, seen_size(config, image_size))
-    return float(seen[0, 0] / config.canonical_focal)
-
-
 def enlarge(map_bchw: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize a map bilinearly to (height, width)."""
-    return interpolate(map_bchw.float(), size=size, mode='bilinear', align_corners=False)
+    return resize_bilinear(map_bchw.float(), size)

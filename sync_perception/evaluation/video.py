@@ -25,8 +25,9 @@ import cv2
 import numpy as np
 from sync_perception.datasets.sample import DenseDataset, READ_ERRORS, Sample
 from sync_perception.evaluation.metrics import MAX_DEPTH, MIN_DEPTH, SegmentationMetrics
-from sync_perception.evaluation.predict_sample import ask, enlarge, metric_scale
+from sync_perception.evaluation.predict_sample import ask, enlarge
 from sync_perception.geometry import backproject, pixel_rays, project, transform
+from sync_perception.runtime.preprocess import metric_scale
 from sync_perception.types import DenseOutput
 from torch import nn
 

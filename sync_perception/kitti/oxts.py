@@ -14,15 +14,17 @@
 
 
 """
-Camera poses of KITTI raw drives, from their inertial and satellite navigation.
+KITTI's OXTS packets: where the car was, how it moved, what its inertial unit measured.
 
-Source: Geiger et al., "Vision meets Robotics: The KITTI Dataset", IJRR 2013, and the data format
-of its development kit: latitude and longitude are unrolled by a Mercator projection that keeps
-lengths at the latitude where the drive began.
+Source: Geiger et al., "Vision meets Robotics: The KITTI Dataset", IJRR 2013, section "OXTS", and
+dataformat.txt of the recordings. The frame of the unit is REP 103's body frame: x forward, y
+left, z up.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -31,56 +33,106 @@ import numpy as np
 from sync_perception.kitti.drive import KittiCalibration, KittiDrive, read_rigid, rigid
 
 EARTH_RADIUS = 6378137.0
-"""Metres, at the equator."""
-PACKET = 6
-"""Numbers that are used of a packet: latitude, longitude, altitude, roll, pitch, yaw."""
+"""Metres, of the sphere of KITTI's Mercator projection."""
+FIELDS = 30
 
 
-def read_packet(path: Path) -> np.ndarray:
+@dataclass(frozen=True)
+class Oxts:
     """
-    Read a packet.
+    One packet of the unit.
 
-    :param path: a file of oxts/data.
-    :return: float64 (6,): latitude and longitude in degrees, altitude in metres, roll, pitch and
-        yaw in radians (0 is east, counter-clockwise).
-    :raises ValueError: if it holds something else.
+    :param latitude: degrees.
+    :param longitude: degrees.
+    :param altitude: metres above the sea.
+    :param roll: radians, 0 level, positive: left side up.
+    :param pitch: radians, 0 level, positive: front down.
+    :param yaw: radians, 0 east, positive: counter-clockwise.
+    :param velocity: float64 (3,), metres a second towards east, north and up.
+    :param acceleration: float64 (3,), metres a second squared along the body's x, y, z.
+    :param angular_velocity: float64 (3,), radians a second about the body's x, y, z.
+    :param position_accuracy: metres.
+    :param velocity_accuracy: metres a second.
     """
-    words = path.read_text().split()
-    try:
-        packet = np.array(words[:PACKET], np.float64)
-    except ValueError as error:
-        raise ValueError(f'{path}: {error}, expected the numbers of an OXTS packet') from error
-    if packet.shape != (PACKET,) or not np.isfinite(packet).all():
-        raise ValueError(f'{path} has {len(words)} numbers, expected 30, an OXTS packet')
-    return packet
+
+    latitude: float
+    longitude: float
+    altitude: float
+    roll: float
+    pitch: float
+    yaw: float
+    velocity: np.ndarray
+    acceleration: np.ndarray
+    angular_velocity: np.ndarray
+    position_accuracy: float
+    velocity_accuracy: float
+
+    @classmethod
+    def read(cls, path: str | Path) -> Oxts:
+        """
+        Read a file of oxts/data.
+
+        :raises ValueError: if it does not hold 30 finite numbers, or the place is no place.
+        """
+        try:
+            values = np.array(Path(path).read_text().split(), np.float64)
+        except ValueError as error:
+            raise ValueError(f'{path} holds something else than numbers: {error}') from error
+        if values.size != FIELDS or not np.isfinite(values).all():
+            raise ValueError(
+                f'{path} has {values.size} numbers, expected {FIELDS} finite ones (lat, lon, '
+                'alt, roll, pitch, yaw, ...)')
+        if abs(values[0]) >= 90:
+            raise ValueError(f'{path} has the latitude {values[0]}, expected one between the '
+                             'poles, in degrees')
+        latitude, longitude, altitude, roll, pitch, yaw, north, east = values[:8].tolist()
+        return cls(
+            latitude, longitude, altitude, roll, pitch, yaw,
+            velocity=np.array([east, north, values[10]]), acceleration=values[11:14],
+            angular_velocity=values[17:20], position_accuracy=float(values[23]),
+            velocity_accuracy=float(values[24]))
+
+    @property
+    def rotation(self) -> np.ndarray:
+        """Return the rotation from the body to east, north and up, float64 (3, 3)."""
+        roll, pitch, yaw = (
+            cv2.Rodrigues(turn)[0] for turn in np.diag([self.roll, self.pitch, self.yaw]))
+        return yaw @ pitch @ roll
+
+    def pose(self, scale: float) -> np.ndarray:
+        """
+        Return the body's pose in the plane of the Mercator projection.
+
+        :param scale: cosine of the latitude at which the projection keeps lengths.
+        :return: float64 (4, 4), body to (east, north, up), metres.
+        """
+        pose = np.eye(4)
+        pose[:3, :3] = self.rotation
+        north = np.log(np.tan(np.radians(90 + self.latitude) / 2))
+        pose[:3, 3] = (scale * EARTH_RADIUS * np.radians(self.longitude),
+                       scale * EARTH_RADIUS * north, self.altitude)
+        return pose
+
+    @property
+    def body_velocity(self) -> np.ndarray:
+        """Return the velocity along the body's x, y, z, float64 (3,), metres a second."""
+        return self.rotation.T @ self.velocity
 
 
-def position(packet: np.ndarray, latitude: float) -> np.ndarray:
+def poses(packets: Sequence[Oxts]) -> np.ndarray:
     """
-    Unroll a packet's position.
+    Return where the body was, seen from where it was first.
 
-    :param latitude: degrees, where lengths are kept.
-    :return: float64 (3,): metres to the east and to the north of the map's origin, and up.
+    As KITTI's development kit does it: Mercator projection, with the scale of the first packet's
+    latitude, then everything in the frame of the first pose.
+
+    :return: float64 (N, 4, 4), body to the first body, metres.
     """
-    scale = EARTH_RADIUS * np.cos(np.radians(latitude))
-    north = np.log(np.tan(np.radians(90 + packet[0]) / 2))
-    return np.array([scale * np.radians(packet[1]), scale * north, packet[2]])
-
-
-def imu_pose(packet: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """
-    Return the pose of the navigation unit (x forward, y left, z up).
-
-    :param packet: the frame's.
-    :param first: the packet at the world's origin.
-    :return: world_T_imu, float64 (4, 4); the world's x points east, y north, z up.
-    """
-    turns = np.diag(packet[3:6])
-    roll, pitch, yaw = (cv2.Rodrigues(turn)[0] for turn in turns)
-    pose = np.eye(4)
-    pose[:3, :3] = yaw @ pitch @ roll
-    pose[:3, 3] = position(packet, first[0]) - position(first, first[0])
-    return pose
+    if not packets:
+        return np.empty((0, 4, 4))
+    scale = np.cos(np.radians(packets[0].latitude))
+    absolute = np.stack([packet.pose(scale) for packet in packets])
+    return np.linalg.inv(absolute[0]) @ absolute
 
 
 @lru_cache(maxsize=256)  # poses are asked for frame by frame
@@ -100,9 +152,9 @@ def imu_T_camera(calibration_folder: Path, camera: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=256)
-def first_packet(folder: Path) -> np.ndarray:
-    """Read the first packet of a drive: its world's origin."""
-    return read_packet(min(folder.glob('*.txt')))
+def first_packet(folder: Path) -> Oxts:
+    """Read the first packet of a drive, whose pose is the drive's origin."""
+    return Oxts.read(min(folder.glob('*.txt')))
 
 
 def camera_pose(drive: KittiDrive, number: str) -> np.ndarray | None:
@@ -110,11 +162,12 @@ def camera_pose(drive: KittiDrive, number: str) -> np.ndarray | None:
     Return a rectified camera's pose at a frame of a drive.
 
     :param number: ten digits.
-    :return: world_T_camera, float64 (4, 4), metres; None where the frame has no packet.
+    :return: world_T_camera, float64 (4, 4), metres, where the world is the first frame of the
+        navigation unit; None where the frame has no packet.
     """
     folder = drive.folder / 'oxts' / 'data'
     path = folder / f'{number}.txt'
     if not path.is_file():
         return None
-    world_T_imu = imu_pose(read_packet(path), first_packet(folder))
+    world_T_imu = poses([first_packet(folder), Oxts.read(path)])[1]
     return world_T_imu @ imu_T_camera(drive.find_calibration(), drive.camera)

@@ -25,7 +25,6 @@ also sees what a fused attention would hide on the CPU.
 from __future__ import annotations
 
 from sync_perception.models.config import ModelConfig
-from sync_perception.models.interface import present_maps
 from sync_perception.models.perception_model import build_model, PerceptionModel
 from sync_perception.models.stored_costs import Cost
 import torch
@@ -56,7 +55,7 @@ def run_empty(model: PerceptionModel, sizes: list[tuple[int, int]]) -> Cost:
     with torch.no_grad(), torch.device('meta'):
         for size in sizes:
             with FlopCounterMode(display=False) as counter:
-                given |= present_maps(model.eval()(torch.empty(1, 3, *size))).keys()
+                given |= model.eval()(torch.empty(1, 3, *size)).maps().keys()
             flops[size] = counter.get_total_flops()
     return Cost(count_parameters(model), flops, tuple(
         task for name, task in TASKS.items() if name in given))

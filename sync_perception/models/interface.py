@@ -18,10 +18,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 import math
 from typing import Any
 
+from sync_perception.models.resizing import resize_bilinear
 from sync_perception.types import DenseOutput
 import torch
 from torch import nn, Tensor
@@ -210,13 +211,7 @@ def fit(map_bchw: Tensor, size: tuple[int, int]) -> Tensor:
     height, width = map_bchw.shape[-2:]
     if size[0] % height == 0 and size[1] % width == 0 and size[0] // height == size[1] // width:
         return map_bchw
-    return functional.interpolate(map_bchw, size=size, mode='bilinear', align_corners=False)
-
-
-def present_maps(output: DenseOutput) -> dict[str, Tensor]:
-    """Return the maps that an output has, by name."""
-    maps = {field.name: getattr(output, field.name) for field in fields(output)}
-    return {name: values for name, values in maps.items() if values is not None}
+    return resize_bilinear(map_bchw, size)
 
 
 def check_maps(

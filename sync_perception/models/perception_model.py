@@ -21,7 +21,7 @@ from dataclasses import replace
 from sync_perception.files.checks import check_arguments, first_line, shown, text
 from sync_perception.labels import LabelSpace
 from sync_perception.models.config import ModelConfig
-from sync_perception.models.interface import Interface, Network, present_maps
+from sync_perception.models.interface import Interface, Network
 from sync_perception.models.registry import MODELS
 from sync_perception.models.storage.folder import FolderModel
 from sync_perception.types import DenseOutput
@@ -69,7 +69,7 @@ class PerceptionModel(FolderModel):
         if not down and not right and part is None:
             return self.network(image_b3hw)
         padded = functional.pad(image_b3hw, (0, right, 0, down), mode='replicate')
-        maps = present_maps(self.network(padded))
+        maps = self.network(padded).maps()
         for name, values in maps.items():
             factor = padded.shape[-1] // values.shape[-1]
             maps[name] = values[..., :-(-height // factor), :-(-width // factor)]

@@ -20,6 +20,7 @@ from __future__ import annotations
 import os
 
 from sync_perception.models.interface import freeze_norms, Interface, Network, to_depth
+from sync_perception.models.resizing import resize_bilinear
 from sync_perception.models.sync import Branch
 from sync_perception.models.unet.mobilenet import MobileNetV2
 from sync_perception.types import DenseOutput
@@ -91,9 +92,7 @@ class RefineDecoder(nn.Module):
     def refine(self, x: Tensor, level: int, finer: Tensor) -> Tensor:
         """Pool a level's sum and enlarge it to the next finer feature's size."""
         x = self.poolings[level](functional.relu6(x))
-        return functional.interpolate(
-            self.adaptations[level - 1](x), size=finer.shape[-2:], mode='bilinear',
-            align_corners=False)
+        return resize_bilinear(self.adaptations[level - 1](x), finer.shape[-2:])
 
 
 def task_head(outputs: int) -> nn.Sequential:

@@ -30,9 +30,9 @@ from sync_perception.models.interface import (
     Renormalise,
     split_depth,
 )
+from sync_perception.models.resizing import resize_bilinear
 from sync_perception.types import DenseOutput
 from torch import nn, Tensor
-from torch.nn import functional
 
 
 class Branch(Pretrainable, ABC):
@@ -273,7 +273,7 @@ def resize_for(branch: Branch, image_b3hw: Tensor) -> Tensor:
     multiple = branch.multiple
     size = [max(round(int(side) * branch.image_scale / multiple), 1) * multiple
             for side in image_b3hw.shape[-2:]]
-    return functional.interpolate(image_b3hw, size=size, mode='bilinear', align_corners=False)
+    return resize_bilinear(image_b3hw, size)
 
 
 def as_large(values_bchw: Tensor, as_bchw: Tensor) -> Tensor:
@@ -281,7 +281,7 @@ def as_large(values_bchw: Tensor, as_bchw: Tensor) -> Tensor:
     size = as_bchw.shape[-2:]
     if values_bchw.shape[-2:] == size:
         return values_bchw
-    return functional.interpolate(values_bchw, size=size, mode='bilinear', align_corners=False)
+    return resize_bilinear(values_bchw, size)
 
 
 def seen_strides(branch: Branch) -> list[float]:

@@ -20,10 +20,10 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from sync_perception.models.resizing import resize_bilinear
 from sync_perception.runtime.classes import most_probable
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 CHANNELS = 4
 """More than so many OpenCV does not resize at speed."""
@@ -49,7 +49,7 @@ def resize_map(map_bchw: Tensor, size: tuple[int, int], scale: float = 1.0) -> T
         map_bchw = map_bchw * scale
     if map_bchw.shape[-2:] == size:
         return map_bchw
-    return interpolate(map_bchw, size=size, mode='bilinear', align_corners=False)
+    return resize_bilinear(map_bchw, size)
 
 
 def classify(logits_bchw: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:

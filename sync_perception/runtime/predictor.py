@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from sync_perception.files.checks import first_line
 from sync_perception.models import hub
-from sync_perception.models.interface import check_maps, present_maps
+from sync_perception.models.interface import check_maps
 from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.resources import default_model_folder
 from sync_perception.runtime.backends import (
@@ -48,7 +48,13 @@ from sync_perception.runtime.memory import (
     trim_heap,
 )
 from sync_perception.runtime.postprocess import classify, deviation, mask_depth, resize_map
-from sync_perception.runtime.preprocess import normalise, resize_image, seen_size
+from sync_perception.runtime.preprocess import (
+    metric_scale,
+    normalise,
+    resize_image,
+    seen_focal,
+    seen_size,
+)
 from sync_perception.runtime.transfer import to_host, Upload
 from sync_perception.types import DenseOutput, Frame, Prediction
 import torch
@@ -120,7 +126,7 @@ class Predictor:
         image = probe(model)
         try:
             self.backend: Backend = choose_backend(model, half, backend, target)
-            given = present_maps(self.backend(image))
+            given = self.backend(image).maps()
             check_maps(given, image, len(self.labels))
         except Exception as error:  # each library has classes of its own for a graph that fails
             if is_out_of_memory(error) or isinstance(error, BackendError):
@@ -317,7 +323,7 @@ class Predictor:
             self, output: DenseOutput, frames: Sequence[Frame], wanted: Sequence[Set[str]]
             ) -> list[Prediction]:
         """Bring the network's output for some frames back to their cameras."""
-        maps = present_maps(output)
+        maps = output.maps()
         found = [
             self._camera_maps(
                 DenseOutput(**{name: values[index, None] for name, values in maps.items()}),
@@ -342,7 +348,7 @@ class Predictor:
             labels, maps['confidence'] = classify(output.logits, size)
             maps['labels'] = labels
         if masked:
-            depth = resize_map(output.depth, size, self.metric_scale(frame))[0, 0]
+            depth = resize_map(output.depth, size, metric_scale(self.config, frame.K, size))[0, 0]
             maps['depth'] = mask_depth(depth, labels, self.infinite_ids, self.max_depth)
         if 'uncertainty' in wanted:
             maps['uncertainty'] = deviation(output.log_variance, maps['depth'])
@@ -351,11 +357,6 @@ class Predictor:
             maps['normals'] = torch.nn.functional.normalize(normals, dim=-1)
         return {name: maps[name] for name in wanted}
 
-    def seen_focal(self, frame: Frame) -> float:
-        """Return the horizontal focal length at the network's input size, in pixels."""
-        width = seen_size(self.config, frame.size)[1]
-        return float(frame.K[0, 0]) * width / frame.size[1]
-
     def focal_problem(self, frame: Frame) -> str:
         """
         Say in a sentence if a camera is unlike those that the model learned depth from.
@@ -363,20 +364,11 @@ class Predictor:
         :return: '' if the focal length at the network's input size is within the model's
             `focal_range`, this is not known, or the model gives no depth.
         """
-        known, focal = self.config.focal_range, self.seen_focal(frame)
+        known = self.config.focal_range
+        focal = seen_focal(self.config, frame.K, frame.size)
         if not known or known[0] <= focal <= known[1] or 'depth' not in self.available:
             return ''
         return (
             f"the focal length is {focal:.0f} pixels at the network's input size, "
             f'{in_pixels(seen_size(self.config, frame.size))}, but the model learned depth from '
             f'{known[0]:.0f} to {known[1]:.0f}: its metres are extrapolated')
-
-    def metric_scale(self, frame: Frame) -> float:
-        """
-        Return metres per canonical metre: f / f_canonical at the network's input size.
-
-        It is 1 for a network that gives metres whatever the camera.
-        """
-        if self.config.canonical_focal is None:
-            return 1.0
-        return self.seen_focal(frame) / self.config.canonical_focal

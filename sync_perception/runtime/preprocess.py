@@ -22,6 +22,7 @@ import math
 
 import cv2
 import numpy as np
+from sync_perception.geometry import resize_intrinsics
 from sync_perception.models.config import ModelConfig
 import torch
 from torch import Tensor
@@ -62,6 +63,30 @@ def seen_size(config: ModelConfig, size: tuple[int, int]) -> tuple[int, int]:
     if config.input_size is not None:
         return config.input_size[0], config.input_size[1]
     return network_size(size, config.input_pixels)
+
+
+def seen_focal(config: ModelConfig, K: np.ndarray, size: tuple[int, int]) -> float:
+    """
+    Return a camera's focal length at the size at which the network sees its images.
+
+    :param K: float64 (3, 3), intrinsics in pixels of the image.
+    :param size: height and width of the image.
+    :return: horizontal focal length, pixels of the network's input.
+    """
+    return float(resize_intrinsics(K, size, seen_size(config, size))[0, 0])
+
+
+def metric_scale(config: ModelConfig, K: np.ndarray | None, size: tuple[int, int]) -> float:
+    """
+    Return the scale from canonical to metric depth, f / f_canonical at the network's input size.
+
+    :param K: float64 (3, 3), intrinsics in pixels of the image; None if unknown, which gives 1.
+    :param size: height and width of the image.
+    :return: metres per canonical metre; 1 for a model that gives metres whatever the camera.
+    """
+    if config.canonical_focal is None or K is None:
+        return 1.0
+    return seen_focal(config, K, size) / config.canonical_focal
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

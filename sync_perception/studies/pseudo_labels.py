@@ -46,19 +46,18 @@ from sync_perception.datasets.derived.pseudo_labelled import (
     space_name,
 )
 from sync_perception.datasets.sample import MAX_CLASSES, READ_ERRORS, Sample
-from sync_perception.evaluation.evaluate import choose_device
 from sync_perception.evaluation.geometric_agreement import check_agreement, Limits
 from sync_perception.evaluation.predict_sample import (
     ask,
     average_probabilities,
     enlarge,
-    metric_scale,
 )
 from sync_perception.files.whole_files import write_bytes, write_text
 from sync_perception.models import hub
-from sync_perception.models.interface import present_maps
 from sync_perception.models.storage.folder import WEIGHTS_NAME
 from sync_perception.resources import default_model_folder
+from sync_perception.runtime.backends.devices import torch_device
+from sync_perception.runtime.preprocess import metric_scale
 from sync_perception.studies.shards import parse_shard
 from sync_perception.types import DenseOutput
 import torch
@@ -203,7 +202,7 @@ def pseudo_label(
     part, parts = parse_shard(shard)
     samples = open_dataset(dataset, root, split, arguments)
     name = str(default_model_folder() if teacher is None else teacher)
-    model = hub.load(name, choose_device(own_device(device)))
+    model = hub.load(name, torch_device(own_device(device)))
     expert = Teacher(model, min_confidence, agreement, near_sky, soft, scales, flip)
     folder = Path(out)
     manifest = Manifest(
@@ -266,7 +265,7 @@ def maps_of(model: nn.Module, soft: int = 0) -> list[str]:
 
     :raises ValueError: if it gives neither labels nor depth, or not so many classes as wanted.
     """
-    given = present_maps(ask(model, np.full((64, 96, 3), 127, np.uint8)))
+    given = ask(model, np.full((64, 96, 3), 127, np.uint8)).maps()
     kinds = {kind for name in given for kind in GIVEN.get(name, ())}
     kinds -= set() if DEPTH in kinds else {DEVIATION}
     if not kinds:

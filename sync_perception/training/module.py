@@ -24,7 +24,8 @@ import lightning
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, ModelConfig
 from sync_perception.models.config import SCALES
-from sync_perception.models.interface import Interface, present_maps
+from sync_perception.models.interface import Interface
+from sync_perception.models.resizing import resize_bilinear
 from sync_perception.runtime.preprocess import normalise
 from sync_perception.training.feeding.recordings import Measurement
 from sync_perception.training.loop.callbacks import SeededSteps, StopWhenNotFinite
@@ -54,7 +55,6 @@ from sync_perception.training.objectives.weighting import (
 from sync_perception.types import DenseOutput
 import torch
 from torch import nn, Tensor
-from torch.nn import functional
 
 
 class SynchronisedLearning(lightning.LightningModule):
@@ -372,12 +372,10 @@ def untouched(output: DenseOutput) -> Tensor:
     Where a batch annotates nothing of a map, its head still gets a gradient, of zero: processes
     that learn together wait for each other's gradients of every weight.
     """
-    return sum(values.mean() for values in present_maps(output).values()) * 0
+    return sum(values.mean() for values in output.maps().values()) * 0
 
 
 def resized(output: DenseOutput, size: tuple[int, int]) -> DenseOutput:
     """Bring all maps to one size, bilinearly; what has it already stays as it is."""
-    return DenseOutput(**{
-        name: values if values.shape[-2:] == size else functional.interpolate(
-            values, size=size, mode='bilinear', align_corners=False)
-        for name, values in present_maps(output).items()})
+    return output.apply(
+        lambda values: values if values.shape[-2:] == size else resize_bilinear(values, size))

@@ -26,7 +26,6 @@ from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, ModelConfig
 from sync_perception.models.exchange.export import onnx_bytes, trace
 from sync_perception.models.exchange.exported import INPUT_NAME
-from sync_perception.models.interface import present_maps
 from sync_perception.models.perception_model import PerceptionModel
 import torch
 from torch import nn, Tensor
@@ -96,7 +95,7 @@ def compiled(model: PerceptionModel) -> float:
     """Compile as a whole, without graph breaks; the backend runs what the compiler would get."""
     torch._dynamo.reset()
     program = torch.compile(model, fullgraph=True, backend='aot_eager')
-    return compare(lambda image: present_maps(program(image)), model, BATCHES[:1])
+    return compare(lambda image: program(image).maps(), model, BATCHES[:1])
 
 
 def exported(model: PerceptionModel, folder: Path) -> dict[str, float]:
@@ -123,7 +122,7 @@ def compare(run: Any, model: PerceptionModel, batches: tuple[int, ...] = BATCHES
     for batch in batches:
         image = torch.randn(batch, 3, *SIZE, generator=torch.Generator().manual_seed(batch))
         with torch.no_grad():
-            worst = max(worst, difference(run(image), present_maps(model(image))))
+            worst = max(worst, difference(run(image), model(image).maps()))
     return worst
 
 
@@ -138,7 +137,7 @@ def differences(name: str) -> dict[str, float | str]:
     model = build_part(name)
     image = torch.randn(1, 3, *SIZE, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        maps = present_maps(model(image))
+        maps = model(image).maps()
     found: dict[str, float | str] = {
         'spread': min(float(values.std() / values.abs().max()) for values in maps.values())}
     try:

@@ -16,12 +16,14 @@
 
 from __future__ import annotations
 
+import math
+
+from bag_checks import packet
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 from sync_perception.datasets.kitti.raw import KittiRaw
-from sync_perception.geometry import transform
-from sync_perception.kitti.oxts import imu_pose
+from sync_perception.kitti.oxts import Oxts, poses
 
 DRIVE = '2011_09_26_drive_0001_sync'
 CAMERAS = """S_rect_02: 12 8
@@ -32,6 +34,7 @@ SCANNER_TO_CAMERA = 'R: 0 -1 0 0 0 -1 1 0 0\nT: 0 -0.1 -0.3\n'  # x forward beco
 IMU_TO_SCANNER = 'R: 1 0 0 0 1 0 0 0 1\nT: -0.8 0.3 -0.8\n'
 METRES_PER_DEGREE = np.pi / 180 * 6378137
 KARLSRUHE = 49.0, 8.4, 115.0
+METRES = 1.1131949079  # of 1e-5 degrees on a sphere of radius 6378137 m: 6378137 * 1e-5 * pi / 180
 
 
 @pytest.fixture
@@ -45,9 +48,9 @@ def drive(tmp_path, write_image, random_image):
         (latitude, longitude, height, 0, 0, 0),
         (latitude, longitude + east, height + 0.5, 0, 0, 0),
         (latitude + 20 / METRES_PER_DEGREE, longitude, height, 0, 0, np.pi / 2))
-    for frame, packet in enumerate(packets):
+    for frame, values in enumerate(packets):
         write_image(folder / 'image_02' / 'data' / f'{frame:010}.png', random_image())
-        words = ' '.join(f'{number:.12f}' for number in packet)
+        words = ' '.join(f'{number:.12f}' for number in values)
         (folder / 'oxts' / 'data' / f'{frame:010}.txt').write_text(words + ' 0' * 24)
     for name, text in (('cam_to_cam', CAMERAS), ('velo_to_cam', SCANNER_TO_CAMERA),
                        ('imu_to_velo', IMU_TO_SCANNER)):
@@ -71,10 +74,6 @@ def test_a_turn_to_the_north(drive):
     data = KittiRaw(drive)
     pose = data.pose(data.ids[2])
     np.testing.assert_allclose(pose[:3, 2], [0, 1, 0], atol=1e-9)
-    imu = imu_pose(
-        np.array([KARLSRUHE[0] + 20 / METRES_PER_DEGREE, *KARLSRUHE[1:], 0, 0, 0]),
-        np.array([*KARLSRUHE, 0, 0, 0]))
-    assert imu[1, 3] == pytest.approx(20, abs=1e-3)
 
 
 def test_the_chain_of_calibrations(drive):
@@ -85,25 +84,94 @@ def test_the_chain_of_calibrations(drive):
     np.testing.assert_allclose(origin, [0.8 + 0.3, 0.06 - 0.3, 0.8 - 0.1], atol=1e-9)
 
 
-def test_turns_are_about_forward_left_and_up():
+def test_turns_are_about_forward_left_and_up(tmp_path):
     """Roll, then pitch, then yaw about fixed axes, as scipy composes them."""
-    roll, pitch, yaw = 0.03, -0.05, 1.2
-    pose = imu_pose(np.array([*KARLSRUHE, roll, pitch, yaw]), np.array([*KARLSRUHE, 0, 0, 0]))
-    expected = Rotation.from_euler('xyz', (roll, pitch, yaw)).as_matrix()
-    np.testing.assert_allclose(pose[:3, :3], expected, atol=1e-12)
-    ahead = transform(np.array([1.0, 0, 0]), pose)
-    assert ahead[2] == pytest.approx(np.sin(0.05))  # a negative pitch lifts the nose
+    turned = read(tmp_path, roll=0.03, pitch=-0.05, yaw=1.2)
+    expected = Rotation.from_euler('xyz', (0.03, -0.05, 1.2)).as_matrix()
+    np.testing.assert_allclose(turned.rotation, expected, atol=1e-12)
+    assert turned.rotation[2, 0] == pytest.approx(np.sin(0.05))  # a negative pitch lifts the nose
 
 
 def test_what_is_missing_or_malformed_is_named(drive):
     data = KittiRaw(drive)
-    packet = drive / 'oxts' / 'data' / f'{1:010}.txt'
-    packet.write_text('49 8.4')
+    path = drive / 'oxts' / 'data' / f'{1:010}.txt'
+    path.write_text('49 8.4')
     with pytest.raises(ValueError, match='0000000001.txt has 2 numbers, expected 30'):
         data.pose(data.ids[1])
-    packet.write_text('49 north 3 0 0 0')
-    with pytest.raises(ValueError, match='0000000001.txt: .*expected the numbers'):
+    path.write_text('49 north 3 0 0 0')
+    with pytest.raises(ValueError, match='0000000001.txt holds something else than numbers'):
         data.pose(data.ids[1])
-    packet.unlink()
+    path.unlink()
     assert data.pose(data.ids[1]) is None
     assert data.pose(data.ids[0], -1) is None
+
+
+def read(tmp_path, **values) -> Oxts:
+    """Write a packet and read it."""
+    path = tmp_path / f'{len(list(tmp_path.iterdir())):010}.txt'
+    path.write_text(packet(**values))
+    return Oxts.read(path)
+
+
+def test_the_numbers_are_where_kitti_says(tmp_path):
+    oxts = read(tmp_path, latitude=49.0, longitude=8.4, altitude=115.5, roll=0.1, pitch=0.2,
+                yaw=0.3, velocity=(4.0, 5.0, 6.0))
+    assert (oxts.latitude, oxts.longitude, oxts.altitude) == (49.0, 8.4, 115.5)
+    assert (oxts.roll, oxts.pitch, oxts.yaw) == (0.1, 0.2, 0.3)
+    np.testing.assert_array_equal(oxts.velocity, [5.0, 4.0, 6.0])  # east, north, up
+    np.testing.assert_array_equal(oxts.acceleration, [0.1, 0.2, 9.81])
+    np.testing.assert_array_equal(oxts.angular_velocity, [0.01, 0.02, 0.03])
+    assert (oxts.position_accuracy, oxts.velocity_accuracy) == (0.05, 0.08)
+
+
+@pytest.mark.parametrize(('yaw', 'step', 'expected'), [
+    (0.0, {'longitude': 1e-5}, (METRES, 0, 0)),  # facing east, going east: forward
+    (math.pi / 2, {'longitude': 1e-5}, (0, -METRES, 0)),  # facing north, going east: right
+    (0.0, {'latitude': 1e-5}, (0, METRES, 0)),  # facing east, going north: left
+    (math.pi, {'latitude': 1e-5}, (0, -METRES, 0)),  # facing west, going north: right
+    (0.3, {'altitude': 102.5}, (0, 0, 2.5))])
+@pytest.mark.parametrize('latitude', [0.0, 49.0])
+def test_steps_are_metres_seen_from_the_first_pose(tmp_path, latitude, yaw, step, expected):
+    step = {'altitude': 100.0, **step, 'latitude': latitude + step.get('latitude', 0.0)}
+    if 'longitude' in step:
+        step['longitude'] /= math.cos(math.radians(latitude))  # meridians come together
+    first = read(tmp_path, latitude=latitude, yaw=yaw)
+    pose = poses([first, read(tmp_path, yaw=yaw, **step)])[1]
+    np.testing.assert_allclose(pose[:3, 3], expected, atol=1e-6)
+    np.testing.assert_allclose(pose[:3, :3], np.eye(3), atol=1e-12)
+
+
+@pytest.mark.parametrize(('turn', 'x_becomes', 'y_becomes'), [
+    ({'yaw': math.pi / 2}, (0, 1, 0), (-1, 0, 0)),  # to the left
+    ({'pitch': math.pi / 2}, (0, 0, -1), (0, 1, 0)),  # front down
+    ({'roll': math.pi / 2}, (1, 0, 0), (0, 0, 1))])  # left side up
+def test_angles_turn_as_kitti_says(tmp_path, turn, x_becomes, y_becomes):
+    pose = poses([read(tmp_path), read(tmp_path, **turn)])[1]
+    np.testing.assert_allclose(pose[:3, 0], x_becomes, atol=1e-12)
+    np.testing.assert_allclose(pose[:3, 1], y_becomes, atol=1e-12)
+
+
+def test_the_first_pose_is_the_origin_wherever_it_was(tmp_path):
+    first = read(tmp_path, latitude=49.0, longitude=8.4, roll=0.1, pitch=-0.2, yaw=2.0)
+    np.testing.assert_allclose(poses([first])[0], np.eye(4), atol=1e-9)
+    assert poses([]).shape == (0, 4, 4)
+
+
+def test_velocity_is_along_the_bodys_axes(tmp_path):
+    north = read(tmp_path, yaw=math.pi / 2, velocity=(5.0, 0.0, 0.0))
+    np.testing.assert_allclose(north.body_velocity, [5, 0, 0], atol=1e-12)
+    slipping = read(tmp_path, yaw=0.0, velocity=(1.0, 5.0, 0.0))
+    np.testing.assert_allclose(slipping.body_velocity, [5, 1, 0], atol=1e-12)
+    climbing = read(tmp_path, pitch=-math.pi / 6, velocity=(0.0, math.cos(math.pi / 6), 0.5))
+    np.testing.assert_allclose(climbing.body_velocity, [1, 0, 0], atol=1e-12)
+
+
+@pytest.mark.parametrize(('text', 'message'), [
+    ('1 2 3', 'has 3 numbers, expected 30'), ('', 'has 0 numbers'),
+    ('nan ' * 30, 'expected 30 finite'), ('a ' * 30, 'something else than numbers'),
+    ('91 ' + '0 ' * 29, 'latitude 91.0')])
+def test_what_is_no_packet_is_refused(tmp_path, text, message):
+    path = tmp_path / 'packet.txt'
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        Oxts.read(path)

@@ -23,7 +23,6 @@ import multiprocessing
 from parity import awaken, difference, differences, parts
 import pytest
 from sync_perception.models import hub
-from sync_perception.models.interface import present_maps
 from sync_perception.runtime.backends import OpenVinoBackend
 import torch
 from zoo import build, kinds_first, MODEL_ZOO
@@ -49,7 +48,7 @@ def test_save_and_load_give_the_same_maps_to_the_bit(model, tmp_path):
     assert loaded.config == model.config
     image = torch.randn(1, 3, 64, 96)
     with torch.no_grad():
-        expected, found = present_maps(model(image)), present_maps(loaded(image))
+        expected, found = model(image).maps(), loaded(image).maps()
     assert expected.keys() == found.keys()
     for name, values in expected.items():
         assert torch.equal(found[name], values), name
@@ -59,7 +58,7 @@ def test_save_and_load_give_the_same_maps_to_the_bit(model, tmp_path):
 def test_maps_are_whole_fractions_of_any_image(model, size):
     """Two images, of a size that suits the network and of one that does not."""
     with torch.no_grad():
-        maps = present_maps(model(torch.randn(2, 3, *size)))
+        maps = model(torch.randn(2, 3, *size)).maps()
     channels = {'depth': 1, 'logits': 20, 'normals': 3, 'log_variance': 1}
     for name, values in maps.items():
         factor = round(size[1] / values.shape[3])
@@ -72,7 +71,7 @@ def test_maps_are_whole_fractions_of_any_image(model, size):
 def test_every_weight_that_may_learn_gets_a_gradient(model):
     """And none that is frozen."""
     model.train()
-    maps = present_maps(model(torch.randn(2, 3, 64, 96)))
+    maps = model(torch.randn(2, 3, 64, 96)).maps()
     sum(values.float().square().mean() for values in maps.values()).backward()
     for name, weight in model.named_parameters():
         assert (weight.grad is not None) == weight.requires_grad, name
@@ -86,9 +85,9 @@ def test_half_the_bits_change_little(model):
     awaken(model)
     image = torch.randn(1, 3, 64, 96)
     with torch.no_grad():
-        expected = present_maps(model(image))
+        expected = model(image).maps()
         with torch.autocast('cpu', torch.bfloat16):
-            found = present_maps(model(image))
+            found = model(image).maps()
     assert found.keys() == expected.keys()
     for name, values in expected.items():
         assert torch.isfinite(found[name]).all(), name
@@ -101,9 +100,9 @@ def test_memory_layout_changes_nothing(model):
     awaken(model)
     image = torch.randn(2, 3, 64, 96)
     with torch.no_grad():
-        expected = present_maps(model(image))
+        expected = model(image).maps()
         model.to(memory_format=torch.channels_last)
-        found = present_maps(model(image.to(memory_format=torch.channels_last)))
+        found = model(image.to(memory_format=torch.channels_last)).maps()
     assert difference(found, expected) < TOLERANCE
 
 
@@ -116,8 +115,8 @@ def test_in_openvino_it_computes_the_same(part, shared_cache):
     awaken(model)
     image = torch.randn(1, 3, 64, 96)
     with torch.no_grad():
-        expected = present_maps(model(image))
-    assert difference(present_maps(OpenVinoBackend(model)(image)), expected) < TOLERANCE
+        expected = model(image).maps()
+    assert difference(OpenVinoBackend(model)(image).maps(), expected) < TOLERANCE
 
 
 @pytest.fixture(scope='module')

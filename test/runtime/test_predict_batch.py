@@ -23,7 +23,6 @@ import numpy as np
 import pytest
 from sync_perception.models import hub
 from sync_perception.models.exchange.exported import ExportedModel
-from sync_perception.models.interface import present_maps
 from sync_perception.runtime.backends import Backend, OnnxBackend
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.types import DenseOutput, Frame, Prediction
@@ -164,7 +163,7 @@ class Fixed(ExportedModel):
     def run(self, image_b3hw) -> dict:
         """Refuse another number of images, as onnxruntime does."""
         assert len(image_b3hw) == 1
-        return present_maps(self.model(image_b3hw))
+        return self.model(image_b3hw).maps()
 
 
 def test_an_exported_file_for_one_image_gets_one(small_model):
@@ -185,7 +184,7 @@ def test_predictions_of_a_batch_own_their_maps(small_model):
     run = predictor.backend.backend
 
     def keep(image_b3hw):
-        maps = present_maps(run(image_b3hw))
+        maps = run(image_b3hw).maps()
         kept.append(DenseOutput(**{
             name: torch.nn.functional.interpolate(values, image_b3hw.shape[2:])
             for name, values in maps.items()}))
@@ -197,7 +196,7 @@ def test_predictions_of_a_batch_own_their_maps(small_model):
     predictions = predictor.predict_batch(frames)
     before = [p.depth.copy() for p in predictions], [p.confidence.copy() for p in predictions]
     with torch.inference_mode():
-        for values in present_maps(kept[0]).values():
+        for values in kept[0].maps().values():
             assert values.shape[2:] == (64, 96)
             values.fill_(7.0)
     predictions[0].depth[:] = 1.0

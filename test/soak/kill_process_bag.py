@@ -69,7 +69,7 @@ def write_source(folder: Path, frames: int) -> None:
 
 def answer(source: Path, out: Path, model: str) -> None:
     """Answer a bag in this process; it says when the model is loaded."""
-    from sync_perception.ros.bags.process import load_predictor
+    from sync_perception.ros.node.model_loading import load_predictor
 
     def load(parameters: Any) -> Any:
         predictor = load_predictor(parameters)

@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sync_perception.datasets.files import VOID
 from sync_perception.datasets.nyuv2.raw import K
 from sync_perception.datasets.sample import DenseDataset, Sample
+from sync_perception.labels import VOID
 
 IMAGES = 'nyu_depth_v2_labeled.mat'
 SPLITS = 'splits.mat'

@@ -35,7 +35,6 @@ from sync_perception.models.exchange.exported import (
     INPUT_NAME,
     load_exported,
 )
-from sync_perception.models.interface import present_maps
 from sync_perception.models.perception_model import PerceptionModel
 import torch
 from torch import nn, Tensor
@@ -53,7 +52,7 @@ class NamedMaps(nn.Module):
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Return the maps of normalised images (B, 3, h, w)."""
-        return present_maps(self.model(image))
+        return self.model(image).maps()
 
 
 def export_model(
@@ -159,7 +158,7 @@ def compare(
     """
     image = torch.rand(batch, 3, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.inference_mode():
-        expected, found = present_maps(model(image)), present_maps(exported(image))
+        expected, found = model(image).maps(), exported(image).maps()
     return {name: float((found[name] - values).abs().max() / values.abs().max().clamp_min(1e-12))
             for name, values in expected.items()}
 

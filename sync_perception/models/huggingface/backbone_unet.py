@@ -29,10 +29,10 @@ from sync_perception.models.huggingface.base import (
     to_config,
     TransformersBranch,
 )
+from sync_perception.models.resizing import resize_bilinear
 from sync_perception.models.unet.decoder import LightUNet
 import torch
 from torch import nn, Tensor
-from torch.nn import functional
 from transformers import MODEL_FOR_BACKBONE_MAPPING, PretrainedConfig, PreTrainedModel
 
 LEVELS = 4
@@ -92,8 +92,7 @@ class BackboneUNet(TransformersBranch, LightUNet):
         """Return the features at the branch's strides, sizes rounded up."""
         if self.patch != self.cell:
             size = [int(side) // self.cell * self.patch for side in image_b3hw.shape[-2:]]
-            image_b3hw = functional.interpolate(
-                image_b3hw, size=size, mode='bilinear', align_corners=False)
+            image_b3hw = resize_bilinear(image_b3hw, size)
         return self.pyramid(list(self.encoder(image_b3hw).feature_maps))
 
     def resolved_arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -28,11 +28,11 @@ from safetensors import SafetensorError
 from sync_perception.files.checks import mapping
 from sync_perception.files.whole_files import read_json
 from sync_perception.models.interface import without_pretrained
+from sync_perception.models.resizing import resize_bilinear
 from sync_perception.models.storage.hub_files import find_file
 from sync_perception.models.sync import Branch
 import torch
 from torch import Tensor
-from torch.nn import functional
 from transformers import CONFIG_MAPPING, PretrainedConfig, PreTrainedModel
 
 LOGGER = logging.getLogger(__name__)
@@ -290,4 +290,4 @@ def to_multiple(image_b3hw: Tensor, multiple: int) -> Tensor:
     size = [max(1, round(int(side) / multiple)) * multiple for side in image_b3hw.shape[-2:]]
     if size == list(image_b3hw.shape[-2:]):
         return image_b3hw
-    return functional.interpolate(image_b3hw, size=size, mode='bilinear', align_corners=False)
+    return resize_bilinear(image_b3hw, size)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sync_perception.models.resizing import resize_bilinear
 from sync_perception.models.sync import Branch
 import torch
 from torch import nn, Tensor
@@ -34,7 +35,7 @@ class UpBlock(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """Map (B, inputs, h, w) and (B, skip, H, W) to (B, outputs, H, W)."""
-        x = functional.interpolate(x, size=skip.shape[-2:], mode='bilinear', align_corners=False)
+        x = resize_bilinear(x, skip.shape[-2:])
         return functional.relu(self.norm(self.convolution(torch.cat([x, skip], dim=1))))
 
 

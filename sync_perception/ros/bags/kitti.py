@@ -36,9 +36,9 @@ from sync_perception.kitti.drive import (
     read_stamps,
     rigid,
 )
+from sync_perception.kitti.oxts import Oxts, poses
 from sync_perception.ros.bags import rosbag2
 from sync_perception.ros.bags.kitti_messages import KittiMessages
-from sync_perception.ros.bags.kitti_oxts import Oxts, poses
 
 ODOM, BASE, IMU, VELO = 'odom', 'base_link', 'imu_link', 'velo_link'
 IMAGE, ODOMETRY = rosbag2.IMAGE, 'nav_msgs/msg/Odometry'

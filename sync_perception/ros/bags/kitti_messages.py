@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sync_perception.geometry import quaternion
+from sync_perception.kitti.oxts import Oxts
 from sync_perception.ros.bags import rosbag2
-from sync_perception.ros.bags.kitti_oxts import Oxts, quaternion
 
 NANOSECONDS = 10 ** 9
 FLOAT32 = 7  # PointField.FLOAT32

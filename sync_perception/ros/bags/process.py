@@ -33,6 +33,7 @@ from sync_perception.ros.bags.camera import BagCamera, PairedImage, Pairing
 from sync_perception.ros.bags.chunks import ChunkedBag, refuse_unless_resumable
 from sync_perception.ros.bags.rosbag2 import Bag, Record
 from sync_perception.ros.io.calibration_messages import read_camera_info
+from sync_perception.ros.node.model_loading import load_predictor
 from sync_perception.ros.parameters.perception import PerceptionParameters
 
 CHUNK_FRAMES = 100  # what an interruption costs at most
@@ -63,12 +64,6 @@ class Job:
     namespace: str = ''
     storage: str = ''
     parameters: PerceptionParameters = PerceptionParameters()
-
-
-def load_predictor(parameters: PerceptionParameters) -> Any:
-    """Load the model as the node does."""
-    from sync_perception.ros.node.model_loading import load_predictor as load
-    return load(parameters)
 
 
 def process_bag(job: Job, load: Callable[[PerceptionParameters], Any] = load_predictor,

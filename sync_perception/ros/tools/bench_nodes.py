@@ -31,6 +31,8 @@ from std_msgs.msg import Header, String
 from sync_perception.ros.core import executor, qos
 from sync_perception.ros.core.stopping import leave, StopRequest
 from sync_perception.ros.io.conversions import image_message, intrinsics, stamp_nanoseconds
+from sync_perception.ros.node.model_loading import load_predictor
+from sync_perception.ros.parameters.perception import PerceptionParameters
 from sync_perception.types import Frame, Prediction
 
 FRAME_ID = 'camera_optical_frame'
@@ -46,12 +48,6 @@ USUAL_FIELDS = [
     for name, datatype in zip(USUAL_POINT.names, (
         PointField.FLOAT32, PointField.FLOAT32, PointField.FLOAT32, PointField.UINT32,
         PointField.UINT32, PointField.FLOAT32))]
-
-
-def load_predictor(model: str, device: str, half: bool, backend: str) -> Any:
-    """Load a model; the empty name is the package's."""
-    from sync_perception.runtime.predictor import Predictor
-    return Predictor(model or None, device, half, backend=backend)
 
 
 class BenchCamera(Node):
@@ -129,17 +125,16 @@ class UsualNode(Node):
     Everything happens in the image's callback: conversions by cv_bridge, else by rosbags' for what
     comes in and NumPy's `tobytes` for what goes out; the cloud as a structured array.
 
-    :param load_predictor: makes what the perception node uses as well, of the parameters model,
-        device and half.
+    :param load: makes the predictor of the parameters, as in the perception node.
     """
 
-    def __init__(self, load_predictor: Callable[[str, str, bool], Any] = load_predictor,
+    def __init__(self, load: Callable[[PerceptionParameters], Any] = load_predictor,
                  **node_arguments: Any):
         super().__init__('usual', **node_arguments)
-        self.predictor = load_predictor(*(
-            self.declare_parameter(name, default).value
+        self.predictor = load(PerceptionParameters(**{
+            name: self.declare_parameter(name, default).value
             for name, default in (('model', ''), ('device', 'auto'), ('half', False),
-                                  ('backend', 'auto'))))
+                                  ('backend', 'auto'))}))
         self.read, self.write, self.way = usual_conversions()
         self.get_logger().info(f'images by {self.way}')
         self.outputs = {

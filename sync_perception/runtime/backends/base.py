@@ -20,7 +20,6 @@ from abc import ABC, abstractmethod
 import math
 
 from sync_perception.models.exchange.exported import ExportedModel
-from sync_perception.models.interface import present_maps
 from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.types import DenseOutput
 import torch
@@ -103,7 +102,7 @@ def difference(found: DenseOutput, expected: DenseOutput) -> float:
     Of each map it is the greatest difference relative to the map's greatest value; of the maps
     it is the greatest.
     """
-    maps, references = present_maps(found), present_maps(expected)
+    maps, references = found.maps(), expected.maps()
     if maps.keys() != references.keys():
         return math.inf
     greatest = 0.0
@@ -135,4 +134,4 @@ def reduced_precision(device: torch.device) -> torch.dtype:
 
 def in_float32(output: DenseOutput) -> DenseOutput:
     """Return the same maps in float32."""
-    return DenseOutput(**{name: values.float() for name, values in present_maps(output).items()})
+    return output.apply(lambda values: values.float())

@@ -31,10 +31,18 @@ def choose_device(name: str) -> torch.device:
     :param name: auto, cpu, cuda, cuda:N, openvino:GPU or openvino:NPU.
     :raises ValueError: if the name is another, or the machine has no such CUDA device.
     """
+    return torch.device('cpu') if openvino_device(name) else torch_device(name)
+
+
+def torch_device(name: str) -> torch.device:
+    """
+    Return the device on which torch runs a network.
+
+    :param name: auto, which is the GPU where there is one, cpu, cuda or cuda:N.
+    :raises ValueError: if the name is another, or the machine has no such CUDA device.
+    """
     if name == 'auto':
         return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    if openvino_device(name):
-        return torch.device('cpu')
     kind, _, index = name.partition(':')
     if kind not in ('cpu', 'cuda') or (index and not index.isdecimal()):
         raise ValueError(f'device must be {EXPECTED}, got {name!r}')

@@ -30,10 +30,10 @@ from rich.console import Console
 from rich.progress import Progress
 from sync_perception.datasets import open_dataset
 from sync_perception.datasets.derived.selection_files import Selection, split_words
-from sync_perception.evaluation.evaluate import choose_device
 from sync_perception.files.whole_files import replacing
 from sync_perception.models import hub
 from sync_perception.resources import default_model_folder
+from sync_perception.runtime.backends.devices import torch_device
 from sync_perception.studies.pseudo_labels import fingerprint, lasting
 from sync_perception.studies.selection.farthest_point import Choice, inverse_deviations
 from sync_perception.studies.selection.features import Cache, Describer, Rows, SMALL
@@ -146,7 +146,7 @@ def select(
             choice.take(index)
     else:
         name = str(default_model_folder() if model is None else model)
-        describer = Describer(hub.load(name, choose_device(device)), level)
+        describer = Describer(hub.load(name, torch_device(device)), level)
         folder = Path(cache) if cache else out.with_suffix('.cache')
         facts = {
             'dataset': dataset, 'root': lasting(root), 'split': split,

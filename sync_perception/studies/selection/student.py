@@ -21,13 +21,13 @@ from dataclasses import dataclass
 import numpy as np
 from rich.console import Console
 from rich.progress import track
+from sync_perception.models.resizing import resize_bilinear
 from sync_perception.models.unet.decoder import LightUNet
 from sync_perception.models.unet.mobilenet import MobileNetV2
 from sync_perception.runtime.preprocess import normalise
 from sync_perception.training.losses.depth import berhu
 import torch
 from torch import nn, Tensor
-from torch.nn import functional
 
 WIDTHS = (16, 24, 32, 48, 64)
 MEAN, STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
@@ -71,9 +71,7 @@ class Student(LightUNet):
     def disparity(self, images_bhw3: Tensor) -> Tensor:
         """Return disparities (B, 1, h, w) in (0, 1) of uint8 images (B, h, w, 3)."""
         raw = self(normalise(images_bhw3, MEAN, STD))
-        return functional.interpolate(
-            torch.sigmoid(raw), size=images_bhw3.shape[1:3], mode='bilinear',
-            align_corners=False)
+        return resize_bilinear(torch.sigmoid(raw), images_bhw3.shape[1:3])
 
 
 def nearest_inverse_depth(inverse: np.ndarray, usable: np.ndarray) -> float:

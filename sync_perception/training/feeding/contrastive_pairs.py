@@ -22,9 +22,10 @@ from typing import Any
 
 import lightning
 import numpy as np
-from sync_perception.datasets.views import random_view, VOID
+from sync_perception.datasets.views import random_view
 from sync_perception.datasets.vkitti2 import VARIANTS
 from sync_perception.files.checks import optional, whole
+from sync_perception.labels import VOID
 from sync_perception.training.feeding.mixture import check_batches, Source
 from sync_perception.training.feeding.sampler import share_of, SharedBatches
 import torch

@@ -28,10 +28,9 @@ from functools import lru_cache
 import math
 from typing import Any, NamedTuple
 
-from sync_perception.datasets.views import VOID
 from sync_perception.evaluation.geometric_agreement import ground_ids
 from sync_perception.geometry import backproject, normals_from_points
-from sync_perception.labels import LabelSpace
+from sync_perception.labels import LabelSpace, VOID
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize

@@ -17,7 +17,8 @@
 
 from __future__ import annotations
 
-from sync_perception.training.losses.semantics import log_normaliser, VOID
+from sync_perception.labels import VOID
+from sync_perception.training.losses.semantics import log_normaliser
 import torch
 from torch import Tensor
 

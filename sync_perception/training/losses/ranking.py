@@ -19,8 +19,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from sync_perception.labels import VOID
 from sync_perception.training.losses.depth import check_maps
-from sync_perception.training.losses.semantics import VOID
 import torch
 from torch import Tensor
 from torch.nn import functional

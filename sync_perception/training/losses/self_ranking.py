@@ -20,8 +20,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from sync_perception.labels import VOID
 from sync_perception.training.losses.ranking import border_places
-from sync_perception.training.losses.semantics import VOID
 import torch
 from torch import Tensor
 from torch.nn import functional

@@ -18,11 +18,10 @@ from __future__ import annotations
 
 import math
 
+from sync_perception.labels import VOID
 import torch
 from torch import Tensor
 from torch.nn import functional
-
-VOID = 255
 
 
 def grouped_cross_entropy(

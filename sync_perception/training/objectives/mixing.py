@@ -26,13 +26,13 @@ from __future__ import annotations
 from typing import Any
 
 from kornia import augmentation
+from sync_perception.labels import VOID
 import torch
 from torch import nn, Tensor
 
 MARGIN = 0.03
 """Share of an image's range of disparity by which the first image may be farther and still win."""
 IDS = 256
-VOID = 255
 
 
 def partners(batch_size: int, generator: torch.Generator | None = None) -> Tensor:

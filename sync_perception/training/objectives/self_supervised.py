@@ -26,6 +26,7 @@ from sync_perception.geometry import camera_rays, warp
 from sync_perception.models.interface import Interface, Network, to_depth
 from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.models.posenet import inverse, PoseNet, transforms
+from sync_perception.models.resizing import resize_bilinear
 from sync_perception.training.feeding.mixture import Mixture
 from sync_perception.training.losses.camera_height import camera_height_loss, find_ground
 from sync_perception.training.losses.photometric import photometric_error, photometric_loss
@@ -263,8 +264,7 @@ class SelfSupervision(nn.Module):
         photometric, smooth = [], []
         for scale, depth in enumerate(depths):
             disparity = 1 / depth.clamp(*self.depth_range)
-            metres = self.metres(1 / functional.interpolate(
-                disparity, size=images.shape[-2:], mode='bilinear', align_corners=False), batch)
+            metres = self.metres(1 / resize_bilinear(disparity, images.shape[-2:]), batch)
             warped, valid = warp(sources, metres.repeat_interleave(count, dim=0), K, poses)
             error = photometric_error(warped, images).unflatten(0, there_bn.shape).squeeze(2)
             valid = valid.unflatten(0, there_bn.shape).squeeze(2)

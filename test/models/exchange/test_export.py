@@ -39,10 +39,10 @@ from sync_perception.models.exchange.exported import (
     ProgramModel,
     traced_batch,
 )
-from sync_perception.models.interface import present_maps
 from sync_perception.resources import default_model_folder
 from sync_perception.runtime.backends import EagerBackend, OnnxBackend
 from sync_perception.runtime.predictor import Predictor
+from sync_perception.runtime.preprocess import metric_scale
 from sync_perception.types import Frame
 import torch
 from typer.testing import CliRunner
@@ -103,7 +103,7 @@ def test_a_file_loads_like_a_folder(model, files, loaded, kind):
     for batch in (1, 2, 5):
         image = torch.randn(batch, 3, *SIZE).to(memory_format=torch.channels_last)
         with torch.no_grad():
-            expected, found = present_maps(model(image)), present_maps(loaded(image))
+            expected, found = model(image).maps(), loaded(image).maps()
         assert list(found) == list(expected)
         for name, values in expected.items():
             torch.testing.assert_close(
@@ -156,7 +156,8 @@ def test_the_predictor_stretches_every_frame_to_the_files_size(model, files, kin
     assert predictor.describe()['precision'] == 'float32'
     assert predictor.available == outputs
     found = predictor.predict(frame, outputs)
-    assert predictor.metric_scale(frame) == pytest.approx(80 * (96 / 90) / 375)
+    scale = metric_scale(predictor.config, frame.K, frame.size)
+    assert scale == pytest.approx(80 * (96 / 90) / 375)
     np.testing.assert_allclose(found.depth, expected.depth, rtol=1e-3)
     np.testing.assert_allclose(found.uncertainty, expected.uncertainty, rtol=1e-3)
     np.testing.assert_allclose(found.normals, expected.normals, atol=1e-3)

@@ -26,7 +26,6 @@ import pytest
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub, ModelConfig
 from sync_perception.models.huggingface import pair
-from sync_perception.models.interface import present_maps
 from sync_perception.models.perception_model import PerceptionModel
 from tiny_segmenters import save_joint, save_segmenter, TIPSV2
 import torch
@@ -83,7 +82,7 @@ def test_an_image_that_patches_do_not_fill_is_resized(tmp_path):
             reference(seen).predicted_depth[:, None], size=(60, 90), mode='bilinear')
         found = model(image * 2 - 1)
     torch.testing.assert_close(found.depth, depth, rtol=1e-3, atol=1e-3)
-    assert {tuple(maps.shape[2:]) for maps in present_maps(found).values()} == {(60, 90)}
+    assert {tuple(maps.shape[2:]) for maps in found.maps().values()} == {(60, 90)}
 
 
 def test_a_saved_model_needs_its_source_no_more(tmp_path):
@@ -97,8 +96,8 @@ def test_a_saved_model_needs_its_source_no_more(tmp_path):
     assert 'pretrained' not in loaded.config.arguments
     image = noise(2, 3, 56, 84)
     with torch.no_grad():
-        expected = present_maps(model(image))
-        for name, maps in present_maps(loaded(image)).items():
+        expected = model(image).maps()
+        for name, maps in loaded(image).maps().items():
             assert torch.equal(maps, expected[name]), name
 
 
@@ -120,7 +119,7 @@ def test_the_backbone_can_be_frozen(tmp_path):
     """Then the three heads learn, and all of them."""
     save_joint(tmp_path, NAMES)
     model = build(tmp_path, freeze_encoder=True).train()
-    maps = present_maps(model(noise(2, 3, 56, 84)))
+    maps = model(noise(2, 3, 56, 84)).maps()
     sum(values.square().mean() for values in maps.values()).backward()
     for name, weight in model.named_parameters():
         assert (weight.grad is not None) != name.startswith('network.encoder.'), name

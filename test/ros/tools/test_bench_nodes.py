@@ -143,7 +143,7 @@ def test_the_copy_is_the_image(graph, image):
 
 def test_the_usual_node_gives_what_the_perception_node_gives(graph, image):
     add, wait = graph
-    add(UsualNode(lambda model, device, half, backend: FakePredictor()))
+    add(UsualNode(lambda parameters: FakePredictor()))
     other = add(Node('other'))
     got: dict[str, list] = {}
     for topic, kind in (('depth', Image), ('semantics', Image), ('semantics/confidence', Image),
