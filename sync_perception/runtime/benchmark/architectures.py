@@ -28,8 +28,8 @@ from rich.live import Live
 from rich.table import Table
 from sync_perception.files.pages import replace_part, split_page
 from sync_perception.files.whole_files import write_json
-from sync_perception.models.catalogue import CATALOGUE, Entry, find
-from sync_perception.models.stored_costs import Cost, SIZES, store_costs, stored_costs
+from sync_perception.models.catalogue.ready_made import CATALOGUE, Entry, find
+from sync_perception.models.catalogue.stored_costs import Cost, SIZES, store_costs, stored_costs
 
 if TYPE_CHECKING:  # torch takes seconds to import: only where something is measured
     from sync_perception.runtime.benchmark.network_timing import Times
@@ -91,7 +91,7 @@ def measure_row(
     if entry.needs_transformers and find_spec('transformers') is None:
         return row
     if counted or row.cost is None:
-        from sync_perception.models.cost import measure_cost
+        from sync_perception.models.catalogue.cost import measure_cost
         row.cost = measure_cost(entry.config(), SIZES)
     if counted:
         store_costs({name: row.cost})

@@ -24,8 +24,8 @@ import sys
 import pytest
 from sync_perception import cli
 from sync_perception.files.pages import markers, split_page
-from sync_perception.models.catalogue import CATALOGUE, find
-from sync_perception.models.stored_costs import Cost
+from sync_perception.models.catalogue.ready_made import CATALOGUE, find
+from sync_perception.models.catalogue.stored_costs import Cost
 from sync_perception.runtime.benchmark import architectures
 from sync_perception.runtime.benchmark import network_timing as timing
 from sync_perception.runtime.benchmark.architectures import list_architectures, PART, Row

@@ -24,9 +24,9 @@ also sees what a fused attention would hide on the CPU.
 
 from __future__ import annotations
 
+from sync_perception.models.catalogue.stored_costs import Cost
 from sync_perception.models.config import ModelConfig
 from sync_perception.models.perception_model import build_model, PerceptionModel
-from sync_perception.models.stored_costs import Cost
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 

@@ -19,11 +19,11 @@ from __future__ import annotations
 
 import pytest
 from sync_perception.models import build_model
-from sync_perception.models.catalogue import CATALOGUE, find
-from sync_perception.models.cost import count_parameters, measure_cost
+from sync_perception.models.catalogue.cost import count_parameters, measure_cost
+from sync_perception.models.catalogue.ready_made import CATALOGUE, find
+from sync_perception.models.catalogue.stored_costs import SIZES, stored_costs
 from sync_perception.models.hub import read_config
 from sync_perception.models.huggingface.pretrained_configs import CONFIGS, offline
-from sync_perception.models.stored_costs import SIZES, stored_costs
 from sync_perception.resources import default_model_folder
 import torch
 import yaml

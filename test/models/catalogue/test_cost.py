@@ -20,7 +20,7 @@ from __future__ import annotations
 import pytest
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub, ModelConfig, MODELS
-from sync_perception.models.cost import measure_cost, run_empty
+from sync_perception.models.catalogue.cost import measure_cost, run_empty
 from sync_perception.models.interface import Interface, Network
 from sync_perception.types import DenseOutput
 import torch
