@@ -51,7 +51,6 @@ METRICS = {
 Settings = TypeVar('Settings')
 
 
-
 @dataclass(frozen=True)
 class Comparison:
     """
