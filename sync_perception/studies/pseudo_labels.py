@@ -52,6 +52,7 @@ from sync_perception.evaluation.predict_sample import (
     average_probabilities,
     enlarge,
 )
+from sync_perception.files.resume import check_same_settings
 from sync_perception.files.whole_files import write_bytes, write_text
 from sync_perception.models import hub
 from sync_perception.models.storage.folder import WEIGHTS_NAME
@@ -287,16 +288,12 @@ def claim(folder: Path, manifest: Manifest, model: nn.Module, replace: bool) -> 
     """
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / MANIFEST).is_file():
-        there = Manifest.read(folder)
-        other = [name for name, value in vars(manifest).items()
-                 if name != 'root' and getattr(there, name) != value]
-        if not other:
+        there = vars(Manifest.read(folder)) | {'root': manifest.root}
+        if there == vars(manifest):
             return
         if not replace:
-            raise ValueError(
-                f'{folder} holds pseudo labels with another {", ".join(other)} '
-                f'({getattr(there, other[0])!r:.80}, expected {getattr(manifest, other[0])!r:.80})'
-                ': choose another folder, or overwrite them in a single process')
+            check_same_settings(folder, there, vars(manifest), 'choose another folder, or '
+                                'overwrite its labels in a single process')
         for kind in MAPS:
             shutil.rmtree(folder / kind, ignore_errors=True)
     if space_name(model.labels, folder) != model.labels.name:

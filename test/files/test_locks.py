@@ -27,7 +27,7 @@ from sync_perception.files.locks import output_lock
 
 HOLD = """
 import sys
-from sync_perception.locks import output_lock
+from sync_perception.files.locks import output_lock
 with output_lock(sys.argv[1]):
     print('held', flush=True)
     sys.stdin.readline()

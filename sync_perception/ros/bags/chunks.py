@@ -32,6 +32,7 @@ from pathlib import Path
 import shutil
 from typing import Any
 
+from sync_perception.files.resume import check_same_settings
 from sync_perception.files.whole_files import write_text
 from sync_perception.ros.bags.bag_files import INFORMATION, METADATA, STATE, SUFFIXES
 from sync_perception.ros.bags.rosbag2 import BagWriter, clear_errors
@@ -155,13 +156,8 @@ def refuse_unless_resumable(folder: str | Path, settings: dict[str, Any] | None 
     if not is_begun(folder):
         return
     before = read_state(folder)['settings']
-    changed = [f'{key} was {before.get(key)!r} and is now {settings.get(key)!r}'
-               for key in sorted({*settings, *(before if complete else ())})
-               if before.get(key) != settings.get(key)]
-    if changed:
-        raise ValueError(
-            f'{folder} was begun with other settings: {"; ".join(changed)}. Use those '
-            'to finish it, or write elsewhere')
+    known = {key: before.get(key) for key in (before if complete else settings)}
+    check_same_settings(folder, known, settings, 'use those to finish it, or write elsewhere')
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:

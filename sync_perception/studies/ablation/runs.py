@@ -26,6 +26,7 @@ import time
 from typing import Any
 
 from sync_perception.evaluation.evaluate import evaluate
+from sync_perception.files.resume import check_same_settings
 from sync_perception.files.whole_files import write_json, write_text
 from sync_perception.models import hub
 from sync_perception.models.contrastive import dense_clip as contrastive
@@ -124,11 +125,8 @@ def check_settings(run: Run) -> None:
     former = yaml.safe_load(path.read_text())
     # as it would be read back: tuples become lists
     wanted = yaml.safe_load(yaml.safe_dump(run.recipe))
-    if former != wanted:
-        raise ValueError(
-            f'{run.folder} was trained with other settings: '
-            f'{"; ".join(differences(former, wanted))}. Remove the folder to train it anew, or '
-            'let `out` name another one')
+    check_same_settings(run.folder, former, wanted, 'remove the folder to train the run anew, or '
+                        'let `out` name another one')
 
 
 def check_beginning(run: Run) -> None:
@@ -146,16 +144,6 @@ def check_beginning(run: Run) -> None:
                 raise RuntimeError(
                     f'{text} is expected to be of a finished training, but {folder} has no '
                     f'{RESULTS} yet: finish that one, then this one again')
-
-
-def differences(former: Any, wanted: Any, key: str = '') -> list[str]:
-    """List the settings that differ, by their dotted names."""
-    if former == wanted:
-        return []
-    if isinstance(former, dict) and isinstance(wanted, dict):
-        return [line for name in {**former, **wanted}
-                for line in differences(former.get(name), wanted.get(name), f'{key}.{name}')]
-    return [f'{key.lstrip(".")} was {former!r:.60}, is now {wanted!r:.60}']
 
 
 def is_done(run: Run) -> bool:

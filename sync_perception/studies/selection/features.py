@@ -20,7 +20,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 import hashlib
-import json
 import logging
 from pathlib import Path
 from typing import BinaryIO
@@ -30,7 +29,8 @@ from rich.console import Console
 from rich.progress import track
 from sync_perception.datasets.sample import DenseDataset, READ_ERRORS
 from sync_perception.evaluation.predict_sample import enlarge
-from sync_perception.files.whole_files import write_json
+from sync_perception.files.resume import check_same_settings
+from sync_perception.files.whole_files import read_json, write_json
 from sync_perception.models.padnet import PadNet
 from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.models.refinenet import RefineNet
@@ -183,14 +183,8 @@ class Cache:
         facts = {**facts, 'images': len(self.ids), 'ids': digest}
         path = self.folder / MANIFEST
         if path.is_file():
-            there = json.loads(path.read_text())
-            other = sorted(name for name in {**there, **facts}
-                           if there.get(name) != facts.get(name))
-            if other:
-                raise ValueError(
-                    f'{self.folder} belongs to a selection with another {", ".join(other)} '
-                    f'({there.get(other[0])!r:.80}, expected {facts.get(other[0])!r:.80}): choose '
-                    'another folder, or remove it')
+            check_same_settings(
+                self.folder, read_json(path), facts, 'choose another folder, or remove it')
         else:
             write_json(path, facts, indent=1, shared=True)
 

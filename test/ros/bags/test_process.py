@@ -188,7 +188,7 @@ def test_what_cannot_be_written_is_refused_before_the_model_is_loaded(interrupte
     for job, message in (
             (Job(source, tmp_path / 'done'), 'done is a finished bag already'),
             (Job(source, source), 'in is a finished bag already'),
-            (Job(source, out, namespace='front'), "namespace was '' and is now 'front'"),
+            (Job(source, out, namespace='front'), "namespace was '', is now 'front'"),
             (Job(source, out, parameters=make_parameters({'max_depth': 9.0})), 'max_depth was')):
         with pytest.raises(ValueError, match=message):
             process_bag(job, load=load)
@@ -215,7 +215,7 @@ def test_a_mended_bag_is_not_taken_for_the_broken_one(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run(source, tmp_path / 'out', predictor)
     (source / 'in_1.mcap').write_bytes(whole)
-    with pytest.raises(ValueError, match='messages was 12 and is now 18'):
+    with pytest.raises(ValueError, match='messages was 12, is now 18'):
         run(source, tmp_path / 'out')
 
 
@@ -248,10 +248,10 @@ def test_without_memory_the_work_stops_and_can_be_gone_on_with(tmp_path, monkeyp
 def test_only_the_same_job_goes_on(interrupted):
     source, out = interrupted
     for options, message in (
-            ({'outputs': ('sync/depth',)}, 'outputs was .* and is now'),
-            ({'namespace': 'front'}, "namespace was '' and is now 'front'"),
+            ({'outputs': ('sync/depth',)}, 'outputs was .*, is now'),
+            ({'namespace': 'front'}, "namespace was '', is now 'front'"),
             ({'parameters': make_parameters({'depth.encoding': '16UC1'})}, 'depth_encoding was'),
-            ({'storage': 'sqlite3'}, "storage was 'mcap' and is now 'sqlite3'")):
+            ({'storage': 'sqlite3'}, "storage was 'mcap', is now 'sqlite3'")):
         with pytest.raises(ValueError, match=message):
             run(source, out, **options)
     state = out / 'unfinished.json'

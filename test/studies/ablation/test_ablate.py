@@ -257,7 +257,7 @@ def test_runs_of_other_settings_are_refused(folder, streets):
     ablate(write_ablation(folder, streets), fit=FakeTraining())
     path = write_ablation(folder, streets, recipe={'model': {'label': 'sky', 'size': 2}})
     with pytest.raises(ValueError, match=(
-            'runs/road/seed_0 was trained with other settings: model.size was 1, is now 2')):
+            'runs/road/seed_0 was begun with other settings: model.size was 1, is now 2')):
         ablate(path, fit=pytest.fail)
 
 

@@ -23,7 +23,6 @@ import threading
 import pytest
 from sync_perception.studies.ablation.runs import (
     carry_out,
-    differences,
     LOCK,
     Run,
     training_record,
@@ -58,9 +57,3 @@ def test_the_training_holds_the_run_even_if_its_parent_dies(tmp_path, monkeypatc
 def test_a_training_without_a_model_is_told_what_it_needs(tmp_path):
     with pytest.raises(RuntimeError, match='plain left no model in .*ExportAverage'):
         training_record(Run(tmp_path, {}, 'plain'))
-
-
-def test_settings_that_differ_are_named():
-    assert differences({'a': {'b': 1, 'c': [1]}, 'd': 2}, {'a': {'b': 1, 'c': [2]}, 'e': 3}) == [
-        'a.c was [1], is now [2]', 'd was 2, is now None', 'e was None, is now 3']
-    assert differences({'a': 1}, {'a': 1}) == []

@@ -41,10 +41,10 @@ PLAN = Plan((3, 5, 8), 'both', 4, STUDENT)
 LEVEL = 0  # random weights leave little of an image at the coarser ones
 INTERRUPTED = """
 import os, signal, sys
-from sync_perception.training import selection
-from sync_perception.training.data.camvid import CamVid
-from sync_perception.training.farthest_point import Choice
-from sync_perception.training.selection import Plan, select, StudentSettings
+from sync_perception.studies.selection import select as selection
+from sync_perception.datasets.camvid import CamVid
+from sync_perception.studies.selection.farthest_point import Choice
+from sync_perception.studies.selection.select import Plan, select, StudentSettings
 
 model, root, out, owner, name, calls = sys.argv[1:]
 owner = {'CamVid': CamVid, 'Choice': Choice, 'selection': selection}[owner]
@@ -233,10 +233,10 @@ def test_a_model_without_depth_is_refused(images, small_model, tmp_path):
     with pytest.raises(ValueError, match='another file to write than the one to choose from'):
         select(small_model, 'camvid', images, tmp_path / 's.json', Plan((2,)),
                split=f'{tmp_path}/s.json:3')
-    with pytest.raises(ValueError, match='another channels, level .* choose another folder'):
+    with pytest.raises(ValueError, match='level was 0, is now 1; channels was 16, is now 24'):
         select(small_model, 'camvid', images, tmp_path / 's.json', plan, level=1)
     shutil.copytree(images, tmp_path / 'elsewhere')
-    with pytest.raises(ValueError, match='belongs to a selection with another root .*camvid'):
+    with pytest.raises(ValueError, match='root was .*camvid'):
         select(small_model, 'camvid', tmp_path / 'elsewhere', tmp_path / 's.json', plan,
                level=LEVEL)
 

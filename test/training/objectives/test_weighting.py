@@ -203,7 +203,7 @@ def test_a_checkpoint_in_the_middle_of_a_period_carries_all():
 
 ONE_OF_TWO = """
 import sys
-from sync_perception.training.weighting import DynamicWeightAverage
+from sync_perception.training.objectives.weighting import DynamicWeightAverage
 import torch
 from torch import distributed
 rank, folder = int(sys.argv[1]), sys.argv[2]
