@@ -112,6 +112,10 @@ class DenseOutput:
         """Return the output of which each map went through a function."""
         return DenseOutput(**{name: function(values) for name, values in self.maps().items()})
 
+    def sample(self, index: int) -> DenseOutput:
+        """Return the output for one image of the batch, with a batch size of 1; a view."""
+        return self.apply(lambda values: values[index, None])
+
 
 @dataclass(frozen=True)
 class Prediction:

@@ -69,13 +69,15 @@ class PerceptionModel(FolderModel):
         if not down and not right and part is None:
             return self.network(image_b3hw)
         padded = functional.pad(image_b3hw, (0, right, 0, down), mode='replicate')
-        maps = self.network(padded).maps()
-        for name, values in maps.items():
+
+        def crop(values: Tensor) -> Tensor:
             factor = padded.shape[-1] // values.shape[-1]
-            maps[name] = values[..., :-(-height // factor), :-(-width // factor)]
-        if part is not None and 'logits' in maps:
-            maps['logits'] = maps['logits'][:, self.given_classes]
-        return DenseOutput(**maps)
+            return values[..., :-(-height // factor), :-(-width // factor)]
+
+        output = self.network(padded).apply(crop)
+        if part is None or output.logits is None:
+            return output
+        return replace(output, logits=output.logits[:, self.given_classes])
 
 
 def build_network(config: ModelConfig, num_classes: int) -> Network:

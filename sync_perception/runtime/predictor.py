@@ -61,10 +61,9 @@ import torch
 from torch import Tensor
 
 LOGGER = logging.getLogger(__name__)
-OUTPUTS = ('depth', 'labels', 'confidence', 'uncertainty', 'normals')
 RECENT_SIZES = 8  # as many cameras of unlike sizes cost no more than one
 DEFAULT_OUTPUTS = frozenset({'depth', 'labels', 'confidence'})
-SOURCES = {
+MAPS_NEEDED = {
     'depth': ('depth',), 'labels': ('logits',), 'confidence': ('logits',),
     'uncertainty': ('depth', 'log_variance'), 'normals': ('normals',)}
 
@@ -134,7 +133,7 @@ class Predictor:
             raise ValueError(
                 f'{name} does not answer an image as it should: {first_line(error)}') from error
         self.available = frozenset(
-            output for output, maps in SOURCES.items() if given.keys() >= set(maps))
+            output for output, maps in MAPS_NEEDED.items() if given.keys() >= set(maps))
 
     def describe(self) -> dict[str, Any]:
         """Say what runs where: model, architecture, device, precision, backend."""
@@ -205,19 +204,24 @@ class Predictor:
         wanted = self._wanted(outputs, len(frames))
         predictions = [Prediction()] * len(frames)
         waiting = [index for index, names in enumerate(wanted) if names]
+        config, seen = self.config, self._seen_sizes(frames)
         while waiting:
-            # chosen anew each time: what ran out of memory changes the sizes
-            size = seen_size(self.config, frames[waiting[0]].size)
-            group = [index for index in waiting
-                     if seen_size(self.config, frames[index].size) == size]
+            if config is not self.config:  # memory ran out, which makes the sizes smaller
+                config, seen = self.config, self._seen_sizes(frames)
+            size = seen[waiting[0]]
+            group = [index for index in waiting if seen[index] == size]
             group = group[:1] if self.one_by_one or not self.backend.batches else group
             found = self._predict_or_shrink(
-                [frames[index] for index in group], [wanted[index] for index in group])
+                [frames[index] for index in group], [wanted[index] for index in group], size)
             for index, prediction in zip(group, found):
                 predictions[index] = prediction
                 waiting.remove(index)
             self._note_size(size)
         return predictions
+
+    def _seen_sizes(self, frames: Sequence[Frame]) -> list[tuple[int, int]]:
+        """Return the size at which the network sees each frame."""
+        return [seen_size(self.config, frame.size) for frame in frames]
 
     def _note_size(self, size: tuple[int, int]) -> None:
         """
@@ -236,8 +240,10 @@ class Predictor:
 
         :param frames: of sizes that the network sees at one size.
         """
-        size = seen_size(self.config, frames[0].size)
-        batch = self.upload([resize_image(frame.image, size) for frame in frames])
+        return self._prepare(frames, seen_size(self.config, frames[0].size))
+
+    def _prepare(self, frames: Sequence[Frame], seen: tuple[int, int]) -> Tensor:
+        batch = self.upload([resize_image(frame.image, seen) for frame in frames])
         return normalise(batch, self.config.mean, self.config.std)
 
     def finish(
@@ -250,7 +256,7 @@ class Predictor:
         :param outputs: what to compute, as for `predict`.
         """
         [wanted] = self._wanted(outputs, 1)
-        return self._finish(output, [frame], [wanted])[0]
+        return self._finish(output, [frame], [wanted], seen_size(self.config, frame.size))[0]
 
     def _wanted(
             self, outputs: Set[str] | Sequence[Set[str] | None] | None, count: int
@@ -268,10 +274,15 @@ class Predictor:
         return each
 
     def _predict_or_shrink(
-            self, frames: Sequence[Frame], wanted: Sequence[Set[str]]) -> list[Prediction]:
-        """Predict frames of one network input size; see the class for when memory runs out."""
+            self, frames: Sequence[Frame], wanted: Sequence[Set[str]], seen: tuple[int, int]
+            ) -> list[Prediction]:
+        """
+        Predict frames of one network input size; see the class for when memory runs out.
+
+        :param seen: height and width of the network's input.
+        """
         try:
-            return self._predict(frames, wanted)
+            return self._predict(frames, wanted, seen)
         except Exception as error:  # each library has a class of its own for it
             if not is_out_of_memory(error):
                 raise
@@ -279,17 +290,26 @@ class Predictor:
         # outside of the except clause: the error holds on to the maps of the call that failed
         free_memory(self.device)
         if len(frames) == 1:
-            return [self._predict_smaller(frames[0], wanted[0], cause)]
+            return [self._predict_smaller(frames[0], wanted[0], seen, cause)]
         self.one_by_one = True
         LOGGER.warning(
             '%s ran out of memory on %d frames together: from now on they go one by one',
             self.device, len(frames))
-        return [self._predict_or_shrink([frame], [names])[0]
-                for frame, names in zip(frames, wanted)]
+        found = []
+        for frame, names in zip(frames, wanted):
+            # the first of them may have run out of memory again, which makes the size smaller
+            own = seen_size(self.config, frame.size)
+            found += self._predict_or_shrink([frame], [names], own)
+        return found
 
-    def _predict_smaller(self, frame: Frame, wanted: Set[str], cause: str) -> Prediction:
-        """Predict with half the network's input area, and stay there if there is memory for it."""
-        full, size = self.config, seen_size(self.config, frame.size)
+    def _predict_smaller(
+            self, frame: Frame, wanted: Set[str], size: tuple[int, int], cause: str) -> Prediction:
+        """
+        Predict with half the network's input area, and stay there if there is memory for it.
+
+        :param size: height and width of the network's input that was too large.
+        """
+        full = self.config
         half = replace(full, input_pixels=size[0] * size[1] // 2)
         smaller = seen_size(half, frame.size)
         trouble = f'{self.device} ran out of memory with the network at {in_pixels(size)} pixels'
@@ -301,7 +321,7 @@ class Predictor:
             raise OutOfMemoryError(f'{trouble}, {reason}: {advice}')
         self.config = half
         try:
-            [prediction] = self._predict([frame], [wanted])
+            [prediction] = self._predict([frame], [wanted], smaller)
         except Exception as error:
             self.config = full
             if not is_out_of_memory(error):
@@ -314,30 +334,30 @@ class Predictor:
         raise OutOfMemoryError(f'{trouble}, and again at {in_pixels(smaller)}: {advice}')
 
     def _predict(
-            self, frames: Sequence[Frame], wanted: Sequence[Set[str]]) -> list[Prediction]:
+            self, frames: Sequence[Frame], wanted: Sequence[Set[str]], seen: tuple[int, int]
+            ) -> list[Prediction]:
         """Predict frames of one network input size in one call."""
-        return self._finish(self.backend(self.prepare(*frames)), frames, wanted)
+        return self._finish(self.backend(self._prepare(frames, seen)), frames, wanted, seen)
 
     @torch.inference_mode()
     def _finish(
-            self, output: DenseOutput, frames: Sequence[Frame], wanted: Sequence[Set[str]]
-            ) -> list[Prediction]:
+            self, output: DenseOutput, frames: Sequence[Frame], wanted: Sequence[Set[str]],
+            seen: tuple[int, int]) -> list[Prediction]:
         """Bring the network's output for some frames back to their cameras."""
-        maps = output.maps()
         found = [
-            self._camera_maps(
-                DenseOutput(**{name: values[index, None] for name, values in maps.items()}),
-                frame, names)
+            self._camera_maps(output.sample(index), frame, names, seen)
             for index, (frame, names) in enumerate(zip(frames, wanted))]
         return [Prediction(**own).blank(frame.void)
                 for own, frame in zip(to_host(found), frames)]
 
     def _camera_maps(
-            self, output: DenseOutput, frame: Frame, wanted: Set[str]) -> dict[str, Tensor]:
+            self, output: DenseOutput, frame: Frame, wanted: Set[str], seen: tuple[int, int]
+            ) -> dict[str, Tensor]:
         """
         Compute the maps that are wanted of one frame at its camera's size, on the device.
 
         :param output: with a batch size of 1.
+        :param seen: height and width of the network's input.
         """
         size = frame.size
         maps: dict[str, Tensor] = {}
@@ -348,7 +368,8 @@ class Predictor:
             labels, maps['confidence'] = classify(output.logits, size)
             maps['labels'] = labels
         if masked:
-            depth = resize_map(output.depth, size, metric_scale(self.config, frame.K, size))[0, 0]
+            scale = metric_scale(self.config, frame.K, size, seen)
+            depth = resize_map(output.depth, size, scale)[0, 0]
             maps['depth'] = mask_depth(depth, labels, self.infinite_ids, self.max_depth)
         if 'uncertainty' in wanted:
             maps['uncertainty'] = deviation(output.log_variance, maps['depth'])
@@ -364,11 +385,11 @@ class Predictor:
         :return: '' if the focal length at the network's input size is within the model's
             `focal_range`, this is not known, or the model gives no depth.
         """
-        known = self.config.focal_range
-        focal = seen_focal(self.config, frame.K, frame.size)
+        known, seen = self.config.focal_range, seen_size(self.config, frame.size)
+        focal = seen_focal(frame.K, frame.size, seen)
         if not known or known[0] <= focal <= known[1] or 'depth' not in self.available:
             return ''
         return (
             f"the focal length is {focal:.0f} pixels at the network's input size, "
-            f'{in_pixels(seen_size(self.config, frame.size))}, but the model learned depth from '
+            f'{in_pixels(seen)}, but the model learned depth from '
             f'{known[0]:.0f} to {known[1]:.0f}: its metres are extrapolated')

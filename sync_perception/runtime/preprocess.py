@@ -31,6 +31,7 @@ LOOKED_UP = (torch.uint8, torch.float32)
 """Types of pixel and input between which a CPU looks the 256 values up, in one pass."""
 
 
+@lru_cache(maxsize=64)
 def network_size(
         size: tuple[int, int], input_pixels: int, multiple: int = 32) -> tuple[int, int]:
     """
@@ -65,28 +66,31 @@ def seen_size(config: ModelConfig, size: tuple[int, int]) -> tuple[int, int]:
     return network_size(size, config.input_pixels)
 
 
-def seen_focal(config: ModelConfig, K: np.ndarray, size: tuple[int, int]) -> float:
+def seen_focal(K: np.ndarray, size: tuple[int, int], seen: tuple[int, int]) -> float:
     """
     Return a camera's focal length at the size at which the network sees its images.
 
     :param K: float64 (3, 3), intrinsics in pixels of the image.
     :param size: height and width of the image.
+    :param seen: height and width of the network's input.
     :return: horizontal focal length, pixels of the network's input.
     """
-    return float(resize_intrinsics(K, size, seen_size(config, size))[0, 0])
+    return float(resize_intrinsics(K, size, seen)[0, 0])
 
 
-def metric_scale(config: ModelConfig, K: np.ndarray | None, size: tuple[int, int]) -> float:
+def metric_scale(config: ModelConfig, K: np.ndarray | None, size: tuple[int, int],
+                 seen: tuple[int, int] | None = None) -> float:
     """
     Return the scale from canonical to metric depth, f / f_canonical at the network's input size.
 
     :param K: float64 (3, 3), intrinsics in pixels of the image; None if unknown, which gives 1.
     :param size: height and width of the image.
+    :param seen: height and width of the network's input; None for `seen_size` of the image.
     :return: metres per canonical metre; 1 for a model that gives metres whatever the camera.
     """
     if config.canonical_focal is None or K is None:
         return 1.0
-    return seen_focal(config, K, size) / config.canonical_focal
+    return seen_focal(K, size, seen or seen_size(config, size)) / config.canonical_focal
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

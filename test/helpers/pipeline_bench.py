@@ -22,15 +22,13 @@ from node_bench import K, KnownPredictor, picture, SIZE
 import numpy as np
 from rclpy.clock import Clock
 from std_msgs.msg import Header
-from sync_perception.calibration.rectification import Rectifier
-from sync_perception.images.bit_depth import BitDepth
 from sync_perception.ros.core.log import SeldomLog
-from sync_perception.ros.health.counters import Counters
-from sync_perception.ros.io.camera_info import CameraInfoCache, pinhole
+from sync_perception.ros.io.camera_info import pinhole
 from sync_perception.ros.io.conversions import image_message
-from sync_perception.ros.node.mounting import Mounting
+from sync_perception.ros.node.camera import Camera
 from sync_perception.ros.node.outputs import EXTRA_OUTPUTS, OUTPUTS
-from sync_perception.ros.node.pipeline import Arrival, Pipeline
+from sync_perception.ros.node.packet import FramePacket
+from sync_perception.ros.node.pipeline import Pipeline
 from sync_perception.ros.parameters.perception import PerceptionParameters
 
 
@@ -42,24 +40,29 @@ class Publisher:
         self.publish = self.messages.append
 
 
-class Eye:
+class Log(SeldomLog):
+    """Keeps what is logged."""
+
+    def __init__(self):
+        self.lines = []
+        super().__init__(SimpleNamespace(warning=self.lines.append, error=self.lines.append))
+
+
+class Eye(Camera):
     """A camera without a node: everything but topics."""
 
     def __init__(self, name: str, topics: tuple[str, ...] = ('sync/depth',),
                  calibration: np.ndarray = K, size: tuple[int, int] = SIZE):
-        self.name, self.title = name, f'camera {name}'
-        self.counters, self.troubles, self.bit_depth = Counters(), {}, BitDepth()
-        self.image_topic, self.rectifier = f'/{name}/image', Rectifier()
-        self.mounting = Mounting()
-        self.camera_infos = CameraInfoCache()
+        super().__init__(SimpleNamespace(
+            resolve_topic_name=lambda topic: f'/{topic}',
+            context=SimpleNamespace(ok=lambda: True)), name, Log())
         self.camera_infos.add(self.with_header(pinhole(calibration, size)))
         self.publishers = {topic: Publisher() for topic in topics}
-        self.node = SimpleNamespace(
-            resolve_topic_name=lambda topic: f'/{topic}', context=SimpleNamespace(ok=lambda: True))
 
-    def topic(self, name: str) -> str:
-        """Return a topic's name below this camera's."""
-        return f'{self.name}/{name}'
+    @property
+    def image_topic(self) -> str:
+        """Return the topic that its images would come from."""
+        return f'/{self.name}/image'
 
     def with_header(self, message):
         """Put the camera's frame into a message."""
@@ -71,18 +74,10 @@ class Eye:
         return [(output, self.publishers[output.topic]) for output in (*EXTRA_OUTPUTS, *OUTPUTS)
                 if output.topic in self.publishers]
 
-    def look(self, image: np.ndarray | None = None) -> Arrival:
+    def look(self, image: np.ndarray | None = None) -> FramePacket:
         """Return an image that has just come."""
         image = picture() if image is None else image
-        return Arrival(self, image_message(image, Header(frame_id=self.name), 'rgb8'), 0.0)
-
-
-class Log(SeldomLog):
-    """Keeps what is logged."""
-
-    def __init__(self):
-        self.lines = []
-        super().__init__(SimpleNamespace(warning=self.lines.append, error=self.lines.append))
+        return FramePacket(image_message(image, Header(frame_id=self.name), 'rgb8'), self)
 
 
 class Fixture:
@@ -93,7 +88,12 @@ class Fixture:
         self.predictor, self.log = KnownPredictor(), Log()
         self.pipeline = Pipeline(
             self.predictor, lambda: self.parameters, Clock(), self.log, monitor)
-        self.process = self.pipeline.process
+
+    def process(self, packets: list[FramePacket]) -> list[FramePacket]:
+        """Answer images of cameras, which log where the pipeline does."""
+        for packet in packets:
+            packet.camera.log = self.log
+        return self.pipeline.process(packets)
 
 
 def published(eye: Eye, topic: str = 'sync/depth') -> int:

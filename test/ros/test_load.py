@@ -29,7 +29,7 @@ import psutil
 from sensor_msgs.msg import CameraInfo
 from sync_perception.ros.io.camera_info import pinhole
 from sync_perception.ros.io.conversions import image_message, stamp_nanoseconds
-from sync_perception.ros.node.pipeline import Arrival
+from sync_perception.ros.node.packet import FramePacket
 
 WORK = 0.03  # seconds that a slow network takes
 FRAMES = 10_000
@@ -177,12 +177,12 @@ def test_the_memory_is_flat_over_ten_thousand_frames(bench):
     bench.start()
     bench.wait(lambda: len(bench.camera.wanted()) == 3)
     bench.camera.camera_infos.add(calibration(bench, 0))
-    arrivals = (Arrival(bench.camera, image_message(picture(), bench.header(stamp), 'rgb8'),
-                        time.monotonic()) for stamp in itertools.count())
+    packets = (FramePacket(image_message(picture(), bench.header(stamp), 'rgb8'), bench.camera,
+                           time.monotonic()) for stamp in itertools.count())
 
     def run(count: int) -> int:
-        for arrival in itertools.islice(arrivals, count):
-            bench.node.pipeline.process([arrival])
+        for packet in itertools.islice(packets, count):
+            bench.node.pipeline.process([packet])
         gc.collect()
         return psutil.Process().memory_info().rss
     before = run(FRAMES // 10)

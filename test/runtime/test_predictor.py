@@ -25,7 +25,7 @@ from sync_perception.kitti.drive import KittiDrive
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub, ModelConfig
 from sync_perception.runtime import predictor as predictors
-from sync_perception.runtime.predictor import OUTPUTS, Predictor
+from sync_perception.runtime.predictor import MAPS_NEEDED, Predictor
 from sync_perception.runtime.preprocess import metric_scale, network_size
 from sync_perception.types import DenseOutput, Frame
 import torch
@@ -116,10 +116,10 @@ def test_a_model_that_answers_nan_is_refused():
 
 def test_only_what_is_asked_for(frame):
     predictor = Predictor.from_model(Oracle(('depth', 'logits', 'normals', 'log_variance')))
-    assert predictor.available == set(OUTPUTS)
-    for name in OUTPUTS:
+    assert predictor.available == set(MAPS_NEEDED)
+    for name in MAPS_NEEDED:
         prediction = predictor.predict(frame, {name})
-        given = {output for output in OUTPUTS if getattr(prediction, output) is not None}
+        given = {output for output in MAPS_NEEDED if getattr(prediction, output) is not None}
         assert given == {name}
     assert predictor.predict(frame, set()).depth is None
 
@@ -236,7 +236,7 @@ def test_a_map_is_the_same_alone_as_among_the_others(frame, wanted):
     predictor = Predictor.from_model(
         Oracle(maps=('depth', 'logits', 'log_variance', 'normals')))
     alone = vars(predictor.predict(frame, {wanted}))
-    together = vars(predictor.predict(frame, set(OUTPUTS)))
+    together = vars(predictor.predict(frame, set(MAPS_NEEDED)))
     np.testing.assert_array_equal(alone[wanted], together[wanted])
     assert {name for name, values in alone.items() if values is not None} == {wanted}
 
@@ -297,7 +297,7 @@ def test_nothing_is_predicted_where_the_camera_shows_nothing():
     assert (part.labels[:, :20] == SPACE.void).all() and (part.confidence[:, :20] == 0).all()
     for name in ('depth', 'uncertainty', 'normals'):
         assert np.isnan(getattr(part, name)[:, :20]).all()
-    for name in OUTPUTS:
+    for name in MAPS_NEEDED:
         np.testing.assert_array_equal(
             getattr(part, name)[:, 20:], getattr(whole, name)[:, 20:], name)
         assert not np.array_equal(getattr(part, name), getattr(whole, name), equal_nan=True)

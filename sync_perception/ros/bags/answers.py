@@ -41,9 +41,9 @@ from sync_perception.ros.node.outputs import (
     maps_of,
     offered,
     Output,
-    Result,
     sure_labels,
 )
+from sync_perception.ros.node.packet import FramePacket
 from sync_perception.ros.parameters.perception import PerceptionParameters
 from sync_perception.runtime.mount_scale import (
     missing_maps,
@@ -173,11 +173,10 @@ class OutputWriter:
         prediction = self.predictor.predict(frame, self.maps) if self.maps else Prediction()
         if self.scale is not None and prediction.depth is not None:
             self.scale.correct(prediction, frame.K, self.predictor.max_depth)
-        result = Result(
-            header=paired.image.header, frame=frame,
-            prediction=sure_labels(prediction, self.parameters), labels=self.predictor.labels,
-            parameters=self.parameters)
-        return [output.build(result) for output in self.outputs]
+        packet = FramePacket(
+            paired.image, frame=frame, prediction=sure_labels(prediction, self.parameters),
+            labels=self.predictor.labels, parameters=self.parameters)
+        return [output.build(packet) for output in self.outputs]
 
     def _note(self, kind: str, trouble: str) -> None:
         """Report the first trouble of each kind."""

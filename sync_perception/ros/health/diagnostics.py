@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What the node tells /diagnostics: how the model and the cameras fare."""
+"""What the node publishes on /diagnostics: the status of the model and of each camera."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Report:
 
 class Pace:
     """
-    What a camera's counts were a moment ago, to tell its rates.
+    A camera's rates, from what its counts were at the last call.
 
     :ivar begun: when the node began to listen to it, as far as calls can tell.
     """
@@ -101,7 +101,7 @@ class Pace:
 
 def camera_report(camera: Camera, pace: Pace, now: float, name: str) -> Report:
     """
-    Tell how a camera fares that the node listens to.
+    Report on a camera that the node listens to.
 
     :param now: seconds of the monotonic clock.
     :param name: the node's.
@@ -139,7 +139,7 @@ def camera_report(camera: Camera, pace: Pace, now: float, name: str) -> Report:
 def model_report(state: str, pipeline: Pipeline | None, problem: str, enabled: bool,
                  name: str, loading: str = '') -> Report:
     """
-    Tell how the model fares.
+    Report on the model.
 
     :param state: the node's, of its life cycle.
     :param problem: why the node could not be configured or activated, or empty.
@@ -174,9 +174,9 @@ def model_report(state: str, pipeline: Pipeline | None, problem: str, enabled: b
     return report
 
 
-class Desk:
+class Reporter:
     """
-    Gathers the reports of a node.
+    Makes the reports of a node, with the rates since the last ones.
 
     :param name: the node's.
     """
@@ -202,7 +202,7 @@ class Desk:
 
 
 def latencies(name: str, seconds: Sequence[float]) -> dict[str, str]:
-    """Give the percentiles of the latest frames in milliseconds."""
+    """Return the percentiles of the latest frames in milliseconds."""
     seconds = list(seconds)
     if not seconds:
         return {}
@@ -213,7 +213,7 @@ def latencies(name: str, seconds: Sequence[float]) -> dict[str, str]:
 
 
 def message(reports: Sequence[Report], hardware_id: str, time: Time) -> DiagnosticArray:
-    """Gather what there is to tell."""
+    """Make the message of all reports."""
     array = DiagnosticArray(status=[report.status(hardware_id) for report in reports])
     array.header.stamp = time.to_msg()
     return array

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""One camera of the node: what comes from it, what is published of it, and how it fares."""
+"""One camera of the node: its topics, its lane of the worker, its counters and its troubles."""
 
 from __future__ import annotations
 
@@ -39,8 +39,11 @@ from sync_perception.ros.health.waiting import (
     SILENCE,
 )
 from sync_perception.ros.io.camera_info import CameraInfoCache
+from sync_perception.ros.io.conversions import stamp_nanoseconds
 from sync_perception.ros.node.mounting import Mounting
 from sync_perception.ros.node.outputs import Output
+from sync_perception.ros.node.packet import FramePacket
+from sync_perception.types import MalformedInput
 
 ACTIVE = LifecycleState('active', State.PRIMARY_STATE_ACTIVE)
 LOSS_PERIOD = 60.0
@@ -53,11 +56,13 @@ MOST_CREDIT = 2.0
 
 class Camera:
     """
-    Topics, calibrations and counts of one camera.
+    Topics, calibrations, lane and counts of one camera.
 
     :param node: where its topics are.
     :param name: goes before its topics; empty for a camera whose topics have no name before them.
-    :param log: for troubles of its topics.
+    :param log: for troubles of its topics and its frames.
+    :param lane: index of the worker's lane in which its frames wait.
+    :ivar counters: counts since the node began to listen to it.
     :ivar outputs: what is published, with the publishers.
     :ivar inputs: the subscriptions, camera_info first; none while the node does not listen.
     :ivar latched: the subscription to calibrations that were sent before, where it is needed.
@@ -68,10 +73,11 @@ class Camera:
     :ivar bit_depth: what its 16-bit images have been found to hold.
     """
 
-    def __init__(self, node: LifecycleNode, name: str, log: SeldomLog):
+    def __init__(self, node: LifecycleNode, name: str, log: SeldomLog, lane: int = 0):
         self.node = node
         self.name = name
         self.log = log
+        self.lane = lane
         self.outputs: list[tuple[Output, LifecyclePublisher]] = []
         self.inputs: list[Subscription] = []
         self.latched: Subscription | None = None
@@ -154,13 +160,14 @@ class Camera:
         """
         if not self.inputs or self.latched is not None or self.camera_infos.remembered:
             return
-        usual = self.inputs[0]
-        if (usual.qos_profile.durability != DurabilityPolicy.TRANSIENT_LOCAL
-                and latched_publishers(self.node, usual.topic_name, CameraInfo)):
+        volatile = self.inputs[0]
+        topic = volatile.topic_name
+        if (volatile.qos_profile.durability != DurabilityPolicy.TRANSIENT_LOCAL
+                and latched_publishers(self.node, topic, CameraInfo)):
             self.latched = self.node.create_subscription(
-                CameraInfo, usual.topic_name, usual.callback, qos.latched(),
+                CameraInfo, topic, volatile.callback, qos.latched(),
                 event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False))
-            self.log.logger.info(f'listening to the latched messages on {usual.topic_name}, too')
+            self.log.logger.info(f'listening to the latched messages on {topic}, too')
 
     def review_mismatches(self) -> None:
         """Forget a peer that was not heard when it is gone, or changed its quality of service."""
@@ -196,6 +203,59 @@ class Camera:
         self.rectifier = Rectifier()
         self.mounting = Mounting()
         self.troubles = {}
+
+    def receive(self, image: Image | CompressedImage, max_rate: float
+                ) -> FramePacket[Camera] | None:
+        """
+        Count an image and return its packet; None where it came sooner than the limit allows.
+
+        :param max_rate: images a second on average; 0 for no limit.
+        """
+        now = time.monotonic()
+        self.counters.received += 1
+        if not self.due(now, max_rate):
+            self.counters.skipped += 1
+            return None
+        return FramePacket(image, self, now)
+
+    def count_published(self, packet: FramePacket[Camera], now: int) -> None:
+        """
+        Count a frame whose outputs were published, and its delays.
+
+        :param now: nanoseconds of the node's clock.
+        """
+        self.counters.published += 1
+        self.counters.durations.append(time.monotonic() - packet.arrival)
+        self.counters.ages.append((now - stamp_nanoseconds(packet.header)) * 1e-9)
+
+    def count_refused(self, error: ValueError, message: str) -> None:
+        """
+        Count and log a message that cannot be used.
+
+        :param message: what it is, with its article.
+        """
+        reason = error.reason if isinstance(error, MalformedInput) else 'model input'
+        self.counters.refused[reason] += 1
+        self.log.warn(f'{reason} {self.name}', f'refused {message}: {error}')
+
+    def count_failed(self, error: Exception) -> None:
+        """Count and log a frame whose processing failed."""
+        self.counters.failed += 1
+        self.log.warn(
+            f'failure {self.name}', f'a frame failed: {type(error).__name__}: {error}')
+
+    def note(self, kind: str, problem: str) -> None:
+        """
+        Keep what is doubtful about the latest frame, and warn when it begins.
+
+        :param problem: a sentence; empty if all is well.
+        """
+        if not problem:
+            self.troubles.pop(kind, None)
+            return
+        if kind not in self.troubles:  # else it is in /diagnostics, and was logged
+            self.log.warn(f'{kind} {self.name}', f'{self.title}: {problem}')
+        self.troubles[kind] = problem
 
     def due(self, now: float, max_rate: float) -> bool:
         """

@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -43,7 +42,8 @@ from sync_perception.ros.node.label_topics import LabelTopics
 from sync_perception.ros.node.model_loading import load_monitor, load_predictor, ModelLoader
 from sync_perception.ros.node.mounting import StaticTransforms
 from sync_perception.ros.node.outputs import offered, OUTPUTS
-from sync_perception.ros.node.pipeline import Arrival, Pipeline
+from sync_perception.ros.node.packet import FramePacket
+from sync_perception.ros.node.pipeline import Pipeline
 from sync_perception.ros.node.warm_up import KnownSizes
 from sync_perception.ros.node.worker import Worker
 from sync_perception.ros.parameters.consumers import CONSUMERS
@@ -78,18 +78,19 @@ class PerceptionNode(LifecycleNode):
         self.cameras: list[Camera] = []
         self.pipeline: Pipeline | None = None
         self.transforms: StaticTransforms | None = None
-        self.worker: Worker[Arrival] | None = None
+        self.worker: Worker[FramePacket[Camera]] | None = None
         self.label_topics = LabelTopics(self)
         self.sizes = KnownSizes(self.get_fully_qualified_name(), self.log)
         self.enabled = True
         self.problem = ''
         self.create_service(SetBool, '~/enable', self._enable)
-        self.diagnostics = diagnostics.Desk(self.get_fully_qualified_name())
+        self.diagnostics = diagnostics.Reporter(self.get_fully_qualified_name())
         self.diagnostics_publisher = self.create_publisher(
             DiagnosticArray, '/diagnostics', qos.output())
         # steady: with use_sim_time and no /clock, the node is to say what it waits for
         self.create_timer(
-            diagnostics.PERIOD, self._tell, clock=Clock(clock_type=ClockType.STEADY_TIME))
+            diagnostics.PERIOD, self._publish_diagnostics,
+            clock=Clock(clock_type=ClockType.STEADY_TIME))
         for service in self.services:
             if service.srv_type is ChangeState:
                 run_after(service, self._prepare_transition)
@@ -235,12 +236,13 @@ class PerceptionNode(LifecycleNode):
         self.pipeline = Pipeline(
             predictor, lambda: self.parameters.values, self.get_clock(), self.log, monitor,
             self.transforms and self.transforms.mount)
-        self.cameras = [Camera(self, name, self.log) for name in values.cameras]
+        self.cameras = [Camera(self, name, self.log, lane)
+                        for lane, name in enumerate(values.cameras)]
         self._advertise()
-        self._introduce('configured')
+        self._log_model('configured')
 
-    def _introduce(self, event: str) -> None:
-        """Log what runs, and whether its metres are such."""
+    def _log_model(self, event: str) -> None:
+        """Log what runs where, and whether its depth is only relative."""
         predictor = self.pipeline.predictor
         facts = ', '.join(f'{key} {value}' for key, value in predictor.describe().items())
         self.get_logger().info(f'{event}: {facts}')
@@ -319,7 +321,7 @@ class PerceptionNode(LifecycleNode):
         self._advertise()
         if active:
             self._work()
-        self._introduce('swapped the model')
+        self._log_model('swapped the model')
 
     def _offer_rectified(self, rectify: bool) -> None:
         """Publish the rectified images too, or no longer."""
@@ -354,33 +356,28 @@ class PerceptionNode(LifecycleNode):
         try:
             camera.camera_infos.add(camera_info)
         except MalformedInput as error:
-            camera.counters.refused[error.reason] += 1
-            self.log.warn(f'{error.reason} {camera.name}', f'refused a camera_info: {error}')
+            camera.count_refused(error, 'a camera_info')
             return
         self.pipeline.examine(camera, camera_info)
-        lane = self.cameras.index(camera)
         size = None if camera.counters.published else self.sizes.note(
             camera.name, camera_info, self.parameters.values.max_pixels)
         if size is not None:
-            self.worker.run(partial(self.pipeline.warm_up, size, self.sizes.remember), lane)
-        self.worker.retry(lane)
+            self.worker.run(partial(self.pipeline.warm_up, size, self.sizes.remember), camera.lane)
+        self.worker.retry(camera.lane)
 
     def _receive_image(self, camera: Camera, image: Image | CompressedImage) -> None:
-        now = time.monotonic()
-        camera.counters.received += 1
-        if camera.due(now, self.parameters.values.max_rate):
-            self.worker.offer(Arrival(camera, image, now), self.cameras.index(camera))
-        else:
-            camera.counters.skipped += 1
+        packet = camera.receive(image, self.parameters.values.max_rate)
+        if packet is not None:
+            self.worker.offer(packet, camera.lane)
 
-    def _count_dropped(self, arrival: Arrival) -> None:
+    def _count_dropped(self, packet: FramePacket[Camera]) -> None:
         if self.pipeline.warming:
-            arrival.camera.counters.warming_up += 1
+            packet.camera.counters.warming_up += 1
         else:
-            arrival.camera.counters.dropped += 1
+            packet.camera.counters.dropped += 1
 
-    def _tell(self) -> None:
-        """Publish how the node fares."""
+    def _publish_diagnostics(self) -> None:
+        """Publish the status of the model and of every camera."""
         for camera in self.cameras:
             camera.catch_up()
             camera.review_mismatches()

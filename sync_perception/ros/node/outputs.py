@@ -38,27 +38,11 @@ from sync_perception.ros.io.conversions import (
     labels_message,
     writable_cloud,
 )
+from sync_perception.ros.node.packet import FramePacket
 from sync_perception.ros.parameters.perception import PerceptionParameters
 from sync_perception.runtime.pictures import visualize
 from sync_perception.runtime.pointcloud import cloud_size, point_cloud
-from sync_perception.types import Frame, Prediction
-
-
-@dataclass(frozen=True)
-class Result:
-    """
-    All there is to know about one frame.
-
-    :param header: the image's header, for every output.
-    :param labels: the label space of the prediction.
-    :param parameters: the node's parameters at this frame.
-    """
-
-    header: Header
-    frame: Frame
-    prediction: Prediction
-    labels: LabelSpace
-    parameters: PerceptionParameters
+from sync_perception.types import Prediction
 
 
 @dataclass(frozen=True)
@@ -78,85 +62,85 @@ class Output:
     topic: str
     message_type: type
     needs: frozenset[str]
-    build: Callable[[Result], Any]
+    build: Callable[[FramePacket], Any]
     profile: Callable[[], QoSProfile] = field(default=qos.output)
     uses: frozenset[str] = frozenset()
 
 
-def depth_output(result: Result) -> Image:
+def depth_output(packet: FramePacket) -> Image:
     """Metres or millimetres along z."""
     return depth_message(
-        result.prediction.depth, result.header, result.parameters.depth_encoding)
+        packet.prediction.depth, packet.header, packet.parameters.depth_encoding)
 
 
-def uncertainty_output(result: Result) -> Image:
+def uncertainty_output(packet: FramePacket) -> Image:
     """Give the standard deviation of the depth in metres."""
-    return image_message(result.prediction.uncertainty, result.header, '32FC1')
+    return image_message(packet.prediction.uncertainty, packet.header, '32FC1')
 
 
-def normals_output(result: Result) -> Image:
+def normals_output(packet: FramePacket) -> Image:
     """Give unit normals x, y, z in the optical frame."""
-    return image_message(result.prediction.normals, result.header, '32FC3')
+    return image_message(packet.prediction.normals, packet.header, '32FC3')
 
 
-def semantics_output(result: Result) -> Image:
+def semantics_output(packet: FramePacket) -> Image:
     """Label ids."""
     return labels_message(
-        result.prediction.labels, result.header, result.parameters.semantics_encoding)
+        packet.prediction.labels, packet.header, packet.parameters.semantics_encoding)
 
 
-def confidence_output(result: Result) -> Image:
+def confidence_output(packet: FramePacket) -> Image:
     """Probability of the label: 0 to 1, or 0 to 255 in eight bits."""
-    confidence, encoding = result.prediction.confidence, result.parameters.confidence_encoding
+    confidence, encoding = packet.prediction.confidence, packet.parameters.confidence_encoding
     if encoding == 'mono8':
         confidence = cv2.convertScaleAbs(confidence, alpha=255)
-    return image_message(confidence, result.header, encoding)
+    return image_message(confidence, packet.header, encoding)
 
 
-def dynamic_mask_output(result: Result) -> Image:
+def dynamic_mask_output(packet: FramePacket) -> Image:
     """Mark with 1 what can move by itself, with 0 everything else."""
     movable = np.zeros(256, np.uint8)
-    movable[:len(result.labels)] = result.labels.dynamic
-    mask = cv2.LUT(result.prediction.labels, movable)
-    return image_message(mask, result.header, 'mono8')
+    movable[:len(packet.labels)] = packet.labels.dynamic
+    mask = cv2.LUT(packet.prediction.labels, movable)
+    return image_message(mask, packet.header, 'mono8')
 
 
-def color_output(result: Result) -> Image:
+def color_output(packet: FramePacket) -> Image:
     """Paint the labels in their colours."""
     return image_message(
-        result.labels.colorize(result.prediction.labels), result.header, 'rgb8')
+        packet.labels.colorize(packet.prediction.labels), packet.header, 'rgb8')
 
 
-def overlay_output(result: Result) -> Image:
+def overlay_output(packet: FramePacket) -> Image:
     """Lay the labels' colours over the camera image."""
-    picture = visualize.overlay(result.frame.image, result.prediction.labels, result.labels)
-    return image_message(picture, result.header, 'rgb8')
+    picture = visualize.overlay(packet.frame.image, packet.prediction.labels, packet.labels)
+    return image_message(picture, packet.header, 'rgb8')
 
 
-def rectified_image_output(result: Result) -> Image:
+def rectified_image_output(packet: FramePacket) -> Image:
     """Return the camera image that the maps belong to pixel by pixel."""
-    return image_message(result.frame.image, result.header, 'rgb8')
+    return image_message(packet.frame.image, packet.header, 'rgb8')
 
 
-def points_output(result: Result) -> PointCloud2:
+def points_output(packet: FramePacket) -> PointCloud2:
     """Backproject depth to points with colour, label and confidence."""
-    frame, stride = result.frame, result.parameters.points_stride
-    prediction, farthest = result.prediction, result.parameters.points_max_depth
+    frame, stride = packet.frame, packet.parameters.points_stride
+    prediction, farthest = packet.prediction, packet.parameters.points_max_depth
     if farthest > 0:
         near = np.where(prediction.depth <= farthest, prediction.depth, np.float32('nan'))
         prediction = replace(prediction, depth=near)
-    semantic_color = result.parameters.points_semantic_color
-    make = partial(point_cloud, frame, prediction, result.labels, stride=stride,
-                   color=result.parameters.points_color, semantic_color=semantic_color)
-    if not result.parameters.points_organized:
-        return cloud_message(make(organized=False), result.header)
+    semantic_color = packet.parameters.points_semantic_color
+    make = partial(point_cloud, frame, prediction, packet.labels, stride=stride,
+                   color=packet.parameters.points_color, semantic_color=semantic_color)
+    if not packet.parameters.points_organized:
+        return cloud_message(make(organized=False), packet.header)
     message, data = writable_cloud(
-        cloud_size(frame.size, stride), result.header, semantic_color)
+        cloud_size(frame.size, stride), packet.header, semantic_color)
     make(out=data)
     return message
 
 
-def camera_info_output(result: Result) -> CameraInfo:
+def camera_info_output(packet: FramePacket) -> CameraInfo:
     """
     Describe the camera that the outputs would be of.
 
@@ -164,8 +148,8 @@ def camera_info_output(result: Result) -> CameraInfo:
     neither distortion nor region nor binning left: consumers that read only one of them get the
     same geometry. Without the baseline of a stereo pair, since depth is this camera's own.
     """
-    camera_info = pinhole(result.frame.K, result.frame.size)
-    camera_info.header = result.header
+    camera_info = pinhole(packet.frame.K, packet.frame.size)
+    camera_info.header = packet.header
     return camera_info
 
 

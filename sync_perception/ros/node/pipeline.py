@@ -17,67 +17,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from threading import Event, Thread
-import time
 from typing import Any
 
 import numpy as np
 from rclpy.clock import Clock
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, Image
 from sync_perception.calibration.camera_calibration import CalibrationError
 from sync_perception.calibration.plausibility import contradictions, distortion_doubt
-from sync_perception.images.bit_depth import BitDepth
 from sync_perception.labels import VOID
 from sync_perception.ros.core.log import SeldomLog
 from sync_perception.ros.health.consistency_monitor import ConsistencyMonitor
 from sync_perception.ros.io.calibration_messages import calibration_of
 from sync_perception.ros.io.camera_info import pairing_doubt
-from sync_perception.ros.io.conversions import check_frame_id, stamp_nanoseconds, to_frame
+from sync_perception.ros.io.conversions import check_frame_id, to_frame
 from sync_perception.ros.node.camera import Camera
 from sync_perception.ros.node.mounting import maps_to_scale, mount_of_camera
-from sync_perception.ros.node.outputs import maps_of, Output, Result, sure_labels
+from sync_perception.ros.node.outputs import maps_of, sure_labels
+from sync_perception.ros.node.packet import FramePacket
 from sync_perception.ros.node.warm_up import warm_up
 from sync_perception.ros.parameters.perception import PerceptionParameters
 from sync_perception.runtime.mount_scale import Mount, MountScale
-from sync_perception.types import Frame, MalformedInput, Prediction
+from sync_perception.types import Prediction
 
 SPARSE = 16
 """Every how many rows and columns a pixel is looked at first."""
 MOST_FRAMES = 6
 """Frames that a message lists."""
-
-
-@dataclass(frozen=True, eq=False)
-class Arrival:
-    """
-    An image and when it came.
-
-    :param time: seconds of the monotonic clock.
-    """
-
-    camera: Camera
-    image: Image | CompressedImage
-    time: float
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """
-    A frame that is to be answered.
-
-    :param wanted: the outputs that somebody subscribes to, with their publishers.
-    :param maps: what the model is asked for.
-    :param cancelled: whether nobody waits for the answer any more.
-    :param scale: corrects the scale of depth by the camera's mount, where that is known.
-    """
-
-    arrival: Arrival
-    frame: Frame
-    wanted: list[tuple[Output, Any]]
-    maps: frozenset[str]
-    cancelled: Event
-    scale: MountScale | None = None
 
 
 class Pipeline:
@@ -130,59 +96,58 @@ class Pipeline:
         self.warming = ''
         done()
 
-    def process(self, arrivals: Iterable[Arrival]) -> list[Arrival]:
+    def process(self, packets: Iterable[FramePacket[Camera]]) -> list[FramePacket[Camera]]:
         """
         Answer images, those of several cameras in one call of the network.
 
         :return: those that wait for their camera_info.
         """
-        jobs: list[Job] = []
-        left: list[Arrival] = []
+        ready: list[FramePacket[Camera]] = []
+        left: list[FramePacket[Camera]] = []
         cancelled = self.cancelled
-        for arrival in arrivals:
+        for packet in packets:
+            packet.cancelled = cancelled
             try:
-                job = self._begin(arrival, left, cancelled)
+                packet.wanted = packet.camera.wanted()
+                if not packet.wanted:
+                    packet.camera.counters.unwanted += 1
+                elif self._decode(packet):
+                    ready.append(packet)
+                else:
+                    left.append(packet)
             except Exception as error:  # noqa: BLE001 - one bad frame must not end the node
-                self._refuse(arrival.camera, error, cancelled)
-            else:
-                jobs += [] if job is None else [job]
-        if jobs:
-            self._answer(jobs)
+                self._refuse(packet, error)
+        if ready:
+            self._answer(ready)
         return left
 
-    def _begin(self, arrival: Arrival, left: list[Arrival], cancelled: Event) -> Job | None:
-        camera, image = arrival.camera, arrival.image
-        wanted = camera.wanted()
-        if not wanted:
-            camera.counters.unwanted += 1
-            return None
+    def _decode(self, packet: FramePacket[Camera]) -> bool:
+        """Turn the message into a frame; False if its camera_info is not there yet."""
+        camera, image, parameters = packet.camera, packet.image, self.parameters()
         check_frame_id(image.header)
         size = (image.height, image.width) if isinstance(image, Image) else None
         camera_info = camera.camera_infos.find(image.header, size)
         if camera_info is None:
-            self._note(camera, 'camera_info', missing_camera_info(camera, image.header.frame_id))
-            left.append(arrival)
-            return None
-        self._note(camera, 'camera_info', pairing_doubt(image.header, camera_info))
+            camera.note('camera_info', missing_camera_info(camera, image.header.frame_id))
+            return False
+        camera.note('camera_info', pairing_doubt(image.header, camera_info))
         self.examine(camera, camera_info)
-        rectifier = camera.rectifier if self.parameters().rectify else None
         maps = maps_of(
-            (output for output, _ in wanted), self.predictor.available, self.parameters())
-        frame = to_frame(image, camera_info, self._bit_depth(camera),
-                         self.parameters().max_pixels, rectifier)
-        scale = self._scale(camera, frame.frame_id) if maps else None
-        return Job(arrival, frame, wanted, maps_to_scale(maps, scale), cancelled, scale)
+            (output for output, _ in packet.wanted), self.predictor.available, parameters)
+        camera.bit_depth.significant_bits = parameters.image_significant_bits
+        packet.frame = to_frame(
+            image, camera_info, camera.bit_depth, parameters.max_pixels,
+            camera.rectifier if parameters.rectify else None)
+        packet.scale = self._scale(camera, packet.frame.frame_id) if maps else None
+        packet.maps = maps_to_scale(maps, packet.scale)
+        return True
 
     def _scale(self, camera: Camera, frame_id: str) -> MountScale | None:
         """Return what corrects the scale of a camera's depth, if its mount is known."""
         mount, problem = mount_of_camera(
             self.parameters(), frame_id, self.predictor.available, self.transforms)
-        self._note(camera, 'mount', problem)
+        camera.note('mount', problem)
         return camera.mounting.prepare(mount, self.predictor.labels)
-
-    def _bit_depth(self, camera: Camera) -> BitDepth:
-        camera.bit_depth.significant_bits = self.parameters().image_significant_bits
-        return camera.bit_depth
 
     def examine(self, camera: Camera, camera_info: CameraInfo) -> None:
         """Note what is doubtful about a calibration; one that must be refused has no say here."""
@@ -190,124 +155,106 @@ class Pipeline:
             calibration = calibration_of(camera_info)
         except CalibrationError:
             return
-        self._note(camera, 'distortion', distortion_doubt(
+        camera.note('distortion', distortion_doubt(
             calibration, self.parameters().rectify, camera.image_topic))
-        self._note(camera, 'calibration', contradictions(calibration))
+        camera.note('calibration', contradictions(calibration))
 
-    def _answer(self, jobs: list[Job]) -> None:
-        if jobs[0].cancelled.is_set():
+    def _answer(self, packets: list[FramePacket[Camera]]) -> None:
+        if packets[0].cancelled.is_set():
             return
         if self.halted:
-            for job in jobs:
-                job.arrival.camera.counters.failed += 1
+            for packet in packets:
+                packet.camera.counters.failed += 1
             return
-        judged = self._choose_judged(jobs)
+        self._choose_judged(packets)
         try:
-            predictions = self._predict(
-                [job.frame for job in jobs],
-                [job.maps | self.monitor.MAPS if job is judged else job.maps for job in jobs])
+            self._predict(packets)
         except MemoryError as error:  # the predictor has tried all that it can
-            self._halt(jobs, error)
+            self._halt(packets, error)
         except Exception as error:  # noqa: BLE001 - one bad frame must not end the node
-            if len(jobs) == 1:
-                self._refuse(jobs[0].arrival.camera, error, jobs[0].cancelled)
+            if len(packets) == 1:
+                self._refuse(packets[0], error)
             else:
-                for job in jobs:  # it may be one frame of them only
-                    self._answer([job])
+                for packet in packets:  # it may be one frame of them only
+                    self._answer([packet])
         else:
-            for job, prediction in zip(jobs, predictions):
-                self._finish(job, prediction, job is judged)
+            for packet in packets:
+                self._finish(packet)
 
-    def _predict(self, frames: list[Frame], maps: list[frozenset[str]]) -> list[Prediction]:
-        """Ask the network, in one call, about those frames of which any map is wanted."""
+    def _predict(self, packets: list[FramePacket[Camera]]) -> None:
+        """Run the network, in one call, on those frames of which any map is wanted."""
+        maps = [packet.maps | self.monitor.MAPS if packet.judged else packet.maps
+                for packet in packets]
         asked = [index for index, wanted in enumerate(maps) if wanted]
         answers = iter(self.predictor.predict_batch(
-            [frames[index] for index in asked], [maps[index] for index in asked]) if asked else ())
-        return [next(answers) if wanted else Prediction() for wanted in maps]
+            [packets[index].frame for index in asked],
+            [maps[index] for index in asked]) if asked else ())
+        for packet, wanted in zip(packets, maps):
+            packet.prediction = next(answers) if wanted else Prediction()
 
-    def _finish(self, job: Job, prediction: Prediction, judged: bool) -> None:
-        camera = job.arrival.camera
-        if job.cancelled.is_set():
+    def _finish(self, packet: FramePacket[Camera]) -> None:
+        camera = packet.camera
+        if packet.cancelled.is_set():
             return
         try:
-            self._correct(job, prediction)
-            if judged:
-                self._judge(job, prediction)
-            published = self._publish(job, prediction)
+            self._correct(packet)
+            if packet.judged:
+                self._judge(packet)
+            self._publish(packet)
         except Exception as error:  # noqa: BLE001 - one bad frame must not end the node
-            self._refuse(camera, error, job.cancelled)
+            self._refuse(packet, error)
             return
-        age = self.clock.now().nanoseconds - stamp_nanoseconds(job.arrival.image.header)
-        camera.counters.published += 1
-        camera.counters.durations.append(time.monotonic() - job.arrival.time)
-        camera.counters.ages.append(age * 1e-9)
-        self._note(camera, 'focal length', self.predictor.focal_problem(job.frame))
-        self._note(camera, 'no content', missing_content(published))
+        camera.count_published(packet, self.clock.now().nanoseconds)
+        camera.note('focal length', self.predictor.focal_problem(packet.frame))
+        camera.note('no content', missing_content(packet.prediction))
 
-    def _correct(self, job: Job, prediction: Prediction) -> None:
+    def _correct(self, packet: FramePacket[Camera]) -> None:
         """Correct the scale of depth by the camera's mount, before anything is made of it."""
-        if job.scale is None:
+        scale, prediction = packet.scale, packet.prediction
+        if scale is None:
             return
         if prediction.depth is not None and prediction.labels is not None:
-            job.scale.correct(prediction, job.frame.K, self.predictor.max_depth)
-        self._note(job.arrival.camera, 'mount scale', job.scale.problem)
+            scale.correct(prediction, packet.frame.K, self.predictor.max_depth)
+        packet.camera.note('mount scale', scale.problem)
 
-    def _publish(self, job: Job, prediction: Prediction) -> Prediction:
-        """Publish what is wanted of a frame; return the maps that it was made of."""
-        parameters = self.parameters()
-        result = Result(
-            header=job.arrival.image.header, frame=job.frame,
-            prediction=sure_labels(prediction, parameters), labels=self.predictor.labels,
-            parameters=parameters)
-        for output, publisher in job.wanted:
-            publisher.publish(output.build(result))
-        return result.prediction
+    def _publish(self, packet: FramePacket[Camera]) -> None:
+        """Publish what is wanted of a frame."""
+        packet.parameters, packet.labels = self.parameters(), self.predictor.labels
+        packet.prediction = sure_labels(packet.prediction, packet.parameters)
+        for output, publisher in packet.wanted:
+            publisher.publish(output.build(packet))
 
-    def _choose_judged(self, jobs: list[Job]) -> Job | None:
-        """Return the frame that the monitor is to judge, if it is time for one."""
-        if self.monitor is None:
-            return None
-        index = self.monitor.choose(
-            [job.arrival.camera.name for job in jobs], self.parameters().consistency_period)
-        return None if index is None else jobs[index]
+    def _choose_judged(self, packets: list[FramePacket[Camera]]) -> None:
+        """Mark the frame that the monitor is to judge, if it is time for one."""
+        chosen = None if self.monitor is None else self.monitor.choose(
+            [packet.camera.name for packet in packets], self.parameters().consistency_period)
+        for index, packet in enumerate(packets):
+            packet.judged = index == chosen
 
-    def _judge(self, job: Job, prediction: Prediction) -> None:
+    def _judge(self, packet: FramePacket[Camera]) -> None:
         try:
             problem = self.monitor.judge(
-                job.arrival.camera.name, prediction, job.frame, self.predictor.labels,
+                packet.camera.name, packet.prediction, packet.frame, self.predictor.labels,
                 self.parameters().consistency_minimum)
         except Exception as error:  # noqa: BLE001 - a judge that fails must not cost a frame
             problem = f'depth and labels cannot be compared: {type(error).__name__}: {error}'
-        self._note(job.arrival.camera, 'consistency', problem)
+        packet.camera.note('consistency', problem)
 
-    def _note(self, camera: Camera, kind: str, problem: str) -> None:
-        """Remember what is doubtful about a camera's latest frame, and warn when it begins."""
-        if not problem:
-            camera.troubles.pop(kind, None)
-            return
-        if kind not in camera.troubles:  # else it is in /diagnostics, and was logged
-            self.log.warn(f'{kind} {camera.name}', f'{camera.title}: {problem}')
-        camera.troubles[kind] = problem
-
-    def _refuse(self, camera: Camera, error: Exception, cancelled: Event) -> None:
-        if cancelled.is_set() or not camera.node.context.ok():
+    def _refuse(self, packet: FramePacket[Camera], error: Exception) -> None:
+        if packet.cancelled.is_set() or not packet.camera.node.context.ok():
             return  # it is being stopped: nothing can be published any more
         if isinstance(error, ValueError):
-            reason = error.reason if isinstance(error, MalformedInput) else 'model input'
-            camera.counters.refused[reason] += 1
-            self.log.warn(f'{reason} {camera.name}', f'refused an image: {error}')
+            packet.camera.count_refused(error, 'an image')
         else:
-            camera.counters.failed += 1
-            self.log.warn(
-                f'failure {camera.name}', f'a frame failed: {type(error).__name__}: {error}')
+            packet.camera.count_failed(error)
 
-    def _halt(self, jobs: list[Job], error: MemoryError) -> None:
+    def _halt(self, packets: list[FramePacket[Camera]], error: MemoryError) -> None:
         self.halted = f'out of memory: {error}'
         self.log.logger.error(
             f'{self.halted}; no frame is answered until the node is activated again or gets '
             'another model')
-        for job in jobs:
-            job.arrival.camera.counters.failed += 1
+        for packet in packets:
+            packet.camera.counters.failed += 1
 
 
 def missing_camera_info(camera: Camera, frame_id: str) -> str:

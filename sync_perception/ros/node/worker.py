@@ -119,21 +119,23 @@ class Worker(Generic[Item]):
                 if not errands:
                     self.in_hand = {
                         lane: self.waiting[lane].popleft() for lane in self._ready_lanes()}
-                items = dict(self.in_hand)
-                for lane in items:
+                for lane in self.in_hand:
                     self.ready[lane] = False
             for errand in errands.values():
                 errand()
-            if errands:
-                continue
-            left = self.handle(list(items.values()))
-            with self.changed:
-                for lane, item in self.in_hand.items():  # nothing any more, if it took too long
-                    if item in left:
-                        self._leave(item, lane)
-                    else:
-                        self.ready[lane] |= bool(self.waiting[lane])
-                self.in_hand = {}
+            if not errands:
+                self._handle()
+
+    def _handle(self) -> None:
+        """Handle the items in hand; none of them is kept while the thread waits for the next."""
+        left = self.handle(list(self.in_hand.values()))
+        with self.changed:
+            for lane, item in self.in_hand.items():  # nothing any more, if it took too long
+                if item in left:
+                    self._leave(item, lane)
+                else:
+                    self.ready[lane] |= bool(self.waiting[lane])
+            self.in_hand = {}
 
     def _ready_lanes(self) -> list[int]:
         return [lane for lane, waiting in enumerate(self.waiting) if waiting and self.ready[lane]]

@@ -122,9 +122,10 @@ def run(request: Any, image_b3hw: Tensor) -> DenseOutput:
     image = image_b3hw.detach().permute(0, 2, 3, 1).contiguous().numpy()
     request.set_input_tensor(load_openvino().Tensor(image, shared_memory=True))
     request.infer()
-    maps = {output.get_any_name(): torch.from_numpy(request.get_tensor(output).data)
-            for output in request.model_outputs}
-    return DenseOutput(**{name: values.permute(0, 3, 1, 2) for name, values in maps.items()})
+    return DenseOutput(**{
+        output.get_any_name():
+            torch.from_numpy(request.get_tensor(output).data).permute(0, 3, 1, 2)
+        for output in request.model_outputs})
 
 
 def precision(half: bool, target: str) -> str:

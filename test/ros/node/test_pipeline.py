@@ -33,7 +33,7 @@ from sync_perception.images.bit_depth import BitDepth
 from sync_perception.ros.health.consistency_monitor import ConsistencyMonitor
 from sync_perception.ros.io.camera_info import CameraInfoCache, pinhole
 from sync_perception.ros.io.conversions import image_message
-from sync_perception.ros.node.pipeline import Arrival
+from sync_perception.ros.node.packet import FramePacket
 from sync_perception.ros.parameters.perception import PerceptionParameters
 
 
@@ -97,13 +97,13 @@ def test_out_of_memory_stops_the_answers_with_one_clear_error(ros):
 def test_an_image_waits_for_its_calibration_and_says_where_from(ros):
     fixture, eye = Fixture(), Eye('a')
     eye.camera_infos = CameraInfoCache()
-    arrival = eye.look()
-    assert fixture.process([arrival]) == [arrival]
-    assert fixture.process([arrival]) == [arrival]
+    packet = eye.look()
+    assert fixture.process([packet]) == [packet]
+    assert fixture.process([packet]) == [packet]
     line, = fixture.log.lines
     assert "frame 'a'" in line and '/a/camera_info' in line
     eye.camera_infos.add(eye.with_header(pinhole(K, SIZE)))
-    assert fixture.process([arrival]) == [] and eye.troubles == {}
+    assert fixture.process([packet]) == [] and eye.troubles == {}
 
 
 def test_unsure_labels_become_void_wherever_labels_are_published(ros):
@@ -244,7 +244,7 @@ def test_a_small_file_that_claims_a_huge_image_is_refused_at_once(ros):
         fixture.parameters = PerceptionParameters(max_pixels=max_pixels)
         fixture.log.last.clear()
         start = time.process_time()
-        fixture.process([Arrival(eye, image, 0.0)])
+        fixture.process([FramePacket(image, eye)])
         assert time.process_time() - start < 0.1
         assert '8191x8191' in fixture.log.lines[-1] and expected in fixture.log.lines[-1]
     assert eye.counters.refused == {'image size': 2} and fixture.predictor.asked == []
@@ -254,11 +254,11 @@ def test_significant_bits_take_effect_with_the_next_frame(ros):
     fixture, eye = Fixture(), Eye('front')
     eye.bit_depth = BitDepth(report=fixture.log.logger.warning)
     values = np.arange(SIZE[0] * SIZE[1], dtype=np.uint16).reshape(SIZE) * 4
-    arrival = Arrival(eye, image_message(values, Header(frame_id='front'), 'mono16'), 0.0)
+    packet = FramePacket(image_message(values, Header(frame_id='front'), 'mono16'), eye)
     brightest = []
     for bits in (0, 0, 12, 16, 0):
         fixture.parameters = PerceptionParameters(image_significant_bits=bits)
-        fixture.process([arrival])
+        fixture.process([packet])
         depth = np.frombuffer(eye.publishers['sync/depth'].messages[-1].data, np.float32)
         brightest.append(round(4 * float(np.nanmax(depth))))  # the known model's depth is red
     assert brightest == [191, 191, 191, 12, 191]

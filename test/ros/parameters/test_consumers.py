@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 import re
 import sys
@@ -33,11 +33,13 @@ from rclpy.qos import (
     QoSProfile,
     ReliabilityPolicy,
 )
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from sync_perception.label_exports import export_labels
 from sync_perception.labels import LabelSpace
 from sync_perception.ros.core import qos
-from sync_perception.ros.node.outputs import label_info_message, offered, Result
+from sync_perception.ros.node.outputs import label_info_message, offered
+from sync_perception.ros.node.packet import FramePacket
 from sync_perception.ros.parameters.consumers import CONSUMERS
 from sync_perception.ros.parameters.perception import CONSUMER_NAMES, PerceptionParameters
 from sync_perception.types import Frame, Prediction
@@ -65,7 +67,7 @@ LATCHED = profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 @pytest.fixture(scope='module')
-def scene() -> Result:
+def scene() -> FramePacket:
     """Make a street: sky without depth, a road, all other classes, and pixels without a label."""
     rng = np.random.default_rng(3)
     labels = rng.integers(0, len(SPACE), SIZE).astype(np.uint8)
@@ -77,20 +79,19 @@ def scene() -> Result:
     header = Header(frame_id='camera_optical_frame')
     header.stamp.sec, header.stamp.nanosec = 1700000000, 123456789
     frame = Frame(rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8), K)
-    return Result(
-        header, frame,
-        Prediction(depth=depth, labels=labels, confidence=rng.random(SIZE, dtype=np.float32)),
-        SPACE, PerceptionParameters())
+    return FramePacket(
+        Image(header=header), frame=frame, labels=SPACE, parameters=PerceptionParameters(),
+        prediction=Prediction(
+            depth=depth, labels=labels, confidence=rng.random(SIZE, dtype=np.float32)))
 
 
-def published(scene: Result, consumer: str, **others) -> dict[str, object]:
+def published(scene: FramePacket, consumer: str, **others) -> dict[str, object]:
     """Build all messages of a frame with a consumer's preset, and with other parameters."""
     values = {**CONSUMERS[consumer].parameters, **others}
     parameters = PerceptionParameters(
         consumer=consumer, **{FIELDS[name].name: value for name, value in values.items()})
-    result = Result(scene.header, scene.frame, scene.prediction,
-                    scene.labels, parameters)
-    return {output.topic: output.build(result) for output in outputs(consumer)}
+    packet = replace(scene, parameters=parameters)
+    return {output.topic: output.build(packet) for output in outputs(consumer)}
 
 
 def outputs(consumer: str = 'generic'):

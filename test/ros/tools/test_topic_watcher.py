@@ -24,7 +24,8 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 from sync_perception.labels import LabelSpace
-from sync_perception.ros.node.outputs import label_space_json, OUTPUTS, Result
+from sync_perception.ros.node.outputs import label_space_json, OUTPUTS
+from sync_perception.ros.node.packet import FramePacket
 from sync_perception.ros.parameters.perception import PerceptionParameters
 from sync_perception.ros.tools.topic_watcher import (
     Album,
@@ -50,7 +51,7 @@ def header() -> Header:
 
 
 @pytest.fixture
-def result() -> Result:
+def packet() -> FramePacket:
     """One frame with random pixels, a ramp of depth with a hole, and three classes."""
     rng = np.random.default_rng(7)
     K = np.array([[30.0, 0, 19.5], [0, 30.0, 11.5], [0, 0, 1]])
@@ -59,17 +60,17 @@ def result() -> Result:
     depth[0, 0] = np.nan
     labels = rng.integers(0, 3, SIZE, np.uint8)
     confidence = np.full(SIZE, 0.5, np.float32)
-    return Result(
-        header=header(),
+    return FramePacket(
+        Image(header=header()),
         frame=Frame(image, K, STAMP, 'camera_optical_frame'),
         prediction=Prediction(depth=depth, labels=labels, confidence=confidence),
         labels=LabelSpace.load('driving'), parameters=PerceptionParameters())
 
 
-def camera_image(result: Result) -> Image:
+def camera_image(packet: FramePacket) -> Image:
     """Make the image message that the frame came from."""
-    pixels = result.frame.image
-    return Image(header=result.header, height=SIZE[0], width=SIZE[1], encoding='rgb8',
+    pixels = packet.frame.image
+    return Image(header=packet.header, height=SIZE[0], width=SIZE[1], encoding='rgb8',
                  step=3 * SIZE[1], data=pixels.tobytes())
 
 
@@ -94,14 +95,14 @@ def test_label_space_comes_back_whole():
     assert np.array_equal(read.infinite, space.infinite)
 
 
-def test_bundle_comes_back_whole(result):
+def test_bundle_comes_back_whole(packet):
     """Messages turn back into the packets that they were made of."""
-    bundle = {output.topic: output.build(result) for output in OUTPUTS}
-    frame, prediction = read_bundle({**bundle, IMAGE: camera_image(result)})
-    assert np.array_equal(frame.image, result.frame.image)
-    assert np.array_equal(frame.K, result.frame.K)
-    assert np.array_equal(prediction.depth, result.prediction.depth, equal_nan=True)
-    assert np.array_equal(prediction.labels, result.prediction.labels)
+    bundle = {output.topic: output.build(packet) for output in OUTPUTS}
+    frame, prediction = read_bundle({**bundle, IMAGE: camera_image(packet)})
+    assert np.array_equal(frame.image, packet.frame.image)
+    assert np.array_equal(frame.K, packet.frame.K)
+    assert np.array_equal(prediction.depth, packet.prediction.depth, equal_nan=True)
+    assert np.array_equal(prediction.labels, packet.prediction.labels)
 
 
 def test_album_spreads_over_the_drive():
@@ -136,14 +137,14 @@ def test_album_forgets_old_images():
     assert list(album.latest) == list(range(2 * KEPT_IMAGES, 3 * KEPT_IMAGES))
 
 
-def test_watcher_sees_counts_and_draws(ros, result, tmp_path):
+def test_watcher_sees_counts_and_draws(ros, packet, tmp_path):
     """Over DDS: everything published is counted, and pictures come out of it."""
     watcher = Watcher()
     watcher.begin(expected=1, pictures=1)
-    watcher.label_space = result.labels
+    watcher.label_space = packet.labels
     sender = ros.create_node('sender')
-    messages = {IMAGE: camera_image(result),
-                **{output.topic: output.build(result) for output in OUTPUTS}}
+    messages = {IMAGE: camera_image(packet),
+                **{output.topic: output.build(packet) for output in OUTPUTS}}
     try:
         publishers = {topic: sender.create_publisher(type(message), topic, 5)
                       for topic, message in messages.items()}

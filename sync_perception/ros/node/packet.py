@@ -1,0 +1,71 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The packet that carries a frame from its image message to the messages published of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any, Generic, TypeVar
+
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+from sync_perception.labels import LabelSpace
+from sync_perception.ros.parameters.perception import PerceptionParameters
+from sync_perception.runtime.mount_scale import MountScale
+from sync_perception.types import Frame, Prediction
+
+Source = TypeVar('Source')
+
+
+@dataclass(eq=False)
+class FramePacket(Generic[Source]):
+    """
+    One frame; every stage adds the fields that the later stages need.
+
+    Outputs are built from `header`, `frame`, `prediction`, `labels` and `parameters` alone, so a
+    frame of a bag needs no other fields.
+
+    :param image: the message as it was received.
+    :param camera: the `Camera` that received it; None for a frame of a bag.
+    :param arrival: when it was received, seconds of the monotonic clock.
+    :param cancelled: set when the frame is given up: nothing of it may be published or counted.
+    :param wanted: the outputs that have subscribers, each with its publisher.
+    :param maps: the maps of a Prediction that the model computes for this frame.
+    :param frame: the decoded image with its intrinsics.
+    :param scale: corrects the scale of depth, where the camera's mount is known.
+    :param judged: whether the consistency monitor compares depth and labels of this frame.
+    :param prediction: the maps, at the frame's size.
+    :param labels: the label space of the prediction.
+    :param parameters: the node's parameters, as they are when the outputs are built.
+    """
+
+    image: Image | CompressedImage
+    camera: Source | None = None
+    arrival: float = 0.0
+    cancelled: Event = field(default_factory=Event)
+    wanted: list[tuple[Any, Any]] = field(default_factory=list)
+    maps: frozenset[str] = frozenset()
+    frame: Frame | None = None
+    scale: MountScale | None = None
+    judged: bool = False
+    prediction: Prediction | None = None
+    labels: LabelSpace | None = None
+    parameters: PerceptionParameters | None = None
+
+    @property
+    def header(self) -> Header:
+        """Return the header of the image, which every output gets."""
+        return self.image.header
