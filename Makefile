@@ -6,7 +6,7 @@ SHELL := bash
 .ONESHELL:
 .SILENT:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint soak clean
+.PHONY: help setup demo test test-all lint soak parameters clean
 .DELETE_ON_ERROR:
 
 comma := ,
@@ -51,6 +51,9 @@ lint: $(READY_test)  ## ruff and ament's linters only
 
 soak: $(READY_test)  ## try for leaks, hangs and losses: make soak ARGS='--only signals --count 10'
 	exec $(RUN) test/soak/soak.py $(ARGS)
+
+parameters: $(READY_test)  ## write config/perception.yaml and the tables of parameters in docs/
+	$(RUN) -m sync_perception.ros.parameters.documents
 
 setup: $(READY_test)  ## only set up, for demo and test alike
 

@@ -57,47 +57,50 @@ class PerceptionParameters:
         '.onnx file, .pt2 file (with allow_code), or two pretrained models as '
         'DEPTH+SEGMENTATION; empty for the one that comes with the package. Set while the node '
         'is configured, it swaps the model at once: if the new one cannot be loaded, the old one '
-        'stays.', hooked=True)
+        'stays.', hooked=True,
+        see='#life-cycle')
     allow_code: bool = parameter(
         'allow_code', False, 'Load .pt2 files, which can run code of whoever wrote them. It can '
         'only be set at start: no peer can allow what the one who starts the node did not.',
-        read_only=True)
+        read_only=True, see='#security')
     load_timeout: float = parameter(
         'load_timeout', 120.0, 'Seconds after which a model that is still being loaded counts as '
-        'one that cannot be loaded.', low=1.0, high=3600.0, live=True)
+        'one that cannot be loaded; holds for the next model.', low=1.0, high=3600.0, live=True)
     device: str = parameter(
-        'device', 'auto', 'Where the network runs: auto (a GPU if there is one), cpu, cuda, '
+        'device', 'auto', 'Device of the network: auto (a GPU if there is one), cpu, cuda, '
         'cuda:N, openvino:GPU or openvino:NPU.', check=expected_device)
     half: bool = parameter(
-        'half', False, 'Run the network in the 16-bit format of the device, where it has one.')
+        'half', False, 'Run the network in the 16-bit format of the device, where it has one: '
+        'float16 on a GPU, bfloat16 on some CPUs.')
     backend: str = parameter(
-        'backend', 'auto', 'What runs the network: torch, openvino, onnxruntime (exported .onnx '
-        'files only), or auto for the fastest that agrees with torch: measured once for each '
-        'model on a machine, then remembered.', choices=BACKENDS)
+        'backend', 'auto', 'Library that runs the network: torch, openvino, onnxruntime (exported '
+        '.onnx files only), or auto for the fastest that agrees with torch: measured once for '
+        'each model on a machine, then remembered.', choices=BACKENDS, see='#backends')
     max_depth: float = parameter(
         'max_depth', 0.0, 'Metres beyond which depth is invalid (NaN); 0 for the range that the '
         'model was trained for.', low=0.0, high=1000.0)
     consumer: str = parameter(
-        'consumer', 'generic', 'Who reads the topics: sets encodings, the id of void and the '
-        "cloud's colour as that software expects them, wherever they are not set themselves.",
-        choices=CONSUMER_NAMES)
+        'consumer', 'generic', 'Software that reads the topics: its preset gives the encodings, '
+        "the id of void and the cloud's colour that it expects, except where they are set.",
+        choices=CONSUMER_NAMES, see='consumers.md')
     cameras: tuple[str, ...] = parameter(
         'cameras', ('',), 'Names of the cameras; each has its topics below its name: NAME/image '
         'in, NAME/sync/... out. One empty name: one camera, whose topics have no name before '
-        'them.', check=expected_cameras)
+        'them.', check=expected_cameras, see='cameras.md#several-cameras')
     max_rate: float = parameter(
         'max_rate', 0.0, 'Frames a second of each camera, at most; 0 for no limit. Images that '
-        'come sooner are not looked at.', low=0.0, high=1000.0, live=True)
+        'come sooner are skipped.', low=0.0, high=1000.0, live=True)
     offline: bool = parameter(
         'offline', False, 'Answer every image, in order, however long it takes: images wait in '
         'memory instead of being dropped, and are asked for reliably. For bags, not for robots.')
     image_transport: str = parameter(
-        'image_transport', 'raw', 'How the camera sends its images: raw (topic image) or '
+        'image_transport', 'raw', 'Transport of the images: raw (topic image) or '
         'compressed (topic image/compressed).', choices=('raw', 'compressed'))
     image_significant_bits: int = parameter(
         'image.significant_bits', 0, 'Bits that the camera fills in images of 16-bit pixels, 1 '
         'to 16; 0 to find out from the values, which also stretches grey images without dark '
-        'parts, as thermal cameras give them.', low=0, high=16, live=True)
+        'parts, as thermal cameras give them.', low=0, high=16, live=True,
+        see='cameras.md#images')
     max_pixels: int = parameter(
         'max_pixels', MAX_PIXELS, 'Images of more pixels are refused before they are decoded; by '
         'default those larger than what a camera of 8K gives.', low=1, high=2 ** 31 - 1,
@@ -105,11 +108,12 @@ class PerceptionParameters:
     rectify: bool = parameter(
         'rectify', False, 'Undistort the images by their camera_info before all else; the '
         'outputs, sync/camera_info among them, are of the rectified images, which are on '
-        'sync/image_rect. Not for images that are rectified already.', live=True)
+        'sync/image_rect. Not for images that are rectified already.', live=True,
+        see='cameras.md#distorted-images')
     camera_height: float = parameter(
         'camera_height', 0.0, 'Metres of the optical centre above flat ground, of all cameras, by '
         'which the scale of depth is corrected; 0 if it is not known.', low=0.0, high=100.0,
-        live=True)
+        live=True, see='cameras.md#scale-from-the-mount')
     camera_pitch: float = parameter(
         'camera_pitch', 0.0, 'With camera_height: radians by which the cameras look down; '
         'negative if they look up.', low=-1.5, high=1.5, live=True)
@@ -119,7 +123,8 @@ class PerceptionParameters:
     ground_frame: str = parameter(
         'ground_frame', '', 'Frame whose z is 0 on the ground and points up, such as '
         'base_footprint: static transforms (tf2_ros) from it to the optical frames give each '
-        "camera's height, pitch and roll, before the three parameters do; empty for none.")
+        "camera's height, pitch and roll, and take precedence over camera_height, camera_pitch "
+        'and camera_roll; empty for none.', see='cameras.md#scale-from-the-mount')
     depth_encoding: str = parameter(
         'depth.encoding', '32FC1', 'Encoding of the depth image: 32FC1 (metres, NaN invalid) or '
         '16UC1 (millimetres, 0 invalid).', choices=('32FC1', '16UC1'), live=True)
@@ -133,13 +138,13 @@ class PerceptionParameters:
         'confidence.encoding', '32FC1', 'Encoding of the confidence image: 32FC1 (0 to 1) or '
         'mono8 (0 to 255).', choices=('32FC1', 'mono8'), live=True)
     points_stride: int = parameter(
-        'points.stride', 1, 'Every how many pixels, in both directions, there is a point in the '
-        'cloud.', low=1, high=64, live=True)
+        'points.stride', 1, 'Distance between the points of the cloud, in rows and columns of '
+        'the image.', low=1, high=64, live=True)
     points_organized: bool = parameter(
         'points.organized', True, 'Publish the cloud as a grid of points like the image, with '
         'NaN where depth is invalid; otherwise as a list of the valid points.', live=True)
     points_color: str = parameter(
-        'points.color', 'camera', "What colours the cloud's points: camera or label.",
+        'points.color', 'camera', "Colour of the cloud's points: the camera's, or the label's.",
         choices=('camera', 'label'), live=True)
     points_max_depth: float = parameter(
         'points.max_depth', 0.0, 'Metres along z beyond which the cloud has no points; 0 for '
@@ -149,10 +154,11 @@ class PerceptionParameters:
         "the camera's, to the cloud.", live=True)
     consistency_model: str = parameter(
         'consistency.model', '', 'Folder of a contrastive model that now and then judges whether '
-        'depth and labels of a frame fit together; empty for none.')
+        'depth and labels of a frame fit together; empty for none.',
+        see='diagnostics.md#consistency-of-depth-and-labels')
     consistency_period: float = parameter(
-        'consistency.period', 5.0, 'Seconds between two such judgements.', low=0.1, high=3600.0,
-        live=True)
+        'consistency.period', 5.0, 'Seconds between two judgements of consistency.model.', low=0.1,
+        high=3600.0, live=True)
     consistency_minimum: float = parameter(
         'consistency.minimum', 0.0, 'Cosine similarity of depth and labels below which '
         '/diagnostics warns.', low=-1.0, high=1.0, live=True)

@@ -12,11 +12,18 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Parameters of a node: typed, described, with ranges; declared and watched in one place."""
+"""
+Parameters of a node: typed, described, with ranges; declared and watched in one place.
+
+One definition of each parameter, a field of a dataclass, gives the declared parameter, the launch
+argument (launch_arguments.py), the parameter file and the tables of the documentation
+(documents.py). generate_parameter_library does the same from YAML, but it comes only with a ROS 2
+installation, and this package must also build and run where ROS 2 comes from Python wheels.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import field, fields, replace
 from typing import Any, Generic, get_type_hints, TypeVar
 
@@ -34,7 +41,7 @@ from rclpy.parameter import Parameter
 def parameter(name: str, default: Any, description: str, *, choices: tuple[str, ...] = (),
               low: float | None = None, high: float | None = None,
               check: Callable[[Any], str] | None = None, live: bool = False,
-              hooked: bool = False, read_only: bool = False):
+              hooked: bool = False, read_only: bool = False, see: str = ''):
     """
     Describe one parameter.
 
@@ -50,10 +57,22 @@ def parameter(name: str, default: Any, description: str, *, choices: tuple[str, 
         configures the next time.
     :param hooked: a hook of the ParameterServer carries out a change at once.
     :param read_only: it can only be set when the node starts.
+    :param see: link from the documentation's table to the page or section with more.
     """
     return field(default=default, metadata={
         'name': name, 'description': description, 'choices': choices, 'low': low, 'high': high,
-        'check': check, 'live': live, 'hooked': hooked, 'read_only': read_only})
+        'check': check, 'live': live, 'hooked': hooked, 'read_only': read_only, 'see': see})
+
+
+def takes_effect(metadata: Mapping[str, Any]) -> str:
+    """
+    Return when a change of a parameter takes effect.
+
+    :param metadata: of its field.
+    """
+    if metadata['read_only']:
+        return 'only at start'
+    return 'at once' if metadata['live'] or metadata['hooked'] else 'when the node configures'
 
 
 Values = TypeVar('Values')
@@ -197,8 +216,7 @@ def _descriptor(spec, kind: type) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(
         name=metadata['name'], description=metadata['description'],
         read_only=metadata['read_only'])
-    effect = 'at once' if metadata['live'] or metadata['hooked'] else 'when the node configures'
-    constraints = [] if metadata['read_only'] else [f'takes effect {effect}']
+    constraints = [] if metadata['read_only'] else [f'takes effect {takes_effect(metadata)}']
     if metadata['choices']:
         constraints.insert(0, f'one of {", ".join(metadata["choices"])}')
     descriptor.additional_constraints = '; '.join(constraints)

@@ -42,7 +42,7 @@ def test_the_shipped_file_holds_the_defaults_of_all_that_no_consumer_decides():
     assert written == {name: defaults[name] for name in defaults.keys() - decided}
     for name in decided:  # mentioned, but not set: what the file sets goes before a consumer
         group, key = name.split('.')
-        assert f'# {group}:' in text and f'{key}: {str(defaults[name]).lower()}' in text.lower()
+        assert f'{group}:' in text and f'# {key}: {str(defaults[name]).lower()}' in text.lower()
 
 
 def test_every_consumer_has_its_preset():
