@@ -30,7 +30,7 @@ from sync_perception.files.whole_files import read_yaml
 import yaml
 
 BASES = 'extends'
-FREE_FORM = ('--model.arguments.', '--model.initial.', '--model.self_supervision.')
+FREE_FORM = ('--model.arguments.', '--model.initial.')
 DATA = ('--data.sources', '--data.val_sources')
 VARIABLE = re.compile(r'\$\{(\w+)\}')
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 import warnings
 
+from jsonargparse import Namespace
 import lightning
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -72,6 +73,17 @@ class TrainingCLI(LightningCLI):
         parser.error = refuse_setting
         return parser
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """
+        Parse the command line.
+
+        :raises ValueError: if a key is unknown; the parser alone overlooks `unknown: {}`.
+        """
+        super().parse_arguments(parser, args)
+        if '--config' in args:
+            recipe = yaml.safe_load(args[args.index('--config') + 1])
+            refuse_unknown(recipe, self.config.fit)
+
     def _parse_ckpt_path(self) -> None:
         """Leave all settings to the recipe, as for `last`; Lightning takes a file's instead."""
 
@@ -113,6 +125,24 @@ class TrainingCLI(LightningCLI):
 def refuse_setting(message: str, error: Exception | None = None) -> NoReturn:
     """Raise a parser's complaint: the key, what was expected and what was got."""
     raise ValueError(' '.join(message.split())) from error
+
+
+def refuse_unknown(given: dict[str, Any], parsed: Namespace, key: str = '') -> None:
+    """
+    Refuse a recipe's keys that its parser does not know.
+
+    :param given: the recipe.
+    :param parsed: what the parser understood.
+    :param key: of the recipe in a larger one, ending as the key of an entry begins.
+    :raises ValueError: naming the key, and those that are known beside it.
+    """
+    for name, value in given.items():
+        if name not in parsed:
+            raise ValueError(
+                f'{key}{name}: unknown, expected some of {", ".join(vars(parsed))}')
+        inner = parsed[name]
+        if isinstance(value, dict) and isinstance(inner, Namespace) and 'class_path' not in value:
+            refuse_unknown(value, inner, f'{key}{name}.')
 
 
 def train(arguments: Sequence[str]) -> LightningCLI:

@@ -30,4 +30,4 @@ class KeepTeacher(lightning.Callback):
             self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Write."""
         path = Path(trainer.default_root_dir) / f'teacher_{trainer.global_rank}.pt'
-        torch.save(pl_module.semi_supervision.state_dict(), path)
+        torch.save(pl_module.objectives['semi_supervised'].state(), path)

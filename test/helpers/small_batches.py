@@ -21,6 +21,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from sync_perception.training.objectives.objective import Step
 from sync_perception.types import DenseOutput
 import torch
 import yaml
@@ -63,6 +64,22 @@ def output():
         log_variance=torch.full((2, 1, 32, 48), -2.1, requires_grad=True),
         normals=torch.tensor([0.0, 0.0, -1.0]).reshape(1, 3, 1, 1).repeat(2, 1, 32, 48)
         .requires_grad_())
+
+
+def step_of(crops, said=None, depths=None, model=None, number=0):
+    """
+    Return a training step whose network predicted what is given.
+
+    :param crops: the batch.
+    :param said: maps of the size of the batch's targets; None to run the model.
+    :param depths: the network's depth at several scales.
+    """
+    step = Step(model, crops, number)
+    if said is not None:
+        step.output = said
+    if depths is not None:
+        step.depths = depths
+    return step
 
 
 def write_streets(root: Path, frames: int = 6, size: tuple[int, int] = (72, 104)) -> Path:

@@ -22,7 +22,7 @@ import logging
 from pathlib import Path
 
 import cv2
-from known_teacher import K, KnownTeacher, ROAD, sample_of, SIZE, SKY, SPACE, write_drives
+from known_teacher import K, KnownTeacher, ROAD, sample_of, SIZE, SKY, write_drives
 import numpy as np
 import pytest
 from small_batches import batch, output, TINY
@@ -33,7 +33,8 @@ from sync_perception.models import build_model, hub, ModelConfig
 from sync_perception.studies.pseudo_labels import pseudo_label, summary, Teacher
 from sync_perception.training.feeding.mixture import Mixture, Source
 from sync_perception.training.module import SynchronisedLearning
-from sync_perception.training.objectives.supervised import Objective
+from sync_perception.training.objectives import Objectives
+from sync_perception.training.objectives.supervised import ExpertSupervision, SupervisedConfig
 from sync_perception.types import DenseOutput
 import torch
 
@@ -264,9 +265,10 @@ def test_training_learns_from_them(drives, small_model, tmp_path):
 
 def test_experts_of_several_spaces_in_a_batch():
     """Each sample's expert is asked in its own space; their losses add up by their shares."""
-    settings = SynchronisedLearning(
-        'sync', {'depth': TINY, 'semantics': TINY}, expert_confidence=0.0).hparams
-    objective = Objective(SPACE, settings)
+    objective = SynchronisedLearning(
+        'sync', {'depth': TINY, 'semantics': TINY}, objectives=Objectives(
+            supervised=SupervisedConfig(expert=ExpertSupervision(confidence=0.0)))
+    ).objectives['supervised']
     torch.manual_seed(0)
     said = replace(output(), logits=torch.randn(2, 20, 32, 48))
     labels = torch.randint(0, 11, (2, 32, 48), dtype=torch.uint8)

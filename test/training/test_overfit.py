@@ -24,7 +24,10 @@ import numpy as np
 import pytest
 from sync_perception.labels import LabelSpace
 from sync_perception.runtime.preprocess import normalise
-from sync_perception.training.module import resized, SynchronisedLearning
+from sync_perception.training.module import SynchronisedLearning
+from sync_perception.training.objectives import Objectives
+from sync_perception.training.objectives.objective import resized
+from sync_perception.training.objectives.supervised import DepthSupervision, SupervisedConfig
 import torch
 from torch import Tensor
 from zoo import KINDS, kinds_first, MODEL_ZOO
@@ -105,7 +108,9 @@ class Pupil:
     def __init__(self, name: str):
         torch.manual_seed(0)
         self.module = SynchronisedLearning(
-            *MODEL_ZOO[name](), canonical_focal=None, depth_range=(1.0, 100.0), max_depth=60.0)
+            *MODEL_ZOO[name](), canonical_focal=None, depth_range=(1.0, 100.0),
+            objectives=Objectives(supervised=SupervisedConfig(
+                depth=DepthSupervision(max_depth=60.0))))
         self.model = self.module.model.train()
         if name == 'tipsv2':  # whose decoder starts so large that the logits differ by 40
             self.model.network.labels.decoder.head.weight.data.mul_(0.03)
@@ -118,7 +123,7 @@ class Pupil:
 
     def look(self) -> tuple[Tensor, float]:
         """Return the loss of depth and labels, and the share of labels that are right."""
-        objective, labels = self.module.objective, self.batch['labels']
+        objective, labels = self.module.objectives['supervised'], self.batch['labels']
         output = resized(self.model(self.image), labels.shape[-2:])
         terms, right = [], 1.0
         if output.depth is not None:

@@ -108,7 +108,7 @@ def test_two_processes_have_the_same_teacher(tmp_path):
     streets = write_streets(tmp_path / 'streets')
     recipe = write_recipe(
         tmp_path / 'together' / 'recipe.yaml', streets,
-        model={'semi_supervision': {'confidence': 0.1}},
+        model={'objectives': {'semi_supervised': {'confidence': 0.1}}},
         trainer={'devices': 2, 'strategy': 'ddp', 'num_sanity_val_steps': 0, 'callbacks': [
             {'class_path': 'keep_teacher.KeepTeacher'}]})
     train_by_two(recipe)

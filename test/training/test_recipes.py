@@ -101,11 +101,11 @@ def test_a_command_line_keeps_what_it_does_not_name(parsers):
     initial = understood('transfer.yaml', '--model.initial.semantics.model', 'runs/x').initial
     assert initial['semantics'] == {'model': 'runs/x', 'part': 'depth', 'leave': ['head']}
     learned = understood(
-        'self_supervised_depth.yaml', '--model.self_supervision.pose.backbone', 'resnet18',
-        '--model.self_supervision.feature_distance=1e-2').self_supervision
-    assert learned == {
-        'mask_after': 200, 'feature_distance': 0.01,
-        'pose': {'backbone': 'resnet18', 'learning_rate': 1e-3}}
+        'self_supervised_depth.yaml',
+        '--model.objectives.self_supervised.pose.backbone', 'resnet34',
+        '--model.objectives.self_supervised.feature_distance=1e-2').objectives.self_supervised
+    assert (learned.mask_after, learned.feature_distance) == (200, 0.01)
+    assert (learned.pose.backbone, learned.pose.learning_rate) == ('resnet34', 1e-3)
 
 
 def test_variables_must_be_set(monkeypatch):

@@ -72,7 +72,7 @@ def killed(recipe: Path, step: int) -> None:
 
 def test_a_killed_training_goes_on_as_if_nothing_had_been(streets, tmp_path):
     """Killed in the eighth step, two after its last checkpoint; a worker had read ahead."""
-    settings = {'data': {'workers': 1}, 'model': {'weighting': 'uncertainty'}}
+    settings = {'data': {'workers': 1}, 'model': {'weighting': {'kind': 'uncertainty'}}}
     whole = write_recipe(tmp_path / 'whole' / 'recipe.yaml', streets, **settings)
     uninterrupted = train(['--config', str(whole)])
     broken = write_recipe(tmp_path / 'broken' / 'recipe.yaml', streets, **settings)
@@ -92,14 +92,14 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(streets, tmp_path):
 SETTINGS = {
     'in the second epoch, dynamic weights': (10, {
         'trainer': {'max_epochs': 2}, 'data': {'samples': 12},
-        'model': {'weighting': 'dynamic', 'weighting_period': 4}}),
+        'model': {'weighting': {'kind': 'dynamic', 'period': 4}}}),
     'at the end of an epoch': (6, {'trainer': {'max_epochs': 2}, 'data': {'samples': 12}}),
     'with accumulated gradients, after a measurement': (4, {
         'trainer': {'accumulate_grad_batches': 2, 'val_check_interval': 4,
                     'gradient_clip_val': 0.1}}),
     'with a mean teacher and accumulated gradients': (4, {
         'trainer': {'accumulate_grad_batches': 2}, 'data': {'samples': 32, 'workers': 1},
-        'model': {'semi_supervision': {'confidence': 0.1, 'weight': 2.0}}}),
+        'model': {'objectives': {'semi_supervised': {'confidence': 0.1, 'weight': 2.0}}}}),
 }
 
 
@@ -121,7 +121,7 @@ def test_an_interrupted_training_goes_on(name, streets, tmp_path):
     assert_same(weights(whole.parent), weights(broken.parent))
     if 'teacher' in name:
         teachers = [torch.load(root.parent / 'checkpoints' / 'last.ckpt', weights_only=False)[
-            'semi_supervision'] for root in (whole, broken)]
+            'objectives']['semi_supervised'] for root in (whole, broken)]
         assert_same(*(teacher['network'] for teacher in teachers))
         assert teachers[0]['updates'] == teachers[1]['updates'] > step
 

@@ -31,12 +31,17 @@ from sync_perception.models import hub
 from sync_perception.models.config import ModelConfig
 from sync_perception.street_world import write_vkitti2
 from sync_perception.training.module import SynchronisedLearning
+from sync_perception.training.objectives import Objectives
+from sync_perception.training.objectives.camera_motion import PoseConfig
+from sync_perception.training.objectives.self_supervised import SelfSupervisedConfig
+from sync_perception.training.objectives.supervised import DepthSupervision, SupervisedConfig
 from sync_perception.training.train import train
 import torch
 import yaml
 
 DEPTH_ALONE = {'architecture': 'sync', 'arguments': {'depth': TINY, 'semantics': None},
-               'depth_weight': 0.0, 'canonical_focal': 90.0, 'depth_range': [1.0, 100.0]}
+               'canonical_focal': 90.0, 'depth_range': [1.0, 100.0]}
+NO_TRUE_DEPTH = {'depth': {'weight': 0.0}}
 POSE = {'pose': {'backbone': 'resnet18'}, 'scales': 2}
 NEIGHBOURS = {'neighbours': [-1, 1], 'samples': 12}
 
@@ -55,12 +60,14 @@ def drive(tmp_path_factory) -> Path:
 
 
 def run(folder: Path, streets: Path, supervision: dict[str, Any],
-        model: dict[str, Any] | None = None, arguments: tuple[str, ...] = (), **sections: Any):
+        model: dict[str, Any] | None = None, arguments: tuple[str, ...] = (),
+        supervised: dict[str, Any] = NO_TRUE_DEPTH, **sections: Any):
     """Train a tiny depth network without labels, in a folder of its own."""
     data = {**NEIGHBOURS, **sections.pop('data', {})}
     recipe = write_recipe(
         folder / 'recipe.yaml', streets, data=data,
-        model={**DEPTH_ALONE, 'self_supervision': supervision, **(model or {})}, **sections)
+        model={**DEPTH_ALONE, **(model or {}), 'objectives': {
+            'supervised': supervised, 'self_supervised': supervision}}, **sections)
     return train(['--config', str(recipe), *arguments])
 
 
@@ -76,8 +83,8 @@ def test_a_pose_network_learns_is_saved_and_resumed_but_not_exported(streets, tm
     """Interrupted in its fourth step, one after its last checkpoint, it ends as it would have."""
     whole = run(tmp_path / 'whole', streets, POSE)
     broken = tmp_path / 'broken'
-    recipe = write_recipe(broken / 'first.yaml', streets, data=NEIGHBOURS,
-                          model={**DEPTH_ALONE, 'self_supervision': POSE})
+    recipe = write_recipe(broken / 'first.yaml', streets, data=NEIGHBOURS, model={
+        **DEPTH_ALONE, 'objectives': {'supervised': NO_TRUE_DEPTH, 'self_supervised': POSE}})
     description = yaml.safe_load(recipe.read_text())
     description['trainer']['callbacks'].append(
         {'class_path': 'interruption.Fail', 'init_args': {'step': 4}})
@@ -88,7 +95,7 @@ def test_a_pose_network_learns_is_saved_and_resumed_but_not_exported(streets, tm
     assert resumed.trainer.global_step == whole.trainer.global_step == 6
     first, second = last(tmp_path / 'whole'), last(broken)
     for key in ('current_model_state', 'state_dict'):
-        assert any('self_supervision.pose.encoder' in name for name in first[key])
+        assert any('beside.self_supervised.pose.encoder' in name for name in first[key])
         for name, weight in first[key].items():
             assert torch.equal(weight, second[key][name]), name
     exported = load_file(broken / 'model' / 'model.safetensors')
@@ -96,17 +103,18 @@ def test_a_pose_network_learns_is_saved_and_resumed_but_not_exported(streets, tm
     for name, weight in load_file(tmp_path / 'whole' / 'model' / 'model.safetensors').items():
         assert torch.equal(weight, exported[name]), name
     torch.manual_seed(0)
-    fresh = SynchronisedLearning(**{**DEPTH_ALONE, 'self_supervision': POSE})
-    moved = [not torch.equal(weight, first['current_model_state'][f'self_supervision.{name}'])
-             for name, weight in fresh.self_supervision.named_parameters()]
+    fresh = SynchronisedLearning(**DEPTH_ALONE, objectives=Objectives(
+        self_supervised=SelfSupervisedConfig(pose=PoseConfig(), scales=2)))
+    moved = [not torch.equal(weight, first['current_model_state'][f'beside.{name}'])
+             for name, weight in fresh.beside.named_parameters()]
     assert moved and all(moved)
 
 
 def test_rates_of_the_pose_network_are_its_own(streets, tmp_path):
     cli = run(tmp_path, streets, {'pose': {'backbone': 'resnet18', 'learning_rate': 7e-5}},
-              data={'samples': 2}, model={'learning_rate': 1e-3})
+              data={'samples': 2}, model={'optimizer': {'learning_rate': 1e-3}})
     groups = cli.trainer.optimizers[0].param_groups
-    pose = {id(weight) for weight in cli.model.self_supervision.pose.parameters()}
+    pose = {id(weight) for weight in cli.model.beside.parameters()}
     rates = {group['initial_lr'] for group in groups if {id(w) for w in group['params']} & pose}
     assert rates == {7e-5}
     assert all({id(w) for w in group['params']} <= pose for group in groups
@@ -114,26 +122,26 @@ def test_rates_of_the_pose_network_are_its_own(streets, tmp_path):
 
 
 CASES = {
-    'from video alone': ('streets', POSE, {}, {}, []),
-    'by known poses': ('drive', {'known_poses': True, 'scales': 1}, {}, {}, ['poses']),
-    'by the camera height': ('streets', {**POSE, 'camera_height': 0.67}, {}, {},
+    'from video alone': ('streets', POSE, NO_TRUE_DEPTH, []),
+    'by known poses': ('drive', {'known_poses': True, 'scales': 1}, NO_TRUE_DEPTH, ['poses']),
+    'by the camera height': ('streets', {**POSE, 'camera_height': 0.67}, NO_TRUE_DEPTH,
                              ['camera height']),
-    'by some true depth': ('streets', POSE, {'depth_weight': 1.0}, {}, ['depth']),
+    'by some true depth': ('streets', POSE, {}, ['depth']),
     'by depth that is known up to a factor': (
-        'streets', POSE, {'depth_weight': 1.0, 'depth_losses': {'scale_shift_invariant': 1.0}},
-        {}, []),
-    'by poses that are not known': ('streets', {**POSE, 'known_poses': True}, {}, {}, []),
+        'streets', POSE, {'depth': {'losses': {'scale_shift_invariant': 1.0}}}, []),
+    'by poses that are not known': (
+        'streets', {**POSE, 'known_poses': True}, NO_TRUE_DEPTH, []),
 }
 
 
 @pytest.mark.parametrize('name', CASES)
 def test_the_config_says_whether_depth_is_metric_and_by_what(name, request, tmp_path):
-    recordings, supervision, model, data, scale_from = CASES[name]
+    recordings, supervision, supervised, scale_from = CASES[name]
     metric = bool(scale_from)
     root = request.getfixturevalue(recordings)
     crop = [32, 96]
-    cli = run(tmp_path, root, supervision, model,
-              data={**data, 'samples': 4, 'batch_size': 2, 'crop': crop})
+    cli = run(tmp_path, root, supervision, supervised=supervised,
+              data={'samples': 4, 'batch_size': 2, 'crop': crop})
     assert config_of(tmp_path)['metric'] is metric
     assert config_of(tmp_path)['scale_from'] == scale_from
     assert hub.load(tmp_path / 'model').config.metric is metric
@@ -155,9 +163,11 @@ def test_bare_frames_with_a_focal_length_are_enough(streets, tmp_path):
 
 def test_without_self_supervision_depth_is_metric_as_ever():
     for settings, metric in (
-            ({}, True), ({'depth_weight': 0.0}, True),
-            ({'depth_losses': {'scale_shift_invariant': 1.0}}, False)):
-        module = SynchronisedLearning('sync', {'depth': TINY, 'semantics': None}, **settings)
+            ({}, True), ({'weight': 0.0}, True),
+            ({'losses': {'scale_shift_invariant': 1.0}}, False)):
+        module = SynchronisedLearning(
+            'sync', {'depth': TINY, 'semantics': None}, objectives=Objectives(
+                supervised=SupervisedConfig(depth=DepthSupervision(**settings))))
         assert module.model.config.metric is metric
 
 
@@ -169,7 +179,7 @@ def test_older_configs_are_metric(small_model):
 
 
 def test_data_without_neighbours_is_refused(streets, tmp_path):
-    with pytest.raises(ValueError, match='self_supervision needs neighbours'):
+    with pytest.raises(ValueError, match='self_supervised needs neighbours'):
         run(tmp_path / 'a', streets, POSE, data={'neighbours': None})
     with pytest.raises(ValueError, match=r'neighbours \[-1, 1\] need poses'):
         run(tmp_path / 'b', streets, {})
@@ -195,7 +205,8 @@ def test_labels_and_video_teach_together(streets, tmp_path):
     cli = run(
         tmp_path, streets, POSE,
         model={'arguments': {'depth': TINY, 'semantics': TINY, 'alignment': True},
-               'label_space': 'vkitti2', 'ranking_weight': 0.5},
+               'label_space': 'vkitti2'},
+        supervised={**NO_TRUE_DEPTH, 'ranking': {'weight': 0.5}},
         data={'samples': 4}, trainer={
             'precision': 'bf16-mixed', 'max_epochs': 1, 'accelerator': 'cpu', 'devices': 1,
             'log_every_n_steps': 1, 'enable_progress_bar': False, 'enable_model_summary': False,
@@ -203,7 +214,7 @@ def test_labels_and_video_teach_together(streets, tmp_path):
     metrics = cli.trainer.callback_metrics
     for name in ('photometric', 'smooth_disparity', 'semantics/cross_entropy', 'ranking', 'total'):
         assert torch.isfinite(metrics[f'train/{name}'])
-    weights = cli.model.objective.weights
+    weights = cli.model.objectives['self_supervised'].weights
     assert weights['photometric'] == 1 and weights['smooth_disparity'] == 1e-3
     expected = (metrics['train/photometric'] + 1e-3 * metrics['train/smooth_disparity']
                 + metrics['train/semantics/cross_entropy'] + 0.5 * metrics['train/ranking'])
@@ -215,8 +226,9 @@ def test_labels_and_video_teach_together(streets, tmp_path):
 
 def test_a_batch_without_neighbours_still_gives_every_weight_a_gradient():
     """Processes that learn together wait for each other's gradients of every weight."""
-    module = SynchronisedLearning('sync', {'depth': TINY, 'semantics': TINY},
-                                  self_supervision={'pose': {'backbone': 'resnet18'}})
+    module = SynchronisedLearning(
+        'sync', {'depth': TINY, 'semantics': TINY},
+        objectives=Objectives(self_supervised=SelfSupervisedConfig(pose=PoseConfig())))
     module.log_step = lambda *_: None
     alone = {
         'neighbours': torch.zeros(2, 2, 64, 96, 3, dtype=torch.uint8),
@@ -236,8 +248,8 @@ def test_a_drive_teaches_depth_without_any_label(drive, tmp_path):
             'sources': [{'dataset': 'vkitti2', 'root': str(drive), 'split': 'all',
                          'scale': [0.67, 0.67]}]}
     cli = run(tmp_path, drive, {'known_poses': True, 'scales': 1}, data=data, model={
-        'learning_rate': 1e-2, 'encoder_learning_rate': 1e-2, 'canonical_focal': 100.0,
-        'input_pixels': 64 * 214, 'photometric': False})
+        'optimizer': {'learning_rate': 1e-2, 'encoder_learning_rate': 1e-2},
+        'canonical_focal': 100.0, 'input_pixels': 64 * 214, 'photometric': False})
     assert 'train/photometric' in cli.trainer.callback_metrics
     samples = VirtualKitti2(drive)
     true = [sample.depth[np.isfinite(sample.depth) & (sample.depth < 80)] for sample in samples]

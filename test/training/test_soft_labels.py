@@ -214,8 +214,9 @@ def test_a_student_learns_its_teachers_doubt(tmp_path, soft):
     branch = {'kind': 'unet', 'dim': 8, 'multipliers': [1]}
     recipe = write_recipe(
         tmp_path / 'run/recipe.yaml', streets,
-        model={'arguments': {'depth': None, 'semantics': branch}, 'expert_confidence': 0.4,
-               'semantics_weight': 0.0, 'expert_weight': 1.0, 'learning_rate': 0.02},
+        model={'arguments': {'depth': None, 'semantics': branch},
+               'optimizer': {'learning_rate': 0.02}, 'objectives': {'supervised': {
+                   'semantics': {'weight': 0.0}, 'expert': {'weight': 1.0, 'confidence': 0.4}}}},
         data={'samples': 60, 'crop': [32, 32], 'sources': [
             {'dataset': 'pseudo_labelled', 'root': str(out), 'scale': [0.5, 0.6],
              'split': 'all', 'arguments': {'soft': soft}}]})

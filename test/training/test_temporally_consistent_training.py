@@ -24,12 +24,11 @@ import pytest
 from safetensors.torch import load_file
 from small_batches import TINY, write_recipe, write_streets
 from sync_perception.training.feeding.mixture import Mixture, Source
-from sync_perception.training.objectives.temporal import TemporalConsistency
+from sync_perception.training.objectives.temporal import Temporal, TemporalConfig
 from sync_perception.training.train import train
 import torch
 import yaml
 
-METRES = SimpleNamespace(canonical_focal=None)
 BOTH = {'depth': TINY, 'semantics': TINY}
 
 
@@ -43,7 +42,7 @@ def run(folder, streets, settings, data, arguments=(), callbacks=()):
     """Train a tiny network, in a folder of its own."""
     recipe = write_recipe(folder / 'recipe.yaml', streets, data=data,
                           model={'arguments': BOTH, 'canonical_focal': 90.0,
-                                 'temporal_consistency': settings})
+                                 'objectives': {'temporal': settings}})
     description = yaml.safe_load(recipe.read_text())
     description['trainer']['callbacks'] += callbacks
     recipe.write_text(yaml.safe_dump(description))
@@ -73,8 +72,11 @@ def test_recordings_without_poses_are_refused(streets, tmp_path):
     mixture = Mixture(
         [Source('vkitti2', str(streets), scale=(1.0, 1.0), split='all')], 1, (32, 64), 2,
         offsets=(-1,))
-    supervision = SimpleNamespace(pose=True, known_poses=False)
-    TemporalConsistency({}, METRES, supervision).check_poses(mixture)
-    TemporalConsistency({'motion': 'flow'}, METRES).check_poses(mixture)
+    model = SimpleNamespace(config=SimpleNamespace(canonical_focal=None))
+    alone = SimpleNamespace(model=model, others={})
+    estimating = SimpleNamespace(model=model, others={'self_supervised': SimpleNamespace(
+        motion=True, config=SimpleNamespace(known_poses=False))})
+    Temporal(TemporalConfig(), estimating).check_mixture(mixture)
+    Temporal(TemporalConfig(motion='flow'), alone).check_mixture(mixture)
     mixture.datasets[0].pose = lambda name, offset=0: np.eye(4)
-    TemporalConsistency({}, METRES).check_poses(mixture)
+    Temporal(TemporalConfig(), alone).check_mixture(mixture)

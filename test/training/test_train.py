@@ -61,10 +61,12 @@ def config_of(arguments, capsys):
 def test_losses_of_a_recipe_replace_the_defaults(capsys, tmp_path):
     recipe = tmp_path / 'recipe.yaml'
     recipe.write_text(yaml.safe_dump({'model': {
-        'architecture': 'sync', 'arguments': {}, 'depth_losses': {'berhu': 2.0}}}))
+        'architecture': 'sync', 'arguments': {}, 'objectives': {
+            'supervised': {'depth': {'losses': {'berhu': 2.0}}}}}}))
     settings = config_of(['--config', str(recipe), '--data.samples', '1'], capsys)['model']
-    assert settings['depth_losses'] == {'berhu': 2.0}
-    assert settings['semantic_losses'] == {'cross_entropy': 1.0}
+    supervised = settings['objectives']['supervised']
+    assert supervised['depth']['losses'] == {'berhu': 2.0}
+    assert supervised['semantics']['losses'] == {'cross_entropy': 1.0}
 
 
 def test_a_recipe_may_teach_the_contrastive_model(capsys, tmp_path):
@@ -93,7 +95,8 @@ def unstarted(monkeypatch):
 BRANCH = {'kind': 'unet', 'dim': 8, 'multipliers': [1]}
 SMALL = {
     'model': {'architecture': 'sync', 'arguments': {'depth': BRANCH, 'semantics': BRANCH},
-              'depth_range': [0.5, 200.0], 'learning_rate': 1e-3},
+              'depth_range': [0.5, 200.0], 'optimizer': {'learning_rate': 1e-3},
+              'objectives': {'temporal': None}},
     'data': {'batch_size': 1, 'samples': 4, 'crop': [32, 64], 'stride': 1, 'workers': 0,
              'sources': [{'dataset': 'synthetic', 'scale': [0.2, 0.4]}]},
     'trainer': {'max_epochs': 1, 'callbacks': []}}
@@ -107,7 +110,19 @@ SMALL = {
     (('data', 'workers'), 'x', 'data.workers'), (('data', 'sources', 0, 'share'), -1, 'share'),
     (('data', 'sources', 0, 'scale'), [2, 1], 'scale'),
     (('data', 'sources', 0, 'scale'), [float('nan'), 1], 'scale'),
-    (('model', 'learning_rate'), float('inf'), 'learning_rate'),
+    (('model', 'optimizer', 'learning_rate'), float('inf'), 'learning_rate'),
+    (('model', 'optimizer', 'learning_rate'), -1, 'learning_rate'),
+    (('model', 'learning_rate'), 1e-3, 'learning_rate'),
+    (('model', 'objectives'), {'magical': {}}, 'magical'),
+    (('model', 'objectives'), {'magical': {'weight': 1.0}}, 'magical'),
+    (('model', 'semi_supervision'), {}, 'semi_supervision'),
+    (('model', 'objectives'), {'temporal': {'lables': 1.0}}, 'lables'),
+    (('model', 'objectives'), {'temporal': {'motion': 'magic'}}, 'motion'),
+    (('model', 'objectives'), {'supervised': {'depth': {'wait': 1.0}}}, 'wait'),
+    (('model', 'objectives'), {'supervised': {'depth': {'weight': -1}}}, 'depth.weight'),
+    (('model', 'objectives'), {'self_supervised': {'pose': {'backbones': 'x'}}}, 'backbones'),
+    (('model', 'weighting'), {'kind': 'lucky'}, 'lucky'),
+    (('model', 'weighting'), {'period': 0}, 'period'),
     (('model', 'depth_range'), 'far', 'depth_range'),
     (('model', 'depth_range'), [200, 1], 'depth_range'),
     (('model', 'label_space'), 5, 'label_space'), (('model', 'arguments'), 5, 'arguments'),

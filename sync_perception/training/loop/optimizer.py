@@ -17,35 +17,61 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 import math
 from typing import Any
 
 import lightning
+from sync_perception.files import checks
 import torch
 from torch import nn
 
 
-def learned_parameters(
-        model: nn.Module, rate: float, encoder_rate: float, layer_decay: float = 1.0
-        ) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """
+    AdamW, whose rates rise and then fall as half a cosine.
+
+    :param learning_rate: peak rate of decoders, heads and couplings, 0 or more.
+    :param encoder_learning_rate: peak rate of submodules named `encoder`, which may come from
+        pretraining, 0 or more.
+    :param encoder_layer_decay: rate of each layer of an encoder over that of the next one, in
+        (0, 1]; the last layer learns at `encoder_learning_rate`.
+    :param weight_decay: decoupled, 0 or more.
+    :param warmup: share of the training in which the rates rise, in [0, 1].
+    """
+
+    learning_rate: float = 1e-3
+    encoder_learning_rate: float = 2e-4
+    encoder_layer_decay: float = 1.0
+    weight_decay: float = 1e-2
+    warmup: float = 0.05
+
+    def __post_init__(self):
+        """Refuse numbers out of range."""
+        for name, most in (('learning_rate', 1e6), ('encoder_learning_rate', 1e6),
+                           ('encoder_layer_decay', 1), ('weight_decay', 1e6), ('warmup', 1)):
+            checks.number(0, most)(getattr(self, name), f'optimizer.{name}')
+        if self.encoder_layer_decay == 0:
+            checks.refuse('optimizer.encoder_layer_decay', 'a number in (0, 1]', 0)
+
+
+def learned_parameters(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
     """
     Group what may be learned by its learning rate, for an optimiser of torch.
 
-    :param rate: of all that is in no encoder.
-    :param encoder_rate: of the last layer of every submodule named `encoder`.
-    :param layer_decay: each layer's rate over that of the next, in (0, 1].
     :return: groups with `params` and `lr`, each weight once; slower groups first.
-    :raises ValueError: if everything is frozen or the decay is out of range.
+    :raises ValueError: if everything is frozen.
     """
-    if not 0 < layer_decay <= 1:
-        raise ValueError(f'expected an encoder_layer_decay in (0, 1], got {layer_decay}')
     names = [name for name, weight in model.named_parameters() if weight.requires_grad]
     if not names:
         raise ValueError('the network has nothing to learn: all of its weights are frozen')
     distance = distances_from_top(names)
     groups: dict[float, list[nn.Parameter]] = {}
     for name in names:
-        own = encoder_rate * layer_decay ** distance[name] if of_encoder(name) else rate
+        own = config.learning_rate
+        if of_encoder(name):
+            own = config.encoder_learning_rate * config.encoder_layer_decay ** distance[name]
         groups.setdefault(own, []).append(model.get_parameter(name))
     return [{'params': groups[own], 'lr': own} for own in sorted(groups)]
 

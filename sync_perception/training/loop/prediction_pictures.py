@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import cv2
@@ -28,6 +29,7 @@ from sync_perception.labels import correspondence, LabelSpace
 from sync_perception.runtime.preprocess import resize_image, seen_size
 from sync_perception.training.feeding.recordings import Measurement
 from sync_perception.training.module import SynchronisedLearning
+from sync_perception.training.objectives.supervised import canonical_truth
 from sync_perception.types import DenseOutput
 import torch
 
@@ -58,7 +60,10 @@ class Pictures(lightning.Callback):
         if not self.every or trainer.global_step % self.every or not trainer.is_global_zero:
             return
         output = predicted(pl_module, batch['image'][:self.samples])
-        true = pl_module.objective.true_depth(batch)
+        supervised = pl_module.objectives.get('supervised')
+        true = canonical_truth(
+            batch, pl_module.model.config,
+            supervised.config.depth.max_depth if supervised else math.inf)
         depth = true[0].masked_fill(~true[1], float('nan')).cpu().numpy()
         for index in range(min(self.samples, len(batch['image']))):
             space = batch['space'][index]
@@ -70,10 +75,11 @@ class Pictures(lightning.Callback):
                 None if labels is None else translated(
                     labels[index].cpu().numpy(), LabelSpace.load(space), pl_module.space),
                 *of_sample(output, index), pl_module.space, self.max_depth))
-        if pl_module.semi_supervision is not None:
+        semi_supervised = pl_module.objectives.get('semi_supervised')
+        if semi_supervised is not None:
             for index in range(min(self.samples, len(batch['image']))):
                 self.write(trainer, f'mixed/{index}', mixed_panel(
-                    batch['image'], pl_module.semi_supervision.mixed, index, pl_module.space))
+                    batch['image'], semi_supervised.mixed, index, pl_module.space))
 
     def on_validation_batch_end(
             self, trainer: lightning.Trainer, pl_module: SynchronisedLearning,
@@ -180,7 +186,7 @@ def mixed_panel(
     labels that it is to learn, true ones and guesses, and how much they weigh.
 
     :param images_bhw3: uint8, the batch before it was mixed.
-    :param mixed: of `sync_perception.training.objectives.semi_supervised.SemiSupervisedLoss`.
+    :param mixed: of `sync_perception.training.objectives.semi_supervised.SemiSupervised`.
     :param index: of the sample.
     :param space: that of the network.
     :return: uint8 (2 H, 3 W, 3), RGB.

@@ -32,6 +32,7 @@ from sync_perception.training.losses.semantics import (
     grouped_cross_entropy,
     grouped_ohem_cross_entropy,
 )
+import torch
 from torch import Tensor
 
 DEPTH_LOSSES: dict[str, Callable[..., Tensor]] = {
@@ -55,3 +56,14 @@ LOSSES: dict[str, dict[str, Callable[..., Tensor]]] = {
     'semantics': SEMANTIC_LOSSES,
     'normals': NORMALS_LOSSES,
 }
+
+
+def mean_over_samples(loss: Callable[..., Tensor], *maps: Tensor) -> Tensor:
+    """
+    Average a loss over the samples of a batch.
+
+    :param loss: of the maps of one sample; 0 where nothing is valid.
+    :param maps: (B, ., h, w).
+    """
+    samples = zip(*(values.split(1) for values in maps))
+    return torch.stack([loss(*sample) for sample in samples]).mean()

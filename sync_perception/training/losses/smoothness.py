@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 def edge_aware_smoothness(disparity_b1hw: Tensor, image_bchw: Tensor) -> Tensor:
@@ -49,3 +50,16 @@ def edge_aware_smoothness(disparity_b1hw: Tensor, image_bchw: Tensor) -> Tensor:
         (disparity.diff(dim=axis).abs()
          * torch.exp(-image_bchw.diff(dim=axis).abs().mean(dim=1, keepdim=True))).mean()
         for axis in (2, 3))
+
+
+def depth_smoothness(depth_b1hw: Tensor, image_bhw3: Tensor) -> Tensor:
+    """
+    Return the edge-aware smoothness of inverse depth.
+
+    :param depth_b1hw: positive (B, 1, h, w), in any unit.
+    :param image_bhw3: uint8 (B, H, W, 3), of any size.
+    :return: scalar.
+    """
+    image = functional.interpolate(
+        image_bhw3.permute(0, 3, 1, 2).float() / 255, size=depth_b1hw.shape[-2:], mode='area')
+    return edge_aware_smoothness(1 / depth_b1hw, image)

@@ -13,3 +13,45 @@
 # limitations under the License.
 
 """What a training minimises, one objective a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field, make_dataclass
+
+from sync_perception.training.objectives.consistency import Consistency
+from sync_perception.training.objectives.objective import Objective
+from sync_perception.training.objectives.self_supervised import SelfSupervised
+from sync_perception.training.objectives.semi_supervised import SemiSupervised
+from sync_perception.training.objectives.supervised import Supervised
+from sync_perception.training.objectives.temporal import Temporal
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    'semi_supervised': SemiSupervised,  # before the network sees the batch itself
+    'supervised': Supervised,
+    'consistency': Consistency,
+    'self_supervised': SelfSupervised,
+    'temporal': Temporal,  # after all passes that have a gradient; uses self_supervised's poses
+}
+"""By their names in recipes, in the order in which a step computes them."""
+
+
+def configuration(objectives: Mapping[str, type[Objective]]) -> type:
+    """
+    Return the dataclass of a training's objectives: a field each, None for one that is not used.
+
+    :param objectives: by name, as OBJECTIVES.
+    """
+    fields = [
+        (name, kind.Config | None,
+         field(default_factory=kind.Config) if kind.DEFAULT else field(default=None))
+        for name, kind in objectives.items()]
+    made = make_dataclass('Objectives', fields, frozen=True)
+    made.__module__ = __name__
+    summaries = (f':param {name}: {kind.__doc__.strip().splitlines()[0]}'
+                 for name, kind in objectives.items())
+    made.__doc__ = '\n'.join(('What a training minimises; null leaves one out.', '', *summaries))
+    return made
+
+
+Objectives = configuration(OBJECTIVES)

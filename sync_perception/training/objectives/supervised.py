@@ -13,125 +13,204 @@
 # limitations under the License.
 
 
-"""What a prediction loses by the annotations of a batch, term by term."""
+"""Supervised learning: depth, normals and labels that the data annotate."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypedDict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+import math
+from typing import Any
 
 from sync_perception.datasets.sample import PROBABILITY_UNITS
-from sync_perception.labels import candidates, correspondence, LabelSpace
-from sync_perception.models.contrastive import dense_clip as contrastive
-from sync_perception.training.losses import DEPTH_LOSSES, NORMALS_LOSSES, SEMANTIC_LOSSES
-from sync_perception.training.losses.contrastive import consistency_loss
+from sync_perception.files import checks
+from sync_perception.models.config import ModelConfig
+from sync_perception.training.losses import (
+    DEPTH_LOSSES,
+    mean_over_samples,
+    NORMALS_LOSSES,
+    SEMANTIC_LOSSES,
+)
 from sync_perception.training.losses.depth import log_gaussian_nll
 from sync_perception.training.losses.distillation import top_classes_cross_entropy
 from sync_perception.training.losses.ranking import semantic_ranking
 from sync_perception.training.losses.self_ranking import border_labels, self_ranking
-from sync_perception.training.losses.smoothness import edge_aware_smoothness
-from sync_perception.training.objectives.self_supervised import SelfSupervisionSettings
-from sync_perception.training.objectives.temporal import temporal_weights
+from sync_perception.training.losses.smoothness import depth_smoothness
+from sync_perception.training.objectives.objective import at_least_0, Objective, Setup, Step
 from sync_perception.types import DenseOutput
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-TASKS = {
-    'depth': 'depth', 'ranking': 'depth', 'smoothness': 'depth', 'photometric': 'depth',
-    'smooth_disparity': 'depth', 'camera_height': 'depth', 'temporal_depth': 'depth',
-    'normals': 'normals', 'semantics': 'semantics', 'expert': 'semantics',
-    'unlabelled': 'semantics', 'temporal_labels': 'semantics'}
-"""The task that a term belongs to, by the first part of its name; others belong to none."""
+KEY = 'objectives.supervised'
 SCALE_FREE = ('scale_shift_invariant',)
-"""Losses of depth that do not care how long a metre is."""
-KINDS = {'depth': 'regression', 'normals': 'regression', 'semantics': 'classification'}
+"""Losses of depth that do not depend on its scale."""
 
 
-class Consistency(TypedDict):
+@dataclass(frozen=True)
+class DepthSupervision:
     """
-    How depth and semantics are held together.
+    Learning from true depth.
 
-    :ivar model: folder or hub id of a contrastive model that speaks the same label space.
-    :ivar weight: of 1 - cosine.
-    """
-
-    model: str
-    weight: float
-
-
-class Objective:
-    """
-    Computes the terms that a batch's annotations allow. What is not annotated gives no term.
-
-    :param space: the label space that the network speaks.
-    :param settings: those of `sync_perception.training.module.SynchronisedLearning`.
-    :raises ValueError: if a loss or a class is unknown.
+    :param weight: of all losses below, 0 or more; 0 to learn nothing from true depth.
+    :param losses: their weights within `weight`, 0 or more, by their names in
+        `sync_perception.training.losses.DEPTH_LOSSES`.
+    :param max_depth: greatest true depth that is learned from, metres, above 0.
     """
 
-    def __init__(self, space: LabelSpace, settings: Any):
-        self.space, self.settings = space, settings
-        self.class_weights = torch.ones(len(space))
-        for name, weight in (settings.class_weights or {}).items():
-            self.class_weights[space.index(name)] = weight
-        self.depth_losses = chosen('depth', DEPTH_LOSSES, settings.depth_losses)
-        self.normals_losses = chosen('normals', NORMALS_LOSSES, settings.normals_losses)
-        self.semantic_losses = chosen('semantic', SEMANTIC_LOSSES, settings.semantic_losses)
+    weight: float = 1.0
+    losses: dict[str, float] = field(default_factory=lambda: {'silog': 1.0, 'log_l1': 1.0})
+    max_depth: float = 120.0
+
+    def __post_init__(self):
+        """Refuse unknown losses, and numbers out of range."""
+        at_least_0(self, f'{KEY}.depth', 'weight', 'max_depth')
+        check_losses(self.losses, f'{KEY}.depth.losses', DEPTH_LOSSES)
+
+
+@dataclass(frozen=True)
+class NormalsSupervision:
+    """
+    Learning from true surface normals, of a network that gives normals.
+
+    :param weight: of all losses below, 0 or more.
+    :param losses: their weights within `weight`, 0 or more, by their names in
+        `sync_perception.training.losses.NORMALS_LOSSES`.
+    """
+
+    weight: float = 1.0
+    losses: dict[str, float] = field(default_factory=lambda: {'cosine': 1.0})
+
+    def __post_init__(self):
+        """Refuse unknown losses, and numbers out of range."""
+        at_least_0(self, f'{KEY}.normals', 'weight')
+        check_losses(self.losses, f'{KEY}.normals.losses', NORMALS_LOSSES)
+
+
+@dataclass(frozen=True)
+class SemanticSupervision:
+    """
+    Learning from true labels.
+
+    :param weight: of all losses below, 0 or more.
+    :param losses: their weights within `weight`, 0 or more, by their names in
+        `sync_perception.training.losses.SEMANTIC_LOSSES`; an expert's labels use them, too.
+    """
+
+    weight: float = 1.0
+    losses: dict[str, float] = field(default_factory=lambda: {'cross_entropy': 1.0})
+
+    def __post_init__(self):
+        """Refuse unknown losses, and numbers out of range."""
+        at_least_0(self, f'{KEY}.semantics', 'weight')
+        check_losses(self.losses, f'{KEY}.semantics.losses', SEMANTIC_LOSSES)
+
+
+@dataclass(frozen=True)
+class ExpertSupervision:
+    """
+    Learning from the labels of an expert, another model.
+
+    :param weight: of the semantic losses on them, 0 or more.
+    :param confidence: the expert's labels below this probability are ignored, in [0, 1].
+    """
+
+    weight: float = 0.5
+    confidence: float = 0.6
+
+    def __post_init__(self):
+        """Refuse numbers out of range."""
+        at_least_0(self, f'{KEY}.expert', 'weight')
+        checks.number(0, 1)(self.confidence, f'{KEY}.expert.confidence')
+
+
+@dataclass(frozen=True)
+class RankingSupervision:
+    """
+    The order of depth at the borders of labels, true ones or an expert's.
+
+    :param weight: of the term, 0 or more.
+    :param own_borders: probability, in [0, 1], from which the network's own labels show the
+        borders in samples that have no others; None for no borders there.
+    """
+
+    weight: float = 0.0
+    own_borders: float | None = None
+
+    def __post_init__(self):
+        """Refuse numbers out of range."""
+        at_least_0(self, f'{KEY}.ranking', 'weight')
+        checks.optional(checks.number(0, 1))(self.own_borders, f'{KEY}.ranking.own_borders')
+
+
+@dataclass(frozen=True)
+class SupervisedConfig:
+    """
+    What is learned from annotations.
+
+    :param depth: true depth.
+    :param normals: true surface normals.
+    :param semantics: true labels.
+    :param expert: labels or probabilities of another model.
+    :param ranking: the order of depth at the borders of labels.
+    :param uncertainty_weight: weight of the likelihood of the depth's errors, 0 or more, for a
+        network that gives their variance.
+    :param smoothness_weight: weight of disparity that is smooth where the image is, 0 or more.
+    """
+
+    depth: DepthSupervision = field(default_factory=DepthSupervision)
+    normals: NormalsSupervision = field(default_factory=NormalsSupervision)
+    semantics: SemanticSupervision = field(default_factory=SemanticSupervision)
+    expert: ExpertSupervision = field(default_factory=ExpertSupervision)
+    ranking: RankingSupervision = field(default_factory=RankingSupervision)
+    uncertainty_weight: float = 0.1
+    smoothness_weight: float = 0.0
+
+    def __post_init__(self):
+        """Refuse negative weights."""
+        at_least_0(self, KEY, 'uncertainty_weight', 'smoothness_weight')
+
+
+class Supervised(Objective):
+    """Annotated depth, normals and labels: each sample adds the terms of what it has."""
+
+    Config = SupervisedConfig
+    TASKS = {
+        'depth': 'depth', 'ranking': 'depth', 'smoothness': 'depth', 'normals': 'normals',
+        'semantics': 'semantics', 'expert': 'semantics'}
+    DEFAULT = True
+
+    def __init__(self, config: SupervisedConfig, setup: Setup):
+        super().__init__(config, setup)
+        self.classes, self.space = setup.classes, setup.classes.space
+        self.model_config = setup.model.config
+        self.depth_losses = {name: DEPTH_LOSSES[name] for name in config.depth.losses}
+        self.normals_losses = {name: NORMALS_LOSSES[name] for name in config.normals.losses}
+        self.semantic_losses = {name: SEMANTIC_LOSSES[name] for name in config.semantics.losses}
         self.weights = {
-            **{f'depth/{name}': settings.depth_weight * weight
-               for name, weight in settings.depth_losses.items()},
-            **{f'normals/{name}': settings.normals_weight * weight
-               for name, weight in settings.normals_losses.items()},
-            **{f'{part}/{name}': settings[f'{part}_weight'] * weight
-               for part in ('semantics', 'expert')
-               for name, weight in settings.semantic_losses.items()},
-            'expert/soft': settings.expert_weight * sum(settings.semantic_losses.values()),
-            'ranking': settings.ranking_weight, 'smoothness': settings.smoothness_weight,
-            'uncertainty': settings.uncertainty_weight,
-            'consistency': settings.consistency['weight'] if settings.consistency else 0.0,
-            'unlabelled': (settings.semi_supervision or {}).get('weight', 1.0),
-            **self_supervised_weights(settings.self_supervision or {}),
-            **temporal_weights(settings.temporal_consistency)}
-        self.groups: dict[str, Tensor] = {}
-        self.candidates: dict[str, Tensor] = {}
-        self.contrastive: contrastive.ContrastiveModel | None = None
+            **weighted('depth', config.depth.weight, config.depth.losses),
+            **weighted('normals', config.normals.weight, config.normals.losses),
+            **weighted('semantics', config.semantics.weight, config.semantics.losses),
+            **weighted('expert', config.expert.weight, config.semantics.losses),
+            'expert/soft': config.expert.weight * sum(config.semantics.losses.values()),
+            'ranking': config.ranking.weight, 'smoothness': config.smoothness_weight,
+            'uncertainty': config.uncertainty_weight}
+        self.scale_free = config.depth.weight > 0 and not self.knows_metres
 
     @property
     def knows_metres(self) -> bool:
-        """Whether true depth, where a batch has it, teaches how long a metre is."""
-        return self.settings.depth_weight > 0 and any(
-            weight > 0 for name, weight in self.settings.depth_losses.items()
+        """Whether true depth, where a batch has it, gives depth its metric scale."""
+        return self.config.depth.weight > 0 and any(
+            weight > 0 for name, weight in self.config.depth.losses.items()
             if name not in SCALE_FREE)
 
-    def gives_scale(self, terms: dict[str, Tensor]) -> bool:
-        """Say whether a batch's terms teach how long a metre is, by true depth."""
-        return self.knows_metres and any(name.startswith('depth/') for name in terms)
+    def scale_from(self, step: Step, terms: Mapping[str, Tensor]) -> set[str]:
+        """Return `depth` if the batch had true depth, and a loss that depends on its scale."""
+        taught = self.knows_metres and any(name.startswith('depth/') for name in terms)
+        return {'depth'} if taught else set()
 
-    def load_contrastive(self, device: torch.device) -> None:
-        """
-        Load the frozen model of the consistency term, if there is one.
-
-        It stays out of the module, and so out of checkpoints, averages and the optimiser.
-
-        :raises FileNotFoundError: if there is no such model.
-        :raises ValueError: if it speaks another label space.
-        """
-        if not self.settings.consistency:
-            return
-        folder = self.settings.consistency['model']
-        self.contrastive = contrastive.load(folder, device).requires_grad_(False)
-        if self.contrastive.labels.names != self.space.names:
-            raise ValueError(
-                f'consistency: {folder} speaks the label space {self.contrastive.labels.name!r}, '
-                f'expected {self.space.name!r}')
-
-    def __call__(self, output: DenseOutput, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """
-        Return the terms, unweighted, by name: those of `weights` that the batch annotates.
-
-        :param output: maps of the size of the batch's.
-        :param batch: of `sync_perception.training.feeding.mixture`.
-        """
+    def terms(self, step: Step) -> dict[str, Tensor]:
+        """Return the terms that the batch annotates."""
+        output, batch = step.output, step.batch
         terms: dict[str, Tensor] = {}
         if output.depth is not None:
             terms.update(self.depth_terms(output, batch))
@@ -140,23 +219,20 @@ class Objective:
         if output.logits is not None:
             terms.update(self.semantic_terms(output, batch))
             terms.update(self.expert_terms(output, batch))
-        if self.contrastive is not None:
-            terms['consistency'] = self.consistency(output, batch)
         return terms
 
     def depth_terms(self, output: DenseOutput, batch: dict[str, Any]) -> dict[str, Tensor]:
         """
-        Compare depth in the canonical camera, averaged over the samples; and its variance.
+        Compare depth in the canonical camera, averaged over the samples, and its variance.
 
-        For the variance the depth is held still: the variance learns which errors the depth
-        makes, and what the depth learns stays with its own losses. Otherwise this loss would
-        divide the depth's gradient by the variance, and so neglect where it errs.
+        The term of the variance has no gradient for depth: it would divide the depth's gradient
+        by the variance, and so neglect the pixels where depth errs.
         """
         terms: dict[str, Tensor] = {}
-        if self.settings.smoothness_weight:
-            terms['smoothness'] = smoothness(output.depth, batch['image'])
-        true, valid = self.true_depth(batch)
-        if self.settings.ranking_weight:
+        if self.config.smoothness_weight:
+            terms['smoothness'] = depth_smoothness(output.depth, batch['image'])
+        true, valid = canonical_truth(batch, self.model_config, self.config.depth.max_depth)
+        if self.config.ranking.weight:
             terms.update(self.ranking_terms(output, true, valid, batch))
         if not valid.any():
             return terms
@@ -171,18 +247,18 @@ class Objective:
             self, output: DenseOutput, true: Tensor, valid: Tensor, batch: dict[str, Any]
             ) -> dict[str, Tensor]:
         """
-        Rank depth at semantic borders, each sample's by the best labels that it has.
+        Rank depth at semantic borders, in each sample by the best labels that it has.
 
-        As true depth ranks it in samples that learn from such; else, and so in all of them if
-        `depth_weight` is 0, as the predicted depth itself does away from the borders.
+        Samples that learn from true depth take the order from it. In all others, and so in every
+        sample if `depth.weight` is 0, predicted depth away from the borders gives the order.
         """
-        own = self.settings.ranking_own_borders
+        own = self.config.ranking.own_borders
         labels = border_labels(
             batch['labels'], batch['expert_labels'],
-            batch['expert_confidence'] >= self.settings.expert_confidence,
+            batch['expert_confidence'] >= self.config.expert.confidence,
             None if own is None else output.logits, own or 0.0)
         generator = step_generator(true.device)
-        known = valid.flatten(1).any(dim=1) & (self.settings.depth_weight > 0)
+        known = valid.flatten(1).any(dim=1) & (self.config.depth.weight > 0)
         ranked = (labels != self.space.void).flatten(1).any(dim=1)
         terms: dict[str, Tensor] = {}
         for members, loss, maps in (
@@ -193,15 +269,6 @@ class Objective:
                     *(values[members] for values in maps), generator)
                 terms['ranking'] = terms.get('ranking', 0) + share
         return terms
-
-    def true_depth(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """Return the true depth in the canonical camera, and where it is learned from."""
-        near, far = self.settings.depth_range
-        metres = batch['depth'][:, None]
-        true = metres
-        if self.settings.canonical_focal is not None:
-            true = metres * (self.settings.canonical_focal / batch['focal'])[:, None, None, None]
-        return true, (true > near) & (true < far) & (metres < self.settings.max_depth)
 
     def normals_terms(self, output: DenseOutput, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Compare normals, averaged over the samples."""
@@ -226,13 +293,14 @@ class Objective:
 
     def expert_terms(self, output: DenseOutput, batch: dict[str, Any]) -> dict[str, Tensor]:
         """
-        Compare with what an expert says where it is sure, each sample's in its label space.
+        Compare with an expert's labels where it is confident, each sample's in its label space.
 
-        Labels are weighted by its confidence. Probabilities, where a sample has them, are
-        compared instead, and are not: they tell of its doubt themselves. Their term is
-        `expert/soft`, which weighs as much as those of the labels together.
+        The labels are weighted by the expert's confidence. Where a sample has the expert's
+        probabilities, these are learned instead; soft targets already encode the expert's doubt,
+        so they are not weighted by confidence. Their term is `expert/soft`, which weighs as much
+        as those of the labels together.
         """
-        sure = batch['expert_confidence'] >= self.settings.expert_confidence
+        sure = batch['expert_confidence'] >= self.config.expert.confidence
         confidence = batch['expert_confidence'] * sure
         labelled = (batch['expert_labels'] != self.space.void).flatten(1).any(dim=1)
         soft = (batch['expert_classes'][:, 0] != self.space.void).flatten(1).any(dim=1)
@@ -263,7 +331,7 @@ class Objective:
 
         A head over several data sets is compared in the classes of that space's part only.
         """
-        groups, weights, rivals = self.shared_classes(space, logits)
+        groups, weights, rivals = self.classes.match(space, logits)
         return {
             name: loss(logits.float(), labels, groups, weights, confidence, rivals)
             for name, loss in self.semantic_losses.items()}
@@ -271,87 +339,48 @@ class Objective:
     def soft_loss(
             self, space: str, logits: Tensor, classes: Tensor, probabilities: Tensor,
             confidence: Tensor) -> dict[str, Tensor]:
-        """Compare logits with the probabilities of another space's classes, likewise."""
-        groups, weights, rivals = self.shared_classes(space, logits)
+        """Compare logits with the probabilities of another space's classes."""
+        groups, weights, rivals = self.classes.match(space, logits)
         return {'soft': top_classes_cross_entropy(
             logits.float(), classes, probabilities.float() / PROBABILITY_UNITS, groups, weights,
             confidence, rivals)}
 
-    def shared_classes(self, space: str, logits: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """
-        Say how another space's classes correspond to the network's.
 
-        :return: the network's classes of each, bool (G, C); their weights (G,); the classes that
-            each sample is decided among, bool (B, C), or None for all.
-        """
-        if space not in self.groups:
-            own = LabelSpace.load(space)
-            self.groups[space] = torch.from_numpy(correspondence(own, self.space))
-            self.candidates[space] = torch.from_numpy(candidates(own, self.space))
-        groups = self.groups[space].to(logits.device)
-        rivals = None
-        if not self.candidates[space].all():
-            rivals = self.candidates[space].to(logits.device).expand(len(logits), -1)
-        weights = self.class_weights.to(logits.device)
-        return groups, (groups * weights).sum(dim=1) / groups.sum(dim=1).clamp(min=1), rivals
-
-    def consistency(self, output: DenseOutput, batch: dict[str, Any]) -> Tensor:
-        """
-        Ask the frozen contrastive model whether depth and labels belong together.
-
-        It knows metres: depth is brought from the canonical camera to the crop's. Of a crop whose
-        camera is not known, the canonical depth is taken.
-        """
-        depth = output.depth.float()
-        if self.settings.canonical_focal is not None:
-            zoom = batch['focal'] / self.settings.canonical_focal
-            depth = depth * torch.where(torch.isfinite(zoom), zoom, 1)[:, None, None, None]
-        return consistency_loss(self.contrastive, depth, output.logits.float().softmax(dim=1))
-
-
-def chosen(
-        kind: str, losses: dict[str, Callable[..., Tensor]], weights: dict[str, float]
-        ) -> dict[str, Callable[..., Tensor]]:
+def canonical_truth(
+        batch: dict[str, Any], config: ModelConfig, max_depth: float) -> tuple[Tensor, Tensor]:
     """
-    Pick losses by name.
+    Return a batch's true depth in the canonical camera, and where it is learned from.
 
-    :raises ValueError: if there is no such loss, or none is chosen.
+    :param config: of the network.
+    :param max_depth: greatest true depth that is learned from, metres.
+    :return: float32 (B, 1, h, w), NaN where unknown, and bool (B, 1, h, w).
     """
-    unknown = sorted(set(weights) - set(losses))
+    near, far = config.depth_range
+    metres = batch['depth'][:, None]
+    true = metres
+    if config.canonical_focal is not None:
+        true = metres * (config.canonical_focal / batch['focal'])[:, None, None, None]
+    return true, (true > near) & (true < far) & (metres < max_depth)
+
+
+def weighted(part: str, weight: float, losses: Mapping[str, float]) -> dict[str, float]:
+    """Return the weights of a part's terms, by name."""
+    return {f'{part}/{name}': weight * share for name, share in losses.items()}
+
+
+def check_losses(weights: Mapping[str, float], key: str, known: Collection[str]) -> None:
+    """
+    Refuse losses that do not exist, negative weights, and none at all.
+
+    :raises ValueError: naming the key, what was expected and what was got.
+    """
+    unknown = sorted(set(weights) - set(known))
     if unknown or not weights:
-        raise ValueError(
-            f'{kind}_losses: expected some of {", ".join(losses)}, got '
-            f'{", ".join(unknown) or "none"}')
-    return {name: losses[name] for name in weights}
-
-
-def self_supervised_weights(settings: SelfSupervisionSettings) -> dict[str, float]:
-    """Return the weights of the terms of self-supervision, by name."""
-    weight = settings.get('weight', 1.0)
-    return {
-        'photometric': weight, 'smooth_disparity': weight * settings.get('smoothness', 1e-3),
-        'camera_height': weight * settings.get('camera_height_weight', 0.1),
-        'feature_distance': settings.get('feature_distance', 0.0)}
-
-
-def mean_over_samples(loss: Callable[..., Tensor], *maps: Tensor) -> Tensor:
-    """
-    Average a loss over the samples of a batch.
-
-    :param loss: of the maps of one sample; 0 where nothing is valid.
-    :param maps: (B, ., h, w).
-    """
-    samples = zip(*(values.split(1) for values in maps))
-    return torch.stack([loss(*sample) for sample in samples]).mean()
-
-
-def smoothness(depth_b1hw: Tensor, image_bhw3: Tensor) -> Tensor:
-    """Ask for disparity that is smooth where the photograph is: uint8 images of any size."""
-    image = functional.interpolate(
-        image_bhw3.permute(0, 3, 1, 2).float() / 255, size=depth_b1hw.shape[-2:], mode='area')
-    return edge_aware_smoothness(1 / depth_b1hw, image)
+        checks.refuse(key, f'some of {", ".join(known)}', ', '.join(unknown) or 'none')
+    for name, weight in weights.items():
+        checks.number(0, math.inf)(weight, f'{key}.{name}')
 
 
 def step_generator(device: torch.device) -> torch.Generator:
-    """Make a generator on a device that follows the process's own."""
+    """Return a generator on a device, seeded by the process's own."""
     return torch.Generator(device).manual_seed(int(torch.randint(2**31, ())))

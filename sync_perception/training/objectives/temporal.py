@@ -12,67 +12,81 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """
-Labels and depth that stay as they are from frame to frame, learned from neighbouring frames.
+Temporal consistency: labels and depth that agree between neighbouring frames.
 
-A network that sees one frame at a time learns not to flicker: what it says of a frame is compared
-with what it says of a neighbour, warped into it. Nothing of this is left when it has learned.
+A network that sees one frame at a time learns not to flicker: its prediction for a frame is
+compared with its prediction for a neighbour, warped into the frame. Used in training only;
+inference costs nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, Literal
 
 import numpy as np
 from sync_perception.datasets.neighbours import STEREO
 from sync_perception.evaluation.predict_sample import enlarge
 from sync_perception.evaluation.video import motion_by_flow
 from sync_perception.geometry import locate, NEAREST, resize_intrinsics, sample
-from sync_perception.models.config import ModelConfig
 from sync_perception.runtime.preprocess import normalise
 from sync_perception.training.feeding.mixture import Mixture
 from sync_perception.training.losses.photometric import photometric_error
 from sync_perception.training.losses.temporal import depth_change, label_change, mean_change
-from sync_perception.training.objectives.self_supervised import (
+from sync_perception.training.objectives.camera_motion import (
+    CameraMotion,
     check_intrinsics,
-    SelfSupervision,
+    finite_poses,
     unit_range,
 )
-from sync_perception.training.recipes import check_known
+from sync_perception.training.objectives.objective import (
+    at_least_0,
+    batch_metric_scale,
+    Objective,
+    Setup,
+    Step,
+)
 from sync_perception.types import DenseOutput
 import torch
 from torch import nn, Tensor
 from torch.nn import functional
 
+KEY = 'objectives.temporal'
 POSES, FLOW = 'poses', 'flow'
 
 
-class TemporalConsistencySettings(TypedDict, total=False):
+@dataclass(frozen=True)
+class TemporalConfig:
     """
     What must not change between neighbouring frames, which the data's `neighbours` bring.
 
-    :ivar labels: weight of the classes' probabilities: 1.
-    :ivar depth: weight of depth: 1; by flow none.
-    :ivar motion: how pixels are followed. `poses` (the default): by depth, the true one where
-        there is some, else the network's own, and the camera's pose, which the data know or the
-        pose network of self-supervision estimates. `flow`: by optical flow, which needs no poses
-        but time on the CPU, and serves labels only.
-    :ivar tolerance: |a - b| / (a + b) of depth from which on one surface hides another: 0.2.
-    :ivar agreement: greatest photometric error of pixels that show the same thing: 0.2.
+    :param labels: weight of the classes' probabilities, 0 or more.
+    :param depth: weight of depth, 0 or more; None for 1 by poses and 0 by flow.
+    :param motion: how pixels are followed. `poses`: by depth, the true one where there is some,
+        else the network's own, and the camera's pose, which the data know or the pose network of
+        self-supervision estimates. `flow`: by optical flow, which needs no poses but time on the
+        CPU, and serves labels only.
+    :param tolerance: |a - b| / (a + b) of depth, 0 or more, from which one surface hides another.
+    :param agreement: greatest photometric error, 0 or more, of pixels that show the same thing.
     """
 
-    labels: float
-    depth: float
-    motion: str
-    tolerance: float
-    agreement: float
+    labels: float = 1.0
+    depth: float | None = None
+    motion: Literal['poses', 'flow'] = 'poses'
+    tolerance: float = 0.2
+    agreement: float = 0.2
 
-
-DEFAULTS = TemporalConsistencySettings(
-    labels=1.0, depth=1.0, motion=POSES, tolerance=0.2, agreement=0.2)
+    def __post_init__(self):
+        """Refuse numbers out of range, and depth by flow."""
+        at_least_0(self, KEY, 'labels', 'tolerance', 'agreement')
+        if self.depth is not None:
+            at_least_0(self, KEY, 'depth')
+        if self.motion == FLOW and self.depth:
+            raise ValueError(
+                f'{KEY}.depth: expected 0 by flow, which gives no camera motion in metres, got '
+                f'{self.depth}')
 
 
 @dataclass(frozen=True)
@@ -102,34 +116,29 @@ class Pairs:
     ids: list[str]
 
 
-class TemporalConsistency:
+class Temporal(Objective):
     """
-    The component that a training step asks for its losses on neighbouring frames.
+    Predictions for neighbouring frames, compared pixel by pixel.
 
-    What the network says of the neighbour is the target: it has no gradient, which saves the
-    backward pass of a second image, and is said of the photograph as it is, without varied
-    colours. With neighbours on both sides either frame of a pair is sometimes
-    the target, and both are drawn to each other. There is no state: nothing to save, resume or
-    export.
-
-    :param settings: what differs from DEFAULTS.
-    :param config: of the network that learns.
-    :param self_supervision: that of the training; its pose network, if it has one, tells how the
-        camera moved in the units of the depth that it learns with.
-    :raises ValueError: if a setting is unknown or out of range.
+    The prediction for the neighbour is the target: it has no gradient, which saves the backward
+    pass of a second image, and it is made for the photograph as it is, without varied colours.
+    With neighbours on both sides either frame of a pair is sometimes the target, and both are
+    drawn to each other. A pose network of self-supervision, where there is one, gives the camera's
+    motion in the units of the depth that learns with it.
     """
 
-    def __init__(
-            self, settings: TemporalConsistencySettings, config: ModelConfig,
-            self_supervision: SelfSupervision | None = None):
-        self.settings = checked(settings)
-        self.config = config
-        self.by_flow = self.settings['motion'] == FLOW
-        self.pose_network = None
-        self.poses_known = True
-        if self_supervision is not None and self_supervision.pose is not None:
-            self.pose_network = self_supervision
-            self.poses_known = self_supervision.known_poses
+    Config = TemporalConfig
+    TASKS = {'temporal_depth': 'depth', 'temporal_labels': 'semantics'}
+
+    def __init__(self, config: TemporalConfig, setup: Setup):
+        super().__init__(config, setup)
+        self.canonical_focal = setup.model.config.canonical_focal
+        self.by_flow = config.motion == FLOW
+        depth = config.depth if config.depth is not None else float(not self.by_flow)
+        self.weights = {'temporal_labels': config.labels, 'temporal_depth': depth}
+        other = setup.others.get('self_supervised')
+        self.pose_network: CameraMotion | None = getattr(other, 'motion', None)
+        self.poses_known = self.pose_network is None or other.config.known_poses
 
     def check_offsets(self, offsets: Sequence[int]) -> None:
         """
@@ -140,10 +149,10 @@ class TemporalConsistency:
         """
         if not any(offset != STEREO for offset in offsets):
             raise ValueError(
-                'temporal_consistency needs neighbours: expected `neighbours: [-1]` or '
+                f'{KEY} needs neighbours: expected `neighbours: [-1]` or '
                 f"`[-1, 1]` in the recipe's data, got {list(offsets)} (0 is the stereo partner)")
 
-    def check_poses(self, mixture: Mixture) -> None:
+    def check_mixture(self, mixture: Mixture) -> None:
         """
         Refuse data of which no sample has a neighbour with a pose, if poses are wanted.
 
@@ -154,31 +163,27 @@ class TemporalConsistency:
         times = [offset for offset in mixture.offsets if offset != STEREO]
         names = ', '.join(name for name, _ in mixture.recordings)
         raise ValueError(
-            f'temporal_consistency: motion `poses` needs poses: expected data that know them, got '
+            f'{KEY}: motion `poses` needs poses: expected data that know them, got '
             f'no sample of {names} with one and one at {times}. Use `motion: flow`, or a pose '
-            'network: `self_supervision: {pose: {backbone: resnet18}}`')
+            'network: `self_supervised: {pose: {backbone: resnet18}}`')
 
-    def __call__(
-            self, model: nn.Module, output: DenseOutput, batch: dict[str, Any]
-            ) -> dict[str, Tensor]:
+    def terms(self, step: Step) -> dict[str, Tensor]:
         """
-        Return the terms `temporal_labels` and `temporal_depth`, if a sample has a neighbour.
+        Return `temporal_labels` and `temporal_depth`, if a sample has a neighbour.
 
-        To be asked for last in a step: in 16 bits, what runs here without a gradient must find
-        the weights' copies that the forward passes with one have made.
+        It must be the last objective of a step: in 16 bits, the pass without a gradient must find
+        the copies of the weights that the passes with one have made.
 
-        :param model: the network that learns, with its `config`.
-        :param output: what it says of the batch, at the size of the batch's targets.
-        :param batch: of `sync_perception.training.feeding.mixture`, with neighbours.
         :return: scalars; samples without a neighbour count as 0.
         :raises ValueError: if there is no depth to warp by, or there are no intrinsics.
         """
-        pairs = self.pairs(batch)
+        pairs = self.pairs(step.batch)
         if pairs is None:
             return {}
+        output = step.output
         present = {name: values[pairs.members].float() for name, values in (
             ('depth', output.depth), ('logits', output.logits)) if values is not None}
-        target = ask_untracked(model, pairs.neighbours)
+        target = predict_untracked(step.model, pairs.neighbours)
         with torch.autocast(pairs.images.device.type, enabled=False):
             changes = self.changes(present, target, pairs)
         share = pairs.members.float().mean()
@@ -192,21 +197,20 @@ class TemporalConsistency:
         """
         usable = batch['neighbour_there'] & (batch['neighbour_offset'] != STEREO)
         if not self.by_flow and self.pose_network is None:
-            usable = usable & known(batch['neighbour_pose'])
+            usable = usable & finite_poses(batch['neighbour_pose'])
         members = usable.any(dim=1)
         if not members.any():
             return None
         if not self.by_flow:
-            check_intrinsics(batch, members, 'temporal_consistency: motion `poses`')
+            check_intrinsics(batch, members, f'{KEY}: motion `poses`')
         drawn = torch.rand(usable.shape, device=usable.device).masked_fill(~usable, -1)
         rows = members.nonzero()[:, 0]
         chosen = rows, drawn.argmax(dim=1)[rows]
-        focal = self.config.canonical_focal
-        zoom = torch.ones_like(batch['focal']) if focal is None else batch['focal'] / focal
         return Pairs(
             members, batch['image'][rows], batch['neighbours'][chosen],
             batch['neighbour_offset'][chosen], batch['neighbour_pose'][chosen],
-            batch['K'][rows], batch['depth'][rows, None], zoom[rows, None, None, None],
+            batch['K'][rows], batch['depth'][rows, None],
+            batch_metric_scale(batch, self.canonical_focal)[rows],
             [batch['id'][row] for row in rows.tolist()])
 
     def changes(
@@ -215,8 +219,8 @@ class TemporalConsistency:
         """
         Return, by the terms' names, what changed and where that can be told.
 
-        :param present: what the network says of the samples, float32, by the maps' names.
-        :param target: what it says of the neighbours.
+        :param present: predictions for the samples, float32, by the maps' names.
+        :param target: predictions for the neighbours.
         :return: (M, 1, h', w') each.
         """
         size = pairs.depth.shape[-2:]
@@ -225,20 +229,20 @@ class TemporalConsistency:
                   for images in (pairs.images, pairs.neighbours)]
         warped, inside = sample(photos[1], uv)
         valid = valid & inside & (
-            photometric_error(warped, photos[0]) < self.settings['agreement'])
+            photometric_error(warped, photos[0]) < self.config.agreement)
         found = {}
         if moved is not None:
             # inverse depth is linear on planes
             seen = 1 / sample(1 / (enlarge(target.depth, size) * pairs.zoom), uv)[0]
             change = depth_change(moved.clamp(min=NEAREST), seen)
-            valid = valid & (moved > NEAREST) & (change < self.settings['tolerance'])
+            valid = valid & (moved > NEAREST) & (change < self.config.tolerance)
             found['temporal_depth'] = change, valid
         if 'logits' in present:
             probability = enlarge(target.logits, size).softmax(dim=1)
             change = label_change(present['logits'].softmax(dim=1), sample(probability, uv)[0])
             found['temporal_labels'] = change, valid
         return {name: change for name, change in found.items()
-                if self.settings[name.removeprefix('temporal_')]}
+                if self.weights[name]}
 
     def motion(
             self, own_b1hw: Tensor | None, pairs: Pairs
@@ -265,7 +269,7 @@ class TemporalConsistency:
         elif not true.flatten(1).any(dim=1).all():
             blind = pairs.ids[true.flatten(1).any(dim=1).tolist().index(False)]
             raise ValueError(
-                f'temporal_consistency: no depth to warp {blind} by: expected a network that '
+                f'{KEY}: no depth to warp {blind} by: expected a network that '
                 'gives depth, or true depth, got neither. Use `motion: flow`, or `neighbours: '
                 'false` of its source')
         there = torch.isfinite(depth)
@@ -279,23 +283,23 @@ class TemporalConsistency:
 
         A pose network's translations are in the units of the depth that learns beside it.
         """
-        metric = known(pairs.poses) & self.poses_known
+        metric = finite_poses(pairs.poses) & self.poses_known
         if self.pose_network is None or metric.all():
             return pairs.poses, metric
         with torch.no_grad():
-            estimated = self.pose_network.estimated(
+            estimated = self.pose_network(
                 unit_range(pairs.images), unit_range(pairs.neighbours), pairs.offsets).float()
         return torch.where(metric[:, None, None], pairs.poses, estimated), metric
 
 
 @torch.no_grad()
-def ask_untracked(model: nn.Module, images_bhw3: Tensor) -> DenseOutput:
+def predict_untracked(model: nn.Module, images_bhw3: Tensor) -> DenseOutput:
     """
-    Ask a network in training about images, as it is, without leaving a trace in its batch norms.
+    Run a network in training mode without changing the running statistics of its batch norms.
 
-    They normalise by the batch, as they do for the images that are compared: in evaluation mode,
-    a network that has learned for a short time says things that differ by more than its frames
-    do. Synchronised ones do not: they would wait for processes that have no neighbours to ask of.
+    They normalise by the batch, as for the images that are compared: early in training, the
+    difference to evaluation mode is larger than that between frames. Synchronised batch norms use
+    their running statistics: they would wait for processes whose batch has no neighbours.
 
     :param model: with its `config`.
     :param images_bhw3: uint8 (B, h, w, 3).
@@ -310,11 +314,6 @@ def ask_untracked(model: nn.Module, images_bhw3: Tensor) -> DenseOutput:
     finally:
         for norm in norms:
             norm.track_running_stats = norm.training = True
-
-
-def known(poses: Tensor) -> Tensor:
-    """Say which poses (..., 4, 4) are known: bool (...)."""
-    return torch.isfinite(poses).all(dim=-1).all(dim=-1)
 
 
 def scaled_intrinsics(
@@ -345,35 +344,3 @@ def flow_to(
     height, width = images_bhw3.shape[1:3]
     scale = torch.tensor([size[1] / width, size[0] / height], device=uv.device)
     return (uv.permute(0, 2, 3, 1) + 0.5) * scale - 0.5, valid > 1 - 1e-4
-
-
-def checked(settings: TemporalConsistencySettings) -> TemporalConsistencySettings:
-    """
-    Return all settings.
-
-    :param settings: what differs from DEFAULTS.
-    :raises ValueError: if one is unknown or out of range.
-    """
-    check_known('temporal_consistency', settings, DEFAULTS)
-    whole = TemporalConsistencySettings(**{**DEFAULTS, **settings})
-    if whole['motion'] not in (POSES, FLOW):
-        raise ValueError(
-            f'temporal_consistency: expected a motion of {POSES}, {FLOW}, got '
-            f'{whole["motion"]!r}')
-    for name in ('labels', 'depth', 'tolerance', 'agreement'):
-        if whole[name] < 0:
-            raise ValueError(
-                f'temporal_consistency: expected {name} of 0 or more, got {whole[name]}')
-    if whole['motion'] == FLOW and settings.get('depth'):
-        raise ValueError(
-            f'temporal_consistency: expected depth: 0 by flow, which does not know how far the '
-            f'camera went, got {settings["depth"]}')
-    return whole
-
-
-def temporal_weights(settings: TemporalConsistencySettings | None) -> dict[str, float]:
-    """Return the weights of the terms, by name; none for no settings."""
-    if settings is None:
-        return {}
-    whole = checked(settings)
-    return {'temporal_labels': whole['labels'], 'temporal_depth': whole['depth']}

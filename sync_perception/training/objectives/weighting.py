@@ -25,11 +25,34 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 import math
-from typing import ClassVar
+from typing import ClassVar, Literal
 
+from sync_perception.files import checks
 import torch
 from torch import distributed, nn, Tensor
+
+TASKS = {'depth': 'regression', 'normals': 'regression', 'semantics': 'classification'}
+"""The tasks that are balanced, and their kinds."""
+
+
+@dataclass(frozen=True)
+class WeightingConfig:
+    """
+    How the losses of depth, normals and semantics are balanced.
+
+    :param kind: `fixed` leaves the weights of the objectives as they are, `uncertainty` learns
+        each task's weight, `dynamic` favours the task whose loss falls most slowly.
+    :param period: steps, 1 or more, after which `dynamic` weights are renewed.
+    """
+
+    kind: Literal['fixed', 'uncertainty', 'dynamic'] = 'fixed'
+    period: int = 500
+
+    def __post_init__(self):
+        """Refuse a period out of range."""
+        checks.whole(1, 2 ** 40)(self.period, 'weighting.period')
 
 
 class Weighting(nn.Module):
@@ -59,6 +82,9 @@ class Weighting(nn.Module):
     @abstractmethod
     def weights(self) -> dict[str, float]:
         """Return what each task's loss is multiplied by at present."""
+
+    def advance(self) -> None:
+        """End a period of training; only dynamic weights change with it."""
 
     def check(self, losses: Mapping[str, Tensor]) -> None:
         """Refuse losses of unknown tasks, and none at all."""
@@ -201,8 +227,12 @@ class DynamicWeightAverage(Weighting):
         return dict(zip(self.tasks, self.current().tolist()))
 
 
-WEIGHTINGS: dict[str, type[Weighting]] = {
-    'fixed': FixedWeights,
-    'uncertainty': UncertaintyWeights,
-    'dynamic': DynamicWeightAverage,
-}
+def build_weighting(kind: str) -> Weighting:
+    """
+    Build the weighting of TASKS that a configuration names.
+
+    :param kind: of WeightingConfig.
+    """
+    if kind == 'fixed':
+        return FixedWeights(dict.fromkeys(TASKS, 1.0))
+    return UncertaintyWeights(TASKS) if kind == 'uncertainty' else DynamicWeightAverage(TASKS)

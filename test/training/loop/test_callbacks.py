@@ -37,7 +37,7 @@ class Spoil(lightning.Callback):
 
     def on_train_batch_start(self, trainer, pl_module, *_):
         if trainer.global_step == self.step:
-            pl_module.objective.depth_losses['silog'] = self.loss
+            pl_module.objectives['supervised'].depth_losses['silog'] = self.loss
             self.weights = {
                 name: weight.clone() for name, weight in pl_module.state_dict().items()}
 
@@ -92,7 +92,7 @@ class Once(lightning.Callback):
     """Makes the loss of the third batch bad, and no other."""
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        losses = pl_module.objective.depth_losses
+        losses = pl_module.objectives['supervised'].depth_losses
         if batch_idx == 2:
             self.good = losses['silog']
             losses['silog'] = lambda predicted, *_: predicted.mean() * float('nan')

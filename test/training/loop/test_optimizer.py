@@ -20,7 +20,12 @@ from types import SimpleNamespace
 
 import pytest
 from small_batches import TINY
-from sync_perception.training.loop.optimizer import distances_from_top, of_encoder, warm_cosine
+from sync_perception.training.loop.optimizer import (
+    distances_from_top,
+    of_encoder,
+    OptimizerConfig,
+    warm_cosine,
+)
 from sync_perception.training.module import SynchronisedLearning
 import zoo
 
@@ -87,7 +92,8 @@ def test_layers_learn_the_slower_the_earlier():
 
 def test_layer_decay_reaches_the_optimizer():
     module = SynchronisedLearning(
-        'sync', {'depth': TINY, 'semantics': None}, encoder_layer_decay=0.5)
+        'sync', {'depth': TINY, 'semantics': None},
+        optimizer=OptimizerConfig(encoder_layer_decay=0.5))
     module.trainer = SimpleNamespace(estimated_stepping_batches=10)
     optimizer = module.configure_optimizers()['optimizer']
     rates = {parameter: group['initial_lr'] for group in optimizer.param_groups
@@ -103,9 +109,9 @@ def test_layer_decay_reaches_the_optimizer():
     assert layers == {number: {2e-4 * 0.5 ** (last - number)} for number in layers}
 
 
-@pytest.mark.parametrize('decay', [0, 1.5])
-def test_a_bad_decay_is_refused(decay):
-    module = SynchronisedLearning(
-        'sync', {'depth': TINY, 'semantics': None}, encoder_layer_decay=decay)
-    with pytest.raises(ValueError, match='encoder_layer_decay'):
-        module.configure_optimizers()
+@pytest.mark.parametrize(('name', 'value'), [
+    ('encoder_layer_decay', 0), ('encoder_layer_decay', 1.5), ('learning_rate', -1e-3),
+    ('warmup', 2)])
+def test_numbers_out_of_range_are_refused(name, value):
+    with pytest.raises(ValueError, match=f'optimizer.{name}.*{value}'):
+        OptimizerConfig(**{name: value})

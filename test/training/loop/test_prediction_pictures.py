@@ -62,7 +62,8 @@ def test_a_semi_supervised_training_shows_what_it_mixed(tmp_path):
     """In bf16, as the recipes train."""
     recipe = write_recipe(
         tmp_path / 'recipe.yaml', write_streets(tmp_path / 'streets'), data={'samples': 4},
-        model={'semi_supervision': {}}, trainer={'precision': 'bf16-mixed', 'callbacks': [
+        model={'objectives': {'semi_supervised': {}}},
+        trainer={'precision': 'bf16-mixed', 'callbacks': [
             {'class_path': 'sync_perception.training.loop.prediction_pictures.Pictures',
              'init_args': {'samples': 2, 'every': 2}}]})
     train(['--config', str(recipe)])

@@ -20,11 +20,14 @@ import pytest
 from small_batches import batch, TINY
 from sync_perception.models import build_model, ModelConfig
 from sync_perception.training.module import SynchronisedLearning
+from sync_perception.training.objectives import Objectives
 from sync_perception.training.objectives.feature_reference import FeatureReference
+from sync_perception.training.objectives.self_supervised import SelfSupervisedConfig
 import torch
 from zoo import build
 
 PRETRAINED = {'pretrained': 'somewhere'}
+HELD = Objectives(self_supervised=SelfSupervisedConfig(feature_distance=0.01))
 
 
 @pytest.mark.parametrize('name, arguments', [
@@ -74,8 +77,7 @@ def test_the_distance_by_its_definition():
 
 def test_encoders_that_were_not_pretrained_are_refused():
     with pytest.raises(ValueError, match='expected `pretrained` among its arguments, got kind, w'):
-        SynchronisedLearning('sync', {'depth': TINY, 'semantics': None},
-                             self_supervision={'feature_distance': 0.01})
+        SynchronisedLearning('sync', {'depth': TINY, 'semantics': None}, objectives=HELD)
     with pytest.raises(ValueError, match='an encoder for depth, .* got RefineNet'):
         FeatureReference(build('refinenet').network, PRETRAINED)
     with pytest.raises(ValueError, match='an encoder for depth'):
@@ -99,10 +101,11 @@ def test_the_reference_comes_from_the_pretrained_weights_not_from_what_training_
     hub.save(first, tmp_path / 'first')
     module = SynchronisedLearning(
         'padnet', arguments, initial={'encoder': {'model': str(tmp_path / 'first')}},
-        self_supervision={'feature_distance': 0.01}).eval()
+        objectives=HELD).eval()
     image = module.normalised(batch()['image'])
-    assert module.features.distance(module.model.network, image) > 0.01
+    features = module.objectives['self_supervised'].features
+    assert features.distance(module.model.network, image) > 0.01
     assert not any('features' in name for name in module.state_dict())
-    again = SynchronisedLearning(
-        'padnet', arguments, self_supervision={'feature_distance': 0.01}).eval()
-    assert again.features.distance(again.model.network, image).item() == pytest.approx(0, abs=1e-6)
+    again = SynchronisedLearning('padnet', arguments, objectives=HELD).eval()
+    features = again.objectives['self_supervised'].features
+    assert features.distance(again.model.network, image).item() == pytest.approx(0, abs=1e-6)

@@ -16,20 +16,27 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from small_batches import step_of
 from sync_perception.datasets.neighbours import neighbour_arrays, read_neighbours, STEREO
 from sync_perception.datasets.synthetic import Synthetic
 from sync_perception.datasets.views import training_arrays, View
 from sync_perception.models.interface import Interface
 from sync_perception.training.losses.photometric import photometric_error
-from sync_perception.training.objectives.self_supervised import (
-    depth_scales,
+from sync_perception.training.objectives.camera_motion import (
+    CameraMotion,
     first_depth,
+    PoseConfig,
+)
+from sync_perception.training.objectives.objective import depth_scales
+from sync_perception.training.objectives.self_supervised import (
     pyramid,
-    SelfSupervision,
+    SelfSupervised,
+    SelfSupervisedConfig,
 )
 import torch
 from zoo import build, MODEL_ZOO
@@ -39,10 +46,18 @@ KNOWN = {'known_poses': True, 'scales': 1}
 WITH_DEPTH = [name for name in MODEL_ZOO if name != 'semantics_alone']
 
 
-def supervision(canonical_focal: float | None = None, **settings: Any) -> SelfSupervision:
+def supervision(canonical_focal: float | None = None, **settings: Any) -> SelfSupervised:
     torch.manual_seed(0)
-    return SelfSupervision(
-        {**KNOWN, **settings}, Interface(depth_range=(0.1, FAR)), canonical_focal)
+    config = SimpleNamespace(
+        depth_range=[0.1, FAR], mean=[0.5] * 3, std=[0.5] * 3, canonical_focal=canonical_focal)
+    network = SimpleNamespace(depth_form='disparity')
+    setup = SimpleNamespace(model=SimpleNamespace(network=network, config=config), others={})
+    return SelfSupervised(SelfSupervisedConfig(**{**KNOWN, **settings}), setup)
+
+
+def ask(learner: SelfSupervised, depths: list[torch.Tensor], batch: dict[str, Any],
+        number: int = 0) -> dict[str, torch.Tensor]:
+    return learner.terms(step_of(batch, depths=depths, number=number))
 
 
 def toy_batch(offsets=(-1, 1), size=(32, 64)) -> dict[str, torch.Tensor]:
@@ -103,7 +118,7 @@ def test_true_depth_explains_a_street_best(street, focal):
         depth = true_depth(street) * factor
         if focal is not None:
             depth = depth * (focal / street['focal'])[:, None, None, None]
-        terms[factor] = supervision(focal)([depth], street)['photometric'].item()
+        terms[factor] = ask(supervision(focal), [depth], street)['photometric'].item()
     assert min(terms, key=terms.get) == 1.0
     assert terms[1.0] < 0.85 * min(terms[0.8], terms[1.25])
 
@@ -113,7 +128,7 @@ def test_each_kind_of_neighbour_knows_the_depth_of_a_street(street):
         batch = dict(street)
         batch['neighbour_there'] = torch.zeros(2, 3, dtype=torch.bool)
         batch['neighbour_there'][:, place] = True
-        errors = [supervision()([true_depth(batch) * factor], batch)['photometric'].item()
+        errors = [ask(supervision(), [true_depth(batch) * factor], batch)['photometric'].item()
                   for factor in (1.0, 0.8, 1.25)]
         assert errors[0] < min(errors[1:])
 
@@ -125,7 +140,7 @@ def test_a_street_teaches_depth_its_scale(street):
     objective = supervision()
     for _ in range(30):
         optimizer.zero_grad()
-        objective([true_depth(street) * factor], street)['photometric'].backward()
+        ask(objective, [true_depth(street) * factor], street)['photometric'].backward()
         optimizer.step()
     assert factor.item() == pytest.approx(1, abs=0.04)
 
@@ -149,12 +164,12 @@ def test_the_height_of_the_camera_tells_how_long_a_metre_is(street):
         for _ in range(30):
             nearer, motion = factors.exp()
             poses = batch['neighbour_pose'] * torch.where(translations, motion, 1)
-            terms = objective([depth * nearer], {**batch, 'neighbour_pose': poses})
+            terms = ask(objective, [depth * nearer], {**batch, 'neighbour_pose': poses})
             optimizer.zero_grad()
             (terms['photometric'] + terms.get('camera_height', 0)).backward()
             optimizer.step()
         found[height] = factors.detach().exp().tolist()
-        assert objective.scale_from(batch, terms) == {'poses'} | (
+        assert objective.scale_from(step_of(batch), terms) == {'poses'} | (
             {'camera height'} if height else set())
     assert found[None] == pytest.approx([0.6, 0.6], abs=0.05)
     assert found[1.65] == pytest.approx([1, 1], abs=0.05)
@@ -163,9 +178,9 @@ def test_the_height_of_the_camera_tells_how_long_a_metre_is(street):
 def test_the_minimum_handles_an_occlusion_that_the_mean_does_not():
     """A post in one neighbour hides the wall: the other one still shows all of it."""
     batch = toy_batch()
-    clean = supervision()([wall()], batch)['photometric']
+    clean = ask(supervision(), [wall()], batch)['photometric']
     batch['neighbours'][:, 0, :, 20:32] = 0
-    minimum = supervision()([wall()], batch)['photometric']
+    minimum = ask(supervision(), [wall()], batch)['photometric']
     assert minimum < 1.1 * clean + 1e-3
     image = batch['image'].permute(0, 3, 1, 2).float() / 255
     each = []
@@ -181,10 +196,10 @@ def test_static_frames_teach_nothing():
     batch = toy_batch()
     batch['neighbours'] = batch['image'][:, None].expand(-1, 2, -1, -1, -1).contiguous()
     depth = wall().requires_grad_()
-    supervision()([depth], batch)['photometric'].backward()
+    ask(supervision(), [depth], batch)['photometric'].backward()
     assert not depth.grad.any()
     moving = wall(9.0).requires_grad_()
-    supervision()([moving], toy_batch())['photometric'].backward()
+    ask(supervision(), [moving], toy_batch())['photometric'].backward()
     assert moving.grad.any()
 
 
@@ -195,7 +210,7 @@ def test_the_mask_waits_as_long_as_it_is_told_to():
     learner = supervision(mask_after=5)
     for step, learns in ((4, True), (5, False)):
         depth = wall().requires_grad_()
-        learner([depth], batch, step)['photometric'].backward()
+        ask(learner, [depth], batch, step)['photometric'].backward()
         assert bool(depth.grad.any()) == learns
 
 
@@ -204,37 +219,37 @@ def test_what_moves_with_the_camera_teaches_nothing():
     batch = toy_batch()
     batch['neighbours'][:, :, 20:] = batch['image'][:, None, 20:]
     depth = wall(9.0).requires_grad_()
-    supervision()([depth], batch)['photometric'].backward()
+    ask(supervision(), [depth], batch)['photometric'].backward()
     assert not depth.grad[:, :, 23:].any() and depth.grad[:, :, :18].any()
 
 
 def test_a_wall_of_ten_metres_by_hand():
-    errors = {metres: supervision()([wall(metres)], toy_batch())['photometric'].item()
+    errors = {metres: ask(supervision(), [wall(metres)], toy_batch())['photometric'].item()
               for metres in (8.0, 10.0, 12.5)}
     assert errors[10.0] < 0.2 * min(errors[8.0], errors[12.5])
 
 
 def test_samples_without_neighbours_count_as_nothing():
     batch = toy_batch()
-    whole = supervision()([wall()], batch)
+    whole = ask(supervision(), [wall()], batch)
     batch['neighbour_there'] = torch.tensor([[True, True], [False, False]])
     batch['neighbour_pose'][1] = torch.nan
     batch['K'] = torch.stack([batch['K'][0], torch.full((3, 3), torch.nan)])
     batch['focal'][1] = torch.nan
     depth = wall().requires_grad_()
-    half = supervision()([depth], batch)
+    half = ask(supervision(), [depth], batch)
     for name, term in half.items():
         torch.testing.assert_close(term, whole[name] / 2)
     half['photometric'].backward()
     assert torch.isfinite(depth.grad).all() and not depth.grad[1].any()
     batch['neighbour_there'][:] = False
-    assert supervision()([wall()], batch) == {}
+    assert ask(supervision(), [wall()], batch) == {}
 
 
 def test_neighbours_without_intrinsics_are_refused():
     blind = {**toy_batch(), 'K': torch.stack([torch.eye(3), torch.eye(3) * torch.nan])}
     with pytest.raises(ValueError, match='b has neighbours, but no intrinsics.*neighbours: fal'):
-        supervision()([wall()], {**blind, 'id': ['a', 'b']})
+        ask(supervision(), [wall()], {**blind, 'id': ['a', 'b']})
 
 
 def test_networks_without_depth_are_refused():
@@ -245,22 +260,22 @@ def test_networks_without_depth_are_refused():
 def test_unknown_poses_are_left_out_or_estimated():
     batch = toy_batch()
     batch['neighbour_pose'][:] = torch.nan
-    assert supervision()([wall()], batch) == {}
-    estimating = supervision(pose={'backbone': 'resnet18'})
-    terms = estimating([wall()], batch)
+    assert ask(supervision(), [wall()], batch) == {}
+    estimating = supervision(pose=PoseConfig())
+    terms = ask(estimating, [wall()], batch)
     assert torch.isfinite(terms['photometric'])
     terms['photometric'].backward()
     assert any(weight.grad is not None and weight.grad.any()
-               for weight in estimating.pose.parameters())
-    assert estimating.scale_from(batch, terms) == set()
-    assert supervision().scale_from(toy_batch(), {}) == {'poses'}
+               for weight in estimating.motion.parameters())
+    assert estimating.scale_from(step_of(batch), terms) == set()
+    assert supervision().scale_from(step_of(toy_batch()), {}) == {'poses'}
 
 
 def test_stereo_is_warped_by_its_known_pose_and_gives_the_scale():
     batch = toy_batch((1, STEREO))
     batch['neighbour_pose'][:, 0] = torch.nan
-    estimating = supervision(known_poses=False, pose={'backbone': 'resnet18'})
-    assert estimating.scale_from(batch, {}) == {'stereo'}
+    estimating = supervision(known_poses=False, pose=PoseConfig())
+    assert estimating.scale_from(step_of(batch), {}) == {'stereo'}
     assert estimating.known(batch).tolist() == [[False, True]] * 2
     image, neighbours = torch.rand(2, 3, 32, 64), torch.rand(2, 2, 3, 32, 64)
     poses = estimating.poses(image, neighbours, batch['neighbour_there'], batch)
@@ -270,10 +285,10 @@ def test_stereo_is_warped_by_its_known_pose_and_gives_the_scale():
 
 def test_poses_back_in_time_are_inverses_of_those_forward():
     """A neighbour before sees the pair in the same order as the image after it would."""
-    estimating = supervision(known_poses=False, pose={'backbone': 'resnet18'}).eval()
+    motion = supervision(known_poses=False, pose=PoseConfig()).motion.eval()
     images, others = torch.rand(2, 2, 3, 32, 64)
-    before = estimating.estimated(images, others, torch.tensor([-1, -1]))
-    after = estimating.estimated(others, images, torch.tensor([1, 1]))
+    before = motion(images, others, torch.tensor([-1, -1]))
+    after = motion(others, images, torch.tensor([1, 1]))
     torch.testing.assert_close(before @ after, torch.eye(4).expand(2, 4, 4), atol=1e-6, rtol=0)
 
 
@@ -282,12 +297,12 @@ def test_the_pose_network_finds_the_motion_where_depth_is_known():
     batch = toy_batch()
     truth = batch['neighbour_pose'][0, :, 0, 3].clone()
     batch['neighbour_pose'][:] = torch.nan
-    estimating = supervision(known_poses=False, pose={'backbone': 'resnet18'})
-    optimizer = torch.optim.Adam(estimating.pose.parameters(), 1e-3)
+    estimating = supervision(known_poses=False, pose=PoseConfig())
+    optimizer = torch.optim.Adam(estimating.motion.parameters(), 1e-3)
     errors = []
     for _ in range(25):
         optimizer.zero_grad()
-        error = estimating([wall()], batch)['photometric']
+        error = ask(estimating, [wall()], batch)['photometric']
         error.backward()
         optimizer.step()
         errors.append(error.item())
@@ -300,9 +315,9 @@ def test_the_pose_network_finds_the_motion_where_depth_is_known():
 
 
 def test_half_precision_outside_leaves_the_geometry_exact():
-    exact = supervision()([wall()], toy_batch())
+    exact = ask(supervision(), [wall()], toy_batch())
     with torch.autocast('cpu', torch.bfloat16):
-        mixed = supervision()([wall()], toy_batch())
+        mixed = ask(supervision(), [wall()], toy_batch())
     for name, term in exact.items():
         torch.testing.assert_close(mixed[name], term)
 
@@ -326,8 +341,8 @@ def test_every_architecture_learns_from_neighbours(name):
     image = batch['image'].permute(0, 3, 1, 2).float() / 127.5 - 1
     output, depths = depth_scales(model, image)
     assert output.depth is not None
-    terms = objective(depths, batch)
-    (terms['photometric'] + terms['smooth_disparity'] + objective.untouched(depths)).backward()
+    terms = ask(objective, depths, batch)
+    (terms['photometric'] + terms['smooth_disparity']).backward()
     grads = [weight.grad for weight in model.parameters() if weight.grad is not None]
     assert grads and all(torch.isfinite(grad).all() for grad in grads)
     assert any(grad.any() for grad in grads)
@@ -350,25 +365,22 @@ def test_decoders_with_scales_of_their_own_give_them():
 def test_translations_are_in_units_of_the_depth_that_a_network_begins_with(name, metres):
     assert first_depth(build(name).network, (0.5, 200.0)) == pytest.approx(metres)
     torch.manual_seed(0)
-    plain = SelfSupervision({'pose': {}}, Interface(), None).eval()
+    plain = CameraMotion(PoseConfig(), Interface(), 1 / 5).eval()
     torch.manual_seed(0)
-    scaled = SelfSupervision({'pose': {}}, Interface(), None, first_depth=metres).eval()
+    scaled = CameraMotion(PoseConfig(), Interface(), metres).eval()
     pair, offsets = torch.rand(2, 1, 3, 32, 64), torch.tensor([1])
     with torch.no_grad():
-        expected, pose = (each.estimated(*pair, offsets)[0] for each in (plain, scaled))
+        expected, pose = (each(*pair, offsets)[0] for each in (plain, scaled))
     torch.testing.assert_close(pose[:3, :3], expected[:3, :3])
     torch.testing.assert_close(pose[:3, 3], 5 * metres * expected[:3, 3])
 
 
 def test_settings_that_mean_nothing_are_refused():
-    with pytest.raises(ValueError, match='self_supervision: expected some of weight, .*wait'):
-        supervision(wait=1)
-    with pytest.raises(ValueError, match='self_supervision.pose: expected some of backbone'):
-        supervision(pose={'backbones': 'resnet18'})
-    with pytest.raises(ValueError, match='camera_height: expected metres above the road, got 0'):
-        supervision(camera_height=0)
-    with pytest.raises(ValueError, match='at least 1 scale, got 0'):
-        supervision(scales=0)
+    for settings, key in (
+            ({'camera_height': 0}, 'camera_height.*got 0'), ({'scales': 0}, 'scales.*got 0'),
+            ({'weight': -1.0}, 'weight.*got -1'), ({'mask_after': -1}, 'mask_after.*got -1')):
+        with pytest.raises(ValueError, match=key):
+            supervision(**settings)
     with pytest.raises(ValueError, match='needs neighbours: expected `neighbours'):
         supervision().check_offsets(())
     with pytest.raises(ValueError, match=r'neighbours \[-1, 1\] need poses'):
@@ -379,6 +391,6 @@ def test_settings_that_mean_nothing_are_refused():
 def test_depth_beyond_the_range_is_drawn_back():
     """A network that gives metres as they come may give none at all."""
     depth = torch.full((2, 1, 32, 64), -1.0)
-    terms = supervision()([depth], toy_batch())
+    terms = ask(supervision(), [depth], toy_batch())
     assert all(torch.isfinite(term) for term in terms.values())
     assert np.isfinite(sum(term.item() for term in terms.values()))

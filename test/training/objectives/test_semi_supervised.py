@@ -20,14 +20,16 @@ from __future__ import annotations
 import math
 
 import pytest
-from small_batches import batch, TINY
+from small_batches import batch, step_of, TINY
 from sync_perception.datasets.camvid import CamVid
 from sync_perception.datasets.derived.selection_files import Selection
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub, ModelConfig
 from sync_perception.resources import config_folder
 from sync_perception.training.module import SynchronisedLearning
+from sync_perception.training.objectives import Objectives
 from sync_perception.training.objectives.mixing import depth_mask
+from sync_perception.training.objectives.semi_supervised import SemiSupervisedConfig
 from sync_perception.training.train import train
 from sync_perception.types import DenseOutput
 import torch
@@ -70,11 +72,13 @@ def component(architecture=None, label_space='driving', teacher=None, **settings
     """Return a component whose teacher is known, and the module that it belongs to."""
     torch.manual_seed(0)
     module = SynchronisedLearning(
-        'sync', architecture or BOTH, label_space=label_space, semi_supervision=settings)
-    module.semi_supervision.prepare(module.model, CPU)
+        'sync', architecture or BOTH, label_space=label_space,
+        objectives=Objectives(semi_supervised=SemiSupervisedConfig(**settings)))
+    learner = module.objectives['semi_supervised']
+    learner.prepare(module.model, CPU)
     if teacher is not None:
-        module.semi_supervision.teacher.network = teacher
-    return module.semi_supervision, module
+        learner.teacher.network = teacher
+    return learner, module
 
 
 def half_labelled(**changes):
@@ -119,7 +123,7 @@ def test_weights_and_labels_travel_with_the_pixels():
     crops = half_labelled(depth=depth)
     images = crops['image'].clone()
     torch.manual_seed(3)
-    learner(module.model, crops, 0)
+    learner.terms(step_of(crops, model=module.model))
     mixed, mask = learner.mixed, depth_mask(depth, torch.tensor([1, 0]))
     assert mixed['partner'].tolist() == [1, 0]
     assert not mask[0, :, 10:14].any() and mask[1, :, 10:14].all()
@@ -134,7 +138,7 @@ def test_weights_and_labels_travel_with_the_pixels():
 
 def test_classes_are_mixed_where_asked_for():
     learner, module = component(teacher=Known(), mixing='class')
-    learner(module.model, batch(space=['driving', 'driving']), 0)
+    learner.terms(step_of(batch(space=['driving', 'driving']), model=module.model))
     pasted = learner.mixed['image'] == batch()['image']  # of the partner are few the same
     halves = pasted.float().mean(dim=(1, 3)).view(2, 2, 48).mean(dim=2)
     assert sorted((halves[0] > 0.5).tolist()) == [False, True]  # one of its two classes
@@ -232,39 +236,55 @@ def test_a_model_of_its_own_gives_depth(tmp_path):
 
 
 @pytest.mark.parametrize(('architecture', 'settings', 'message'), [
-    (BOTH, {'mixing': 'cut'}, "mixing of depth, class, none, got 'cut'"),
-    (BOTH, {'confidence': 1.5}, 'confidence from 0 to 1.0, got 1.5'),
-    (BOTH, {'weight': -1.0}, 'weight from 0 to inf, got -1.0'),
-    (BOTH, {'alpha': 0.9}, 'some of mixing, .*, got alpha'),
+    (BOTH, {'confidence': 1.5}, 'semi_supervised.confidence.*1.5'),
+    (BOTH, {'weight': -1.0}, 'semi_supervised.weight.*-1.0'),
     ({'depth': None, 'semantics': TINY}, {}, "no depth to mix by: expected depth of 'given'"),
     ({'depth': None, 'semantics': TINY}, {'depth': 'teacher'}, "expected depth of 'teacher'"),
-    ({'depth': TINY, 'semantics': None}, {}, 'the network gives no labels'),
+    ({'depth': TINY, 'semantics': None}, {}, 'a network with labels'),
 ])
 def test_settings_that_cannot_be(architecture, settings, message):
     def first_step():
         learner, module = component(architecture, **settings)
-        learner(module.model, batch(), 0)
+        learner.terms(step_of(batch(), model=module.model))
 
     with pytest.raises(ValueError, match=message):
         first_step()
 
 
 def test_switched_off_there_is_nothing_of_it_and_on_it_adds_no_weight():
-    off, on = (SynchronisedLearning('sync', BOTH, **settings)
-               for settings in ({}, {'semi_supervision': {}}))
-    assert off.semi_supervision is None
-    on.semi_supervision.prepare(on.model, CPU)
+    off, on = (SynchronisedLearning('sync', BOTH, objectives=Objectives(semi_supervised=config))
+               for config in (None, SemiSupervisedConfig()))
+    assert list(off.objectives) == ['supervised']
+    on.objectives['semi_supervised'].prepare(on.model, CPU)
     assert list(on.state_dict()) == list(off.state_dict())
     kept = {}
     off.on_save_checkpoint(kept)
-    assert 'semi_supervision' not in kept
+    assert kept['objectives'] == {}
+
+
+def test_a_checkpoint_keeps_the_teacher():
+    """A training that continues from it has the same teacher, whatever it began with."""
+    (first, module), (second, other) = component(), component()
+    with torch.no_grad():
+        for weight in module.model.parameters():
+            weight += 1
+    first.terms(step_of(batch(), model=module.model, number=1))
+    kept = {}
+    module.on_save_checkpoint(kept)
+    assert kept['objectives']['semi_supervised']['updates'] == 1
+    other.on_load_checkpoint(kept)
+    assert second.teacher.updates == second.teacher.step == 1
+    for name, values in first.teacher.network.state_dict().items():
+        assert torch.equal(values, second.teacher.network.state_dict()[name]), name
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(
+            *(next(each.parameters()) for each in (second.teacher.network, other.model)))
 
 
 def test_the_weight_of_the_loss_is_the_settings():
     for settings, weight in (({}, 1.0), ({'weight': 0.25}, 0.25)):
-        _, module = component(**settings)
-        total = module.by_task({'unlabelled': torch.tensor(8.0)})[0]['semantics']
-        assert total.item() == 8 * weight
+        learner, _ = component(**settings)
+        assert learner.by_task({'unlabelled': torch.tensor(8.0)}) == {'semantics': 8 * weight}
 
 
 @pytest.mark.parametrize('mixing', ['depth', 'class', 'none'])
@@ -274,7 +294,7 @@ def test_images_without_any_label_teach(mixing):
     optimizer = torch.optim.Adam(module.model.parameters(), 0.01)
     losses = []
     for _ in range(15):
-        loss = learner(module.model, batch(), 0)['unlabelled']
+        loss = learner.terms(step_of(batch(), model=module.model))['unlabelled']
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

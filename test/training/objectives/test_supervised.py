@@ -19,30 +19,45 @@ from __future__ import annotations
 import math
 
 import pytest
-from small_batches import annotated_batch, batch, output, TINY
+from small_batches import annotated_batch, batch, output, step_of, TINY
 from sync_perception.training.module import SynchronisedLearning
+from sync_perception.training.objectives import Objectives
+from sync_perception.training.objectives.supervised import (
+    DepthSupervision,
+    ExpertSupervision,
+    NormalsSupervision,
+    RankingSupervision,
+    SemanticSupervision,
+    SupervisedConfig,
+)
 from sync_perception.types import DenseOutput
 import torch
 
 
-def objective(architecture=None, **settings):
+def objective(architecture=None, label_space='driving', class_weights=None, **settings):
     arguments = architecture or {'depth': TINY, 'semantics': TINY}
-    return SynchronisedLearning('sync', arguments, **settings).objective
+    return SynchronisedLearning(
+        'sync', arguments, label_space=label_space, class_weights=class_weights,
+        objectives=Objectives(supervised=SupervisedConfig(**settings))).objectives['supervised']
+
+
+def terms_of(learned, prediction, crops):
+    return learned.terms(step_of(crops, prediction))
 
 
 @pytest.fixture(scope='module')
 def ask():
     """Return the default objective's question: one term of a prediction and a batch."""
-    terms = objective()
-    return lambda name, prediction, crops: terms(prediction, crops)[name]
+    learned = objective()
+    return lambda name, prediction, crops: terms_of(learned, prediction, crops)[name]
 
 
 def test_without_annotations_there_is_no_term():
-    assert objective()(output(), batch()) == {}
+    assert terms_of(objective(), output(), batch()) == {}
 
 
 def test_every_annotation_has_its_terms():
-    terms = objective()(output(), annotated_batch())
+    terms = terms_of(objective(), output(), annotated_batch())
     assert sorted(terms) == [
         'depth/log_l1', 'depth/silog', 'normals/cosine', 'semantics/cross_entropy',
         'uncertainty']
@@ -59,7 +74,7 @@ def test_depth_is_compared_in_the_canonical_camera(ask):
 
 def test_depth_beyond_the_limit_is_ignored():
     far = batch(depth=torch.full((2, 32, 48), 130.0))
-    assert objective()(output(), far) == {}
+    assert terms_of(objective(), output(), far) == {}
 
 
 def test_uncertainty_is_that_of_the_canonical_cameras_depth_and_leaves_the_depth_alone(ask):
@@ -95,12 +110,12 @@ def test_coarse_labels_of_another_space(ask):
 
 
 def test_one_head_over_two_data_sets_scores_each_image_in_its_own_classes():
-    terms_of = objective({'depth': None, 'semantics': TINY}, label_space='nyud40+kitti6')
+    learned = objective({'depth': None, 'semantics': TINY}, label_space='nyud40+kitti6')
     logits = torch.zeros(2, 46, 32, 48, requires_grad=True)
     mixed = batch(
         labels=torch.full((2, 32, 48), 2, dtype=torch.uint8), space=['kitti6', 'nyud40'],
         expert_labels=torch.zeros(2, 32, 48, dtype=torch.uint8))
-    terms = terms_of(DenseOutput(logits=logits), mixed)
+    terms = terms_of(learned, DenseOutput(logits=logits), mixed)
     loss = terms['semantics/cross_entropy']
     torch.testing.assert_close(loss, torch.tensor([6.0, 40.0]).log().mean())
     loss.backward()
@@ -145,12 +160,12 @@ def test_probabilities_of_an_expert_are_learned_where_there_are_some(ask):
 
 def test_soft_and_hard_experts_in_a_batch():
     """Each sample counts once: the hard one by its label, the soft one by its probabilities."""
-    terms_of = objective()
+    learned = objective()
     torch.manual_seed(0)
     said = output()
     said.logits.data.normal_()
     mixed, soft, hard = (
-        terms_of.expert_terms(said, soft_targets(*samples)) for samples in ((1,), (0, 1), ()))
+        terms_of(learned, said, soft_targets(*samples)) for samples in ((1,), (0, 1), ()))
     assert set(mixed) == {'expert/soft', 'expert/cross_entropy'}
     assert set(soft) == {'expert/soft'} and set(hard) == {'expert/cross_entropy'}
     for index, (name, whole) in enumerate(
@@ -159,7 +174,9 @@ def test_soft_and_hard_experts_in_a_batch():
                      for terms in (mixed, whole)]
         torch.testing.assert_close(gradients[0][index], gradients[1][index])
         assert (gradients[0][1 - index] == 0).all() and (gradients[0][index, :, :16] == 0).all()
-    chosen = objective(expert_weight=0.25, semantic_losses={'ohem': 1.0, 'cross_entropy': 2.0})
+    chosen = objective(
+        expert=ExpertSupervision(weight=0.25),
+        semantics=SemanticSupervision(losses={'ohem': 1.0, 'cross_entropy': 2.0}))
     assert chosen.weights['expert/soft'] == 0.75
 
 
@@ -181,33 +198,39 @@ def test_the_variance_learns_the_size_of_the_errors(ask):
 
 
 def test_losses_are_chosen_by_name():
-    terms_of = objective(
-        depth_losses={'berhu': 0.5, 'l1': 2.0}, semantic_losses={'ohem': 1.0},
-        normals_losses={'angular': 1.0}, depth_weight=3.0, expert_weight=0.25)
-    terms = terms_of(output(), annotated_batch())
+    learned = objective(
+        depth=DepthSupervision(weight=3.0, losses={'berhu': 0.5, 'l1': 2.0}),
+        semantics=SemanticSupervision(losses={'ohem': 1.0}),
+        normals=NormalsSupervision(losses={'angular': 1.0}),
+        expert=ExpertSupervision(weight=0.25))
+    terms = terms_of(learned, output(), annotated_batch())
     assert {'depth/berhu', 'depth/l1', 'semantics/ohem', 'normals/angular'} < set(terms)
     true = annotated_batch()['depth']
     assert terms['depth/l1'].item() == pytest.approx((true - 10).abs().mean().item(), rel=1e-5)
-    assert terms_of.weights['depth/berhu'] == 1.5 and terms_of.weights['depth/l1'] == 6.0
-    assert terms_of.weights['expert/ohem'] == 0.25
+    assert learned.weights['depth/berhu'] == 1.5 and learned.weights['depth/l1'] == 6.0
+    assert learned.weights['expert/ohem'] == 0.25
 
 
-@pytest.mark.parametrize('settings, message', [
-    ({'depth_losses': {'l7': 1.0}}, 'depth_losses: expected some of silog.*got l7'),
-    ({'semantic_losses': {}}, 'semantic_losses.*got none'),
-    ({'class_weights': {'unicorn': 2.0}}, 'unicorn'),
-    ({'weighting': 'lucky'}, "no weighting 'lucky', there are: fixed"),
+@pytest.mark.parametrize('kind, settings, key', [
+    (DepthSupervision, {'losses': {'l7': 1.0}}, 'depth.losses.*l7'),
+    (DepthSupervision, {'losses': {'l1': -1.0}}, 'depth.losses.l1.*-1'),
+    (DepthSupervision, {'weight': -1.0}, 'depth.weight.*-1'),
+    (SemanticSupervision, {'losses': {}}, 'semantics.losses'),
+    (ExpertSupervision, {'confidence': 1.5}, 'expert.confidence.*1.5'),
+    (RankingSupervision, {'own_borders': 2}, 'ranking.own_borders.*2'),
+    (SupervisedConfig, {'smoothness_weight': -0.1}, 'smoothness_weight.*-0.1'),
+    (objective, {'class_weights': {'unicorn': 2.0}}, 'unicorn'),
 ])
-def test_unknown_names_are_refused(settings, message):
-    with pytest.raises(ValueError, match=message):
-        objective(**settings)
+def test_settings_that_mean_nothing_are_refused_by_their_key(kind, settings, key):
+    with pytest.raises(ValueError, match=key):
+        kind(**settings)
 
 
 def test_smoothness_and_ranking_need_what_they_are_about():
-    terms_of = objective(smoothness_weight=0.1, ranking_weight=0.1)
-    assert set(terms_of(output(), batch())) == {'smoothness'}
+    learned = objective(smoothness_weight=0.1, ranking=RankingSupervision(0.1))
+    assert set(terms_of(learned, output(), batch())) == {'smoothness'}
     prediction = output()
-    terms = terms_of(prediction, annotated_batch())
+    terms = terms_of(learned, prediction, annotated_batch())
     assert terms['smoothness'].item() == 0  # the same depth everywhere
     assert terms['ranking'].item() > 0
     terms['ranking'].backward()
@@ -224,12 +247,14 @@ def occluded():
     return DenseOutput(depth=depth.requires_grad_(), logits=logits.requires_grad_()), labels
 
 
-def ranked(settings, **annotations):
+def ranked(own_borders=None, depth_weight=1.0, **annotations):
     """Return which columns of each sample the ranking moves, or None if there is no such term."""
     prediction, labels = occluded()
     annotations = {name: labels if value is None else value(labels)
                    for name, value in annotations.items()}
-    terms = objective(ranking_weight=0.1, **settings)(prediction, batch(**annotations))
+    learned = objective(depth=DepthSupervision(weight=depth_weight),
+                        ranking=RankingSupervision(0.1, own_borders))
+    terms = terms_of(learned, prediction, batch(**annotations))
     if 'ranking' not in terms:
         return None
     terms['ranking'].backward()
@@ -241,15 +266,14 @@ def ranked(settings, **annotations):
 def test_ranking_without_true_depth_takes_the_order_from_the_depth_itself():
     """At the borders of true labels, else of sure experts; of the network's own if asked for."""
     halo = [[24, 25, 26]] * 2
-    video = {'depth_weight': 0.0}
-    assert ranked(video, labels=None) == halo
-    assert ranked({}, labels=None) == halo
-    assert ranked(video, expert_labels=None) == halo
-    assert ranked(video, expert_labels=None,
+    assert ranked(depth_weight=0.0, labels=None) == halo
+    assert ranked(labels=None) == halo
+    assert ranked(depth_weight=0.0, expert_labels=None) == halo
+    assert ranked(depth_weight=0.0, expert_labels=None,
                   expert_confidence=lambda labels: torch.full(labels.shape, 0.5)) is None
-    assert ranked(video) is None
-    assert ranked({**video, 'ranking_own_borders': 0.9}) == halo
-    assert ranked({**video, 'ranking_own_borders': 0.9999}) is None
+    assert ranked(depth_weight=0.0) is None
+    assert ranked(0.9, depth_weight=0.0) == halo
+    assert ranked(0.9999, depth_weight=0.0) is None
 
 
 def test_true_depth_ranks_only_where_it_is_learned_from():
@@ -259,8 +283,8 @@ def test_true_depth_ranks_only_where_it_is_learned_from():
         depth[0] = 10.0
         return depth
 
-    moved = ranked({}, labels=None, depth=level_in_the_first)
+    moved = ranked(labels=None, depth=level_in_the_first)
     assert moved[0][0] < 24 and moved[0][-1] >= 27  # as flat as the truth
     assert moved[1] == [24, 25, 26]
-    assert ranked({'depth_weight': 0.0}, labels=None, depth=level_in_the_first) == [
+    assert ranked(depth_weight=0.0, labels=None, depth=level_in_the_first) == [
         [24, 25, 26]] * 2

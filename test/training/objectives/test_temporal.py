@@ -22,20 +22,33 @@ from types import SimpleNamespace
 from frame_pairs import couple, full, grey, K, moved, Said, sharp, SIZE, texture
 import numpy as np
 import pytest
-from small_batches import annotated_batch, batch, TINY
+from small_batches import annotated_batch, batch, step_of, TINY
 from sync_perception.runtime.preprocess import normalise
 from sync_perception.street_world import StreetWorld
 from sync_perception.training.module import SynchronisedLearning
+from sync_perception.training.objectives import Objectives
+from sync_perception.training.objectives.camera_motion import PoseConfig
+from sync_perception.training.objectives.self_supervised import SelfSupervisedConfig
 from sync_perception.training.objectives.temporal import (
-    ask_untracked,
-    temporal_weights,
-    TemporalConsistency,
+    predict_untracked,
+    Temporal,
+    TemporalConfig,
 )
 from sync_perception.types import DenseOutput
 import torch
 
-METRES = SimpleNamespace(canonical_focal=None)
 BOTH = {'depth': TINY, 'semantics': TINY}
+
+
+def temporal(canonical_focal=None, supervision=None, **settings):
+    """Return the objective for a network of a canonical camera, or of metres."""
+    model = SimpleNamespace(config=SimpleNamespace(canonical_focal=canonical_focal))
+    others = {'self_supervised': supervision} if supervision else {}
+    return Temporal(TemporalConfig(**settings), SimpleNamespace(model=model, others=others))
+
+
+def ask(learner, model, output, crops):
+    return learner.terms(step_of(crops, output, model=model))
 
 
 def of(terms):
@@ -62,12 +75,12 @@ def test_true_depth_does_not_change_and_depth_of_another_scale_does(street, give
     crops, now, before = street
     if not given:
         crops = {**crops, 'depth': torch.full_like(crops['depth'], torch.nan)}
-    learner = TemporalConsistency({'tolerance': 0.1}, METRES)
-    found = {x: of(learner(Said(depth=x * before), DenseOutput(x * now, None), crops))
+    learner = temporal(tolerance=0.1)
+    found = {x: of(ask(learner, Said(depth=x * before), DenseOutput(x * now, None), crops))
              for x in (0.8, 1.0, 1.25)}
     assert found[1.0] < 3e-3  # edges, and what moves
     assert min(found[0.8], found[1.25]) > rise * found[1.0]
-    breathing = of(learner(Said(depth=before), DenseOutput(1.1 * now, None), crops))
+    breathing = of(ask(learner, Said(depth=before), DenseOutput(1.1 * now, None), crops))
     assert breathing == pytest.approx(0.1 / 2.1, rel=0.2)  # of most of the street
 
 
@@ -75,8 +88,8 @@ def test_the_network_sees_the_canonical_camera(street):
     """What it says is in that camera's metres; the poses are in true ones."""
     crops, now, before = street
     zoom = crops['focal'].item() / 300
-    learner = TemporalConsistency({}, SimpleNamespace(canonical_focal=300.0))
-    terms = learner(Said(depth=before / zoom), DenseOutput(now / zoom, None), crops)
+    learner = temporal(300.0)
+    terms = ask(learner, Said(depth=before / zoom), DenseOutput(now / zoom, None), crops)
     assert of(terms) < 5e-3
 
 
@@ -85,10 +98,10 @@ def test_labels_warped_by_a_known_shift_are_the_same():
     labels = (torch.arange(80) // 7 % 2).expand(40, 80)
     now, before = labels[:, 15:75], labels[:, 10:70]
     crops = couple(texture(5), texture(0), moved(x=1), full(10.0)[0, 0])
-    learner = TemporalConsistency({}, METRES)
+    learner = temporal()
 
     def changed(said):
-        terms = learner(Said(logits=sharp(said)), DenseOutput(None, sharp(now)), crops)
+        terms = ask(learner, Said(logits=sharp(said)), DenseOutput(None, sharp(now)), crops)
         return terms['temporal_labels'].item()
     assert changed(before) < 1e-8
     wrong = before.clone()
@@ -102,8 +115,8 @@ def test_targets_may_be_coarser_than_images():
     labels = (torch.arange(80) // 10 % 2).expand(40, 80)
     pairs = [sharp(x)[..., ::2, ::2] for x in (labels[:, 14:74], labels[:, 10:70])]
     crops = couple(texture(4), texture(0), moved(x=0.8), torch.full((20, 30), 10.0))
-    said, learner = Said(logits=pairs[1]), TemporalConsistency({}, METRES)
-    assert learner(said, DenseOutput(None, pairs[0]), crops)['temporal_labels'] < 1e-8
+    said, learner = Said(logits=pairs[1]), temporal()
+    assert ask(learner, said, DenseOutput(None, pairs[0]), crops)['temporal_labels'] < 1e-8
 
 
 def post():
@@ -129,7 +142,7 @@ def test_what_was_hidden_is_not_compared(given):
     now, before = post()
     crops = couple(grey(), grey(), moved(x=1), now[0, 0] if given else None)
     maps = {'depth': now, 'logits': sharp(torch.zeros(SIZE, dtype=torch.int64))}
-    found = valid_of(TemporalConsistency({}, METRES), maps,
+    found = valid_of(temporal(), maps,
                      DenseOutput(before, maps['logits']), crops)
     columns = np.arange(SIZE[1])
     expected = ~np.isin(columns, np.arange(28, 34)) & (columns < SIZE[1] - 2)
@@ -143,7 +156,7 @@ def test_what_moves_by_itself_is_not_compared():
     image, neighbour = grey(), grey()
     image[10:20, 10:20], neighbour[10:20, 35:45] = 250, 250
     crops = couple(image, neighbour, moved(), full(10.0)[0, 0])
-    valid = valid_of(TemporalConsistency({}, METRES), {'depth': full(10.0)},
+    valid = valid_of(temporal(), {'depth': full(10.0)},
                      DenseOutput(full(10.0), None), crops)['temporal_depth']
     assert not valid[10:20, 10:20].any() and not valid[10:20, 35:45].any()
     assert valid[24:].all() and valid[:, :8].all() and valid[:, 22:32].all()
@@ -151,8 +164,8 @@ def test_what_moves_by_itself_is_not_compared():
 
 def test_what_lies_behind_or_outside_is_not_compared():
     crops = couple(grey(), grey(), moved(z=-8), full(5.0)[0, 0])
-    learner = TemporalConsistency({'tolerance': 1.0}, METRES)
-    terms = learner(Said(depth=full(5.0)), DenseOutput(full(5.0), None), crops)
+    learner = temporal(tolerance=1.0)
+    terms = ask(learner, Said(depth=full(5.0)), DenseOutput(full(5.0), None), crops)
     assert of(terms) == 0
     near = torch.full_like(crops['depth'], torch.nan)
     near[:, 20:] = 5
@@ -170,8 +183,8 @@ def test_only_what_is_said_of_the_image_gets_a_gradient():
     target = [before.clone().requires_grad_(), torch.zeros(1, 2, *SIZE, requires_grad=True)]
     unknown = torch.full(SIZE, torch.nan)
     crops = couple(grey(), grey(), moved(x=1), unknown)
-    terms = TemporalConsistency({}, METRES)(
-        Said(depth=1.05 * target[0], logits=target[1]), DenseOutput(depth, logits), crops)
+    terms = ask(temporal(), Said(depth=1.05 * target[0], logits=target[1]),
+                DenseOutput(depth, logits), crops)
     sum(terms.values()).backward()
     assert target[0].grad is None and target[1].grad is None
     for values in (depth, logits):
@@ -193,12 +206,12 @@ NO, ONE, BOTH_SIDES = [False, False], [True, False], [True, True]
 
 def test_samples_without_a_neighbour_leave_it_out():
     """Or without its pose; a stereo partner is none in time."""
-    learner = TemporalConsistency({}, METRES)
+    learner = temporal()
     unknown = torch.full((2, 2, 4, 4), torch.nan)
     for crops in (several([NO, NO]), several([ONE, ONE], neighbour_pose=unknown),
                   several([ONE, ONE], neighbour_offset=torch.tensor([[0, 1]] * 2))):
         assert learner.pairs(crops) is None
-        assert learner(Said(), DenseOutput(None, None), crops) == {}
+        assert ask(learner, Said(), DenseOutput(None, None), crops) == {}
     pairs = learner.pairs(several([NO, ONE]))
     assert pairs.members.tolist() == [False, True] and pairs.ids == ['b']
     assert pairs.offsets.tolist() == [-1]
@@ -207,24 +220,25 @@ def test_samples_without_a_neighbour_leave_it_out():
 def test_poses_without_intrinsics_are_refused():
     blind = several([NO, ONE], K=torch.stack([K, K * torch.nan]))
     with pytest.raises(ValueError, match='motion `poses`: b has neighbours, but no intrinsics'):
-        TemporalConsistency({}, METRES).pairs(blind)
-    assert TemporalConsistency({'motion': 'flow'}, METRES).pairs(blind).ids == ['b']
+        temporal().pairs(blind)
+    assert temporal(motion='flow').pairs(blind).ids == ['b']
 
 
 def test_a_batch_is_averaged_over_all_of_its_samples():
     crops = couple(grey(), grey(), moved(), full(10.0)[0, 0])
     twice = {name: values * 2 if isinstance(values, list) else torch.cat([values] * 2)
              for name, values in crops.items()}
-    learner = TemporalConsistency({}, METRES)
-    alone = of(learner(Said(depth=full(10.0)), DenseOutput(full(11.0), None), crops))
+    learner = temporal()
+    alone = of(ask(learner, Said(depth=full(10.0)), DenseOutput(full(11.0), None), crops))
     assert alone == pytest.approx(1 / 21)
     twice['neighbour_there'] = torch.tensor([[False], [True]])
-    half = learner(Said(depth=full(10.0)), DenseOutput(full(11.0).repeat(2, 1, 1, 1), None), twice)
+    half = ask(learner, Said(depth=full(10.0)),
+               DenseOutput(full(11.0).repeat(2, 1, 1, 1), None), twice)
     assert of(half) == pytest.approx(alone / 2)
 
 
 def test_either_neighbour_is_drawn():
-    learner, crops = TemporalConsistency({}, METRES), several([ONE, BOTH_SIDES])
+    learner, crops = temporal(), several([ONE, BOTH_SIDES])
     crops['neighbours'][1, 1] = 9
     torch.manual_seed(0)
     pairs = [learner.pairs(crops) for _ in range(20)]
@@ -238,11 +252,11 @@ def test_flow_follows_what_moved():
     labels = (torch.arange(80) // 20 % 2).expand(40, 80)
     nothing = torch.full((3, 3), torch.nan)
     crops = couple(texture(3), texture(0), camera=nothing)
-    learner = TemporalConsistency({'motion': 'flow'}, METRES)
+    learner = temporal(motion='flow')
     now = {'depth': full(10.0), 'logits': sharp(labels[:, 13:73])}
 
     def changed(said):
-        terms = learner(Said(depth=full(5.0), logits=sharp(said)), DenseOutput(**now), crops)
+        terms = ask(learner, Said(depth=full(5.0), logits=sharp(said)), DenseOutput(**now), crops)
         assert set(terms) == {'temporal_labels'}
         return terms['temporal_labels'].item()
     assert changed(labels[:, 10:70]) < 0.2 * changed(labels[:, 13:73])
@@ -259,9 +273,10 @@ def test_a_pose_network_tells_the_motion_in_its_own_units():
         asked.append(offsets.tolist())
         return moved(x=1)[None]
     for known_poses in (False, True):
-        supervision = SimpleNamespace(pose=True, known_poses=known_poses, estimated=estimated)
-        learner = TemporalConsistency({}, METRES, supervision)
-        terms = learner(Said(depth=full(10.0)), DenseOutput(full(10.0), None), crops)
+        supervision = SimpleNamespace(
+            motion=estimated, config=SimpleNamespace(known_poses=known_poses))
+        learner = temporal(supervision=supervision)
+        terms = ask(learner, Said(depth=full(10.0)), DenseOutput(full(10.0), None), crops)
         assert of(terms) < 1e-6
         wrong = {**crops, 'neighbour_pose': moved(x=7)[None, None]}
         metric = learner.poses(learner.pairs(wrong))
@@ -273,10 +288,11 @@ def test_a_pose_network_tells_the_motion_in_its_own_units():
 def test_the_target_is_said_in_training_mode_and_leaves_no_trace():
     """By the statistics of its own batch, as the frames that it is compared with."""
     torch.manual_seed(0)
-    model = SynchronisedLearning('sync', BOTH, temporal_consistency={}).model
+    model = SynchronisedLearning(
+        'sync', BOTH, objectives=Objectives(temporal=TemporalConfig())).model
     before = {name: values.clone() for name, values in model.state_dict().items()}
     images = batch()['image']
-    said = ask_untracked(model, images)
+    said = predict_untracked(model, images)
     assert not said.depth.requires_grad
     assert all(part.training for part in model.modules())
     for name, values in model.state_dict().items():
@@ -289,9 +305,9 @@ def test_the_target_is_said_in_training_mode_and_leaves_no_trace():
 def test_all_weights_learn_in_16_bits():
     """What runs without a gradient must not leave its copies of weights to what has one."""
     torch.manual_seed(0)
-    module = SynchronisedLearning(
-        'sync', BOTH, self_supervision={'pose': {'backbone': 'resnet18'}, 'scales': 1},
-        temporal_consistency={})
+    module = SynchronisedLearning('sync', BOTH, objectives=Objectives(
+        self_supervised=SelfSupervisedConfig(pose=PoseConfig(), scales=1),
+        temporal=TemporalConfig()))
     module.log_step = lambda *_: None
     images = torch.stack([x[:, 10:74] for x in (texture(0), texture(4))]).repeat(1, 2, 2, 1)
     images, sides = images[:, :64, :96].contiguous(), torch.tensor([[0, 1], [1, 0]])
@@ -306,24 +322,22 @@ def test_all_weights_learn_in_16_bits():
     assert sum(moved_by) > 0.9 * len(moved_by)
 
 
-@pytest.mark.parametrize(('settings', 'message'), [
-    ({'lables': 1.0}, 'some of labels, .*lables'), ({'motion': 'magic'}, 'poses, flow'),
-    ({'labels': -1.0}, 'expected labels of 0 or more, got -1'),
-    ({'motion': 'flow', 'depth': 0.5}, 'expected depth: 0 by flow')])
-def test_settings_that_mean_nothing(settings, message):
-    with pytest.raises(ValueError, match=message):
-        TemporalConsistency(settings, METRES)
+@pytest.mark.parametrize(('settings', 'key'), [
+    ({'labels': -1.0}, 'temporal.labels.*-1'), ({'tolerance': -1.0}, 'temporal.tolerance.*-1'),
+    ({'motion': 'flow', 'depth': 0.5}, 'temporal.depth.*0.5')])
+def test_settings_that_mean_nothing(settings, key):
+    with pytest.raises(ValueError, match=key):
+        TemporalConfig(**settings)
 
 
 def test_weights():
     """Those of the settings; a term of weight 0 is not computed."""
-    assert temporal_weights(None) == {}
-    assert temporal_weights({'labels': 0.3}) == {'temporal_labels': 0.3, 'temporal_depth': 1.0}
+    assert temporal(labels=0.3).weights == {'temporal_labels': 0.3, 'temporal_depth': 1.0}
+    assert temporal(motion='flow').weights['temporal_depth'] == 0
     crops = couple(grey(), grey(), moved(), full(10.0)[0, 0])
     said = {'depth': full(10.0), 'logits': torch.zeros(1, 2, *SIZE)}
     for name in ('labels', 'depth'):
-        terms = TemporalConsistency({name: 0.0}, METRES)(
-            Said(**said), DenseOutput(**said), crops)
+        terms = ask(temporal(**{name: 0.0}), Said(**said), DenseOutput(**said), crops)
         assert len(terms) == 1 and f'temporal_{name}' not in terms
 
 
@@ -331,19 +345,20 @@ def test_a_network_without_depth_needs_that_of_the_data():
     crops = couple(grey(), grey(), moved())
     logits = torch.zeros(1, 2, *SIZE)
     with pytest.raises(ValueError, match='no depth to warp a by: .*`motion: flow`'):
-        TemporalConsistency({}, METRES)(Said(logits=logits), DenseOutput(None, logits), crops)
+        ask(temporal(), Said(logits=logits), DenseOutput(None, logits), crops)
 
 
 def test_it_costs_nothing_when_it_has_learned():
     """The network, and the config that says how it is run, are those without it."""
-    models = [SynchronisedLearning('sync', BOTH, temporal_consistency=x).model for x in (None, {})]
+    models = [SynchronisedLearning('sync', BOTH, objectives=Objectives(temporal=x)).model
+              for x in (None, TemporalConfig())]
     plain, steady = ({k: x.shape for k, x in model.state_dict().items()} for model in models)
     assert plain == steady and models[0].config == models[1].config
 
 
 def test_data_without_neighbours_in_time_are_refused():
-    learner = TemporalConsistency({}, METRES)
+    learner = temporal()
     learner.check_offsets((0, -1))
     for offsets in ((), (0,)):
-        with pytest.raises(ValueError, match='temporal_consistency needs neighbours'):
+        with pytest.raises(ValueError, match='objectives.temporal needs neighbours'):
             learner.check_offsets(offsets)

@@ -17,11 +17,13 @@
 from __future__ import annotations
 
 import pytest
-from small_batches import annotated_batch, batch, output, TINY
+from small_batches import annotated_batch, batch, output, step_of, TINY
 from sync_perception.labels import LabelSpace
 from sync_perception.models.contrastive import dense_clip as contrastive
 from sync_perception.models.contrastive.dense_clip import ContrastiveConfig, ContrastiveModel
 from sync_perception.training.module import SynchronisedLearning
+from sync_perception.training.objectives import Objectives
+from sync_perception.training.objectives.consistency import ConsistencyConfig
 import torch
 
 pytest.importorskip('transformers')
@@ -44,16 +46,21 @@ def judge(tmp_path_factory):
 def learning(folder, **settings):
     module = SynchronisedLearning(
         'sync', {'depth': TINY, 'semantics': TINY},
-        consistency={'model': str(folder), 'weight': 0.25}, **settings)
-    module.objective.load_contrastive(torch.device('cpu'))
+        objectives=Objectives(consistency=ConsistencyConfig(str(folder), 0.25)), **settings)
+    module.objectives['consistency'].prepare(module.model, torch.device('cpu'))
     return module
+
+
+def judged(module, prediction, crops):
+    """Return the terms of the consistency."""
+    return module.objectives['consistency'].terms(step_of(crops, prediction))
 
 
 def test_it_is_one_minus_the_models_own_score_in_metres(judge):
     module = learning(judge)
     prediction = output()
     crops = batch(focal=torch.tensor([200.0, float('nan')]))  # metres halve; camera not known
-    terms = module.objective(prediction, crops)
+    terms = judged(module, prediction, crops)
     assert set(terms) == {'consistency'}  # it needs no annotation
     model = contrastive.load(judge)
     with torch.no_grad():
@@ -68,26 +75,25 @@ def test_it_reaches_both_predictions_and_never_the_judge(judge):
     with torch.no_grad():
         prediction.depth[:, :, 16:] = 5.0
         prediction.logits[:, 0, 16:] = 2.0
-    module.objective(prediction, batch())['consistency'].backward()
+    judged(module, prediction, batch())['consistency'].backward()
     assert prediction.depth.grad.abs().sum() > 0
     assert prediction.logits.grad.abs().sum() > 0
-    judge_weights = list(module.objective.contrastive.parameters())
+    judge_weights = list(module.objectives['consistency'].judge.parameters())
     assert judge_weights and all(weight.grad is None for weight in judge_weights)
     names = [name for name, _ in module.named_parameters()]
-    assert not any('contrastive' in name or 'tower' in name for name in names)
+    assert not any('judge' in name or 'tower' in name for name in names)
 
 
 def test_it_counts_with_its_weight(judge):
     module = learning(judge)
-    terms = module.objective(output(), annotated_batch())
-    tasks, others = module.by_task(terms)
-    assert set(tasks) == {'depth', 'normals', 'semantics'}
-    expected = 0.25 * terms['consistency'] + 0.1 * terms['uncertainty']
-    torch.testing.assert_close(sum(others), expected)
+    terms = judged(module, output(), annotated_batch())
+    weighted = module.objectives['consistency'].by_task(terms)
+    assert set(weighted) == {None}  # it is balanced with no task
+    torch.testing.assert_close(weighted[None], 0.25 * terms['consistency'])
 
 
 def test_a_judge_of_another_label_space_is_refused(judge):
-    with pytest.raises(ValueError, match="speaks the label space 'driving', expected 'kitti6'"):
+    with pytest.raises(ValueError, match="'driving', expected 'kitti6'"):
         learning(judge, label_space='kitti6')
 
 
