@@ -231,7 +231,8 @@ class SynchronisedLearning(lightning.LightningModule):
         weights = list(self.weighting.parameters())
         if weights:  # decay would draw them to 0
             groups.append({'params': weights, 'lr': config.learning_rate, 'weight_decay': 0.0})
-        optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+        optimizer = torch.optim.AdamW(
+            groups, lr=config.learning_rate, weight_decay=config.weight_decay)
         return annealed(optimizer, self.trainer, config.warmup)
 
 

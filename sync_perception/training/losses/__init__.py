@@ -51,11 +51,6 @@ NORMALS_LOSSES: dict[str, Callable[..., Tensor]] = {
     'cosine': cosine_distance,
     'angular': angular_distance,
 }
-LOSSES: dict[str, dict[str, Callable[..., Tensor]]] = {
-    'depth': DEPTH_LOSSES,
-    'semantics': SEMANTIC_LOSSES,
-    'normals': NORMALS_LOSSES,
-}
 
 
 def mean_over_samples(loss: Callable[..., Tensor], *maps: Tensor) -> Tensor:

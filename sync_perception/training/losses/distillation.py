@@ -25,55 +25,6 @@ from torch import Tensor
 SUM_TOLERANCE = 0.02
 
 
-def soft_cross_entropy(
-        logits_bchw: Tensor, expert_bghw: Tensor, valid_bhw: Tensor,
-        groups_gc: Tensor | None = None, temperature: float = 1.0,
-        confidence_bhw: Tensor | None = None, candidates_bc: Tensor | None = None) -> Tensor:
-    """
-    Cross-entropy with an expert's probabilities: -T^2 sum_g q_g ln sum_{c in group g} p_c.
-
-    p = softmax(logits / T), and q are the expert's probabilities at the same temperature,
-    proportional to q^(1 / T). T^2 keeps the gradient's size whatever T (Hinton et al., 2015,
-    sec. 2). The expert may speak another label space, as in
-    `sync_perception.training.losses.semantics.grouped_cross_entropy`, which this is where the
-    expert is sure and T = 1. Classes of the expert without a counterpart are left out, and the
-    pixel weighs as much as the probability that remains. The expert gets no gradient.
-
-    :param logits_bchw: (B, C, h, w).
-    :param expert_bghw: (B, G, h, w), probabilities that sum to 1 at valid pixels.
-    :param valid_bhw: bool (B, h, w), where the expert has spoken.
-    :param groups_gc: bool (G, C), the classes that each of the expert's can mean; default: the
-        same classes. Two rows are equal or have no class in common.
-    :param temperature: T, above 0; higher shows more of what the expert knows of unlikely
-        classes.
-    :param confidence_bhw: (B, h, w), weight of each pixel; default 1.
-    :param candidates_bc: bool (B, C), the classes that each sample is decided among; default all.
-    :return: scalar, the weighted mean, scaled by confidence; 0 if no pixel is valid.
-    :raises ValueError: if shapes do not fit, the temperature is not positive, the expert's
-        numbers are not probabilities, or a class that it can mean is none of the candidates.
-    """
-    if temperature <= 0:
-        raise ValueError(f'expected a temperature above 0, got {temperature}')
-    if groups_gc is None:
-        groups_gc = torch.eye(
-            logits_bchw.shape[1], dtype=torch.bool, device=logits_bchw.device)
-    check_expert(logits_bchw, expert_bghw, valid_bhw, groups_gc)
-    if candidates_bc is not None:
-        check_expert_candidates(candidates_bc, logits_bchw, groups_gc)
-    if not valid_bhw.any():
-        return logits_bchw.sum() * 0
-    soft_bghw = tempered(expert_bghw.detach().to(logits_bchw.dtype), valid_bhw, temperature)
-    scores_bchw = logits_bchw / temperature
-    log_total = log_normaliser(scores_bchw, candidates_bc)
-    soft_bghw = soft_bghw * groups_gc.any(dim=1)[:, None, None]
-    surprise_bghw = log_total[:, None] - group_scores(scores_bchw, groups_gc)
-    losses = (soft_bghw * surprise_bghw).sum(dim=1)
-    if confidence_bhw is not None:
-        losses = losses * confidence_bhw
-    normaliser = soft_bghw.sum()
-    return temperature ** 2 * losses.sum() / torch.where(normaliser > 0, normaliser, 1)
-
-
 def top_classes_cross_entropy(
         logits_bchw: Tensor, classes_bkhw: Tensor, probabilities_bkhw: Tensor, groups_gc: Tensor,
         weights_g: Tensor | None = None, confidence_bhw: Tensor | None = None,
@@ -87,8 +38,8 @@ def top_classes_cross_entropy(
     where the network gives the K classes the expert's own probabilities (Hinton et al., 2015, for
     what is known of the distribution), and how the network shares out the rest is its own affair.
     Scaling the K up to a sum of 1 instead would teach that nothing else is possible, most of all
-    where the expert is in doubt. With all classes stored it is `soft_cross_entropy`, with one
-    that is sure `grouped_cross_entropy`.
+    where the expert is in doubt. With all classes stored it is the cross-entropy with the expert's
+    probabilities, with one that is sure `grouped_cross_entropy`.
 
     Stored classes without a counterpart are left out, and the rest where nothing else can be
     meant; the pixel weighs as much as the probability that remains. The expert gets no gradient.
@@ -182,35 +133,6 @@ def group_scores(scores_bchw: Tensor, groups_gc: Tensor) -> Tensor:
     return torch.stack([
         torch.logsumexp(scores_bchw[:, group], dim=1) if group.any() else scores_bchw[:, 0]
         for group in groups_gc], dim=1)
-
-
-def tempered(probabilities_bghw: Tensor, valid_bhw: Tensor, temperature: float) -> Tensor:
-    """Return the probabilities in proportion to p^(1 / T); 0 where not valid."""
-    powers = probabilities_bghw.masked_fill(~valid_bhw[:, None], 0) ** (1 / temperature)
-    total = powers.sum(dim=1, keepdim=True)
-    return powers / torch.where(total > 0, total, 1)
-
-
-def check_expert(
-        logits_bchw: Tensor, expert_bghw: Tensor, valid_bhw: Tensor, groups_gc: Tensor) -> None:
-    """Refuse an expert of another size or label space, and numbers that are no probabilities."""
-    batch, channels, *size = logits_bchw.shape
-    groups = len(groups_gc)
-    if (groups_gc.shape[1:] != (channels,) or expert_bghw.shape != (batch, groups, *size)
-            or valid_bhw.shape != (batch, *size)):
-        raise ValueError(
-            f'expected groups (G, {channels}), the expert ({batch}, G, {size[0]}, {size[1]}) and '
-            f'a mask ({batch}, {size[0]}, {size[1]}), got {tuple(groups_gc.shape)}, '
-            f'{tuple(expert_bghw.shape)}, {tuple(valid_bhw.shape)}')
-    if valid_bhw.dtype != torch.bool:
-        raise ValueError(f'expected a mask of bool, got {valid_bhw.dtype}')
-    if not valid_bhw.any():
-        return
-    least, sums = expert_bghw.amin(dim=1)[valid_bhw].min(), expert_bghw.sum(dim=1)[valid_bhw]
-    if not (least >= 0 and ((sums - 1).abs() < SUM_TOLERANCE).all()):
-        raise ValueError(
-            "an expert's probabilities must be at least 0 and sum to 1, got "
-            f'{least.item()} at least and sums from {sums.min().item()} to {sums.max().item()}')
 
 
 def check_top_classes(

@@ -150,8 +150,8 @@ class Objective:
         """Load or move, before the first step, what stays out of the module."""
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the optimiser's groups for the weights of `learned`."""
-        return []
+        """Return the optimiser's groups for `learned`; without a rate, that of decoders."""
+        return [] if self.learned is None else [{'params': list(self.learned.parameters())}]
 
     def scale_from(self, step: Step, terms: Mapping[str, Tensor]) -> set[str]:
         """

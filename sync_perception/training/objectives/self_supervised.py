@@ -177,9 +177,8 @@ class SelfSupervised(Objective):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the pose network's weights, which have a rate of their own."""
-        if self.motion is None:
-            return []
-        return [{'params': list(self.motion.parameters()), 'lr': self.config.pose.learning_rate}]
+        return [{**group, 'lr': self.config.pose.learning_rate}
+                for group in super().parameter_groups()]
 
     def check_offsets(self, offsets: Sequence[int]) -> None:
         """

@@ -63,7 +63,8 @@ class DepthSupervision:
 
     def __post_init__(self):
         """Refuse unknown losses, and numbers out of range."""
-        at_least_0(self, f'{KEY}.depth', 'weight', 'max_depth')
+        at_least_0(self, f'{KEY}.depth', 'weight')
+        checks.number(1e-3, math.inf)(self.max_depth, f'{KEY}.depth.max_depth')
         check_losses(self.losses, f'{KEY}.depth.losses', DEPTH_LOSSES)
 
 

@@ -18,9 +18,11 @@
 from __future__ import annotations
 
 import pytest
-from sync_perception.training.losses import LOSSES
+from sync_perception.training.losses import DEPTH_LOSSES, NORMALS_LOSSES, SEMANTIC_LOSSES
 import torch
 from torch.nn import functional
+
+LOSSES = {'depth': DEPTH_LOSSES, 'semantics': SEMANTIC_LOSSES, 'normals': NORMALS_LOSSES}
 
 
 def drawn(*shape, seed=0):
