@@ -45,6 +45,12 @@ SETTING_ERRORS = (
     TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, RuntimeError,
     MisconfigurationException)
 """What constructors raise for settings of the right types that make no sense together."""
+UNION = 'Does not validate against any of the Union subtypes'
+ALTERNATIVES = (
+    UNION, 'Subtypes:', 'Errors:', 'Problem with given class_path',
+    "Expected a <class 'NoneType'>", "Given value type: <class 'dict'>",
+    "Given value type: <class 'jsonargparse", 'Given value: {', 'Given value: Namespace(',
+    'Given value: NestedArg(')
 UNHELPFUL = (
     # the arguments come from this package's own command, not around it
     "LightningCLI's args parameter",
@@ -95,6 +101,8 @@ class TrainingCLI(LightningCLI):
         """
         try:
             super().instantiate_classes()
+        except ValueError as error:
+            raise ValueError(reason(str(error))) from error
         except SETTING_ERRORS as error:
             raise ValueError(
                 f'the recipe cannot be carried out: {type(error).__name__}: {first_line(error)}'
@@ -124,7 +132,20 @@ class TrainingCLI(LightningCLI):
 
 def refuse_setting(message: str, error: Exception | None = None) -> NoReturn:
     """Raise a parser's complaint: the key, what was expected and what was got."""
-    raise ValueError(' '.join(message.split())) from error
+    raise ValueError(' '.join(reason(message).split())) from error
+
+
+def reason(message: str) -> str:
+    """
+    Return a parser's complaint without what it says of each alternative of an optional setting.
+
+    For a key that takes settings or null, the parser reports that the value is not null either,
+    and repeats all of it.
+    """
+    if UNION not in message:
+        return message
+    lines = (line.strip().removeprefix('- ') for line in message.splitlines())
+    return '\n'.join(line for line in lines if not line.startswith(ALTERNATIVES))
 
 
 def refuse_unknown(given: dict[str, Any], parsed: Namespace, key: str = '') -> None:

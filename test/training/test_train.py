@@ -136,8 +136,9 @@ def test_malformed_recipes_are_refused_by_their_key(tmp_path, unstarted, place, 
     path = tmp_path / 'recipe.yaml'
     recipe = changed(SMALL, ('trainer', 'default_root_dir'), str(tmp_path / 'run'))
     path.write_text(yaml.safe_dump(changed(recipe, place, value)))
-    with pytest.raises(ValueError, match=key):
+    with pytest.raises(ValueError, match=key) as refused:
         train(['--config', str(path)])
+    assert 'NoneType' not in str(refused.value)
 
 
 @pytest.mark.parametrize('name', sorted(set(FILES) - {'many digits'}))

@@ -37,7 +37,7 @@ class ConsistencyConfig:
     How a contrastive model holds depth and semantics together.
 
     :param model: folder or hub id of a contrastive model of the network's label space.
-    :param weight: of 1 - cosine similarity, 0 or more.
+    :param weight: weight of 1 - cosine similarity, 0 or more.
     """
 
     model: str

@@ -62,7 +62,7 @@ class SelfSupervisedConfig:
     """
     How depth learns from neighbouring images, which the data's `neighbours` and `stereo` bring.
 
-    :param weight: of the photometric error of the warped neighbours, 0 or more.
+    :param weight: weight of the photometric error of the warped neighbours, 0 or more.
     :param smoothness: weight of disparity that is smooth where the image is, within `weight`, 0
         or more; at scale s it is divided by 2^s.
     :param scales: number of scales at which depth must explain the image, 1 or more.

@@ -71,7 +71,7 @@ class SemiSupervisedConfig:
     :param confidence: the teacher's probability, in [0, 1], from which it is confident of a
         pixel. An image's pixels weigh as much as the share of them of which it is.
     :param decay: greatest share of the teacher that stays at a step, in [0, 1].
-    :param weight: of the loss, 0 or more.
+    :param weight: weight of the loss, 0 or more.
     """
 
     mixing: Literal['depth', 'class', 'none'] = 'depth'

@@ -51,8 +51,8 @@ class DepthSupervision:
     """
     Learning from true depth.
 
-    :param weight: of all losses below, 0 or more; 0 to learn nothing from true depth.
-    :param losses: their weights within `weight`, 0 or more, by their names in
+    :param weight: weight of all losses below, 0 or more; 0 to learn nothing from true depth.
+    :param losses: weights of the losses within `weight`, 0 or more, by their names in
         `sync_perception.training.losses.DEPTH_LOSSES`.
     :param max_depth: greatest true depth that is learned from, metres, above 0.
     """
@@ -73,8 +73,8 @@ class NormalsSupervision:
     """
     Learning from true surface normals, of a network that gives normals.
 
-    :param weight: of all losses below, 0 or more.
-    :param losses: their weights within `weight`, 0 or more, by their names in
+    :param weight: weight of all losses below, 0 or more.
+    :param losses: weights of the losses within `weight`, 0 or more, by their names in
         `sync_perception.training.losses.NORMALS_LOSSES`.
     """
 
@@ -92,8 +92,8 @@ class SemanticSupervision:
     """
     Learning from true labels.
 
-    :param weight: of all losses below, 0 or more.
-    :param losses: their weights within `weight`, 0 or more, by their names in
+    :param weight: weight of all losses below, 0 or more.
+    :param losses: weights of the losses within `weight`, 0 or more, by their names in
         `sync_perception.training.losses.SEMANTIC_LOSSES`; an expert's labels use them, too.
     """
 
@@ -111,7 +111,7 @@ class ExpertSupervision:
     """
     Learning from the labels of an expert, another model.
 
-    :param weight: of the semantic losses on them, 0 or more.
+    :param weight: weight of the semantic losses on them, 0 or more.
     :param confidence: the expert's labels below this probability are ignored, in [0, 1].
     """
 
@@ -129,7 +129,7 @@ class RankingSupervision:
     """
     The order of depth at the borders of labels, true ones or an expert's.
 
-    :param weight: of the term, 0 or more.
+    :param weight: weight of the term, 0 or more.
     :param own_borders: probability, in [0, 1], from which the network's own labels show the
         borders in samples that have no others; None for no borders there.
     """
