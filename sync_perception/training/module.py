@@ -30,10 +30,10 @@ from sync_perception.training.loop.callbacks import SeededSteps, StopWhenNotFini
 from sync_perception.training.loop.optimizer import annealed, learned_parameters, OptimizerConfig
 from sync_perception.training.loop.pretrained_parts import Origin, start_from
 from sync_perception.training.loop.validation import SourceEvaluation
+from sync_perception.training.loop.weighting import build_weighting, WeightingConfig
 from sync_perception.training.objectives import OBJECTIVES, Objectives
 from sync_perception.training.objectives.class_matching import ClassMatching
 from sync_perception.training.objectives.objective import Objective, Setup, Step
-from sync_perception.training.objectives.weighting import build_weighting, WeightingConfig
 from sync_perception.types import DenseOutput
 import torch
 from torch import nn, Tensor

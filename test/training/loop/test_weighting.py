@@ -27,7 +27,7 @@ from typing import get_args, get_type_hints
 import numpy as np
 import pytest
 import sync_perception
-from sync_perception.training.objectives.weighting import (
+from sync_perception.training.loop.weighting import (
     build_weighting,
     DynamicWeightAverage,
     FixedWeights,
@@ -208,7 +208,7 @@ def test_a_checkpoint_in_the_middle_of_a_period_carries_all():
 
 ONE_OF_TWO = """
 import sys
-from sync_perception.training.objectives.weighting import DynamicWeightAverage
+from sync_perception.training.loop.weighting import DynamicWeightAverage
 import torch
 from torch import distributed
 rank, folder = int(sys.argv[1]), sys.argv[2]
