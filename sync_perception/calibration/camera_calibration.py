@@ -32,7 +32,7 @@ LARGEST = 1e9
 """No entry of a calibration is beyond, and what is computed of them stays finite."""
 MOST_UNEQUAL_FOCALS = 4.0
 """Largest ratio of fx and fy, either way, that is not taken for a mistake."""
-MODELS = {
+DISTORTION_MODELS = {
     'plumb_bob': 'plumb_bob', 'pinhole': 'plumb_bob', 'rational_polynomial': 'rational_polynomial',
     'equidistant': 'equidistant', 'fisheye': 'equidistant'}
 """Names of distortion models and of camera models, and what sensor_msgs calls them."""
@@ -239,19 +239,20 @@ def _model(entries: dict, D: np.ndarray) -> str:
               if name in entries}
     lens = stated.get('camera_model', '')
     if 'distortion_model' in stated:
-        model = MODELS.get(stated['distortion_model'], stated['distortion_model'])
-        if lens and 'equidistant' in {model, MODELS.get(lens)} and model != MODELS.get(lens):
+        model = DISTORTION_MODELS.get(stated['distortion_model'], stated['distortion_model'])
+        of_lens = DISTORTION_MODELS.get(lens)
+        if lens and 'equidistant' in {model, of_lens} and model != of_lens:
             raise ValueError(
                 f'got camera_model {lens!r} and distortion_model {stated["distortion_model"]!r}, '
                 'which do not fit together')
         return model
-    if lens and lens not in MODELS:
-        raise ValueError(f'got camera_model {lens!r}, expected {" or ".join(MODELS)}')
+    if lens and lens not in DISTORTION_MODELS:
+        raise ValueError(f'got camera_model {lens!r}, expected {" or ".join(DISTORTION_MODELS)}')
     if not lens and D.any():
         raise ValueError(
             f'got no distortion_model for the coefficients {D.tolist()}, expected '
-            f'{", ".join(sorted(set(MODELS.values())))}')
-    return MODELS.get(lens, 'plumb_bob')
+            f'{", ".join(sorted(set(DISTORTION_MODELS.values())))}')
+    return DISTORTION_MODELS.get(lens, 'plumb_bob')
 
 
 def _entry(entries: dict, name: str, kind: type) -> Any:

@@ -44,7 +44,7 @@ import yaml
 TEMPLATE = 'report.html'
 STREET_EDGES = (0, 5, 10, 15, 20, 30, 40, 50, 60, 80)
 BINS = 10
-METRICS = {
+METRIC_LABELS = {
     'miou': ('mean IoU', '', True), 'pixel_accuracy': ('pixel accuracy', '', True),
     'abs_rel': ('abs rel', '', False), 'sq_rel': ('sq rel', 'm', False),
     'rmse': ('RMSE', 'm', False), 'rmse_log': ('RMSE log', '', False),
@@ -240,8 +240,8 @@ def tables(result: dict[str, Any]) -> list[dict[str, Any]]:
     arrows = {True: 'more is better', False: 'less is better', None: ''}
     found = []
     for title, names in TABLES.items():
-        rows = [{'name': METRICS[name][0], 'value': f'{result[name]:.4f}',
-                 'unit': METRICS[name][1], 'better': arrows[METRICS[name][2]]}
+        rows = [{'name': METRIC_LABELS[name][0], 'value': f'{result[name]:.4f}',
+                 'unit': METRIC_LABELS[name][1], 'better': arrows[METRIC_LABELS[name][2]]}
                 for name in names if name in result]
         if rows:
             found.append({'title': title, 'rows': rows})

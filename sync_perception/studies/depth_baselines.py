@@ -26,7 +26,7 @@ from sync_perception.datasets.sample import Sample
 from sync_perception.evaluation.evaluate import spread
 from sync_perception.evaluation.metrics import CROPS, DepthMetrics, MAX_DEPTH
 from sync_perception.geometry import pixel_rays
-from sync_perception.training.feeding.recordings import MeasuredSource
+from sync_perception.training.feeding.recordings import EvaluationSource
 
 CAMERA_HEIGHT = 1.65
 """Metres above the road, of KITTI's cameras (Geiger et al., IJRR 2013)."""
@@ -53,7 +53,7 @@ BASELINES: dict[str, Callable[[Sample], np.ndarray]] = {
 """Depth of a sample with intrinsics, by name."""
 
 
-def measure_baseline(name: str, source: MeasuredSource) -> dict[str, float]:
+def measure_baseline(name: str, source: EvaluationSource) -> dict[str, float]:
     """
     Measure a baseline by the protocol of `evaluate`, each frame scaled by its median.
 

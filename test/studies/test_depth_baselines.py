@@ -27,7 +27,7 @@ from sync_perception.studies.depth_baselines import (
     ground_plane,
     measure_baseline,
 )
-from sync_perception.training.feeding.recordings import MeasuredSource
+from sync_perception.training.feeding.recordings import EvaluationSource
 
 K = np.array([[100.0, 0, 10], [0, 50.0, 2], [0, 0, 1]])
 
@@ -42,7 +42,7 @@ def test_the_road_is_as_far_as_its_row_says():
 
 def test_a_street_is_nearly_a_plane_and_no_constant(tmp_path):
     streets = write_vkitti2(tmp_path, worlds=1, frames=1, height=96, width=320)
-    source = MeasuredSource('vkitti2', str(streets), 'all', median_scaling=True)
+    source = EvaluationSource('vkitti2', str(streets), 'all', median_scaling=True)
     sample = source.load()[0]
     road = sample.labels == LabelSpace.load('vkitti2').index('Road')
     np.testing.assert_allclose(

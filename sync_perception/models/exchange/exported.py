@@ -185,7 +185,7 @@ def traced_batch(program: torch.export.ExportedProgram) -> int | None:
     return image.shape[0] if isinstance(image.shape[0], int) else None
 
 
-MODELS: dict[str, type[OnnxModel] | type[ProgramModel]] = {
+EXPORTED_CLASSES: dict[str, type[OnnxModel] | type[ProgramModel]] = {
     '.onnx': OnnxModel, '.pt2': ProgramModel}
 
 
@@ -202,7 +202,7 @@ def load_exported(path: str | Path, device: str | torch.device = 'cpu') -> Expor
     :raises ValueError: if it is not what its ending says, or not one of this package.
     """
     check_there(path)
-    return MODELS[Path(path).suffix](path, torch.device(device)).eval()
+    return EXPORTED_CLASSES[Path(path).suffix](path, torch.device(device)).eval()
 
 
 def read_exported_config(path: str | Path) -> ModelConfig:

@@ -52,7 +52,7 @@ NORMAL_AXES = [0, 2, 1]
 @dataclass(frozen=True)
 class ImportOptions:
     """
-    What a checkpoint does not say about itself; None takes what is usual for its label space.
+    What a checkpoint does not state; None takes the published networks' value.
 
     :param label_space: a name, a YAML file or several of them joined by `+`.
     :param label_part: of several joined, the one whose classes the model shall give; None gives
@@ -85,7 +85,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Usual:
+class CheckpointDefaults:
     """
     What the published networks of a label space were made for.
 
@@ -101,9 +101,9 @@ class Usual:
 
 # by the number of classes
 REFINENETS = {
-    40: Usual('nyud40', 640 * 480, 10.0),
-    6: Usual('kitti6', 1242 * 375, 80.0),
-    46: Usual('nyud40+kitti6', 640 * 480, 80.0),
+    40: CheckpointDefaults('nyud40', 640 * 480, 10.0),
+    6: CheckpointDefaults('kitti6', 1242 * 375, 80.0),
+    46: CheckpointDefaults('nyud40+kitti6', 640 * 480, 80.0),
 }
 
 
@@ -175,21 +175,21 @@ def configure_refinenet(state: dict[str, Any], options: ImportOptions) -> ModelC
     """
     scores = shape_of(state.get('segm.weight'))
     classes = scores[0] if isinstance(scores, tuple) and scores else None
-    usual = REFINENETS.get(classes)
-    if options.label_space is None and classes is not None and usual is None:
+    defaults = REFINENETS.get(classes)
+    if options.label_space is None and classes is not None and defaults is None:
         raise ValueError(
             f'the checkpoint has {classes} classes, and only {sorted(REFINENETS)} say which: '
             'expected --label-space with a label space of as many')
-    space = LabelSpace.load(options.label_space or (usual or REFINENETS[40]).label_space)
+    space = LabelSpace.load(options.label_space or (defaults or REFINENETS[40]).label_space)
     if classes is not None and len(space) != classes:
         raise ValueError(
             f'the checkpoint has {classes} classes, label space {space.name!r} has {len(space)}')
-    usual = usual or Usual(space.name, 640 * 480, 80.0)
+    defaults = defaults or CheckpointDefaults(space.name, 640 * 480, 80.0)
     return ModelConfig(
         'refinenet', {'depth_form': 'metres', 'normals': 'normal.weight' in state},
-        space.to_dict(), input_pixels=options.input_pixels or usual.input_pixels,
+        space.to_dict(), input_pixels=options.input_pixels or defaults.input_pixels,
         mean=IMAGENET_MEAN, std=IMAGENET_STD,
-        depth_range=[0.1, options.max_depth or usual.max_depth], canonical_focal=options.focal,
+        depth_range=[0.1, options.max_depth or defaults.max_depth], canonical_focal=options.focal,
         label_part=options.label_part)
 
 

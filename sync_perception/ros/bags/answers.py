@@ -37,11 +37,11 @@ from sync_perception.ros.io.camera_info import pairing_doubt
 from sync_perception.ros.io.conversions import to_frame
 from sync_perception.ros.node.mounting import maps_to_scale
 from sync_perception.ros.node.outputs import (
+    available_outputs,
     label_space_json,
     maps_of,
-    offered,
     Output,
-    sure_labels,
+    void_uncertain_labels,
 )
 from sync_perception.ros.node.packet import FramePacket
 from sync_perception.ros.parameters.perception import PerceptionParameters
@@ -55,7 +55,7 @@ from sync_perception.runtime.mount_scale import (
 from sync_perception.types import MalformedInput, Prediction
 
 # what the others can be computed from
-DEFAULT_OUTPUTS = (
+DEFAULT_TOPICS = (
     'sync/depth', 'sync/semantics', 'sync/semantics/confidence', 'sync/camera_info')
 LABEL_SPACE = 'sync/label_space'
 
@@ -98,13 +98,13 @@ class OutputWriter:
                              'for the outputs')
 
     @property
-    def learned(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """Return what the frames so far have taught, as JSON has it; later answers hang on it."""
         scale = self.scale and [self.scale.factor, self.scale.frames, self.scale.seen]
         return {'bits': self.bit_depth.bits, 'range': list(self.bit_depth.range), 'scale': scale}
 
-    @learned.setter
-    def learned(self, state: dict[str, Any]) -> None:
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
         self.bit_depth.bits, self.bit_depth.range = state['bits'], tuple(state['range'])
         if self.scale is not None:
             self.scale.factor, self.scale.frames, self.scale.seen = state['scale']
@@ -140,7 +140,7 @@ class OutputWriter:
         except MemoryError:  # the predictor has tried all that it can: the next frame fails, too
             raise
         except Exception as error:  # noqa: BLE001 - one bad frame must not cost the others
-            reason, trouble = why_unanswered(error)
+            reason, trouble = failure_reason(error)
             refused[reason] += 1
             self._note(reason, f'no answer to the image at {paired.time} ns: {trouble}')
             return
@@ -174,8 +174,8 @@ class OutputWriter:
         if self.scale is not None and prediction.depth is not None:
             self.scale.correct(prediction, frame.K, self.predictor.max_depth)
         packet = FramePacket(
-            paired.image, frame=frame, prediction=sure_labels(prediction, self.parameters),
-            labels=self.predictor.labels, parameters=self.parameters)
+            paired.image, frame=frame, labels=self.predictor.labels, parameters=self.parameters,
+            prediction=void_uncertain_labels(prediction, self.parameters))
         return [output.build(packet) for output in self.outputs]
 
     def _note(self, kind: str, trouble: str) -> None:
@@ -214,7 +214,7 @@ def mount_scale(parameters: PerceptionParameters, predictor: Any) -> MountScale 
     return MountScale(mount, wheel_ground(predictor.labels))
 
 
-def why_unanswered(error: Exception) -> tuple[str, str]:
+def failure_reason(error: Exception) -> tuple[str, str]:
     """Return the reason under which a frame without an answer is counted, and a line on it."""
     if isinstance(error, MalformedInput):
         return error.reason, str(error)
@@ -228,15 +228,15 @@ def chosen_outputs(names: Sequence[str], available: frozenset[str],
     """
     Return the outputs that are named.
 
-    :param names: topics as the node has them, or `all`; empty for `DEFAULT_OUTPUTS`.
+    :param names: topics as the node has them, or `all`; empty for `DEFAULT_TOPICS`.
     :param available: the maps that the model gives.
     :raises ValueError: if the model does not give one; those that it gives are listed.
     """
-    given = {output.topic: output for output in offered(available, parameters)}
+    given = {output.topic: output for output in available_outputs(available, parameters)}
     if 'all' in names:
         return list(given.values())
     wanted = [name.strip('/') for name in names] or [
-        name for name in DEFAULT_OUTPUTS if name in given]
+        name for name in DEFAULT_TOPICS if name in given]
     unknown = [name for name in wanted if name not in given]
     if unknown:
         hint = '' if parameters.rectify else ', and with rectify sync/image_rect'

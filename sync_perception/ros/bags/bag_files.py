@@ -65,7 +65,7 @@ class Contents:
         :param path: the bag's folder, or one of its files.
         :raises ValueError: if it is no bag, or its metadata are malformed.
         """
-        _refuse_what_is_no_bag(path)
+        _check_is_bag(path)
         if path.is_file():
             return cls([path], {}, {})
         metadata = path / METADATA
@@ -175,7 +175,7 @@ def open_reader(path: Path) -> tuple[Reader, bool]:
         return rest, True
 
 
-def _refuse_what_is_no_bag(path: Path) -> None:
+def _check_is_bag(path: Path) -> None:
     """Refuse a path that cannot be a bag, with the reason."""
     if not path.exists():
         raise ValueError(f'there is no {path}, expected a rosbag2 bag: a folder with {METADATA}, '

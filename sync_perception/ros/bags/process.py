@@ -50,7 +50,7 @@ class Job:
     :param image: topic of the images, '' to find it.
     :param camera_info: topic of their calibrations, '' to find it, or a YAML file as
         camera_calibration writes it.
-    :param outputs: topics as the node has them, or `all`; empty for `DEFAULT_OUTPUTS`.
+    :param outputs: topics as the node has them, or `all`; empty for `DEFAULT_TOPICS`.
     :param namespace: put before the outputs' topics.
     :param storage: mcap or sqlite3, '' for that of the source.
     :param parameters: the node's.
@@ -157,7 +157,7 @@ def write_chunks(chunked: ChunkedBag, steps: Iterator[Record | PairedImage], cam
     it are answered. So the records of the finished chunks say where to go on.
     """
     if chunked.chunks:
-        writer.learned = chunked.chunks[-1]['facts']['learned']
+        writer.state = chunked.chunks[-1]['facts']['learned']
     upcoming = skip(steps, sum(chunk['facts']['records'] for chunk in chunked.chunks), advance)
     while upcoming is not None:
         facts = {'records': 0, 'frames': 0, 'refused': Counter()}
@@ -175,7 +175,7 @@ def write_chunks(chunked: ChunkedBag, steps: Iterator[Record | PairedImage], cam
                     facts['records'] += 1
                     facts['frames'] += upcoming.topic == camera.image
                 upcoming = next(steps, None)
-            facts['learned'] = writer.learned
+            facts['learned'] = writer.state
 
 
 def skip(steps: Iterator[Record | PairedImage], records: int,

@@ -110,7 +110,7 @@ def camera_report(camera: Camera, pace: Pace, now: float, name: str) -> Report:
     counters = camera.counters
     report = Report(
         f'{name}: {camera.title}', f'{received:.1f} images/s in, {published:.1f} frames/s out')
-    for wait in camera.waits(silence, now - pace.begun):
+    for wait in camera.describe_waits(silence, now - pace.begun):
         report.find(DiagnosticStatus.WARN, wait)
     if refused:
         reasons = ', '.join(f'{count} {reason}' for reason, count in counters.refused.items())

@@ -127,7 +127,7 @@ class Camera:
         return [(output, publisher) for output, publisher in self.outputs
                 if publisher.get_subscription_count()]
 
-    def listen(self, receive_image: Callable[[Camera, Any], None],
+    def subscribe(self, receive_image: Callable[[Camera, Any], None],
                receive_camera_info: Callable[[Camera, CameraInfo], None], *,
                compressed: bool = False, keep_all: bool = False) -> None:
         """
@@ -152,7 +152,7 @@ class Camera:
             image_type, topic, receive_image,
             qos.every_image_input() if keep_all else qos.image_input()))
 
-    def catch_up(self) -> None:
+    def subscribe_to_latched(self) -> None:
         """
         Subscribe to latched calibrations too, if no calibration came and somebody has such.
 
@@ -169,7 +169,7 @@ class Camera:
                 event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False))
             self.log.logger.info(f'listening to the latched messages on {topic}, too')
 
-    def review_mismatches(self) -> None:
+    def drop_resolved_mismatches(self) -> None:
         """Forget a peer that was not heard when it is gone, or changed its quality of service."""
         endpoints = [*self.inputs, *(publisher for _, publisher in self.outputs)]
         present = {endpoint.topic_name: endpoint for endpoint in endpoints}
@@ -179,7 +179,7 @@ class Camera:
             if name not in present or not recent and not has_mismatch(self.node, present[name]):
                 del self.mismatches[name]
 
-    def waits(self, silence: float, unknown: float) -> list[str]:
+    def describe_waits(self, silence: float, unknown: float) -> list[str]:
         """
         Describe what it waits for, and after a while why it does not come.
 
@@ -194,7 +194,7 @@ class Camera:
         return [describe_wait(self.node, subscription, self.topic(name), seconds, self.log)
                 for subscription, name, seconds in waits]
 
-    def ignore(self) -> None:
+    def unsubscribe(self) -> None:
         """Stop listening, and forget the calibrations."""
         for subscription in filter(None, (*self.inputs, self.latched)):
             self.node.destroy_subscription(subscription)
@@ -213,7 +213,7 @@ class Camera:
         """
         now = time.monotonic()
         self.counters.received += 1
-        if not self.due(now, max_rate):
+        if not self.within_rate(now, max_rate):
             self.counters.skipped += 1
             return None
         return FramePacket(image, self, now)
@@ -257,7 +257,7 @@ class Camera:
             self.log.warn(f'{kind} {self.name}', f'{self.title}: {problem}')
         self.troubles[kind] = problem
 
-    def due(self, now: float, max_rate: float) -> bool:
+    def within_rate(self, now: float, max_rate: float) -> bool:
         """
         Say whether an image that comes now may be looked at.
 

@@ -41,7 +41,7 @@ from sync_perception.ros.node.camera import Camera
 from sync_perception.ros.node.label_topics import LabelTopics
 from sync_perception.ros.node.model_loading import load_monitor, load_predictor, ModelLoader
 from sync_perception.ros.node.mounting import StaticTransforms
-from sync_perception.ros.node.outputs import offered, OUTPUTS
+from sync_perception.ros.node.outputs import available_outputs, OUTPUTS
 from sync_perception.ros.node.packet import FramePacket
 from sync_perception.ros.node.pipeline import Pipeline
 from sync_perception.ros.node.warm_up import KnownSizes
@@ -71,7 +71,7 @@ class PerceptionNode(LifecycleNode):
         self.loader = ModelLoader(self)
         self.parameters = ParameterServer(self, PerceptionParameters)
         self.parameters.hooks['model'] = self._swap_model
-        self.parameters.hooks['rectify'] = self._offer_rectified
+        self.parameters.hooks['rectify'] = self._advertise_rectified
         for name in self.parameters.unknown:
             self.get_logger().warning(f'there is no parameter {name}: it has no effect')
         self.log = SeldomLog(self.get_logger())
@@ -105,7 +105,7 @@ class PerceptionNode(LifecycleNode):
                 f'unconfigured, since autostart is false: waiting for a lifecycle manager, or for '
                 f'ros2 lifecycle set {self.get_fully_qualified_name()} configure')
             return
-        await self._load_ahead()
+        await self._preload()
         if self._state == 'unconfigured':  # else somebody else was faster
             if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
                 self.trigger_activate()
@@ -128,7 +128,7 @@ class PerceptionNode(LifecycleNode):
         """Listen to the cameras."""
         try:
             self.pipeline.halted = ''
-            self._work()
+            self._start_worker()
             if self.enabled:
                 self._listen()
             else:
@@ -184,7 +184,7 @@ class PerceptionNode(LifecycleNode):
         configures = wanted.label == 'configure' if wanted.label else (
             wanted.id == Transition.TRANSITION_CONFIGURE)
         if configures and self._state == 'unconfigured':
-            await self._load_ahead()
+            await self._preload()
 
     async def _prepare_parameters(
             self, request: SetParameters.Request | SetParametersAtomically.Request) -> None:
@@ -198,7 +198,7 @@ class PerceptionNode(LifecycleNode):
                 await self.loader.prepare(
                     self._load_warm, replace(values, model=parameter.value.string_value))
 
-    async def _load_ahead(self) -> None:
+    async def _preload(self) -> None:
         """Load what the parameters name; it is there, or known to fail, when configuring."""
         values = None
         while values is None or self.loader.is_stale(self.parameters.values):
@@ -252,7 +252,7 @@ class PerceptionNode(LifecycleNode):
     def _advertise(self) -> None:
         """Publish what the model gives, and what its labels mean."""
         predictor = self.pipeline.predictor
-        outputs = offered(predictor.available, self.parameters.values)
+        outputs = available_outputs(predictor.available, self.parameters.values)
         absent = [output.topic for output in OUTPUTS if output not in outputs]
         if absent:
             self.get_logger().info(f'the model gives {", ".join(sorted(predictor.available))} '
@@ -263,7 +263,7 @@ class PerceptionNode(LifecycleNode):
         if 'labels' in predictor.available:
             self.label_topics.publish(predictor.labels, self.parameters.values)
 
-    def _work(self) -> None:
+    def _start_worker(self) -> None:
         self.worker = Worker(
             self.pipeline.process, self._count_dropped, lanes=len(self.cameras),
             keep_all=self.parameters.values.offline, after=self.pipeline.straggler)
@@ -271,7 +271,7 @@ class PerceptionNode(LifecycleNode):
     def _listen(self) -> None:
         values = self.parameters.values
         for camera in self.cameras:
-            camera.listen(self._receive_image, self._receive_camera_info,
+            camera.subscribe(self._receive_image, self._receive_camera_info,
                           compressed=values.image_transport == 'compressed',
                           keep_all=values.offline)
             topics = ' and '.join(subscription.topic_name for subscription in camera.inputs)
@@ -281,7 +281,7 @@ class PerceptionNode(LifecycleNode):
         self._stop_worker()
         self.worker = None
         for camera in self.cameras:
-            camera.ignore()
+            camera.unsubscribe()
 
     def _stop_worker(self) -> None:
         """End the worker; a frame that takes too long is given up."""
@@ -320,21 +320,21 @@ class PerceptionNode(LifecycleNode):
         self.pipeline.straggler = None  # it has the old predictor
         self._advertise()
         if active:
-            self._work()
+            self._start_worker()
         self._log_model('swapped the model')
 
-    def _offer_rectified(self, rectify: bool) -> None:
+    def _advertise_rectified(self, rectify: bool) -> None:
         """Publish the rectified images too, or no longer."""
         if self.pipeline is None:
             return
         active = self.worker is not None
         self._stop_worker()  # it may be publishing what is withdrawn
-        outputs = offered(
+        outputs = available_outputs(
             self.pipeline.predictor.available, replace(self.parameters.values, rectify=rectify))
         for camera in self.cameras:
             camera.advertise(outputs, active=active)
         if active:
-            self._work()
+            self._start_worker()
 
     def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         """Listen to the cameras, or leave their images alone, without a change of state."""
@@ -345,7 +345,7 @@ class PerceptionNode(LifecycleNode):
                 self._listen()
             else:
                 for camera in self.cameras:
-                    camera.ignore()
+                    camera.unsubscribe()
         response.success = True
         response.message = 'frames are answered' if self.enabled else 'images are ignored'
         if self.worker is None:
@@ -379,8 +379,8 @@ class PerceptionNode(LifecycleNode):
     def _publish_diagnostics(self) -> None:
         """Publish the status of the model and of every camera."""
         for camera in self.cameras:
-            camera.catch_up()
-            camera.review_mismatches()
+            camera.subscribe_to_latched()
+            camera.drop_resolved_mismatches()
         reports = self.diagnostics.reports(
             self._state, self.pipeline, self.cameras, self.problem, self.enabled,
             f'loading {self.loader.loading}' if self.loader.loading else '')

@@ -185,7 +185,8 @@ CONSUMER_OUTPUTS = {
 }
 
 
-def offered(available: frozenset[str], parameters: PerceptionParameters) -> tuple[Output, ...]:
+def available_outputs(
+        available: frozenset[str], parameters: PerceptionParameters) -> tuple[Output, ...]:
     """
     Return the topics of a model, in the order of publication.
 
@@ -206,7 +207,7 @@ def maps_of(outputs: Iterable[Output], available: frozenset[str],
     return maps & available
 
 
-def sure_labels(prediction: Prediction, parameters: PerceptionParameters) -> Prediction:
+def void_uncertain_labels(prediction: Prediction, parameters: PerceptionParameters) -> Prediction:
     """Make labels void that are less probable than the parameters demand."""
     least = parameters.semantics_min_confidence
     if least <= 0 or prediction.labels is None or prediction.confidence is None:

@@ -27,11 +27,11 @@ from sync_perception.ros.parameters.perception import PerceptionParameters
 from sync_perception.runtime.mount_scale import MountScale
 from sync_perception.types import Frame, Prediction
 
-Source = TypeVar('Source')
+CameraType = TypeVar('CameraType')
 
 
 @dataclass(eq=False)
-class FramePacket(Generic[Source]):
+class FramePacket(Generic[CameraType]):
     """
     One frame; every stage adds the fields that the later stages need.
 
@@ -53,7 +53,7 @@ class FramePacket(Generic[Source]):
     """
 
     image: Image | CompressedImage
-    camera: Source | None = None
+    camera: CameraType | None = None
     arrival: float = 0.0
     cancelled: Event = field(default_factory=Event)
     wanted: list[tuple[Any, Any]] = field(default_factory=list)

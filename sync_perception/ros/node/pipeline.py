@@ -33,7 +33,7 @@ from sync_perception.ros.io.camera_info import pairing_doubt
 from sync_perception.ros.io.conversions import check_frame_id, to_frame
 from sync_perception.ros.node.camera import Camera
 from sync_perception.ros.node.mounting import maps_to_scale, mount_of_camera
-from sync_perception.ros.node.outputs import maps_of, sure_labels
+from sync_perception.ros.node.outputs import maps_of, void_uncertain_labels
 from sync_perception.ros.node.packet import FramePacket
 from sync_perception.ros.node.warm_up import warm_up
 from sync_perception.ros.parameters.perception import PerceptionParameters
@@ -220,7 +220,7 @@ class Pipeline:
     def _publish(self, packet: FramePacket[Camera]) -> None:
         """Publish what is wanted of a frame."""
         packet.parameters, packet.labels = self.parameters(), self.predictor.labels
-        packet.prediction = sure_labels(packet.prediction, packet.parameters)
+        packet.prediction = void_uncertain_labels(packet.prediction, packet.parameters)
         for output, publisher in packet.wanted:
             publisher.publish(output.build(packet))
 
@@ -271,16 +271,16 @@ def missing_camera_info(camera: Camera, frame_id: str) -> str:
 
 def missing_content(prediction: Prediction) -> str:
     """Say so if a frame has no depth or no label at all; else an empty string."""
-    problems = []
-    if prediction.depth is not None and is_all(np.isnan, prediction.depth):
+    problems, depth, labels = [], prediction.depth, prediction.labels
+    if depth is not None and holds_everywhere(np.isnan, depth):
         problems.append('depth is NaN everywhere: all is sky, out of range, or nothing that the '
                         'model knows')
-    if prediction.labels is not None and is_all(lambda ids: ids == VOID, prediction.labels):
+    if labels is not None and holds_everywhere(lambda ids: ids == VOID, labels):
         problems.append('every label is void: nothing that the model knows, or '
                         'semantics.min_confidence is too high')
     return '; '.join(problems)
 
 
-def is_all(test: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray) -> bool:
+def holds_everywhere(test: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray) -> bool:
     """Tell whether a test holds for all pixels; where it does not, a few of them say so."""
     return bool(test(pixels[::SPARSE, ::SPARSE]).all() and test(pixels).all())

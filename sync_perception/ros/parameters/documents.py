@@ -65,12 +65,12 @@ def parameter_file() -> str:
     for spec in fields(PerceptionParameters):
         groups.setdefault(spec.metadata['name'].partition('.')[0], []).append(spec)
     for group, specs in groups.items():
-        lines += entries(group, specs)
+        lines += file_entries(group, specs)
         lines.append('')
     return '\n'.join(lines) + '\n' + QOS_OVERRIDES
 
 
-def entries(group: str, specs: Sequence[Field]) -> Iterator[str]:
+def file_entries(group: str, specs: Sequence[Field]) -> Iterator[str]:
     """
     Yield the lines of the parameters that share the first part of their name.
 
@@ -117,7 +117,7 @@ def limits(spec: Field) -> Iterator[str]:
     """Yield a sentence on the range or the choices of a parameter, if it has any."""
     metadata = spec.metadata
     if metadata['low'] is not None:
-        yield f'Range: {number(metadata["low"])} to {number(metadata["high"])}.'
+        yield f'Range: {plain_number(metadata["low"])} to {plain_number(metadata["high"])}.'
     if metadata['choices']:
         yield f'One of {", ".join(metadata["choices"])}.'
 
@@ -134,7 +134,7 @@ def comment(text: str, indent: str = '') -> list[str]:
                          break_long_words=False, break_on_hyphens=False)
 
 
-def number(value: float) -> str:
+def plain_number(value: float) -> str:
     """Return a number without a fraction of zero."""
     return str(int(value) if value == int(value) else value)
 

@@ -298,7 +298,7 @@ def iterate(source: Source, parameters: ReplayParameters) -> Iterator[Shot]:
         pause = period
         if is_timed(first, parameters):
             # after the last frame there is a pause as they had between them, mostly
-            usual = [gap for gap in gaps if 0 < gap <= LONGEST_PAUSE * NANOSECONDS]
-            pause = round(median(usual)) if usual else period
+            regular = [gap for gap in gaps if 0 < gap <= LONGEST_PAUSE * NANOSECONDS]
+            pause = round(median(regular)) if regular else period
             played += last.recorded - first.recorded + pause
         offset += last.stamp - first.stamp + pause

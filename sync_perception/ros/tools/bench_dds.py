@@ -33,7 +33,13 @@ import rclpy
 from rich.console import Console
 from rich.table import Table
 from sensor_msgs.msg import Image, PointCloud2
-from sync_perception.ros.tools.bench_subjects import measure, Measured, Receiver, Subject, warm_up
+from sync_perception.ros.tools.bench_subjects import (
+    measure,
+    Receiver,
+    Subject,
+    SubjectResult,
+    warm_up,
+)
 from sync_perception.ros.tools.processes import ChildProcess, use_quiet_domain
 from sync_perception.runtime.benchmark.stages import machine, PERCENTILES, summarize, write_report
 
@@ -109,7 +115,7 @@ def bench_dds(
             'machine': begin, 'load_average_after': [round(each, 2) for each in os.getloadavg()],
             'middleware': rclpy.get_rmw_implementation_identifier(),
             'model': str(model or 'default'), 'image_size': [height, width], 'rate': rate,
-            'frames': frames, 'rounds': rounds, 'usual_way': usual_way(nodes['usual']),
+            'frames': frames, 'rounds': rounds, 'usual_way': conversion_library(nodes['usual']),
             'subjects': {name: describe(result) for name, result in results.items()}}
     console.print(table(report))
     if json is not None:
@@ -128,12 +134,12 @@ def ros_arguments(parameters: Sequence[str], namespace: str = '') -> list[str]:
     return words
 
 
-def usual_way(node: ChildProcess) -> str:
-    """Read in a log what the usual node makes its images with."""
+def conversion_library(node: ChildProcess) -> str:
+    """Return the library that the conventional node converts images with, by its log."""
     return node.log.read_text(errors='replace').partition('images by ')[2].partition('\n')[0]
 
 
-def describe(result: Measured) -> dict[str, Any]:
+def describe(result: SubjectResult) -> dict[str, Any]:
     """Put what was measured of a subject into numbers for the report."""
     return {
         'sent': result.sent, 'answered': len(result.latencies),

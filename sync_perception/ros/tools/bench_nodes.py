@@ -40,12 +40,12 @@ TURN, SENT = 'bench/turn', 'bench/sent'
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 USUAL_OUTPUTS = frozenset({'depth', 'labels', 'confidence'})
 # as sensor_msgs' helpers lay out such a structure: field after field
-USUAL_POINT = np.dtype([
+CONVENTIONAL_POINT = np.dtype([
     ('x', np.float32), ('y', np.float32), ('z', np.float32), ('rgb', np.uint32),
     ('label', np.uint32), ('confidence', np.float32)])
 USUAL_FIELDS = [
-    PointField(name=name, offset=USUAL_POINT.fields[name][1], count=1, datatype=datatype)
-    for name, datatype in zip(USUAL_POINT.names, (
+    PointField(name=name, offset=CONVENTIONAL_POINT.fields[name][1], count=1, datatype=datatype)
+    for name, datatype in zip(CONVENTIONAL_POINT.names, (
         PointField.FLOAT32, PointField.FLOAT32, PointField.FLOAT32, PointField.UINT32,
         PointField.UINT32, PointField.FLOAT32))]
 
@@ -118,7 +118,7 @@ class CopyNode(Node):
             encoding=image.encoding, is_bigendian=image.is_bigendian, data=image.data[:]))
 
 
-class UsualNode(Node):
+class ConventionalNode(Node):
     """
     Gives depth, labels, confidence and cloud as nodes in Python usually do.
 
@@ -135,7 +135,7 @@ class UsualNode(Node):
             name: self.declare_parameter(name, default).value
             for name, default in (('model', ''), ('device', 'auto'), ('half', False),
                                   ('backend', 'auto'))}))
-        self.read, self.write, self.way = usual_conversions()
+        self.read, self.write, self.way = conventional_conversions()
         self.get_logger().info(f'images by {self.way}')
         self.outputs = {
             topic: self.create_publisher(kind, f'sync/{topic}', qos.output())
@@ -162,13 +162,13 @@ class UsualNode(Node):
                 ('depth', prediction.depth, '32FC1'), ('semantics', prediction.labels, 'mono8'),
                 ('semantics/confidence', prediction.confidence, '32FC1')):
             self.outputs[topic].publish(self.write(values, encoding, image.header))
-        self.outputs['points'].publish(usual_cloud(frame, prediction, image.header))
+        self.outputs['points'].publish(conventional_cloud(frame, prediction, image.header))
 
 
-def usual_conversions() -> tuple[
+def conventional_conversions() -> tuple[
         Callable[[Image], np.ndarray], Callable[[np.ndarray, str, Header], Image], str]:
     """
-    Find what turns messages into RGB images and arrays into messages.
+    Choose the functions that convert messages to RGB images, and arrays to messages.
 
     :return: the two functions, and what they use.
     """
@@ -202,7 +202,7 @@ def by_tobytes(values: np.ndarray, encoding: str, header: Header) -> Image:
     return message
 
 
-def usual_cloud(frame: Frame, prediction: Prediction, header: Header) -> PointCloud2:
+def conventional_cloud(frame: Frame, prediction: Prediction, header: Header) -> PointCloud2:
     """
     Make an organized cloud through a structured array.
 
@@ -211,7 +211,7 @@ def usual_cloud(frame: Frame, prediction: Prediction, header: Header) -> PointCl
     height, width = frame.size
     u, v = np.meshgrid(np.arange(width), np.arange(height))
     (fx, _, cx), (_, fy, cy), _ = frame.K
-    points = np.zeros((height, width), USUAL_POINT)
+    points = np.zeros((height, width), CONVENTIONAL_POINT)
     points['x'] = (u - cx) * prediction.depth / fx
     points['y'] = (v - cy) * prediction.depth / fy
     points['z'] = prediction.depth
@@ -225,7 +225,7 @@ def usual_cloud(frame: Frame, prediction: Prediction, header: Header) -> PointCl
         data = array.array('B', points.tobytes())
         message = PointCloud2(
             header=header, fields=USUAL_FIELDS, is_bigendian=False, is_dense=False,
-            point_step=USUAL_POINT.itemsize, data=data)
+            point_step=CONVENTIONAL_POINT.itemsize, data=data)
     else:
         message = create_cloud(header, USUAL_FIELDS, points.reshape(-1))
     message.height, message.width = height, width
@@ -258,7 +258,7 @@ def calibration(size: tuple[int, int]) -> CameraInfo:
 
 
 NODES: dict[str, Callable[[], Node]] = {
-    'camera': BenchCamera, 'copy': CopyNode, 'usual': UsualNode}
+    'camera': BenchCamera, 'copy': CopyNode, 'usual': ConventionalNode}
 
 
 def main(arguments: list[str] | None = None) -> None:

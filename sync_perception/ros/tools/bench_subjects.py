@@ -59,7 +59,7 @@ class Subject:
 
 
 @dataclass
-class Measured:
+class SubjectResult:
     """
     What was seen of one subject.
 
@@ -162,7 +162,7 @@ class Receiver:
 
 
 def take_turn(receiver: Receiver, subject: str, frames: int, child: ChildProcess,
-              children: Sequence[ChildProcess], period: float) -> Measured:
+              children: Sequence[ChildProcess], period: float) -> SubjectResult:
     """
     Send images to one subject, and see what comes back.
 
@@ -186,7 +186,7 @@ def take_turn(receiver: Receiver, subject: str, frames: int, child: ChildProcess
             LAST_ANSWERS if stamps[-1] in complete else ANSWER_LIMIT)
 
     receiver.spin_until(quiet, children, 10 * ANSWER_LIMIT, 'the last answer')
-    result = Measured(sent=len(stamps), cpu=processor_time(process) - before)
+    result = SubjectResult(sent=len(stamps), cpu=processor_time(process) - before)
     for stamp, times in sorted(receiver.complete(subject).items()):
         result.latencies.append((max(times.values()) - stamp) / 1e9)
         result.first.append((min(times.values()) - stamp) / 1e9)
@@ -201,7 +201,7 @@ def processor_time(process: psutil.Process) -> float:
 
 def measure(receiver: Receiver, nodes: dict[str, ChildProcess],
             children: Sequence[ChildProcess], frames: int, rounds: int, rate: float
-            ) -> dict[str, Measured]:
+            ) -> dict[str, SubjectResult]:
     """
     Let the subjects take turns, each round beginning with another one.
 
@@ -209,7 +209,7 @@ def measure(receiver: Receiver, nodes: dict[str, ChildProcess],
     :param rate: images a second.
     :raises BenchFailed: if a process fails, or a subject answers nothing.
     """
-    names, results = list(nodes), {name: Measured() for name in nodes}
+    names, results = list(nodes), {name: SubjectResult() for name in nodes}
     for index in range(rounds):
         first = index % len(names)
         share = frames * (index + 1) // rounds - frames * index // rounds

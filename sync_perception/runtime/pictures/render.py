@@ -29,7 +29,7 @@ SUBDIVISIONS = (1, 2, 3, 4, 6, 9, 14, 20)
 
 
 @dataclass(frozen=True)
-class View:
+class Viewpoint:
     """
     Where a cloud is looked at from, relative to the camera that made it.
 
@@ -65,7 +65,7 @@ class View:
 
 def render_cloud(
         points: np.ndarray, colors: np.ndarray, size: tuple[int, int] = (720, 1280),
-        view: View | None = None, max_depth: float = 60.0,
+        view: Viewpoint | None = None, max_depth: float = 60.0,
         background: tuple[int, int, int] = (24, 26, 30)) -> np.ndarray:
     """
     Draw an organized cloud as the surfaces that it samples.
@@ -86,7 +86,7 @@ def render_cloud(
     if points.ndim != 3 or points.shape[2] != 3 or colors.shape != points.shape:
         raise ValueError(
             f'expected points and colors (H, W, 3), got {points.shape} and {colors.shape}')
-    view = view or View()
+    view = view or Viewpoint()
     quads = surface_quads(points, max_depth)
     target = view.view_T_camera().astype(np.float32)
     viewed = np.where(np.isfinite(points), points, 0).astype(np.float32) @ target[:3, :3].T

@@ -23,11 +23,11 @@ import numpy as np
 from sync_perception.geometry import backproject, pixel_rays
 from sync_perception.images.colors import colorize_depth
 from sync_perception.labels import LabelSpace
-from sync_perception.runtime.pictures.render import render_cloud, View
+from sync_perception.runtime.pictures.render import render_cloud, Viewpoint
 from sync_perception.types import Frame, Prediction
 
 __all__ = [
-    'View', 'caption', 'cloud_view', 'colorize_depth', 'legend', 'overlay', 'panel',
+    'Viewpoint', 'caption', 'cloud_view', 'colorize_depth', 'legend', 'overlay', 'panel',
     'render_cloud', 'shaded_labels']
 
 FONT = cv2.FONT_HERSHEY_DUPLEX
@@ -121,7 +121,7 @@ def legend(labels: np.ndarray, space: LabelSpace, width: int) -> np.ndarray:
 
 def cloud_view(
         frame: Frame, prediction: Prediction, space: LabelSpace,
-        size: tuple[int, int] = (720, 1280), view: View | None = None,
+        size: tuple[int, int] = (720, 1280), view: Viewpoint | None = None,
         max_depth: float = 60.0) -> np.ndarray:
     """
     Draw the semantic cloud of one frame as seen from behind and above the camera.

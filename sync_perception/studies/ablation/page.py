@@ -29,7 +29,7 @@ from sync_perception.datasets.derived.selection_files import split_words
 from sync_perception.files.pages import markers, replace_part
 from sync_perception.files.whole_files import write_text
 from sync_perception.studies.ablation.curves_page import pictures
-from sync_perception.studies.ablation.plan import Ablation, Comparison, METRICS
+from sync_perception.studies.ablation.plan import Ablation, Comparison, HIGHER_IS_BETTER
 from sync_perception.studies.ablation.runs import is_done, read_results, Run
 from sync_perception.studies.ablation.series import draw_series, series_table
 from sync_perception.studies.depth_baselines import measure_baseline
@@ -191,12 +191,12 @@ def best_mean(measure: Measure, cells: dict[str, dict[Measure, Spread]]) -> floa
     means = [row[measure].mean for row in cells.values() if measure in row]
     if len(means) < 2:
         return None
-    return (max if METRICS[measure[1]] else min)(means)
+    return (max if HIGHER_IS_BETTER[measure[1]] else min)(means)
 
 
 def headed(measure: Measure) -> str:
     """Write a column's head, with an arrow towards the better."""
-    return f'{measure[0]} {measure[1]} {"↑" if METRICS[measure[1]] else "↓"}'
+    return f'{measure[0]} {measure[1]} {"↑" if HIGHER_IS_BETTER[measure[1]] else "↓"}'
 
 
 def table_head(heads: Sequence[str]) -> list[str]:
@@ -224,7 +224,7 @@ def differences(
     """Compare two variants by all that both were measured by."""
     found = {measure: paired_difference(
         by_seed(results, comparison.variant, measure),
-        by_seed(results, comparison.against, measure), METRICS[measure[1]])
+        by_seed(results, comparison.against, measure), HIGHER_IS_BETTER[measure[1]])
         for measure in columns}
     return {measure: difference for measure, difference in found.items() if difference}
 
@@ -241,7 +241,7 @@ def in_series(ablation: Ablation, results: Results, page: Path) -> list[str]:
 
     title = f'{headed(measure)}, mean and standard deviation over seeds'
     lines = ['', f'{title}:', '',
-             *series_table(ablation.series, cell, METRICS[measure[1]])]
+             *series_table(ablation.series, cell, HIGHER_IS_BETTER[measure[1]])]
     path = page.parent / 'images' / f'{ablation.part}_series.png'
     if draw_series(ablation.series, cell, title, path):
         lines += ['', f'![{title}, over {ablation.series.axis}](images/{path.name})']

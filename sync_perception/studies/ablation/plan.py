@@ -28,7 +28,7 @@ from sync_perception.studies.ablation.runs import Run
 from sync_perception.studies.ablation.series import Series
 from sync_perception.studies.depth_baselines import BASELINES
 from sync_perception.studies.training_curves import PALETTE
-from sync_perception.training.feeding.recordings import MeasuredSource
+from sync_perception.training.feeding.recordings import EvaluationSource
 from sync_perception.training.recipes import (
     BASES,
     changed,
@@ -41,7 +41,7 @@ from sync_perception.training.recipes import (
 
 SEED = '{seed}'
 """Stands for the run's seed wherever a recipe says it: `split: runs/chosen_{seed}.json:25`."""
-METRICS = {
+HIGHER_IS_BETTER = {
     'miou': True, 'pixel_accuracy': True, 'abs_rel': False, 'sq_rel': False, 'rmse': False,
     'rmse_log': False, 'silog': False, 'delta1': True, 'delta2': True, 'delta3': True,
     'normals_mean': False, 'normals_median': False, 'normals_within_11.25': True,
@@ -84,7 +84,7 @@ class Ablation:
     :param baselines: what is measured beside them without learning: some of
         `sync_perception.studies.depth_baselines.BASELINES`.
     :param comparisons: of variants, seed by seed.
-    :param metrics: of the tables, some of METRICS.
+    :param metrics: of the tables, some of HIGHER_IS_BETTER.
     :param curves: variants whose losses are drawn, as many as there are colours; by default those
         that are compared, or else the first ones.
     :param series: how variants are arranged by an amount, in a table and a picture of the first
@@ -95,7 +95,7 @@ class Ablation:
 
     recipe: dict[str, Any]
     variants: dict[str, dict[str, Any]]
-    measured: list[MeasuredSource]
+    measured: list[EvaluationSource]
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     out: str = 'runs/ablation'
     page: str = 'docs/ablation.md'
@@ -118,7 +118,7 @@ class Ablation:
         for kind, listed in (('seeds', self.seeds), ('measured', names)):
             if len(set(listed)) < len(listed):
                 raise ValueError(f'{kind}: expected all different, got {listed}')
-        check_known('metrics', self.metrics, METRICS)
+        check_known('metrics', self.metrics, HIGHER_IS_BETTER)
         check_known('baselines', self.baselines, BASELINES)
         unscaled = [source.name for source in self.measured if not source.median_scaling]
         if self.baselines and unscaled:
@@ -213,7 +213,7 @@ def make_ablation(content: dict[str, Any], path: Path) -> Ablation:
         'preparations': {name: extended(recipe, path.parent)
                          for name, recipe in content.get('preparations', {}).items()},
         'variants': {name: change or {} for name, change in content['variants'].items()},
-        'measured': [build(MeasuredSource, entry, f'{path}: measured {index}')
+        'measured': [build(EvaluationSource, entry, f'{path}: measured {index}')
                      for index, entry in enumerate(content['measured'], 1)],
         'comparisons': [build(Comparison, entry, f'{path}: comparison {index}')
                         for index, entry in enumerate(content.get('comparisons', ()), 1)]}

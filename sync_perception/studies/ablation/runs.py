@@ -33,7 +33,7 @@ from sync_perception.models.contrastive import dense_clip as contrastive
 from sync_perception.models.storage.folder import CONFIG_NAME
 from sync_perception.studies.training_curves import read_curves, write_curves
 from sync_perception.studies.training_process import LOG_FILE
-from sync_perception.training.feeding.recordings import MeasuredSource
+from sync_perception.training.feeding.recordings import EvaluationSource
 from sync_perception.training.recipes import texts
 import torch
 import yaml
@@ -60,7 +60,7 @@ class Run:
     recipe: dict[str, Any]
     name: str
     seed: int | None = None
-    measured: list[MeasuredSource] = field(default_factory=list)
+    measured: list[EvaluationSource] = field(default_factory=list)
 
     @property
     def label(self) -> str:
@@ -151,10 +151,10 @@ def is_done(run: Run) -> bool:
     return (run.folder / RESULTS).is_file() and not to_measure(run)
 
 
-def to_measure(run: Run) -> list[MeasuredSource]:
+def to_measure(run: Run) -> list[EvaluationSource]:
     """Return what a trained run was not measured on yet, or only differently."""
     there = read_results(run)['measured']
-    former = {name: MeasuredSource(**entry['source']) for name, entry in there.items()}
+    former = {name: EvaluationSource(**entry['source']) for name, entry in there.items()}
     return [source for source in run.measured if former.get(source.name) != source]
 
 

@@ -38,7 +38,7 @@ from sync_perception.datasets.neighbours import (
 from sync_perception.datasets.sample import DenseDataset, READ_ERRORS, Sample
 from sync_perception.datasets.views import random_view, training_arrays
 from sync_perception.files import checks
-from sync_perception.training.feeding.recordings import Measured, MeasuredSource
+from sync_perception.training.feeding.recordings import EvaluationSamples, EvaluationSource
 from sync_perception.training.feeding.sampler import ContinuedSampler, share_of
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
@@ -285,7 +285,7 @@ class MixtureData(lightning.LightningDataModule):
     def __init__(
             self, sources: list[Source], samples: int, batch_size: int = 8,
             crop: tuple[int, int] = (256, 416), stride: int = 2, workers: int = 1, seed: int = 0,
-            skip_bad: bool = False, val_sources: list[MeasuredSource] | None = None,
+            skip_bad: bool = False, val_sources: list[EvaluationSource] | None = None,
             neighbours: list[int] | None = None, stereo: bool = False):
         super().__init__()
         check_batches(sources, batch_size, crop, stride, workers)
@@ -295,7 +295,7 @@ class MixtureData(lightning.LightningDataModule):
         self.crop, self.stride, self.workers, self.seed = tuple(crop), stride, workers, seed
         self.skip_bad, self.val_sources = skip_bad, val_sources or []
         self.mixture: Mixture | None = None
-        self.measured: list[Measured] = []
+        self.measured: list[EvaluationSamples] = []
         self.progress = {'epoch': 0, 'done': 0}
 
     @property
@@ -317,7 +317,7 @@ class MixtureData(lightning.LightningDataModule):
     def val_dataloader(self) -> list[DataLoader]:
         """Return each source's recordings, one at a time, shared among the processes."""
         processes, process = self.share
-        self.measured = [Measured(source, processes) for source in self.val_sources]
+        self.measured = [EvaluationSamples(source, processes) for source in self.val_sources]
         return [
             DataLoader(
                 measured, batch_size=None, num_workers=self.workers,

@@ -27,7 +27,7 @@ from torch.utils.data import Dataset
 
 
 @dataclass
-class MeasuredSource:
+class EvaluationSource:
     """
     A data set that the model is measured on while it is trained.
 
@@ -82,7 +82,7 @@ class Measurement:
         self.sample = sample
 
 
-class Measured(Dataset):
+class EvaluationSamples(Dataset):
     """
     Samples of a source, as many as are asked for, in an order and choice that never changes.
 
@@ -91,7 +91,7 @@ class Measured(Dataset):
         processes that run different numbers of batches would wait for each other for ever.
     """
 
-    def __init__(self, source: MeasuredSource, processes: int = 1):
+    def __init__(self, source: EvaluationSource, processes: int = 1):
         self.source, self.data = source, source.load()
         count = min(source.samples or len(self.data), len(self.data))
         self.chosen = np.linspace(0, len(self.data), count, endpoint=False).astype(int)

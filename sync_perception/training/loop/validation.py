@@ -23,7 +23,7 @@ from sync_perception.evaluation.evaluate import Evaluation
 from sync_perception.evaluation.metrics import DepthMetrics
 from sync_perception.labels import LabelSpace
 from sync_perception.models.perception_model import PerceptionModel
-from sync_perception.training.feeding.recordings import Measured, Measurement
+from sync_perception.training.feeding.recordings import EvaluationSamples, Measurement
 from sync_perception.types import DenseOutput
 import torch
 from torch import distributed
@@ -46,7 +46,8 @@ class SourceEvaluation:
     """
 
     def __init__(
-            self, model: PerceptionModel, measured: Measured, median_scaling: bool = False):
+            self, model: PerceptionModel, measured: EvaluationSamples,
+            median_scaling: bool = False):
         space = measured.data.label_space
         self.name, self.data = measured.source.name, measured.data
         self.evaluation = Evaluation(

@@ -45,7 +45,7 @@ def camera(**counts) -> SimpleNamespace:
     seen = SimpleNamespace(
         title='camera', counters=Counters(**counts), troubles={}, mismatches={},
         mounting=Mounting())
-    seen.waits = lambda silence, unknown: (
+    seen.describe_waits = lambda silence, unknown: (
         ['waiting'] if silence > 3 or not seen.counters.received else [])
     return seen
 

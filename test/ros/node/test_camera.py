@@ -160,7 +160,7 @@ def test_images_above_the_rate_limit_are_skipped(ros, camera_rate, max_rate, exp
     random = np.random.default_rng(5)
     count = 10 * camera_rate
     arrivals = 100 + np.arange(count) / camera_rate + random.uniform(0, 0.005, count)
-    taken = sum(camera.due(now, max_rate) for now in arrivals)
+    taken = sum(camera.within_rate(now, max_rate) for now in arrivals)
     assert taken == pytest.approx(10 * expected, rel=0.03)
 
 

@@ -38,7 +38,7 @@ from std_msgs.msg import Header
 from sync_perception.label_exports import export_labels
 from sync_perception.labels import LabelSpace
 from sync_perception.ros.core import qos
-from sync_perception.ros.node.outputs import label_info_message, offered
+from sync_perception.ros.node.outputs import available_outputs, label_info_message
 from sync_perception.ros.node.packet import FramePacket
 from sync_perception.ros.parameters.consumers import CONSUMERS
 from sync_perception.ros.parameters.perception import CONSUMER_NAMES, PerceptionParameters
@@ -96,7 +96,7 @@ def published(scene: FramePacket, consumer: str, **others) -> dict[str, object]:
 
 def outputs(consumer: str = 'generic'):
     """Return the outputs of a model with depth, labels and their probability."""
-    return offered(
+    return available_outputs(
         frozenset({'depth', 'labels', 'confidence'}), PerceptionParameters(consumer=consumer))
 
 

@@ -33,12 +33,12 @@ from sync_perception.ros.tools.bench_nodes import (
     BenchCamera,
     by_tobytes,
     calibration,
+    conventional_cloud,
+    conventional_conversions,
+    ConventionalNode,
     CopyNode,
     SENT,
     TURN,
-    usual_cloud,
-    usual_conversions,
-    UsualNode,
 )
 from sync_perception.runtime.pointcloud import point_cloud
 from sync_perception.types import Frame, Prediction
@@ -143,7 +143,7 @@ def test_the_copy_is_the_image(graph, image):
 
 def test_the_usual_node_gives_what_the_perception_node_gives(graph, image):
     add, wait = graph
-    add(UsualNode(lambda parameters: FakePredictor()))
+    add(ConventionalNode(lambda parameters: FakePredictor()))
     other = add(Node('other'))
     got: dict[str, list] = {}
     for topic, kind in (('depth', Image), ('semantics', Image), ('semantics/confidence', Image),
@@ -173,7 +173,7 @@ def test_the_usual_cloud_is_the_same_cloud(image):
     info = calibration(SIZE)
     frame = Frame(image, np.reshape(info.k, (3, 3)))
     prediction = FakePredictor().predict(frame, frozenset({'depth', 'labels', 'confidence'}))
-    message = usual_cloud(frame, prediction, header())
+    message = conventional_cloud(frame, prediction, header())
     ours = point_cloud(frame, prediction, LabelSpace.load('driving'))
     assert (message.height, message.width) == SIZE
     assert len(message.data) == message.row_step * message.height
@@ -185,7 +185,7 @@ def test_the_usual_cloud_is_the_same_cloud(image):
 
 
 def test_the_usual_conversions_carry_the_same_pixels(image):
-    read, write, way = usual_conversions()
+    read, write, way = conventional_conversions()
     assert way
     message = image_message(image[..., ::-1], header(), 'bgr8')
     np.testing.assert_array_equal(read(message), decode(message))

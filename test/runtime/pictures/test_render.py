@@ -19,12 +19,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sync_perception.geometry import backproject, pixel_rays
-from sync_perception.runtime.pictures.render import render_cloud, surface_quads, View
+from sync_perception.runtime.pictures.render import render_cloud, surface_quads, Viewpoint
 
 K = np.array([[200.0, 0, 99.5], [0, 200.0, 49.5], [0, 0, 1]])
 SIZE = (100, 200)
 PAPER = (1, 2, 3)
-FRONT = View(behind=0, above=0, pitch=0, field_of_view=float(np.degrees(2 * np.arctan(0.5))))
+FRONT = Viewpoint(behind=0, above=0, pitch=0, field_of_view=float(np.degrees(2 * np.arctan(0.5))))
 
 
 def wall(depth: float) -> np.ndarray:
@@ -45,7 +45,7 @@ def test_the_camera_s_own_view_is_the_camera_s_image():
 
 def test_a_wall_seen_from_farther_away_is_smaller():
     colors = np.full((*SIZE, 3), 200, np.uint8)
-    view = View(behind=8.0, above=0, pitch=0, field_of_view=FRONT.field_of_view)
+    view = Viewpoint(behind=8.0, above=0, pitch=0, field_of_view=FRONT.field_of_view)
     picture = render_cloud(wall(8.0), colors, SIZE, view, background=PAPER)
     rows, columns = np.nonzero((picture == 200).all(axis=2))
     assert abs(np.ptp(rows) - SIZE[0] / 2) <= 2 and abs(np.ptp(columns) - SIZE[1] / 2) <= 2
@@ -53,10 +53,11 @@ def test_a_wall_seen_from_farther_away_is_smaller():
 
 
 def test_a_raised_view_that_looks_down_centres_the_target():
-    view = View(behind=0.0, above=3.0, pitch=45.0)
+    view = Viewpoint(behind=0.0, above=3.0, pitch=45.0)
     target = view.view_T_camera() @ np.array([0, 0, 3.0, 1])
     np.testing.assert_allclose(target[:3], [0, 0, np.hypot(3, 3)], atol=1e-9)
-    right = View(behind=0, above=0, pitch=0, yaw=90).view_T_camera() @ np.array([2.0, 0, 0, 1])
+    view = Viewpoint(behind=0, above=0, pitch=0, yaw=90)
+    right = view.view_T_camera() @ np.array([2.0, 0, 0, 1])
     np.testing.assert_allclose(right[:3], [0, 0, 2], atol=1e-9)
 
 

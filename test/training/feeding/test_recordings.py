@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sync_perception.training.feeding.recordings import Measured, MeasuredSource
+from sync_perception.training.feeding.recordings import EvaluationSamples, EvaluationSource
 from torch.utils.data import DataLoader
 
 
@@ -35,14 +35,15 @@ def ids(measured):
 
 
 def test_samples_are_spread_over_the_split(root):
-    assert ids(Measured(MeasuredSource('camvid', str(root)))) == [f'val/{n}' for n in range(7)]
-    few = MeasuredSource('camvid', str(root), samples=3)
-    assert ids(Measured(few)) == ['val/0', 'val/2', 'val/4']
-    assert few.name == 'camvid' and MeasuredSource('camvid', str(root), name='x').name == 'x'
+    whole = EvaluationSource('camvid', str(root))
+    assert ids(EvaluationSamples(whole)) == [f'val/{n}' for n in range(7)]
+    few = EvaluationSource('camvid', str(root), samples=3)
+    assert ids(EvaluationSamples(few)) == ['val/0', 'val/2', 'val/4']
+    assert few.name == 'camvid' and EvaluationSource('camvid', str(root), name='x').name == 'x'
 
 
 def test_processes_get_as_many_and_nothing_twice(root):
-    measured = Measured(MeasuredSource('camvid', str(root)), processes=3)
+    measured = EvaluationSamples(EvaluationSource('camvid', str(root)), processes=3)
     assert len(measured) == 9
     assert [measured[7].sample, measured[8].sample] == [None, None]
     loaded = list(DataLoader(measured, batch_size=None, num_workers=1))
@@ -51,8 +52,8 @@ def test_processes_get_as_many_and_nothing_twice(root):
 
 def test_what_cannot_be_measured_is_refused(root):
     with pytest.raises(ValueError, match="no data set 'camvit'"):
-        MeasuredSource('camvit', str(root))
+        EvaluationSource('camvit', str(root))
     with pytest.raises(ValueError, match='at least 1 sample, got 0'):
-        MeasuredSource('camvid', str(root), samples=0)
+        EvaluationSource('camvid', str(root), samples=0)
     with pytest.raises(ValueError, match='has the splits'):
-        Measured(MeasuredSource('camvid', str(root), split='dev'))
+        EvaluationSamples(EvaluationSource('camvid', str(root), split='dev'))

@@ -29,7 +29,7 @@ from sync_perception.images.colors import colorize_depth
 from sync_perception.labels import LabelSpace
 from sync_perception.models import hub
 from sync_perception.runtime.preprocess import resize_image
-from sync_perception.training.feeding.recordings import Measured, MeasuredSource
+from sync_perception.training.feeding.recordings import EvaluationSamples, EvaluationSource
 from sync_perception.training.loop.prediction_pictures import panel, translated
 from sync_perception.training.loop.validation import COUNTS, join, SourceEvaluation
 from sync_perception.training.train import train
@@ -157,7 +157,7 @@ def test_an_unknown_measurement_is_named(streets, tmp_path):
 def test_parts_of_several_processes_join(streets, small_model):
     """Two measure three samples each, one none: together they say what one says of all."""
     model = hub.load(small_model)
-    measured = Measured(MeasuredSource('vkitti2', str(streets), split='all'))
+    measured = EvaluationSamples(EvaluationSource('vkitti2', str(streets), split='all'))
     parts = [SourceEvaluation(model, measured) for _ in range(3)]
     whole = SourceEvaluation(model, measured)
     for index in range(6):
