@@ -25,6 +25,7 @@ BAGS = ['rosbags']
 BENCH = ['psutil']
 EXPORT = ['onnx', 'onnxruntime', 'onnxscript']
 OPENVINO = ['openvino']
+QUANTISE = [*OPENVINO, 'nncf']
 
 
 def shared_files() -> list[tuple[str, list[str]]]:
@@ -76,6 +77,8 @@ setup(
         'export': EXPORT,
         # networks on a CPU in about half of torch's time
         'openvino': OPENVINO,
+        # sync_perception quantise
+        'quantise': QUANTISE,
         # ROS 2 Jazzy as wheels, for machines without a ROS 2 installation
         'ros': [
             *BAGS,
@@ -106,7 +109,7 @@ setup(
             *BENCH,
             *BAGS,
             *EXPORT,
-            *OPENVINO,
+            *QUANTISE,
             'ament-xmllint',
             'catkin-pkg',
             'flake8-blind-except',

@@ -26,6 +26,7 @@ from sync_perception.cli.options import (
     CameraHeight,
     CameraPitch,
     CameraRoll,
+    Precision,
     PredictorDevice,
 )
 import typer
@@ -68,6 +69,7 @@ def process_bag(
         allow_code: AllowCode = False,
         device: PredictorDevice = 'auto',
         backend: Backend = 'auto',
+        precision: Precision = 'auto',
         half: Annotated[bool, typer.Option(
             help="Run the network in the device's 16-bit format.")] = False,
         image: Annotated[str, typer.Option(
@@ -102,7 +104,7 @@ def process_bag(
     from sync_perception.ros.parameters.without_node import make_parameters
     parameters = make_parameters({
         'model': model or '', 'allow_code': allow_code, 'device': device, 'backend': backend,
-        'half': half, 'rectify': rectify, 'camera_height': camera_height,
+        'precision': precision, 'half': half, 'rectify': rectify, 'camera_height': camera_height,
         'camera_pitch': camera_pitch, 'camera_roll': camera_roll, **named_values(param)})
     result = processing.process_bag(processing.Job(
         source, out, image=image, camera_info=camera_info, outputs=tuple(outputs or ()),

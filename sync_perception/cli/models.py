@@ -19,7 +19,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from sync_perception.cli.options import Device, Model
+from sync_perception.cli.options import Device, Model, named_values
 import typer
 
 app = typer.Typer()
@@ -103,3 +103,25 @@ def export(
         f'{out}: {out.stat().st_size / 1e6:.1f} MB, images of {seen[0]}x{seen[1]} (height x '
         f'width), maps {", ".join(differences)}; off by at most {differences[worst]:.1e} of the '
         f'range, in {worst}')
+
+
+@app.command()
+def quantise(
+        model: Annotated[Path, typer.Argument(help='Model folder; the graph is written into it.')],
+        source: Annotated[list[str], typer.Option(
+            help='Data set that gives calibration images (split train) and judges the accuracy '
+            '(split val), as NAME=ROOT; repeat it for several.')],
+        images: Annotated[int, typer.Option(min=1, help='Calibration images.')] = 50,
+        judged: Annotated[int, typer.Option(
+            min=1, help='Most images of each data set that judge the accuracy.')] = 100,
+        max_miou_loss: Annotated[float, typer.Option(
+            min=0, help='Loss of mIoU that is allowed on each data set.')] = 0.01,
+        max_abs_rel_loss: Annotated[float, typer.Option(
+            min=0, help='Growth of abs rel that is allowed on each data set.')] = 0.005,
+        ) -> None:
+    """Write an 8-bit graph of a model for OpenVINO, if it keeps the accuracy."""
+    from sync_perception.studies import quantise as quantising
+    result = quantising.quantise(
+        model, [quantising.Source(name, str(root)) for name, root in named_values(source).items()],
+        images, judged, quantising.Limits(max_miou_loss, max_abs_rel_loss))
+    typer.echo(f'{model}: {quantising.summary(result)}')

@@ -34,6 +34,10 @@ PredictorDevice = Annotated[str, typer.Option(
 Backend = Annotated[str, typer.Option(
     help='What runs the network: auto (the fastest that is installed and agrees with torch), '
     'torch, openvino, or onnxruntime for exported .onnx files.')]
+Precision = Annotated[str, typer.Option(
+    help='Arithmetic of the network: float32, half (16 bits, where the device has them), int8 '
+    '(the 8-bit graph that `quantise` wrote into the model folder), or auto for int8 where the '
+    'model has it and the processor is faster with it, else float32.')]
 CameraHeight = Annotated[float, typer.Option(
     min=0, max=100, help='Metres of the camera above flat ground, by which the scale of depth is '
     'corrected; 0 if it is not known.')]

@@ -26,6 +26,7 @@ from sync_perception.cli.options import (
     CameraPitch,
     CameraRoll,
     Model,
+    Precision,
     PredictorDevice,
 )
 import typer
@@ -41,6 +42,7 @@ def predict(
         allow_code: AllowCode = False,
         device: PredictorDevice = 'auto',
         backend: Backend = 'auto',
+        precision: Precision = 'auto',
         half: Annotated[bool, typer.Option(
             help="Run the network in the device's 16-bit format.")] = False,
         fx: Annotated[float | None, typer.Option(
@@ -72,7 +74,8 @@ def predict(
         images, out, model=model, device=device, half=half, fx=fx, camera_info=camera_info,
         rectify=rectify, max_depth=max_depth, cloud=cloud, significant_bits=significant_bits,
         max_pixels=max_pixels, mount=mount_of(camera_height, camera_pitch, camera_roll),
-        report=typer.echo, backend=backend)
+        report=typer.echo, backend=backend,
+        precision=precision)
     if summary['failed']:
         raise typer.Exit(1)
 
@@ -84,6 +87,7 @@ def bench(
         allow_code: AllowCode = False,
         device: PredictorDevice = 'auto',
         backend: Backend = 'auto',
+        precision: Precision = 'auto',
         half: Annotated[bool, typer.Option(
             help="Run the network in the device's 16-bit format.")] = False,
         frames: Annotated[int, typer.Option(min=1, help='Frames that are timed.')] = 100,
@@ -105,7 +109,8 @@ def bench(
         try:
             bench_dds(
                 json=json, model=model, device=device, half=half, frames=frames, width=width,
-                height=height, image=image, rate=rate, backend=backend)
+                height=height, image=image, rate=rate, backend=backend,
+                precision=precision)
         except BenchFailed as error:
             typer.echo(f'sync_perception: {error}', err=True)
             raise typer.Exit(1) from error
@@ -113,4 +118,5 @@ def bench(
     from sync_perception.ros.tools.bench import bench as time_stages
     time_stages(
         json=json, model=model, device=device, half=half, frames=frames, width=width,
-        height=height, image=image, backend=backend)
+        height=height, image=image, backend=backend,
+        precision=precision)

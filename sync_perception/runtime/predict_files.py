@@ -61,7 +61,8 @@ def predict_files(
         camera_info: str | Path | None = None, rectify: bool = False,
         max_depth: float | None = None, cloud: bool = False, significant_bits: int = 0,
         max_pixels: int | None = None, mount: Mount | None = None,
-        report: Callable[[str], None] = print, backend: str = 'auto') -> dict[str, Any]:
+        report: Callable[[str], None] = print, backend: str = 'auto',
+        precision: str = 'auto') -> dict[str, Any]:
     """
     Predict images and write, for each: a panel, a view of the cloud, depth, labels and colours.
 
@@ -90,6 +91,7 @@ def predict_files(
         every image by itself; None leaves it as it is.
     :param report: takes lines for the user.
     :param backend: auto, torch, openvino or onnxruntime.
+    :param precision: auto, float32, half or int8.
     :raises FileNotFoundError: if there is no image.
     :raises ValueError: if the calibration or another argument is not as stated.
     """
@@ -102,7 +104,7 @@ def predict_files(
     calibration = None if camera_info is None else read_calibration(camera_info)
     rectifier = Rectifier() if rectify else None
     paths = find_images(images)
-    predictor = Predictor(model, device, half, max_depth, backend)
+    predictor = Predictor(model, device, half, max_depth, backend, precision)
     missing = mount and missing_maps(predictor.available)
     if missing:
         raise ValueError(missing)

@@ -33,6 +33,7 @@ from sync_perception.runtime.backends import (
     Backend,
     BackendError,
     check_backend,
+    check_precision,
     choose_backend,
     choose_device,
     openvino_device,
@@ -80,10 +81,13 @@ class Predictor:
 
     :param model_folder: config.json and model.safetensors, or a hub id; None is the default model.
     :param device: auto, cpu, cuda, cuda:N, openvino:GPU or openvino:NPU.
-    :param half: run the network in the device's 16-bit format, where it has one.
+    :param half: the same as the precision `half`, if that is auto.
     :param max_depth: metres beyond which depth is NaN; None is the end of the model's range.
     :param backend: what runs the network: torch, openvino, onnxruntime, or auto for the fastest
         that agrees with torch.
+    :param precision: float32; half for the device's 16-bit format, where it has one; int8 for the
+        8-bit graph of the model's folder; auto for int8 where the model has it and the processor
+        is faster with it, else float32.
     :raises FileNotFoundError: if there is no such model.
     :raises ValueError: if the model is malformed, the device or the backend is not there or
         cannot run the model, or max_depth is not positive.
@@ -92,11 +96,15 @@ class Predictor:
 
     def __init__(
             self, model_folder: str | Path | None = None, device: str = 'auto',
-            half: bool = False, max_depth: float | None = None, backend: str = 'auto'):
+            half: bool = False, max_depth: float | None = None, backend: str = 'auto',
+            precision: str = 'auto'):
         folder = default_model_folder() if model_folder is None else model_folder
         check_backend(backend)
+        precision = 'half' if half and precision == 'auto' else precision
+        check_precision(precision)
         model = hub.load(folder, choose_device(device))
-        self._set_up(model, str(folder), half, max_depth, backend, openvino_device(device))
+        self._set_up(
+            model, str(folder), precision, max_depth, backend, openvino_device(device))
 
     @classmethod
     def from_model(
@@ -104,11 +112,12 @@ class Predictor:
             max_depth: float | None = None, backend: str = 'torch') -> Predictor:
         """Serve a model that is already in memory, on the device where it is."""
         predictor = cls.__new__(cls)
-        predictor._set_up(model.eval(), type(model).__name__, half, max_depth, backend)
+        predictor._set_up(
+            model.eval(), type(model).__name__, 'half' if half else 'auto', max_depth, backend)
         return predictor
 
     def _set_up(
-            self, model: PerceptionModel, name: str, half: bool, max_depth: float | None,
+            self, model: PerceptionModel, name: str, precision: str, max_depth: float | None,
             backend: str, target: str = '') -> None:
         self.config = model.config
         self.reduced, self.one_by_one = '', False
@@ -124,7 +133,7 @@ class Predictor:
         self.upload = Upload(self.device)
         image = probe(model)
         try:
-            self.backend: Backend = choose_backend(model, half, backend, target)
+            self.backend: Backend = choose_backend(model, precision, backend, target, name)
             given = self.backend(image).maps()
             check_maps(given, image, len(self.labels))
         except Exception as error:  # each library has classes of its own for a graph that fails

@@ -45,7 +45,7 @@ def load_predictor(parameters: PerceptionParameters):
         return Predictor(
             parameters.model or default_model_folder(), device=parameters.device,
             half=parameters.half, max_depth=parameters.max_depth or None,
-            backend=parameters.backend)
+            backend=parameters.backend, precision=parameters.precision)
 
 
 def load_monitor(parameters: PerceptionParameters) -> ConsistencyMonitor | None:

@@ -24,6 +24,7 @@ from sync_perception.images.headers import MAX_PIXELS
 from sync_perception.ros.parameters.server import parameter
 
 BACKENDS = ('auto', 'torch', 'openvino', 'onnxruntime')  # those of runtime.backends
+PRECISIONS = ('auto', 'float32', 'half', 'int8')  # those of runtime.backends
 CAMERA_NAME = re.compile(r'[A-Za-z]\w*(/[A-Za-z]\w*)*', re.ASCII)
 CONSUMER_NAMES = ('generic', 'hydra', 'kimera', 'rtabmap', 'nvblox', 'nav2')
 DEVICE_NAME = re.compile(r'auto|cpu|cuda(:\d+)?|openvino:[A-Z.0-9]+', re.ASCII)
@@ -76,6 +77,11 @@ class PerceptionParameters:
         'backend', 'auto', 'Library that runs the network: torch, openvino, onnxruntime (exported '
         '.onnx files only), or auto for the fastest that agrees with torch: measured once for '
         'each model on a machine, then remembered.', choices=BACKENDS, see='#backends')
+    precision: str = parameter(
+        'precision', 'auto', 'Arithmetic of the network: float32, half (the 16-bit format of the '
+        'device), int8 (the 8-bit graph of the model folder, in OpenVINO on a CPU), or auto for '
+        'int8 where the model has it and the processor is faster with it, else float32.',
+        choices=PRECISIONS, see='#backends')
     max_depth: float = parameter(
         'max_depth', 0.0, 'Metres beyond which depth is invalid (NaN); 0 for the range that the '
         'model was trained for.', low=0.0, high=1000.0)

@@ -38,7 +38,8 @@ NO_MESSAGES = (
 def bench(
         json: str | Path | None = None, model: str | Path | None = None, device: str = 'auto',
         half: bool = False, frames: int = 100, width: int = 1242, height: int = 375,
-        image: str | Path | None = None, backend: str = 'auto') -> dict[str, Any]:
+        image: str | Path | None = None, backend: str = 'auto',
+        precision: str = 'auto') -> dict[str, Any]:
     """
     Time every stage from message to messages on this machine; print a table.
 
@@ -53,13 +54,15 @@ def bench(
     :param height: of the frames, pixels.
     :param image: a photograph to use, resized; otherwise a drawn street.
     :param backend: auto, torch, openvino or onnxruntime.
+    :param precision: auto, float32, half or int8.
     :return: the report.
     """
     with_messages = have_messages()
     report = bench_runtime(
         model, device, half, frames, (height, width), image,
         before=message_in if with_messages else None,
-        after=messages_out if with_messages else None, backend=backend)
+        after=messages_out if with_messages else None, backend=backend,
+        precision=precision)
     report['messages'] = 'measured' if with_messages else NO_MESSAGES
     console = Console()
     console.print(table(report))

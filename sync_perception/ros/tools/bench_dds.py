@@ -63,7 +63,7 @@ def bench_dds(
         json: str | Path | None = None, model: str | Path | None = None, device: str = 'auto',
         half: bool = False, frames: int = 100, width: int = 1242, height: int = 375,
         image: str | Path | None = None, rate: float = 5.0, rounds: int = ROUNDS,
-        backend: str = 'auto') -> dict[str, Any]:
+        backend: str = 'auto', precision: str = 'auto') -> dict[str, Any]:
     """
     Measure latency and processor time over DDS between processes; print a table.
 
@@ -78,6 +78,7 @@ def bench_dds(
     :param rate: images a second.
     :param rounds: turns that each subject takes.
     :param backend: auto, torch, openvino or onnxruntime.
+    :param precision: auto, float32, half or int8.
     :return: the report: machine, latencies in milliseconds, processor time.
     :raises BenchFailed: if a process fails.
     :raises ValueError: if an argument is not positive, or there are fewer frames than rounds.
@@ -93,7 +94,7 @@ def bench_dds(
         stack.callback(rclpy.try_shutdown)
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix='bench_ros_')))
         parameters = [f'model:={model or ""}', f'device:={device}', f'half:={half}'.lower(),
-                      f'backend:={backend}']
+                      f'backend:={backend}', f'precision:={precision}']
         camera = stack.enter_context(ChildProcess(
             'The camera', 'sync_perception.ros.tools.bench_nodes', ['camera', *ros_arguments([
                 f'subjects:={[*SUBJECTS]}', f'rate:={float(rate)}', f'width:={width}',

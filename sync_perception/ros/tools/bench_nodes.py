@@ -134,7 +134,7 @@ class ConventionalNode(Node):
         self.predictor = load(PerceptionParameters(**{
             name: self.declare_parameter(name, default).value
             for name, default in (('model', ''), ('device', 'auto'), ('half', False),
-                                  ('backend', 'auto'))}))
+                                  ('backend', 'auto'), ('precision', 'auto'))}))
         self.read, self.write, self.way = conventional_conversions()
         self.get_logger().info(f'images by {self.way}')
         self.outputs = {

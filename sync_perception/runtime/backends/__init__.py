@@ -19,13 +19,16 @@ from sync_perception.runtime.backends.choice import (
     BackendError,
     BACKENDS,
     check_backend,
+    check_precision,
     choose_backend,
+    PRECISIONS,
 )
 from sync_perception.runtime.backends.devices import choose_device, openvino_device
 from sync_perception.runtime.backends.onnxruntime import OnnxBackend
 from sync_perception.runtime.backends.openvino import OpenVinoBackend
 
 __all__ = [
-    'Backend', 'BackendError', 'BACKENDS', 'check_backend', 'choose_backend', 'choose_device',
-    'EagerBackend', 'OnnxBackend', 'openvino_device', 'OpenVinoBackend', 'probe',
+    'Backend', 'BackendError', 'BACKENDS', 'check_backend', 'check_precision', 'choose_backend',
+    'choose_device',
+    'EagerBackend', 'OnnxBackend', 'openvino_device', 'OpenVinoBackend', 'PRECISIONS', 'probe',
     'reduced_precision']

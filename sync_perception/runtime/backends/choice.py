@@ -19,6 +19,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 import logging
 import os
+from pathlib import Path
 import time
 
 from sync_perception.files.checks import first_line
@@ -28,10 +29,17 @@ from sync_perception.runtime.backends import remembered
 from sync_perception.runtime.backends.base import Backend, EagerBackend, probe
 from sync_perception.runtime.backends.onnxruntime import OnnxBackend
 from sync_perception.runtime.backends.openvino import CPU, OpenVinoBackend
+from sync_perception.runtime.backends.quantised import (
+    find_quantised,
+    GRAPH,
+    pays,
+    QuantisedBackend,
+)
 from sync_perception.runtime.preprocess import network_size
 
 LOGGER = logging.getLogger(__name__)
 BACKENDS = ('auto', 'torch', 'openvino', 'onnxruntime')
+PRECISIONS = ('auto', 'float32', 'half', 'int8')
 VARIABLE = 'SYNC_PERCEPTION_BACKEND'  # what auto means, without measuring
 INSTALL = "pip install 'sync_perception[openvino]'"
 SHAPE = (375, 1242)  # of the image at which backends are compared
@@ -45,8 +53,8 @@ class BackendError(ValueError):
 
 
 def choose_backend(
-        model: PerceptionModel | ExportedModel, half: bool = False, name: str = 'auto',
-        target: str = '') -> Backend:
+        model: PerceptionModel | ExportedModel, precision: str = 'auto', name: str = 'auto',
+        target: str = '', folder: str = '') -> Backend:
     """
     Return the backend of a name; for auto the fastest that agrees with eager torch.
 
@@ -54,13 +62,18 @@ def choose_backend(
     precision.
 
     :param model: on its device, in evaluation mode.
-    :param half: run in the device's 16-bit format, where it has one.
+    :param precision: float32; half for the device's 16-bit format, where it has one; int8 for the
+        8-bit graph of the model's folder, in OpenVINO on a CPU; auto for int8 if the model has
+        such a graph and the processor is faster with it, else float32.
     :param name: auto, torch, openvino or onnxruntime.
+    :param folder: the model's folder or hub id, where its 8-bit graph is looked for.
     :param target: OpenVINO's name of a device, such as GPU; empty where torch's is meant.
     :raises BackendError: if the backend is unknown, not installed, not possible for this model or
         device, or fails; auto falls back to the reference with a warning instead.
     """
     check_backend(name)
+    check_precision(precision)
+    half = precision == 'half'
     if half and isinstance(model, ExportedModel):
         LOGGER.warning('%s keeps the precision that it was exported in', model.name)
         half = False
@@ -69,11 +82,18 @@ def choose_backend(
             raise BackendError(
                 f'device openvino:{target} needs the backend openvino, got {name!r}')
         return openvino_or_refuse(model, half, target)
-    if name == 'auto':
+    if precision == 'int8':
+        return quantised_or_refuse(model, name, folder)
+    asked = name
+    if asked == 'auto':
         name = os.environ.get(VARIABLE) or 'auto'
         check_backend(name)
-        if name == 'auto' or not possible(model, name):
-            return fastest(model, half)
+    if precision == 'auto' and name in ('auto', 'openvino'):
+        quantised = quantised_if_it_pays(model, folder)
+        if quantised is not None:
+            return quantised
+    if name == 'auto' or (asked == 'auto' and not possible(model, name)):
+        return fastest(model, half)
     problem = objection(model, name)
     if problem:
         raise BackendError(f'backend {name!r}: {problem}')
@@ -88,6 +108,51 @@ def check_backend(name: str) -> None:
     """
     if name not in BACKENDS:
         raise BackendError(f'backend must be one of {", ".join(BACKENDS)}, got {name!r}')
+
+
+def check_precision(precision: str) -> None:
+    """
+    Refuse an unknown precision.
+
+    :raises BackendError: listing the known ones.
+    """
+    if precision not in PRECISIONS:
+        raise BackendError(
+            f'precision must be one of {", ".join(PRECISIONS)}, got {precision!r}')
+
+
+def quantised_or_refuse(
+        model: PerceptionModel | ExportedModel, name: str, folder: str) -> QuantisedBackend:
+    """
+    Return the 8-bit graph of a model's folder in OpenVINO.
+
+    :raises BackendError: if there is none, it is of other weights, or the backend or the device
+        is another one.
+    """
+    problem = objection(model, 'openvino') if name in ('auto', 'openvino') else (
+        f'it does not run 8-bit graphs, which openvino does, got backend {name!r}')
+    path = None if problem else find_quantised(folder)
+    if path is None:
+        raise BackendError(f"precision 'int8': {problem}" if problem else (
+            f"precision 'int8': {folder} has no {GRAPH}: write it with `sync_perception "
+            'quantise`'))
+    try:
+        return QuantisedBackend(model, path)
+    except ValueError as error:
+        raise BackendError(f"precision 'int8': {error}") from error
+
+
+def quantised_if_it_pays(
+        model: PerceptionModel | ExportedModel, folder: str) -> QuantisedBackend | None:
+    """Return the 8-bit graph of a local model folder, if this processor is faster with it."""
+    if not folder or not Path(folder).is_dir() or not possible(model, 'openvino') or not pays():
+        return None
+    path = find_quantised(folder)
+    try:
+        return None if path is None else QuantisedBackend(model, path)
+    except ValueError as error:
+        LOGGER.warning('the model runs in float32: %s', error)
+        return None
 
 
 def reference(model: PerceptionModel | ExportedModel, half: bool) -> Backend:

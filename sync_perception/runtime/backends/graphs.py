@@ -46,13 +46,19 @@ def fingerprint(model: PerceptionModel | ExportedModel) -> str:
     known = [FORMAT, type(model).__name__, asdict(config), torch.__version__,
              load_openvino().__version__]
     digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
-    if isinstance(model, ExportedModel):
-        digest.update(Path(model.name).read_bytes())
-    else:
-        for name, values in sorted(model.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(np.ascontiguousarray(values.detach().cpu().numpy()).data)
+    digest.update(weights_digest(model).encode())
     return digest.hexdigest()[:32]
+
+
+def weights_digest(model: PerceptionModel | ExportedModel) -> str:
+    """Return the SHA-256 of a network's weights and their names, in hexadecimal."""
+    if isinstance(model, ExportedModel):
+        return hashlib.sha256(Path(model.name).read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    for name, values in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(values.detach().cpu().numpy()).data)
+    return digest.hexdigest()
 
 
 def convert(model: PerceptionModel | ExportedModel, size: tuple[int, int]) -> Any:

@@ -38,54 +38,34 @@ MAX_PROGRAMS = 4
 CPU = 'CPU'
 # greatest difference from eager float32, relative to a map's greatest value
 TOLERANCE = {'float32': 1e-3, 'bfloat16': 0.1, 'float16': 0.03}
-HINTS = {'float32': 'f32', 'bfloat16': 'bf16', 'float16': 'f16'}
+HINTS = {'float32': 'f32', 'int8': 'f32', 'bfloat16': 'bf16', 'float16': 'f16'}
 
 
 class Disagreement(RuntimeError):
     """A backend computes something else than the network as it was written."""
 
 
-class OpenVinoBackend(Backend):
+class GraphBackend(Backend):
     """
-    A network in OpenVINO.
+    A network as an OpenVINO graph.
 
-    A graph is compiled for each size of images, in a fifth of a second; the last few are kept.
+    The graph is compiled for each size of images, in a fifth of a second; the last few are kept.
 
-    :param model: on the CPU, in evaluation mode.
-    :param half: run in bfloat16 (float16 on a GPU or NPU) where the device computes in it.
     :param target: OpenVINO's name of the device: CPU, GPU or NPU.
     :raises ImportError: if OpenVINO is not installed.
     :raises ValueError: if OpenVINO finds no such device.
-    :raises Disagreement: if the maps differ from those of the network as it was written.
-    :raises RuntimeError: if the network cannot be converted or compiled.
+    :ivar graphs: gives the graph for a size.
     """
 
     name = 'openvino'
     batches = False
+    graphs: Any
 
-    def __init__(
-            self, model: PerceptionModel | ExportedModel, half: bool = False, target: str = CPU):
+    def __init__(self, target: str = CPU):
         self.core = load_openvino().Core()
         self.device, self.target = torch.device('cpu'), target
         check_target(target, self.core.available_devices)
-        self.precision = precision(half, target)
         self.programs: OrderedDict[tuple[int, ...], Any] = OrderedDict()
-        reference = EagerBackend(model)
-
-        def agrees(graph: Any, size: tuple[int, int]) -> bool:
-            """Tell whether a graph computes in float32 what the model does at a size."""
-            image, fixed = probe(model, size), graph.clone()
-            fixed.reshape([1, *size, 3])
-            found = run(self.compile(fixed, 'float32'), image)
-            return difference(found, reference(image)) <= TOLERANCE['float32']
-
-        self.graphs = Graphs(model, agrees)
-        image = probe(model)
-        off, most = difference(self(image), reference(image)), TOLERANCE[self.precision]
-        if not off <= most:
-            raise Disagreement(
-                f'in OpenVINO the maps differ by {off:.2g} of their greatest value, expected at '
-                f'most {most:g}')
 
     def __call__(self, image_b3hw: Tensor) -> DenseOutput:
         """Run the network."""
@@ -110,6 +90,41 @@ class OpenVinoBackend(Backend):
     def place(self) -> str:
         """Return the name of the device that computes."""
         return 'cpu' if self.target == CPU else f'openvino:{self.target}'
+
+
+class OpenVinoBackend(GraphBackend):
+    """
+    A network in OpenVINO, in floating-point numbers, converted when it is first needed.
+
+    :param model: on the CPU, in evaluation mode.
+    :param half: run in bfloat16 (float16 on a GPU or NPU) where the device computes in it.
+    :param target: OpenVINO's name of the device: CPU, GPU or NPU.
+    :raises ImportError: if OpenVINO is not installed.
+    :raises ValueError: if OpenVINO finds no such device.
+    :raises Disagreement: if the maps differ from those of the network as it was written.
+    :raises RuntimeError: if the network cannot be converted or compiled.
+    """
+
+    def __init__(
+            self, model: PerceptionModel | ExportedModel, half: bool = False, target: str = CPU):
+        super().__init__(target)
+        self.precision = precision(half, target)
+        reference = EagerBackend(model)
+
+        def agrees(graph: Any, size: tuple[int, int]) -> bool:
+            """Tell whether a graph computes in float32 what the model does at a size."""
+            image, fixed = probe(model, size), graph.clone()
+            fixed.reshape([1, *size, 3])
+            found = run(self.compile(fixed, 'float32'), image)
+            return difference(found, reference(image)) <= TOLERANCE['float32']
+
+        self.graphs = Graphs(model, agrees)
+        image = probe(model)
+        off, most = difference(self(image), reference(image)), TOLERANCE[self.precision]
+        if not off <= most:
+            raise Disagreement(
+                f'in OpenVINO the maps differ by {off:.2g} of their greatest value, expected at '
+                f'most {most:g}')
 
 
 def run(request: Any, image_b3hw: Tensor) -> DenseOutput:

@@ -69,7 +69,7 @@ def time_network(
         run_once(ways['eager'], model.device)
         first = run_once(ways['eager'], model.device)
         if first < 1000 * PATIENCE:
-            chosen = chosen or choose_backend(model, half)
+            chosen = chosen or choose_backend(model, 'half' if half else 'float32')
             ways['predictor'] = partial(chosen, image)
             run_once(ways['predictor'], model.device)
         spent = take_turns(ways, model.device, first)

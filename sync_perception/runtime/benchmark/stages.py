@@ -145,7 +145,7 @@ def bench_runtime(
         frames: int = 100, size: tuple[int, int] = (375, 1242), image: str | Path | None = None,
         before: Callable[[Frame], list[Stage]] | None = None,
         after: Callable[[Frame, Predictor], list[Stage]] | None = None,
-        backend: str = 'auto') -> dict[str, Any]:
+        backend: str = 'auto', precision: str = 'auto') -> dict[str, Any]:
     """
     Measure a model on this machine.
 
@@ -156,6 +156,7 @@ def bench_runtime(
     :param before: makes stages that come before the frame is there (messages in).
     :param after: makes stages that come after the cloud (messages out).
     :param backend: auto, torch, openvino or onnxruntime.
+    :param precision: auto, float32, half or int8.
     :return: the report: machine, model, milliseconds by stage.
     :raises ValueError: if frames or the size are not positive.
     """
@@ -167,7 +168,7 @@ def bench_runtime(
     K = np.array([[focal, 0, size[1] / 2], [0, focal, size[0] / 2], [0, 0, 1]])
     frame = Frame(picture, K, frame_id='camera')
     start = time.perf_counter()
-    predictor = Predictor(folder, device, half, backend=backend)
+    predictor = Predictor(folder, device, half, backend=backend, precision=precision)
     loaded = time.perf_counter()
     predictor.predict(frame)
     first = time.perf_counter()

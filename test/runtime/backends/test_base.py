@@ -100,7 +100,7 @@ def test_devices():
 def test_cuda_equals_the_cpu(model, image, half):
     expected = EagerBackend(model)(image)
     try:
-        found = choose_backend(model.to('cuda'), half)(image.to('cuda'))
+        found = choose_backend(model.to('cuda'), 'half' if half else 'float32')(image.to('cuda'))
     finally:
         model.to('cpu')
     torch.testing.assert_close(found.depth.cpu(), expected.depth, rtol=0.03, atol=0)

@@ -76,7 +76,7 @@ def test_auto_measures_once_and_remembers(model, measured, fastest):
 def test_another_precision_thread_count_or_model_is_measured_anew(model, measured, monkeypatch):
     asked, _ = measured
     choose_backend(model)
-    choose_backend(model, half=True)
+    choose_backend(model, 'half')
     monkeypatch.setattr(torch, 'get_num_threads', lambda: 97)
     choose_backend(model)
     with torch.no_grad():

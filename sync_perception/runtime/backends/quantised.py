@@ -1,0 +1,113 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Runs the 8-bit graph that `sync_perception quantise` wrote beside a model, in OpenVINO."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sync_perception.files.whole_files import read_json
+from sync_perception.models.exchange.exported import ExportedModel
+from sync_perception.models.perception_model import PerceptionModel
+from sync_perception.models.storage.hub_files import find_file
+from sync_perception.runtime.backends.graphs import MULTIPLE, weights_digest
+from sync_perception.runtime.backends.library import load_openvino
+from sync_perception.runtime.backends.openvino import GraphBackend
+import torch
+
+GRAPH, WEIGHTS, FACTS = 'int8.xml', 'int8.bin', 'int8.json'
+INSTRUCTIONS = ('avx512_vnni', 'avx_vnni', 'amx_int8')
+"""Any of them lets a processor multiply 8-bit numbers faster than floats; as torch names them."""
+
+
+def find_quantised(model: str) -> Path | None:
+    """
+    Return the file of a model's 8-bit graph.
+
+    :param model: a folder, or an id of the Hugging Face hub.
+    :return: int8.xml, beside which lie int8.bin and int8.json; None if the model has none.
+    """
+    if not all(find_file(model, name) for name in (WEIGHTS, FACTS)):
+        return None
+    return find_file(model, GRAPH)
+
+
+def pays() -> bool:
+    """Tell whether this processor computes faster in 8 bits than in floats."""
+    capable = getattr(torch.cpu, 'get_capabilities', dict)()
+    return any(capable.get(name, False) for name in INSTRUCTIONS)
+
+
+class FixedGraphBackend(GraphBackend):
+    """
+    One 8-bit graph that serves all sizes of images, in OpenVINO, on the CPU.
+
+    :param graph: an openvino.Model of images (B, h, w, 3), whose outputs bear the maps' names.
+    :raises ImportError: if OpenVINO is not installed.
+    """
+
+    precision = 'int8'
+
+    def __init__(self, graph: Any):
+        super().__init__()
+        self.graphs = FixedGraph(graph)
+
+
+class QuantisedBackend(FixedGraphBackend):
+    """
+    The 8-bit graph of a model's folder.
+
+    `sync_perception quantise` compared its accuracy with the network's when it wrote the graph;
+    here only its shapes are checked, by the predictor, and that it is this network's.
+
+    :param model: the network that the graph was made of.
+    :param path: int8.xml, with int8.bin and int8.json beside it.
+    :raises ImportError: if OpenVINO is not installed.
+    :raises ValueError: if the graph was made of other weights, or cannot be read.
+    """
+
+    def __init__(self, model: PerceptionModel | ExportedModel, path: Path):
+        facts = read_json(path.with_name(FACTS))
+        if not isinstance(facts, dict) or facts.get('weights') != weights_digest(model):
+            raise ValueError(
+                f'{path} was made of other weights than those beside it: quantise the model anew')
+        try:
+            super().__init__(load_openvino().Core().read_model(path))
+        except RuntimeError as error:
+            raise ValueError(f'{path} is no graph that OpenVINO reads') from error
+
+
+class FixedGraph:
+    """
+    Gives one graph for all sizes.
+
+    :param graph: an openvino.Model of images (B, h, w, 3) of any size.
+    """
+
+    def __init__(self, graph: Any):
+        self.graph = graph
+
+    def at(self, batch: int, size: tuple[int, int]) -> Any:
+        """
+        Return the graph for some images of a height and width, shapes fixed.
+
+        :raises ValueError: if a side is not a multiple of 32.
+        """
+        if any(side % MULTIPLE for side in size):
+            raise ValueError(f'expected sides that are multiples of {MULTIPLE}, got {size}')
+        graph = self.graph.clone()
+        graph.reshape([batch, *size, 3])
+        return graph

@@ -1,0 +1,223 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""`sync_perception quantise`: an 8-bit graph of a model, written only if it keeps the accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from sync_perception.datasets import open_dataset
+from sync_perception.evaluation.evaluate import Evaluation, spread
+from sync_perception.evaluation.metrics import DepthMetrics
+from sync_perception.files.whole_files import cannot_write, write_json
+from sync_perception.labels import LabelSpace
+from sync_perception.models import hub
+from sync_perception.models.perception_model import PerceptionModel
+from sync_perception.runtime.backends.graphs import weights_digest
+from sync_perception.runtime.backends.openvino import GraphBackend, OpenVinoBackend
+from sync_perception.runtime.backends.quantised import FACTS, FixedGraphBackend, GRAPH, WEIGHTS
+from sync_perception.runtime.preprocess import normalise, resize_image, seen_size
+from sync_perception.types import DenseOutput
+import torch
+from torch import Tensor
+
+LOG = logging.getLogger(__name__)
+SENSITIVE = ('MatMul', 'Divide', 'Softmax', 'Power', 'ReduceSum')
+"""Operations of attention and of its normalisation, which stay in floats if 8 bits cost too much:
+the sums of linear attention span more orders of magnitude than 8 bits hold."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """
+    A data set that quantisation is calibrated on and judged by.
+
+    :param dataset: a key of `sync_perception.datasets.DATASETS`.
+    :param root: its folder.
+    :param split: whose images the activations' ranges are taken from.
+    :param judged: split on which the accuracy is compared.
+    """
+
+    dataset: str
+    root: str
+    split: str = 'train'
+    judged: str = 'val'
+
+
+@dataclass(frozen=True)
+class Limits:
+    """
+    What 8 bits may cost on any of the data sets.
+
+    :param miou: loss of mean intersection over union.
+    :param abs_rel: growth of the mean relative error of depth.
+    """
+
+    miou: float = 0.01
+    abs_rel: float = 0.005
+
+
+class GraphModel:
+    """
+    A model that runs in a backend, as `Evaluation` wants one.
+
+    :param model: gives config and label space.
+    :param backend: runs it, on the CPU.
+    """
+
+    def __init__(self, model: PerceptionModel, backend: GraphBackend):
+        self.config, self.labels, self.backend = model.config, model.labels, backend
+        self.device = torch.device('cpu')
+
+    def __call__(self, image_b3hw: Tensor) -> DenseOutput:
+        """Run the backend, and copy its maps: they are valid until its next call only."""
+        image = image_b3hw.contiguous(memory_format=torch.channels_last)
+        return self.backend(image).apply(torch.clone)
+
+
+def quantise(
+        model: str | Path, sources: Sequence[Source], images: int = 50, judged: int = 100,
+        limits: Limits = Limits()) -> dict[str, Any]:
+    """
+    Write the 8-bit graph of a model into its folder, if it keeps the accuracy.
+
+    Ranges of activations are taken from images of the sources (NNCF's post-training
+    quantisation). If the accuracy falls too far with all layers in 8 bits, attention stays in
+    floats in a second attempt.
+
+    :param model: a model folder; int8.xml, int8.bin and int8.json are written there.
+    :param sources: data sets with images like those that the model will see.
+    :param images: number of calibration images, shared evenly among the sources.
+    :param judged: greatest number of images of each source on which accuracy is compared.
+    :param limits: what 8 bits may cost.
+    :return: `attempt`, and by data set the scores `float32` and `int8`.
+    :raises ModuleNotFoundError: if NNCF or OpenVINO is not installed.
+    :raises ValueError: if the model is no folder, its graph is bound to one size of images, or
+        both attempts cost more accuracy than allowed; nothing is written then.
+    """
+    import nncf  # an optional library, which takes seconds to import
+    folder = Path(model)
+    if not folder.is_dir():
+        raise ValueError(f'expected a model folder to write to, got {model}')
+    network = hub.load(folder)
+    backend = OpenVinoBackend(network)
+    if backend.graphs.for_all is None:
+        raise ValueError(f'{model}: expected a network that takes images of any size as one '
+                         'graph; the sizes of this one are part of its graph')
+    logging.getLogger('nncf').setLevel(logging.ERROR)
+    data = list(calibration_images(network, sources, images))
+    before = scores(GraphModel(network, backend), sources, judged)
+    problem = ''
+    for attempt, sensitive in (('all layers in 8 bits', ()), ('attention in floats', SENSITIVE)):
+        graph = nncf.quantize(
+            backend.graphs.for_all.clone(), nncf.Dataset(data),
+            preset=nncf.QuantizationPreset.MIXED, subset_size=len(data),
+            ignored_scope=nncf.IgnoredScope(types=list(sensitive), validate=False))
+        after = scores(GraphModel(network, FixedGraphBackend(graph)), sources, judged)
+        problem = losses(before, after, limits)
+        if not problem:
+            store(folder, graph, {
+                'weights': weights_digest(network), 'attempt': attempt, 'images': len(data),
+                'sources': [asdict(source) for source in sources],
+                'scores': {'float32': before, 'int8': after},
+                'versions': {name: version(name) for name in ('nncf', 'openvino')}})
+            return {'attempt': attempt, 'float32': before, 'int8': after}
+        LOG.warning('%s: %s', attempt, problem)
+    raise ValueError(f'{model}: 8 bits cost too much accuracy: {problem}')
+
+
+def calibration_images(
+        model: PerceptionModel, sources: Sequence[Source], count: int) -> Iterator[np.ndarray]:
+    """
+    Yield images as the network's graph takes them, spread evenly over the sources.
+
+    :return: float32 (1, h, w, 3), normalised, at the size at which the network sees them.
+    """
+    for source in sources:
+        samples = open_dataset(source.dataset, source.root, source.split)
+        for name in spread(samples.ids, max(1, count // len(sources))):
+            image = samples.read(name).image
+            seen = resize_image(image, seen_size(model.config, image.shape[:2]))
+            batch = torch.from_numpy(np.ascontiguousarray(seen))[None]
+            ready = normalise(batch, model.config.mean, model.config.std)
+            yield ready.permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def scores(
+        model: GraphModel, sources: Sequence[Source], limit: int) -> dict[str, dict[str, float]]:
+    """Return mIoU and abs rel, as far as they are measured, by data set."""
+    found = {}
+    for source in sources:
+        samples = open_dataset(source.dataset, source.root, source.judged)
+        space = None if samples.label_space is None else LabelSpace.load(samples.label_space)
+        evaluation = Evaluation(model, space, DepthMetrics(max_depth=samples.max_depth))
+        for name in track(spread(samples.ids, limit), f'{source.dataset}, {source.judged}',
+                          console=Console(stderr=True)):
+            evaluation.add(samples.read(name), samples.crop(name))
+        measured = evaluation.scores()
+        found[source.dataset] = {
+            name: round(float(measured[name]), 5) for name in ('miou', 'abs_rel')
+            if name in measured}
+    return found
+
+
+def losses(
+        before: dict[str, dict[str, float]], after: dict[str, dict[str, float]],
+        limits: Limits) -> str:
+    """Describe where accuracy fell by more than is allowed; an empty string for nowhere."""
+    problems = []
+    for dataset, values in before.items():
+        for name, allowed, sign in (
+                ('miou', limits.miou, 1), ('abs_rel', limits.abs_rel, -1)):
+            if name in values and sign * (values[name] - after[dataset][name]) > allowed:
+                problems.append(
+                    f'{name} on {dataset} goes from {values[name]:.4f} to '
+                    f'{after[dataset][name]:.4f}, expected a change of at most {allowed}')
+    return '; '.join(problems)
+
+
+def store(folder: Path, graph: Any, facts: dict[str, Any]) -> None:
+    """
+    Write the graph, its weights and how they were made: each file whole, the graph last.
+
+    :raises OSError: if they cannot be written, naming the file and the space on its disk.
+    """
+    import openvino  # an optional library
+    beside = folder / f'.{GRAPH}'
+    try:
+        openvino.save_model(graph, beside, compress_to_fp16=False)
+        beside.with_suffix('.bin').replace(folder / WEIGHTS)
+        write_json(folder / FACTS, facts)
+        beside.replace(folder / GRAPH)
+    except (OSError, RuntimeError) as error:
+        raise cannot_write(folder / GRAPH, OSError(str(error))) from error
+    finally:
+        for suffix in ('.xml', '.bin'):
+            beside.with_suffix(suffix).unlink(missing_ok=True)
+
+
+def summary(result: dict[str, Any]) -> str:
+    """Describe in a line what 8 bits cost."""
+    parts = [f'{name} on {dataset} {values[name]:.4f} -> {result["int8"][dataset][name]:.4f}'
+             for dataset, values in result['float32'].items() for name in values]
+    return f'{result["attempt"]}: {", ".join(parts)}'

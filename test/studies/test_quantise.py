@@ -1,0 +1,151 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""An 8-bit graph: close to the network, written only if accuracy holds, refused elsewhere."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from small_batches import TINY
+from sync_perception.labels import LabelSpace
+from sync_perception.models import build_model, hub, ModelConfig
+from sync_perception.runtime.backends import BackendError, choose_backend, OpenVinoBackend
+from sync_perception.runtime.backends.graphs import weights_digest
+from sync_perception.runtime.backends.quantised import (
+    FACTS,
+    find_quantised,
+    GRAPH,
+    QuantisedBackend,
+)
+from sync_perception.runtime.predictor import Predictor
+from sync_perception.studies.quantise import Limits, losses, quantise, Source, store
+from sync_perception.types import Frame
+import torch
+
+LOOSE = Limits(miou=1.0, abs_rel=10.0)
+FRAME = Frame(
+    np.random.default_rng(0).integers(0, 255, (90, 150, 3), np.uint8),
+    np.array([[80.0, 0, 75], [0, 80, 45], [0, 0, 1]]))
+
+
+@pytest.fixture(scope='module')
+def plain(tmp_path_factory):
+    """Write a small model without an 8-bit graph."""
+    torch.manual_seed(0)
+    model = build_model(ModelConfig(
+        'sync', {'depth': TINY, 'semantics': None, 'uncertainty': True},
+        LabelSpace.load('driving').to_dict(), input_pixels=64 * 96)).eval()
+    path = tmp_path_factory.mktemp('plain') / 'model'
+    hub.save(model, path)
+    return path
+
+
+@pytest.fixture(scope='module')
+def folder(plain, tmp_path_factory):
+    """Write the model with a graph beside it: the network's own, since NNCF takes a minute."""
+    pytest.importorskip('openvino', reason='8-bit graphs run in OpenVINO')
+    path = tmp_path_factory.mktemp('quantised') / 'model'
+    shutil.copytree(plain, path)
+    network = hub.load(path)
+    store(path, OpenVinoBackend(network).graphs.for_all, {'weights': weights_digest(network)})
+    return path
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(600)
+def test_the_graph_is_close_to_the_network_at_every_size(plain, tmp_path):
+    """Mean errors: a random network has no margin that would hide them."""
+    pytest.importorskip('nncf', reason='sync_perception quantise needs NNCF')
+    pytest.importorskip('open3d', reason='the street world needs Open3D')
+    folder = tmp_path / 'model'
+    shutil.copytree(plain, folder)
+    result = quantise(folder, [Source('synthetic', '')], images=4, judged=1, limits=LOOSE)
+    assert result['attempt'] == 'all layers in 8 bits'
+    facts = json.loads((folder / FACTS).read_text())
+    assert facts['sources'] == [
+        {'dataset': 'synthetic', 'root': '', 'split': 'train', 'judged': 'val'}]
+    assert facts['scores'] == {name: result[name] for name in ('float32', 'int8')}
+    model = hub.load(folder)
+    backend = QuantisedBackend(model, find_quantised(str(folder)))
+    for size in ((64, 96), (96, 160)):
+        image = torch.rand(1, 3, *size)
+        with torch.inference_mode():
+            expected = model(image).maps()
+        found = backend(image).maps()
+        assert found.keys() == expected.keys()
+        for name, values in expected.items():
+            assert found[name].shape == values.shape
+            off = (found[name] - values).abs().mean() / values.abs().max()
+            assert 0 < off < 0.05, name
+
+
+def test_int8_is_used_where_it_is_asked_for(folder):
+    predictor = Predictor(folder, 'cpu', precision='int8')
+    assert predictor.describe()['precision'] == 'int8'
+    prediction = predictor.predict(FRAME)
+    assert prediction.depth.shape == (90, 150)
+    assert Predictor(folder, 'cpu', precision='float32').describe()['precision'] == 'float32'
+
+
+@pytest.mark.parametrize('fast', [True, False])
+def test_auto_uses_int8_where_the_processor_is_faster_with_it(folder, monkeypatch, fast):
+    monkeypatch.setattr('sync_perception.runtime.backends.choice.pays', lambda: fast)
+    model = hub.load(folder)
+    backend = choose_backend(model, name='openvino', folder=str(folder))
+    assert backend.precision == ('int8' if fast else 'float32')
+
+
+def test_what_cannot_run_in_int8_is_refused(folder, plain):
+    with pytest.raises(BackendError, match="backend 'torch'"):
+        Predictor(folder, 'cpu', backend='torch', precision='int8')
+    with pytest.raises(BackendError, match="precision must be .*, got 'int4'"):
+        Predictor(folder, 'cpu', precision='int4')
+    with pytest.raises(BackendError, match=f'{plain} has no {GRAPH}'):
+        Predictor(plain, 'cpu', precision='int8')
+
+
+def test_a_graph_of_other_weights_is_refused_and_auto_says_so(
+        folder, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr('sync_perception.runtime.backends.choice.pays', lambda: True)
+    other = tmp_path / 'other'
+    shutil.copytree(folder, other)
+    model = hub.load(other)
+    with torch.no_grad():
+        next(model.parameters()).add_(1)
+    hub.save(model, other)
+    with pytest.raises(BackendError, match='other weights'):
+        Predictor(other, 'cpu', precision='int8')
+    assert Predictor(other, 'cpu', backend='openvino').describe()['precision'] == 'float32'
+    assert 'other weights' in caplog.text
+
+
+def test_a_loss_of_accuracy_writes_nothing(plain, monkeypatch):
+    """No graph is within limits that demand more than the network gives."""
+    nncf = pytest.importorskip('nncf', reason='sync_perception quantise needs NNCF')
+    pytest.importorskip('open3d', reason='the street world needs Open3D')
+    monkeypatch.setattr(nncf, 'quantize', lambda graph, *arguments, **options: graph)  # slow
+    with pytest.raises(ValueError, match='8 bits cost too much accuracy: .*synthetic'):
+        quantise(plain, [Source('synthetic', '')], 2, 1, Limits(miou=-1.0, abs_rel=-10.0))
+    assert sorted(path.name for path in plain.iterdir()) == ['config.json', 'model.safetensors']
+
+
+def test_losses_by_hand():
+    before = {'a': {'miou': 0.70, 'abs_rel': 0.150}, 'b': {'miou': 0.5}}
+    after = {'a': {'miou': 0.695, 'abs_rel': 0.154}, 'b': {'miou': 0.52}}
+    assert losses(before, after, Limits()) == ''
+    assert losses(before, after, Limits(abs_rel=0.003)).startswith('abs_rel on a goes from 0.15')
+    assert losses(after, before, Limits()).startswith('miou on b goes from 0.52')
