@@ -53,8 +53,8 @@ from sync_perception.runtime.preprocess import (
     metric_scale,
     normalise,
     resize_image,
-    seen_focal,
     seen_size,
+    unusual_focal,
 )
 from sync_perception.runtime.transfer import to_host, Upload
 from sync_perception.types import DenseOutput, Frame, Prediction
@@ -388,17 +388,6 @@ class Predictor:
         return {name: maps[name] for name in wanted}
 
     def focal_problem(self, frame: Frame) -> str:
-        """
-        Say in a sentence if a camera is unlike those that the model learned depth from.
-
-        :return: '' if the focal length at the network's input size is within the model's
-            `focal_range`, this is not known, or the model gives no depth.
-        """
-        known, seen = self.config.focal_range, seen_size(self.config, frame.size)
-        focal = seen_focal(frame.K, frame.size, seen)
-        if not known or known[0] <= focal <= known[1] or 'depth' not in self.available:
-            return ''
-        return (
-            f"the focal length is {focal:.0f} pixels at the network's input size, "
-            f'{in_pixels(seen)}, but the model learned depth from '
-            f'{known[0]:.0f} to {known[1]:.0f}: its metres are extrapolated')
+        """Describe a camera unlike those that the model learned depth from; '' for any other."""
+        return unusual_focal(self.config, frame.K, frame.size) if (
+            'depth' in self.available) else ''

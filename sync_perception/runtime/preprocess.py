@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 from sync_perception.geometry import resize_intrinsics
 from sync_perception.models.config import ModelConfig
+from sync_perception.runtime.memory import in_pixels
 import torch
 from torch import Tensor
 
@@ -91,6 +92,25 @@ def metric_scale(config: ModelConfig, K: np.ndarray | None, size: tuple[int, int
     if config.canonical_focal is None or K is None:
         return 1.0
     return seen_focal(K, size, seen or seen_size(config, size)) / config.canonical_focal
+
+
+def unusual_focal(config: ModelConfig, K: np.ndarray, size: tuple[int, int]) -> str:
+    """
+    Describe a focal length that is unlike those of the training.
+
+    :param K: float64 (3, 3), intrinsics in pixels of the image.
+    :param size: height and width of the image.
+    :return: '' if the focal length at the network's input size is within the config's
+        `focal_range`, or that is not known.
+    """
+    known, seen = config.focal_range, seen_size(config, size)
+    focal = seen_focal(K, size, seen)
+    if not known or known[0] <= focal <= known[1]:
+        return ''
+    return (
+        f"the focal length is {focal:.0f} pixels at the network's input size, {in_pixels(seen)}, "
+        f'but the model learned depth from {known[0]:.0f} to {known[1]:.0f}: its metres are '
+        'extrapolated')
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
