@@ -89,7 +89,7 @@ def camera_rays(K_b33: Tensor, size: tuple[int, int]) -> Tensor:
     :param size: height and width.
     :return: float (B, H, W, 3).
     """
-    import torch
+    import torch  # takes seconds, and the NumPy functions here do without it
     v, u = torch.meshgrid(
         *(torch.arange(side, dtype=K_b33.dtype, device=K_b33.device) for side in size),
         indexing='ij')
@@ -167,7 +167,7 @@ def sample(source_bchw: Tensor, uv_bhw2: Tensor) -> tuple[Tensor, Tensor]:
     :param uv_bhw2: float (B, H, W, 2), pixels (u, v) of it.
     :return: (B, C, H, W), and bool (B, 1, H, W), true where the pixel lies inside.
     """
-    import torch
+    import torch  # takes seconds, and the NumPy functions here do without it
     from torch.nn.functional import grid_sample
     height, width = source_bchw.shape[-2:]
     size = torch.tensor([width, height], dtype=uv_bhw2.dtype, device=uv_bhw2.device)

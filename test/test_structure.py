@@ -94,6 +94,56 @@ def test_imports_follow_the_directions(path):
     assert violations(path.read_text(encoding='utf-8'), module) == []
 
 
+def unexplained(source: str) -> list[int]:
+    """
+    Return the lines of the imports within functions that no comment gives a reason for.
+
+    The comment is on the import's line or on the line above; one comment serves for the imports
+    that follow each other.
+    """
+    lines = source.splitlines()
+    explained, found = set(), []
+    tree = ast.parse(source)
+    functions = [node for node in ast.walk(tree)
+                 if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    imports = {node.lineno: node for function in functions for node in ast.walk(function)
+               if isinstance(node, (ast.Import, ast.ImportFrom))}
+    for line, node in sorted(imports.items()):
+        above = lines[line - 2].strip()
+        comment = lines[node.end_lineno - 1].partition('#')[2].strip()
+        if (comment and not comment.startswith('noqa') or above.startswith('#')
+                or line - 1 in explained):
+            explained.add(node.end_lineno)
+        else:
+            found.append(line)
+    return found
+
+
+@pytest.mark.parametrize('path', [
+    path for path in MODULES if 'cli' not in path.relative_to(ROOT).parts],
+    ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_within_functions_have_a_reason(path):
+    """
+    An import is hidden in a function only for an optional or slow library, and a comment says so.
+
+    The commands of `cli` import late as a whole, so that `--help` does not wait for torch.
+    """
+    assert unexplained(path.read_text(encoding='utf-8')) == []
+
+
+@pytest.mark.parametrize(('source', 'lines'), [
+    ('def f():\n    import torch', [2]),
+    ('def f():\n    import torch  # noqa: F401', [2]),
+    ('def f():\n    import torch  # takes seconds', []),
+    ('def f():\n    # takes seconds\n    import torch\n    from torch import nn', []),
+    ('def f():\n    import torch  # takes seconds\n    x = 1\n    import cv2', [4]),
+    ('import torch', []),
+])
+def test_unexplained_imports_are_seen(source, lines):
+    """Only an import within a function needs a comment."""
+    assert unexplained(source) == lines
+
+
 def test_every_room_is_known():
     """A new module at the top must be given its place in the rules."""
     top = {path.stem for path in (ROOT / PACKAGE).glob('*.py')}

@@ -31,18 +31,21 @@ from sync_perception.models.unet.mobilenet import MobileUNet
 
 def transformers_depth(out_channels: int, **arguments: Any) -> Branch:
     """Build a pretrained depth model as a branch; only this imports the transformers library."""
+    # transformers is optional and takes seconds
     from sync_perception.models.huggingface.depth import transformers_depth as build
     return build(out_channels, **arguments)
 
 
 def transformers_segmentation(out_channels: int, **arguments: Any) -> Branch:
     """Build a pretrained segmentation model as a branch."""
+    # transformers is optional and takes seconds
     from sync_perception.models.huggingface.semantics import transformers_segmentation as build
     return build(out_channels, **arguments)
 
 
 def backbone_unet(out_channels: int, **arguments: Any) -> Branch:
     """Build a UNet around a backbone of the transformers library, which only this imports."""
+    # transformers is optional and takes seconds
     from sync_perception.models.huggingface.backbone_unet import BackboneUNet
     return BackboneUNet(out_channels, **arguments)
 
@@ -112,6 +115,7 @@ def build_sync(
 
 def transformers_joint(interface: Interface, **arguments: Any) -> Network:
     """Build a pretrained model that gives depth, normals and labels by itself."""
+    # transformers is optional and takes seconds
     from sync_perception.models.huggingface.joint import Joint
     return Joint(interface, **arguments)
 

@@ -67,7 +67,7 @@ class Scene:
         :return: distances float32 (N,), inf for the sky; triangles int64 (N,); barycentric
             coordinates float32 (N, 2); unit normals against the rays float32 (N, 3).
         """
-        import open3d as o3d
+        import open3d as o3d  # optional; its threads must start in the process that uses them
         tensor, found = o3d.core.Tensor.from_numpy(rays), None
         for scene, offset in zip(self.scenes, (0, self.still)):
             answer = scene.cast_rays(tensor)
@@ -87,15 +87,14 @@ class Scene:
 
     def occluded(self, rays: np.ndarray) -> np.ndarray:
         """Tell for rays float32 (N, 6) whether they hit anything: bool (N,)."""
-        import open3d as o3d
+        import open3d as o3d  # optional; its threads must start in the process that uses them
         tensor = o3d.core.Tensor.from_numpy(rays)
         answers = [scene.test_occlusions(tensor).numpy() for scene in self.scenes]
         return np.logical_or.reduce(answers)
 
 
 def _raycasting(vertices: np.ndarray, triangles: np.ndarray):
-    # Imported late: Open3D is large and its threads must start in the process that uses them.
-    import open3d as o3d
+    import open3d as o3d  # optional; its threads must start in the process that uses them
     scene = o3d.t.geometry.RaycastingScene()
     scene.add_triangles(np.ascontiguousarray(vertices), triangles.astype(np.uint32))
     return scene

@@ -160,7 +160,7 @@ def of_all_processes(embedding_bd: Tensor) -> Tensor:
     """
     if not (distributed.is_available() and distributed.is_initialized()):
         return embedding_bd
-    from torch.distributed.nn.functional import all_gather  # torch can do without it
+    from torch.distributed.nn.functional import all_gather  # optional part of torch
     return torch.cat(all_gather(embedding_bd))
 
 

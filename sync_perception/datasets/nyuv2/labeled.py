@@ -113,7 +113,7 @@ class NyuDepthV2Labeled(DenseDataset):
 
         :raises ValueError: if it is broken or lacks an array.
         """
-        import h5py  # many use the other data sets without it
+        import h5py  # optional: only this data set needs it
         path = self.root / IMAGES
         try:
             with h5py.File(path, 'r') as file:
@@ -131,7 +131,7 @@ def read_matrix(path: Path, name: str) -> list[int]:
     :raises FileNotFoundError: if there is no such file.
     :raises ValueError: if it is no MATLAB file or lacks the array.
     """
-    from scipy.io import loadmat
+    from scipy.io import loadmat  # optional: only this data set needs it
     if not path.is_file():
         raise FileNotFoundError(f'no file {path}, expected the array {name} in it')
     try:

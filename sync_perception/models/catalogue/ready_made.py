@@ -59,7 +59,7 @@ class Entry:
 
     def config(self) -> ModelConfig:
         """Return the config of this architecture with fresh weights: nothing is fetched."""
-        from sync_perception.models.config import ModelConfig  # with torch
+        from sync_perception.models.config import ModelConfig  # imports torch: seconds
         settings = {key: value for key, value in self.settings.items()
                     if key in ('canonical_focal', 'depth_range')}
         return ModelConfig(

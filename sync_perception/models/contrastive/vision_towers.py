@@ -24,7 +24,7 @@ from sync_perception.models.storage.hub_files import find_file
 from torch import nn
 
 if TYPE_CHECKING:
-    from transformers import CLIPVisionModelWithProjection
+    from transformers import CLIPVisionModelWithProjection  # optional, and takes seconds
 
 # What CLIPVisionConfig is told: all that a tower is made of.
 SETTINGS = {
@@ -71,6 +71,7 @@ def build_tower(
             raise ValueError(
                 f'expected tower or pretrained, got both: {tower!r} and {pretrained!r}')
         return load_tower(os.path.expandvars(pretrained))
+    # optional, and takes seconds
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
     fresh = CLIPVisionModelWithProjection(CLIPVisionConfig(**tower_settings(tower or 'base')))
     place = fresh.vision_model.embeddings.position_embedding
@@ -103,7 +104,7 @@ def load_tower(path: str) -> CLIPVisionModelWithProjection:
     :raises FileNotFoundError: if it is not there.
     :raises ConnectionError: if it is to come from the hub, which cannot be reached.
     """
-    from transformers import CLIPVisionModelWithProjection
+    from transformers import CLIPVisionModelWithProjection  # optional, and takes seconds
     if find_file(path, 'config.json') is None:
         raise FileNotFoundError(f'no CLIP model at {path!r}: expected config.json in it')
     try:

@@ -123,6 +123,7 @@ def onnx_bytes(program: ExportedProgram, config: str, opset: int | None = None) 
 
     :raises ValueError: if the weights are too many for one file.
     """
+    # optional: only exporting to ONNX needs these
     from onnx_ir.passes import common
     from onnxscript import optimizer
     size = sum(t.numel() * t.element_size() for t in program.state_dict.values())

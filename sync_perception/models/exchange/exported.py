@@ -128,7 +128,7 @@ class OnnxModel(ExportedModel):
 
     def run_first(self, images: dict[str, Any]) -> list[Any]:
         """Run the session on a thread that a time limit or Ctrl-C can end."""
-        import onnxruntime
+        import onnxruntime  # optional: only .onnx files need it
         options = onnxruntime.RunOptions()
         options.log_severity_level = NOTHING  # what ends it is raised here
         try:
@@ -163,6 +163,7 @@ class ProgramModel(ExportedModel):
                 f'{path} is damaged, or was written by a torch that {torch.__version__} does not '
                 f'understand: {type(error).__name__}: {first_line(error)}') from error
         if device.type != 'cpu':
+            # slow: many modules, which a CPU does not need
             from torch.export.passes import move_to_device_pass
             program = move_to_device_pass(program, device)
         super().__init__(config, str(path), device, traced_batch(program))
@@ -232,7 +233,7 @@ def open_session(path: str | Path, providers: list[Any], optimise: bool = True) 
     :return: an onnxruntime.InferenceSession.
     :raises ValueError: if it is not ONNX, or has operators that onnxruntime does not know.
     """
-    import onnxruntime
+    import onnxruntime  # optional: only .onnx files need it
     from onnxruntime.capi import onnxruntime_pybind11_state as errors
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
@@ -267,7 +268,7 @@ def check_graph(session: Any, path: str | Path) -> None:
 
 def cuda_provider_is_there() -> bool:
     """Tell whether this build of onnxruntime runs on NVIDIA GPUs."""
-    import onnxruntime
+    import onnxruntime  # optional: only .onnx files need it
     return 'CUDAExecutionProvider' in onnxruntime.get_available_providers()
 
 

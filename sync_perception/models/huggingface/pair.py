@@ -199,6 +199,7 @@ def find_source(name: str, task: str) -> str:
     :param task: a key of SHORT_NAMES.
     :raises ValueError: if it is none; the message lists the short names.
     """
+    # seconds, and an optional library
     from sync_perception.models.huggingface.base import expand
     known = SHORT_NAMES[task]
     source = expand(name)

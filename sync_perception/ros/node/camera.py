@@ -128,8 +128,8 @@ class Camera:
                 if publisher.get_subscription_count()]
 
     def subscribe(self, receive_image: Callable[[Camera, Any], None],
-               receive_camera_info: Callable[[Camera, CameraInfo], None], *,
-               compressed: bool = False, keep_all: bool = False) -> None:
+                  receive_camera_info: Callable[[Camera, CameraInfo], None], *,
+                  compressed: bool = False, keep_all: bool = False) -> None:
         """
         Subscribe to its images and calibrations, and count from zero.
 

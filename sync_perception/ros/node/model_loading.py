@@ -56,6 +56,7 @@ def load_monitor(parameters: PerceptionParameters) -> ConsistencyMonitor | None:
     """
     if not parameters.consistency_model:
         return None
+    # torch takes seconds to import: only when there is a model to load
     from sync_perception.runtime.consistency import ConsistencyScorer
     return ConsistencyMonitor(ConsistencyScorer(parameters.consistency_model, parameters.device))
 

@@ -48,6 +48,7 @@ class StaticTransforms:
     def __init__(self, node: Node):
         self.node, self.buffer, self.subscription = node, None, None
         try:
+            # optional: both come only with a full ROS 2 installation
             from tf2_msgs.msg import TFMessage
             from tf2_ros import Buffer, TransformException
         except ImportError:

@@ -272,8 +272,8 @@ class PerceptionNode(LifecycleNode):
         values = self.parameters.values
         for camera in self.cameras:
             camera.subscribe(self._receive_image, self._receive_camera_info,
-                          compressed=values.image_transport == 'compressed',
-                          keep_all=values.offline)
+                             compressed=values.image_transport == 'compressed',
+                             keep_all=values.offline)
             topics = ' and '.join(subscription.topic_name for subscription in camera.inputs)
             self.get_logger().info(f'listening to {topics}')
 

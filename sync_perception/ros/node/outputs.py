@@ -240,6 +240,7 @@ def label_info_message(space: LabelSpace, header: Header) -> Any | None:
     :return: the message; None where the package vision_msgs is not installed.
     """
     try:
+        # optional: comes only with a full ROS 2 installation
         from vision_msgs.msg import LabelInfo, VisionClass
     except ImportError:
         return None

@@ -24,6 +24,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the perception node and end the process."""
     stop = StopRequest()
     use_shared_memory()
+    # rclpy takes a while, and signals and shared memory are set up before it
     from sync_perception.ros.core import executor
     from sync_perception.ros.node.node import PerceptionNode
     leave(executor.run(PerceptionNode, arguments, stop))

@@ -24,6 +24,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the replay node and end the process: status 0 when all was published, 1 on an error."""
     stop = StopRequest()
     use_shared_memory()
+    # rclpy takes a while, and signals and shared memory are set up before it
     from sync_perception.ros.core import executor
     from sync_perception.ros.replay.publisher import ReplayNode
     leave(executor.run(ReplayNode, arguments, stop))

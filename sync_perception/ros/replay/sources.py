@@ -138,6 +138,7 @@ def bag_source(parameters: ReplayParameters) -> Source:
     """
     _existing(parameters)
     try:
+        # the library that reads bags is optional
         from sync_perception.ros.replay.bag_source import BagSource
     except ModuleNotFoundError as error:
         raise ValueError(f"source bag: {error}: pip install 'sync_perception[bags]'") from error

@@ -76,6 +76,7 @@ def bench(
 def have_messages() -> bool:
     """Tell whether ROS 2's message packages can be imported."""
     try:
+        # optional: the benchmark also runs without ROS 2
         import sensor_msgs.msg  # noqa: F401
         import std_msgs.msg  # noqa: F401
     except ImportError:
@@ -85,6 +86,7 @@ def have_messages() -> bool:
 
 def message_in(frame: Frame) -> list[Stage]:
     """Return the stage that decodes a camera's bgr8 image and its calibration."""
+    # optional: the benchmark also runs without ROS 2
     from sensor_msgs.msg import CameraInfo
     from std_msgs.msg import Header
     from sync_perception.ros.io.conversions import image_message, to_frame
@@ -108,6 +110,7 @@ def messages_out(frame: Frame, predictor: Predictor) -> list[Stage]:
     Those of them that the model does not give are left out. The cloud's stage writes into the
     memory of the next message, as the node does.
     """
+    # optional: the benchmark also runs without ROS 2
     from std_msgs.msg import Header
     from sync_perception.ros.io.conversions import (
         depth_message,

@@ -28,8 +28,10 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header, String
+from sync_perception.images.reading import read_image
 from sync_perception.ros.core import executor, qos
 from sync_perception.ros.core.stopping import leave, StopRequest
+from sync_perception.ros.io.camera_info import pinhole
 from sync_perception.ros.io.conversions import image_message, intrinsics, stamp_nanoseconds
 from sync_perception.ros.node.model_loading import load_predictor
 from sync_perception.ros.parameters.perception import PerceptionParameters
@@ -38,12 +40,12 @@ from sync_perception.types import Frame, Prediction
 FRAME_ID = 'camera_optical_frame'
 TURN, SENT = 'bench/turn', 'bench/sent'
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-USUAL_OUTPUTS = frozenset({'depth', 'labels', 'confidence'})
+CONVENTIONAL_OUTPUTS = frozenset({'depth', 'labels', 'confidence'})
 # as sensor_msgs' helpers lay out such a structure: field after field
 CONVENTIONAL_POINT = np.dtype([
     ('x', np.float32), ('y', np.float32), ('z', np.float32), ('rgb', np.uint32),
     ('label', np.uint32), ('confidence', np.float32)])
-USUAL_FIELDS = [
+CONVENTIONAL_FIELDS = [
     PointField(name=name, offset=CONVENTIONAL_POINT.fields[name][1], count=1, datatype=datatype)
     for name, datatype in zip(CONVENTIONAL_POINT.names, (
         PointField.FLOAT32, PointField.FLOAT32, PointField.FLOAT32, PointField.UINT32,
@@ -157,7 +159,7 @@ class ConventionalNode(Node):
         rgb = self.read(image)
         frame = Frame(rgb, intrinsics(self.camera_info, rgb.shape[:2]),
                       stamp_nanoseconds(image.header), image.header.frame_id)
-        prediction = self.predictor.predict(frame, USUAL_OUTPUTS)
+        prediction = self.predictor.predict(frame, CONVENTIONAL_OUTPUTS)
         for topic, values, encoding in (
                 ('depth', prediction.depth, '32FC1'), ('semantics', prediction.labels, 'mono8'),
                 ('semantics/confidence', prediction.confidence, '32FC1')):
@@ -173,7 +175,7 @@ def conventional_conversions() -> tuple[
     :return: the two functions, and what they use.
     """
     try:
-        from cv_bridge import CvBridge
+        from cv_bridge import CvBridge  # optional: comes only with a full ROS 2 installation
     except ImportError:
         pass
     else:
@@ -182,7 +184,7 @@ def conventional_conversions() -> tuple[
                 lambda values, encoding, header: bridge.cv2_to_imgmsg(values, encoding, header),
                 'cv_bridge')
     try:
-        from rosbags.image import image_to_cvimage
+        from rosbags.image import image_to_cvimage  # optional
     except ImportError:
         def read(message: Image) -> np.ndarray:
             shape = (message.height, message.width, 3)
@@ -220,14 +222,15 @@ def conventional_cloud(frame: Frame, prediction: Prediction, header: Header) -> 
     points['label'] = prediction.labels
     points['confidence'] = prediction.confidence
     try:
+        # optional: comes only with a full ROS 2 installation
         from sensor_msgs_py.point_cloud2 import create_cloud
     except ImportError:
         data = array.array('B', points.tobytes())
         message = PointCloud2(
-            header=header, fields=USUAL_FIELDS, is_bigendian=False, is_dense=False,
+            header=header, fields=CONVENTIONAL_FIELDS, is_bigendian=False, is_dense=False,
             point_step=CONVENTIONAL_POINT.itemsize, data=data)
     else:
-        message = create_cloud(header, USUAL_FIELDS, points.reshape(-1))
+        message = create_cloud(header, CONVENTIONAL_FIELDS, points.reshape(-1))
     message.height, message.width = height, width
     message.row_step = message.point_step * width
     return message
@@ -242,9 +245,9 @@ def picture(size: tuple[int, int], path: str = '') -> np.ndarray:
     :raises ValueError: if there is no such image.
     """
     if path:
-        from sync_perception.images.reading import read_image
         rgb = cv2.resize(read_image(path), size[::-1])
     else:
+        # imports torch, which takes seconds and much memory
         from sync_perception.runtime.benchmark.stages import drawn_street
         rgb = drawn_street(size)
     return np.ascontiguousarray(rgb[..., ::-1])
@@ -252,7 +255,6 @@ def picture(size: tuple[int, int], path: str = '') -> np.ndarray:
 
 def calibration(size: tuple[int, int]) -> CameraInfo:
     """Describe a camera of the field of view of KITTI's."""
-    from sync_perception.ros.replay.sources import pinhole
     focal = 0.58 * size[1]
     return pinhole(np.array([[focal, 0, size[1] / 2], [0, focal, size[0] / 2], [0, 0, 1]]), size)
 

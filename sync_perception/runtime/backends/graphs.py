@@ -86,7 +86,7 @@ def channels_last(graph: Any, names: Sequence[str]) -> Any:
 
     :param names: of the maps, in the order of the outputs.
     """
-    from openvino.preprocess import PrePostProcessor
+    from openvino.preprocess import PrePostProcessor  # optional library
     for output, name in zip(graph.outputs, names):
         output.get_tensor().set_names({name})
     steps = PrePostProcessor(graph)
@@ -112,7 +112,7 @@ def free_size(graph: Any, size: tuple[int, int]) -> None:
     Tracing turns the sizes to which maps are enlarged into constants. Each becomes the scale that
     it was at the traced size.
     """
-    from openvino import opset13 as operators
+    from openvino import opset13 as operators  # optional library
     graph.reshape([1, *size, 3])
     for node in graph.get_ordered_ops():
         if node.get_type_name() != 'Interpolate' or len(node.inputs()) != 3:

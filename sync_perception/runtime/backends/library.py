@@ -35,7 +35,7 @@ def load_openvino() -> ModuleType:
     :raises ModuleNotFoundError: if it is not installed.
     """
     sys.modules.setdefault(REPORTER, None)
-    import openvino
+    import openvino  # optional
     return openvino
 
 

@@ -91,11 +91,13 @@ def measure_row(
     if entry.needs_transformers and find_spec('transformers') is None:
         return row
     if counted or row.cost is None:
+        # imports torch: seconds
         from sync_perception.models.catalogue.cost import measure_cost
         row.cost = measure_cost(entry.config(), SIZES)
     if counted:
         store_costs({name: row.cost})
     if device is not None:
+        # torch takes seconds
         from sync_perception.models import build_model
         from sync_perception.runtime.benchmark.network_timing import time_network
         import torch
@@ -123,7 +125,7 @@ def list_architectures(
     chosen = {name: find(name) for name in names} or CATALOGUE
     target = None
     if timed:
-        from sync_perception.runtime.backends import choose_device
+        from sync_perception.runtime.backends import choose_device  # imports torch: seconds
         target = choose_device(device)
     if markdown is not None:
         split_page(markdown, PART)
@@ -149,6 +151,7 @@ def list_architectures(
 
 def machine() -> dict[str, Any]:
     """Describe this machine, with the versions of the libraries."""
+    # imports torch: seconds
     from sync_perception.runtime.benchmark.stages import machine as describe
     return describe()
 
@@ -204,7 +207,7 @@ def measured_where(report: dict[str, Any]) -> str:
 def place(report: dict[str, Any]) -> str:
     """Name the machine and what of it computes."""
     if str(report['device']).startswith('cuda'):
-        import torch
+        import torch  # takes seconds
         return torch.cuda.get_device_name(report['device'])
     threads = report['machine']['torch_threads']
     return f'{report["machine"]["processor"]}, {threads} thread{"s" * (threads > 1)}'
