@@ -15,8 +15,9 @@ PYTHON ?= python3
 KITTI ?=
 ARGS ?=
 JOBS ?= 2
-# Each part of the tests runs in a process of its own, JOBS of them at once; + joins folders.
-PARTS := test/training+test/studies test/models \
+# Each part of the tests runs in a process of its own, JOBS of them at once, the longest first;
+# + joins folders.
+PARTS := test/ros test/training+test/studies test/models \
 	test/datasets+test/evaluation+test/street_world+test/runtime+test/images+test/calibration+test/kitti+test/files+test/soak+test/launch+$(subst $() ,+,$(wildcard test/test_*.py))
 RUN := $(VENV)/bin/python
 
@@ -39,7 +40,6 @@ test: $(READY_test)  ## lint and test
 	$(VENV)/bin/ruff check .
 	printf '%s\n' $(PARTS) | OMP_NUM_THREADS=1 xargs -P $(JOBS) -I PART \
 		bash -c '$(RUN) -m pytest $$(echo PART | tr + " ") "$$@" || [ $$? = 5 ]' part $(ARGS)
-	$(RUN) -m pytest test/ros $(ARGS) || [ $$? = 5 ]
 
 test-all: ARGS += --exhaustive
 test-all: test  ## the same with every architecture in the tests that take seconds for each

@@ -18,11 +18,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
+from copy import deepcopy
+from functools import cache
 import multiprocessing
 
 from parity import awaken, difference, differences, parts
 import pytest
 from sync_perception.models import hub
+from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.runtime.backends import OpenVinoBackend
 import torch
 from zoo import build, kinds_first, MODEL_ZOO
@@ -35,10 +38,18 @@ KINDS_OF_PARTS = (
     'unet_resnet', 'mobile_unet', 'backbone_swin', 'padnet (whole)', 'coupled pair')
 
 
+@cache
+def built(name: str) -> PerceptionModel:
+    """Build a small model once for all tests, none of which may change it."""
+    return build(name)
+
+
 @pytest.fixture(params=sorted(MODEL_ZOO))
 def model(request):
-    """Build one small model after the other."""
-    return build(request.param)
+    """Return one small model after the other, for the test alone."""
+    copy = deepcopy(built(request.param))
+    torch.manual_seed(0)
+    return copy
 
 
 def test_save_and_load_give_the_same_maps_to_the_bit(model, tmp_path):
@@ -54,7 +65,7 @@ def test_save_and_load_give_the_same_maps_to_the_bit(model, tmp_path):
         assert torch.equal(found[name], values), name
 
 
-@pytest.mark.parametrize('size', [(64, 96), (50, 71)])
+@pytest.mark.parametrize('size', [pytest.param((64, 96), marks=pytest.mark.exhaustive), (50, 71)])
 def test_maps_are_whole_fractions_of_any_image(model, size):
     """Two images, of a size that suits the network and of one that does not."""
     with torch.no_grad():

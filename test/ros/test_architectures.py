@@ -37,6 +37,10 @@ from zoo import build, kinds_first, MODEL_ZOO
 SIZE = (50, 71)  # of the camera; no network's multiple
 NETWORK_SIZE = (64, 96)
 ENCODINGS = {'depth': '32FC1', 'semantics': 'mono8'}
+# what a node has to do with: both maps and more, one map, and a model of the library transformers;
+# that every architecture is saved and loaded to the bit, for any size, is a test of the models
+KINDS_OF_OUTPUTS = (
+    'mobile_unet', 'depth_alone', 'semantics_alone', 'depth_anything_segformer', 'padnet')
 TYPES = {'depth': np.float32, 'semantics': np.uint8}
 
 
@@ -111,7 +115,7 @@ def turntable(ros_environment):
     rclpy.try_shutdown()
 
 
-@pytest.mark.parametrize('name', kinds_first(MODEL_ZOO))
+@pytest.mark.parametrize('name', kinds_first(MODEL_ZOO, KINDS_OF_OUTPUTS))
 def test_the_node_runs_every_architecture(turntable, name, tmp_path):
     """Its folder is all that the node needs; what it gives has the camera's size."""
     hub.save(build(name, input_pixels=NETWORK_SIZE[0] * NETWORK_SIZE[1]), tmp_path)

@@ -32,7 +32,8 @@ from sync_perception.ros.io.conversions import image_message, stamp_nanoseconds
 from sync_perception.ros.node.packet import FramePacket
 
 WORK = 0.03  # seconds that a slow network takes
-FRAMES = 10_000
+FRAMES = 4000
+LEAST_LEAK = 2500  # bytes a frame that would show; a depth map of the bench has 3072
 
 
 def stamps(bench: Bench, topic: str = 'depth') -> list[int]:
@@ -170,7 +171,7 @@ def test_a_listener_that_is_killed_takes_nobody_along(bench):
     assert bench.counters.failed == 0
 
 
-def test_the_memory_is_flat_over_ten_thousand_frames(bench):
+def test_the_memory_is_flat_over_thousands_of_frames(bench):
     for topic in ('semantics', 'points', 'camera_info'):
         bench.others.create_subscription(
             TOPICS[topic], f'sync/{topic}', lambda message: None, RELIABLE)
@@ -188,7 +189,7 @@ def test_the_memory_is_flat_over_ten_thousand_frames(bench):
     before = run(FRAMES // 10)
     after = run(FRAMES)
     assert bench.counters.published == FRAMES + FRAMES // 10
-    assert after < 1.05 * before
+    assert after - before < FRAMES * LEAST_LEAK
 
 
 def calibration(bench: Bench, stamp: int) -> CameraInfo:

@@ -16,12 +16,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+import os
+import sys
+
 import numpy as np
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from sync_perception.ros.core.buffers import Buffers, KEPT
 from sync_perception.ros.io.conversions import image_message
 
+ROUNDS = 1000
 
 def test_memory_is_used_again_when_nobody_holds_it():
     buffers = Buffers()
@@ -43,6 +48,27 @@ def test_a_message_or_a_view_keeps_its_memory():
     new[:] = new.__class__('B', b'new data')
     assert bytes(message.data) != b'new data'
     assert view.tobytes() != b'new data'
+
+
+def test_no_two_threads_get_the_same_memory_at_once():
+    """Each finds in it what it wrote, however often the threads are switched."""
+    buffers, interval = Buffers(), sys.getswitchinterval()
+
+    def spoiled(thread: int) -> int:
+        count = 0
+        for _ in range(ROUNDS):
+            memory = buffers.take(8)
+            memory[0] = thread
+            os.sched_yield()
+            count += memory[0] != thread
+            del memory
+        return count
+    try:
+        sys.setswitchinterval(1e-6)
+        with ThreadPoolExecutor(4) as pool:
+            assert sum(pool.map(spoiled, range(4))) == 0
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_only_so_many_arrays_are_kept():

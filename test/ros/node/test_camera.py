@@ -137,6 +137,14 @@ def test_names_that_cannot_be_topics_fail_the_configuration(bench, names, messag
     assert [camera.name for camera in bench.node.cameras] == ['front']
 
 
+def test_cameras_that_publish_with_best_effort_are_heard(bench):
+    bench.start()
+    unreliable = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    for kind, topic in ((Image, 'image'), (CameraInfo, 'camera_info')):
+        bench.wait(bench.others.create_publisher(kind, topic, unreliable).get_subscription_count)
+    assert not bench.camera.mismatches
+
+
 def test_a_peer_with_incompatible_quality_of_service_is_reported(bench):
     bench.start(**{'qos_overrides./sync/depth.publisher.reliability': 'best_effort',
                    'qos_overrides./image.subscription.reliability': 'reliable'})
