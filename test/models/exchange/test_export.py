@@ -65,7 +65,7 @@ def trusted():
 def model():
     """Build a small network that gives every map."""
     torch.manual_seed(0)
-    branch = {**BRANCH_ZOO['unet_resnet'](), 'multipliers': [1, 2]}  # a third level is the second's
+    branch = {**BRANCH_ZOO['unet_resnet'](), 'multipliers': [1, 2]}  # the third is like the second
     return build_model(ModelConfig(
         'sync', {'depth': branch, 'semantics': branch, 'uncertainty': True, 'normals': True},
         LabelSpace.load('driving').to_dict(), focal_range=[300.0, 400.0],
