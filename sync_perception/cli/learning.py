@@ -19,16 +19,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from sync_perception.cli.options import (
-    AllowCode,
-    Argument,
-    DataSet,
-    Device,
-    Model,
-    named_values,
-    Root,
-    Split,
-)
+from sync_perception.cli import options
 import typer
 
 app = typer.Typer()
@@ -59,13 +50,13 @@ def synth(
 
 @app.command()
 def pseudo_label(
-        dataset: DataSet,
+        dataset: options.DataSet,
         out: Annotated[Path, typer.Option(help='Folder to write into, or to go on with.')],
-        teacher: Model = None,
-        allow_code: AllowCode = False,
-        root: Root = None,
-        split: Split = 'all',
-        argument: Argument = None,
+        teacher: options.Model = None,
+        allow_code: options.AllowCode = False,
+        root: options.Root = None,
+        split: options.Split = 'all',
+        argument: options.Argument = None,
         min_confidence: Annotated[float, typer.Option(
             help='Labels of a lower probability become void.')] = 0.0,
         agreement: Annotated[bool, typer.Option(
@@ -86,14 +77,14 @@ def pseudo_label(
         shard: Annotated[str | None, typer.Option(
             help="i/n: the i-th of n processes that share the work; by default torchrun's "
             'RANK and WORLD_SIZE say so.')] = None,
-        device: Device = 'auto',
+        device: options.Device = 'auto',
         ) -> None:
     """Let an expert annotate a data set's images; `pseudo_labelled` reads what it writes."""
     from sync_perception.studies import pseudo_labels as labelling
     result = labelling.pseudo_label(
         teacher, dataset, root, out, split, min_confidence=min_confidence, agreement=agreement,
         near_sky=near_sky, overwrite=overwrite, shard=shard, device=device,
-        arguments=named_values(argument), soft=soft, scales=scale or [1.0], flip=flip)
+        arguments=options.named_values(argument), soft=soft, scales=scale or [1.0], flip=flip)
     typer.echo(labelling.summary(result))
     if result['bad']:
         raise typer.Exit(1)

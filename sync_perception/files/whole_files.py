@@ -104,6 +104,15 @@ def read_json(path: str | Path) -> Any:
     return parse_json(read_description(path), str(path))
 
 
+def read_remembered(path: str | Path) -> dict[str, Any]:
+    """Return the JSON object of a file that only saves work; {} if it is not there or broken."""
+    try:
+        known = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
 def parse_json(text: str, source: str) -> Any:
     """
     Read a JSON text.

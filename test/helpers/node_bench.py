@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from threading import Event, Thread
 
+from conditions import PATIENCE, wait_until
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 import numpy as np
@@ -36,7 +37,6 @@ from sync_perception.ros.node.camera import Camera
 from sync_perception.ros.node.node import PerceptionNode
 from sync_perception.types import Prediction
 
-PATIENCE = 20.0
 SIZE = (24, 32)
 K = np.array([[30.0, 0, 15.5], [0, 30.0, 11.5], [0, 0, 1]])
 TOPICS = {
@@ -172,13 +172,7 @@ class Bench:
 
     def wait(self, condition) -> None:
         """Wait until a condition holds that other threads bring about."""
-        ticker = Event()
-        for _ in range(int(PATIENCE / 0.01)):
-            if condition():
-                return
-            ticker.wait(0.01)
-        raise AssertionError(
-            f'it never happened; {[camera.counters for camera in self.node.cameras]}')
+        wait_until(condition, lambda: [camera.counters for camera in self.node.cameras])
 
     def header(self, stamp: int, frame_id: str = 'cam') -> Header:
         """Return a header of this stamp."""

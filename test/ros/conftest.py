@@ -68,6 +68,17 @@ def ros(ros_environment):
     rclpy.try_shutdown()
 
 
+@pytest.fixture(scope='module')
+def peer(ros_environment):
+    """Return a camera and a consumer for the module, beside a node in a process of its own."""
+    from signal_moments import Peer
+    rclpy.init()
+    made = Peer()
+    yield made
+    made.close()
+    rclpy.try_shutdown()
+
+
 @pytest.fixture
 def bench(ros):
     """Return a bench for the perception node that is cleared away after the test."""

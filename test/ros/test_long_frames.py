@@ -27,21 +27,10 @@ import time
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 import pytest
-import rclpy
 from signal_moments import COMPLAINTS, OBEYED, PATIENCE, Peer
 
 # test_lifecycle.py and test_signals.py have short siblings of these
 pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope='module')
-def peer(ros_environment) -> Iterator[Peer]:
-    """Return a camera and a consumer for the module."""
-    rclpy.init()
-    made = Peer()
-    yield made
-    made.close()
-    rclpy.try_shutdown()
 
 
 @contextmanager

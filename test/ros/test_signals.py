@@ -26,7 +26,6 @@ import time
 
 from endless_onnx import write_endless_onnx
 import pytest
-import rclpy
 from signal_moments import (
     command,
     launch,
@@ -40,16 +39,6 @@ from signal_moments import (
 )
 
 pytestmark = pytest.mark.timeout(600)
-
-
-@pytest.fixture(scope='module')
-def peer(ros_environment) -> Iterator[Peer]:
-    """Return a camera and a consumer for the module."""
-    rclpy.init()
-    made = Peer()
-    yield made
-    made.close()
-    rclpy.try_shutdown()
 
 
 def try_moments(node: str, tries: int, peer: Peer, folder: Path, *parameters: str) -> None:

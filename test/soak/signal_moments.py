@@ -40,6 +40,7 @@ from std_msgs.msg import Header
 from sync_perception.ros.core import qos
 from sync_perception.ros.io.camera_info import pinhole
 from sync_perception.ros.io.conversions import image_message
+from sync_perception.ros.tools.processes import NODE_MODULES
 from trial import Outcome
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -121,7 +122,7 @@ def command(node: str, folder: Path, parameters: Sequence[str] = ()) -> list[str
     :param node: perception, or replay for a bag in a loop that also plays the clock.
     :param folder: for the bag.
     """
-    module = f'sync_perception.ros.{node}_node'
+    module = NODE_MODULES[node]
     words = list(parameters)
     remaps = []
     if node == 'replay':

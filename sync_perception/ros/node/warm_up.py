@@ -22,7 +22,7 @@ import time
 from typing import Any
 
 from sensor_msgs.msg import CameraInfo
-from sync_perception.files.whole_files import read_json, write_json
+from sync_perception.files.whole_files import read_remembered, write_json
 from sync_perception.images.headers import check_size
 from sync_perception.ros.core.log import SeldomLog
 from sync_perception.ros.io.calibration_messages import calibration_of
@@ -43,7 +43,7 @@ class KnownSizes:
 
     def __init__(self, node: str, log: SeldomLog):
         self.node, self.log = node, log
-        self.sizes = sizes_of(recall().get(node))
+        self.sizes = sizes_of(read_remembered(sizes_file()).get(node))
 
     def note(self, camera: str, camera_info: CameraInfo,
              max_pixels: int) -> tuple[int, int] | None:
@@ -66,10 +66,11 @@ class KnownSizes:
 
     def remember(self) -> None:
         """Write the sizes down for the next run of this node."""
-        others = {name: sizes for name, sizes in recall().items() if name != self.node}
+        others = {name: sizes for name, sizes in read_remembered(sizes_file()).items()
+                  if name != self.node}
         latest = dict([*others.items(), (self.node, self.sizes)][-MOST_NODES:])
         try:
-            write_json(memory_file(), latest, shared=True)
+            write_json(sizes_file(), latest, shared=True)
         except OSError as error:
             self.log.warn(
                 'sizes', f'the size of the images is not known at the next start: {error}')
@@ -80,19 +81,10 @@ class KnownSizes:
             warm_up(predictor, size, self.log)
 
 
-def memory_file() -> Path:
+def sizes_file() -> Path:
     """Return the file that keeps the sizes over restarts, where ROS keeps its own."""
     home = os.environ.get('ROS_HOME') or Path.home() / '.ros'
     return Path(home, 'sync_perception', 'image_sizes.json')
-
-
-def recall() -> dict[str, Any]:
-    """Return what the file says of each node; nothing if it is not there or broken."""
-    try:
-        known = read_json(memory_file())
-    except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}
 
 
 def sizes_of(entry: Any) -> dict[str, tuple[int, int]]:

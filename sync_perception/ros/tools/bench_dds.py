@@ -40,7 +40,7 @@ from sync_perception.ros.tools.bench_subjects import (
     SubjectResult,
     warm_up,
 )
-from sync_perception.ros.tools.processes import ChildProcess, use_quiet_domain
+from sync_perception.ros.tools.processes import ChildProcess, NODE_MODULES, use_quiet_domain
 from sync_perception.runtime.benchmark.stages import machine, PERCENTILES, summarize, write_report
 
 ROUNDS = 4
@@ -49,7 +49,7 @@ MAPS = {'sync/depth': Image, 'sync/semantics': Image, 'sync/semantics/confidence
 
 
 SUBJECTS = {
-    'perception': Subject('sync_perception', 'sync_perception.ros.node.perception_node', (), MAPS),
+    'perception': Subject('sync_perception', NODE_MODULES['perception'], (), MAPS),
     'usual': Subject(
         'the same outputs, the usual way', 'sync_perception.ros.tools.bench_nodes', ('usual',),
         MAPS),

@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.live import Live
 from sync_perception.files.whole_files import write_json
 from sync_perception.kitti.drive import KittiDrive
-from sync_perception.ros.tools.processes import ChildProcess, use_quiet_domain
+from sync_perception.ros.tools.processes import ChildProcess, NODE_MODULES, use_quiet_domain
 from sync_perception.ros.tools.topic_watcher import Watcher, write_pictures
 import typer
 
@@ -167,16 +167,16 @@ def run(drive: Drive, out: Path, rate: float, pictures: int, model: str, device:
         watcher = Watcher()
         stack.callback(watcher.close)
 
-        def start(name: str, module: str, parameters: list[str], log: str) -> ChildProcess:
+        def start(name: str, node: str, parameters: list[str], log: str) -> ChildProcess:
             return stack.enter_context(ChildProcess(
-                name, f'sync_perception.ros.{module}', parameter_arguments(parameters),
+                name, NODE_MODULES[node], parameter_arguments(parameters),
                 logs / f'{log}.log'))
 
         perception = start(
-            'The perception node', 'perception_node',
+            'The perception node', 'perception',
             ['autostart:=false', f'model:={model}', f'device:={device}'], 'perception')
         first = start(
-            'The replay of the first frame', 'replay_node',
+            'The replay of the first frame', 'replay',
             [*drive.parameters, 'count:=1', 'lockstep:=true',
              f'lockstep_timeout:={START_LIMIT}'], 'first_frame')
         with console.status('Starting the nodes, loading the model, preparing the network ...'):
@@ -187,7 +187,7 @@ def run(drive: Drive, out: Path, rate: float, pictures: int, model: str, device:
                 check([first])
         watcher.begin(drive.count, pictures)
         replay = start(
-            'The replay', 'replay_node',
+            'The replay', 'replay',
             [*drive.parameters, f'rate:={rate}', f'count:={drive.count}'], 'replay')
         follow(watcher, perception, replay, drive.title, console)
         if not watcher.progress.answered:

@@ -29,6 +29,10 @@ import sys
 from sync_perception.ros.core.middleware import use_shared_memory
 
 DOMAINS = range(1, 102)  # beyond, the ports run into those that Linux hands out
+NODE_MODULES = {
+    'perception': 'sync_perception.ros.node.perception_node',
+    'replay': 'sync_perception.ros.replay.replay_node'}
+"""What `python -m` runs, by the name of the node."""
 GRACE = 10.0  # seconds to end after being asked to
 
 

@@ -23,7 +23,7 @@ import platform
 from typing import Any
 
 from sync_perception.files.cache import cache_folder
-from sync_perception.files.whole_files import read_json, write_json
+from sync_perception.files.whole_files import read_remembered, write_json
 from sync_perception.machine import processor_name
 from sync_perception.models.exchange.exported import ExportedModel
 from sync_perception.models.perception_model import PerceptionModel
@@ -52,31 +52,22 @@ def package_version(name: str) -> str:
 
 def recall(of: str) -> str | None:
     """Return the backend that was the fastest, None if that is not known."""
-    entry = entries().get(of)
+    entry = read_remembered(choices_file()).get(of)
     return entry.get('backend') if isinstance(entry, dict) else None
 
 
 def remember(of: str, backend: str, facts: dict[str, Any]) -> None:
     """Write down which backend was the fastest; what cannot be written is measured again."""
-    known = entries()
+    known = read_remembered(choices_file())
     known.pop(of, None)
     known[of] = {'backend': backend, **facts}
     kept = dict(list(known.items())[-MAX_ENTRIES:])
     try:
-        write_json(memory_file(), kept, shared=True)
+        write_json(choices_file(), kept, shared=True)
     except OSError as error:
         LOGGER.warning('the choice of a backend is not remembered: %s', error)
 
 
-def entries() -> dict[str, Any]:
-    """Return all that is remembered; nothing if the file is not there or broken."""
-    try:
-        known = read_json(memory_file())
-    except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}
-
-
-def memory_file() -> Path:
-    """Return the file that remembers."""
+def choices_file() -> Path:
+    """Return the file of the backends that were the fastest."""
     return cache_folder() / FILE

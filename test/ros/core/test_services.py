@@ -33,7 +33,7 @@ from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
-from sync_perception.ros.tools.processes import ChildProcess
+from sync_perception.ros.tools.processes import ChildProcess, NODE_MODULES
 
 PATIENCE = 60.0
 WRONG_TYPES = range(10, 256)
@@ -156,7 +156,7 @@ def caller(request, ros_context, small_model, tmp_path):
         write_calibration(tmp_path / 'camera.yaml')
         words = ['source:=images', f'path:={tmp_path}', f'camera_info:={tmp_path}/camera.yaml']
     process = ChildProcess(
-        request.param, f'sync_perception.ros.{request.param}_node',
+        request.param, NODE_MODULES[request.param],
         ['--ros-args', *(word for each in words for word in ('-p', each))], tmp_path / 'log')
     made = Caller(process, request.param)
     yield made

@@ -16,10 +16,9 @@
 
 from __future__ import annotations
 
-from threading import Event
-
+from conditions import wait_until
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from node_bench import Bench, KnownPredictor, LATCHED, PATIENCE, RELIABLE
+from node_bench import Bench, KnownPredictor, LATCHED, RELIABLE
 import pytest
 from rcl_interfaces.msg import Log
 import rclpy
@@ -53,20 +52,10 @@ def listener(ros):
     node.destroy_node()
 
 
-def until(condition) -> None:
-    """Wait until a condition holds that the middleware brings about."""
-    ticker = Event()
-    for _ in range(int(PATIENCE / 0.01)):
-        if condition():
-            return
-        ticker.wait(0.01)
-    raise AssertionError('it never happened')
-
-
 def discover(listener: Node, topic: str) -> None:
     """Wait until the graph knows a publisher of a topic, and its node."""
-    until(lambda: [each for each in listener.get_publishers_info_by_topic(topic)
-                   if each.node_name == 'driver'])
+    wait_until(lambda: [each for each in listener.get_publishers_info_by_topic(topic)
+                        if each.node_name == 'driver'])
 
 
 @pytest.mark.parametrize('published, kind, profile, subscribed, expected', [

@@ -24,7 +24,7 @@ import pytest
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo
 from sync_perception.ros.io.camera_info import pinhole
-from sync_perception.ros.node.warm_up import KnownSizes, memory_file, warm_up
+from sync_perception.ros.node.warm_up import KnownSizes, sizes_file, warm_up
 
 
 class Log:
@@ -73,8 +73,8 @@ def test_the_next_run_knows_what_the_last_one_saw():
     '', '[]', '{"/node": 1}', '{"/node": {"": [0, 5]}}', '{"/node": {"": "ab"}}',
     '{"/node": {"": [1e9, 1e9]}}', '{"/node": {"": [1, null]}}', '\\x00'])
 def test_a_broken_memory_is_as_good_as_none(text):
-    memory_file().parent.mkdir()
-    memory_file().write_text(text)
+    sizes_file().parent.mkdir()
+    sizes_file().write_text(text)
     known = KnownSizes('/node', Log())
     assert known.sizes == {}
     known.note('', pinhole(K, SIZE), 10 ** 6)

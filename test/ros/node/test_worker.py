@@ -19,9 +19,8 @@ from __future__ import annotations
 
 from threading import Event, Thread
 
+from conditions import PATIENCE, wait_until
 from sync_perception.ros.node.worker import Worker
-
-PATIENCE = 10.0
 
 
 class Recorder:
@@ -49,21 +48,11 @@ class Recorder:
             self.worker.offer(item)
 
 
-def wait_for(condition) -> None:
-    """Wait until a condition holds that another thread brings about."""
-    ticker = Event()
-    for _ in range(1000):
-        if condition():
-            return
-        ticker.wait(PATIENCE / 1000)
-    raise AssertionError('it never happened')
-
-
 def test_the_newest_item_wins():
     recorder = Recorder()
     recorder.offer_while_busy(1, 2, 3, 4)
     recorder.go.set()
-    wait_for(lambda: recorder.handled == [1, 4])
+    wait_until(lambda: recorder.handled == [1, 4])
     recorder.worker.stop()
     assert recorder.dropped == [2, 3]
 
@@ -73,7 +62,7 @@ def test_every_item_is_handled_by_a_worker_that_keeps_up():
     recorder.go.set()
     for item in range(1, 6):
         recorder.worker.offer(item)
-        wait_for(lambda item=item: recorder.handled[-1:] == [item])
+        wait_until(lambda item=item: recorder.handled[-1:] == [item])
     recorder.worker.stop()
     assert recorder.handled == [1, 2, 3, 4, 5] and recorder.dropped == []
 
@@ -82,11 +71,11 @@ def test_an_item_that_is_left_is_handled_again_on_retry():
     recorder = Recorder(refuse=(1,))
     recorder.go.set()
     recorder.worker.offer(1)
-    wait_for(lambda: list(recorder.worker.waiting[0]) == [1])
+    wait_until(lambda: list(recorder.worker.waiting[0]) == [1])
     assert recorder.handled == []
     recorder.refuse.clear()
     recorder.worker.retry()
-    wait_for(lambda: recorder.handled == [1])
+    wait_until(lambda: recorder.handled == [1])
     recorder.worker.stop()
     assert recorder.dropped == []
 
@@ -105,7 +94,7 @@ def test_an_item_that_is_left_gives_way_to_a_newer_one():
     recorder = Recorder(refuse=(1,))
     recorder.offer_while_busy(1, 2)
     recorder.go.set()
-    wait_for(lambda: recorder.handled == [2])
+    wait_until(lambda: recorder.handled == [2])
     recorder.worker.stop()
     assert recorder.dropped == [1]
 
@@ -115,7 +104,7 @@ def test_stopping_finishes_what_is_in_hand_and_drops_what_waits():
     recorder.offer_while_busy(1, 2)
     stopping = Thread(target=recorder.worker.stop)
     stopping.start()
-    wait_for(lambda: not recorder.worker.running)
+    wait_until(lambda: not recorder.worker.running)
     recorder.go.set()
     stopping.join(PATIENCE)
     assert recorder.handled == [1] and recorder.dropped == [2]
@@ -138,7 +127,7 @@ def test_stopping_does_not_wait_for_ever_and_gives_up_what_is_in_hand():
         lambda items: later.extend(items) or [], recorder.dropped.append, after=successor.thread)
     successor.offer(4)
     recorder.go.set()
-    wait_for(lambda: later == [4])
+    wait_until(lambda: later == [4])
     assert successor.stop() and not recorder.worker.thread.is_alive()
     assert recorder.dropped == [1, 2, 3]  # each once
 
@@ -150,7 +139,7 @@ def test_the_newest_of_every_lane_is_handled_at_once():
     for item, lane in (('b1', 1), ('a2', 0), ('b2', 1), ('c1', 2), ('b3', 1)):
         recorder.worker.offer(item, lane)
     recorder.go.set()
-    wait_for(lambda: len(recorder.handled) == 4)
+    wait_until(lambda: len(recorder.handled) == 4)
     recorder.worker.stop()
     assert recorder.handled == ['a1', 'a2', 'b3', 'c1'] and recorder.batches == [1, 3]
     assert recorder.dropped == ['b1', 'b2']
@@ -160,10 +149,10 @@ def test_a_lane_that_waits_does_not_hold_up_the_others():
     recorder = Recorder(refuse=('a',), lanes=2)
     recorder.go.set()
     recorder.worker.offer('a', 0)
-    wait_for(lambda: list(recorder.worker.waiting[0]) == ['a'])
+    wait_until(lambda: list(recorder.worker.waiting[0]) == ['a'])
     for item in ('b', 'c'):
         recorder.worker.offer(item, 1)
-        wait_for(lambda item=item: recorder.handled[-1:] == [item])
+        wait_until(lambda item=item: recorder.handled[-1:] == [item])
     assert list(recorder.worker.waiting[0]) == ['a']
     recorder.worker.stop()
     assert recorder.dropped == ['a']
@@ -176,7 +165,7 @@ def test_a_greedy_lane_does_not_starve_another():
         recorder.worker.offer(('greedy', number), 0)
         if number % 20 == 0:
             recorder.worker.offer(('rare', number), 1)
-            wait_for(lambda number=number: ('rare', number) in recorder.handled)
+            wait_until(lambda number=number: ('rare', number) in recorder.handled)
     recorder.worker.stop()
     assert sum(name == 'rare' for name, _ in recorder.handled) == 10
 
@@ -186,7 +175,7 @@ def test_when_all_are_kept_every_item_is_handled_in_order():
     recorder.offer_while_busy('a0', 'a1', 'a2', 'a3')
     recorder.worker.offer('b0', 1)
     recorder.go.set()
-    wait_for(lambda: len(recorder.handled) == 5)
+    wait_until(lambda: len(recorder.handled) == 5)
     assert [item for item in recorder.handled if item[0] == 'a'] == ['a0', 'a1', 'a2', 'a3']
     assert recorder.batches == [1, 2, 1, 1]
     recorder.worker.stop()
@@ -197,10 +186,10 @@ def test_when_all_are_kept_an_item_that_is_left_keeps_its_place():
     recorder = Recorder(refuse=(1,), keep_all=True)
     recorder.offer_while_busy(1, 2, 3)
     recorder.go.set()
-    wait_for(lambda: list(recorder.worker.waiting[0]) == [1, 2, 3])
+    wait_until(lambda: list(recorder.worker.waiting[0]) == [1, 2, 3])
     recorder.refuse.clear()
     recorder.worker.retry()
-    wait_for(lambda: recorder.handled == [1, 2, 3])
+    wait_until(lambda: recorder.handled == [1, 2, 3])
     recorder.worker.stop()
     assert recorder.dropped == []
 
@@ -213,8 +202,8 @@ def test_an_errand_goes_before_what_waits_and_holds_up_nothing_after_it():
     recorder.worker.run(lambda: done.append('outdated'), 1)
     recorder.worker.run(lambda: done.append(list(recorder.handled)), 1)
     recorder.go.set()
-    wait_for(lambda: recorder.handled == ['a', 'b'])
+    wait_until(lambda: recorder.handled == ['a', 'b'])
     assert done == [['a']]
     recorder.worker.run(lambda: done.append('alone'))
-    wait_for(lambda: done[-1] == 'alone')
+    wait_until(lambda: done[-1] == 'alone')
     assert recorder.worker.stop() and recorder.dropped == []

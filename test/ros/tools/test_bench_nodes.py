@@ -17,8 +17,9 @@
 from __future__ import annotations
 
 import json
-from threading import Event, Thread
+from threading import Thread
 
+from conditions import PATIENCE, wait_until
 import numpy as np
 import pytest
 from rclpy.executors import SingleThreadedExecutor
@@ -44,7 +45,6 @@ from sync_perception.runtime.pointcloud import point_cloud
 from sync_perception.types import Frame, Prediction
 
 SIZE = (20, 30)
-PATIENCE = 20.0
 
 
 class FakePredictor:
@@ -78,15 +78,7 @@ def graph(ros):
             thread.start()
         return node
 
-    def wait(condition) -> None:
-        ticker = Event()
-        for _ in range(int(PATIENCE / 0.01)):
-            if condition():
-                return
-            ticker.wait(0.01)
-        raise AssertionError('it never happened')
-
-    yield add, wait
+    yield add, wait_until
     executor.shutdown()
     thread.join(PATIENCE)
     for node in nodes:

@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 import os
 import socket
 import sys
@@ -32,6 +33,11 @@ LISTENER = (
     '{setup}\n'
     'print("ready", flush=True)\n'
     'time.sleep(60)\n')
+
+
+@pytest.mark.parametrize('module', processes.NODE_MODULES.values())
+def test_the_modules_of_the_nodes_can_be_run(module):
+    assert callable(import_module(module).main)
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ def test_another_precision_thread_count_or_model_is_measured_anew(model, measure
 
 @pytest.mark.parametrize('content', ['', '{"cut', '[]', '{"a": 3}'])
 def test_a_broken_memory_is_written_anew(model, measured, content):
-    remembered.memory_file().write_text(content)
+    remembered.choices_file().write_text(content)
     assert [choose_backend(model).name for _ in range(2)] == ['openvino'] * 2
     assert len(measured[0]) == 1
 
@@ -146,4 +146,4 @@ def test_the_fastest_is_chosen_in_earnest(small_model, shared_cache):
     first, second = (choose_backend(hub.load(small_model)) for _ in range(2))
     assert type(first) in (EagerBackend, OpenVinoBackend)
     assert type(first) is type(second)
-    assert remembered.memory_file().is_file()
+    assert remembered.choices_file().is_file()
