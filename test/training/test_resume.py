@@ -97,16 +97,17 @@ SETTINGS = {
     'with accumulated gradients, after a measurement': (4, {
         'trainer': {'accumulate_grad_batches': 2, 'val_check_interval': 4,
                     'gradient_clip_val': 0.1}}),
-    'with a mean teacher and accumulated gradients': (4, {
-        'trainer': {'accumulate_grad_batches': 2}, 'data': {'samples': 32, 'workers': 1},
+    'at the end of an epoch, with a mean teacher and accumulated gradients': (3, {
+        'trainer': {'accumulate_grad_batches': 2, 'max_epochs': 2},
+        'data': {'samples': 12, 'workers': 1},
         'model': {'objectives': {'semi_supervised': {'confidence': 0.1, 'weight': 2.0}}}}),
 }
 
 
-# the first and the third meet what the two others do, too
+# the last meets what the others do, too
 @pytest.mark.parametrize('name', [
-    pytest.param(name, marks=pytest.mark.exhaustive if index % 2 == 0 else ())
-    for index, name in enumerate(SETTINGS)])
+    pytest.param(name, marks=() if 'teacher' in name else pytest.mark.exhaustive)
+    for name in SETTINGS])
 def test_an_interrupted_training_goes_on(name, streets, tmp_path):
     step, settings = SETTINGS[name]
     if 'measurement' in name:

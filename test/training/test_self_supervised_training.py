@@ -241,6 +241,7 @@ def test_a_batch_without_neighbours_still_gives_every_weight_a_gradient():
     assert 'photometric' not in module.terms
 
 
+@pytest.mark.exhaustive  # single streets do so in the tests of the objective
 @pytest.mark.timeout(480)
 def test_a_drive_teaches_depth_without_any_label(drive, tmp_path):
     """Known poses: median-scaled abs rel falls clearly below that of a constant depth."""

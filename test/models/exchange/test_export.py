@@ -269,8 +269,11 @@ def test_a_program_that_torch_does_not_understand_is_refused(files, tmp_path):
 
 
 @pytest.mark.parametrize('kind', KINDS)
-def test_a_full_disk_leaves_no_file(model, tmp_path, kind):
+def test_a_full_disk_leaves_no_file(tmp_path, kind):
     """One error with the file's name: torch alone would end the process."""
+    model = build_model(ModelConfig(
+        'sync', {'depth': {'kind': 'unet', 'dim': 8, 'multipliers': [1]}, 'semantics': None},
+        LabelSpace.load('driving').to_dict())).eval()
     with full_disk(), pytest.raises(OSError, match=rf'model\.{kind}.*GB are free'):
         export_model(model, tmp_path / f'model.{kind}', SIZE)
     assert list(tmp_path.iterdir()) == []
