@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Joint depth and semantics from one camera, on ROS 2."""
+"""Joint monocular depth estimation and semantic segmentation for ROS 2."""
 
 from sync_perception.environment import set_up
 

@@ -12,26 +12,26 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Settings of libraries that hold for every program of the package: threads and caches."""
+"""Environment variables of libraries for all programs of the package: threads and caches."""
 
 from __future__ import annotations
 
 import os
 
 SETTINGS = {
-    # By default OpenMP's threads spin while they wait for one another. On cores that others use
-    # as well, a frame then takes seconds instead of a tenth of one.
-    'GOMP_SPINCOUNT': '1000',  # of GNU's OpenMP, which torch's wheels bring: iterations
-    'KMP_BLOCKTIME': '1',  # of Intel's and LLVM's OpenMP: milliseconds
+    # By default, waiting OpenMP threads spin. On cores shared with other processes, a frame then
+    # takes seconds instead of a tenth of a second.
+    'GOMP_SPINCOUNT': '1000',  # iterations; GNU OpenMP, which torch's wheels contain
+    'KMP_BLOCKTIME': '1',  # milliseconds; Intel's and LLVM's OpenMP
 }
 
 
 def set_up() -> None:
     """
-    Set the environment of the libraries, here and for the processes that this one starts.
+    Set environment variables of the libraries, for this process and its children.
 
-    They read it when they load, so importing the package calls this. What the environment says
-    already stays.
+    The libraries read them when they are loaded, so importing the package calls this function.
+    Variables that are already set keep their values.
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)

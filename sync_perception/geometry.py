@@ -13,7 +13,7 @@
 # limitations under the License.
 
 """
-Camera geometry: intrinsics under resize, crop and flip; projection both ways, warps, normals.
+Camera geometry: intrinsics under resize, crop and flip, projection, warping and normals.
 
 Optical frame: z forward, x right, y down. A pixel's centre has integer coordinates, as in OpenCV,
 so the image of width W spans [-0.5, W - 0.5].
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 Array = TypeVar('Array', np.ndarray, 'Tensor')
 NEAREST = 1e-6
-"""Metres from which on a point is in front of a camera."""
+"""Least depth in metres of a point in front of the camera."""
 
 
 def resize_intrinsics(
         K: np.ndarray, old_size: tuple[int, int], new_size: tuple[int, int]) -> np.ndarray:
     """
-    Return the intrinsics of an image after a resize.
+    Return the intrinsics of a resized image.
 
     :param K: float64 (3, 3), pixels of the old image.
     :param old_size: height and width before.
@@ -52,7 +52,7 @@ def resize_intrinsics(
 
 
 def crop_intrinsics(K: np.ndarray, top: float, left: float) -> np.ndarray:
-    """Return the intrinsics of the part of an image that starts at row top, column left."""
+    """Return the intrinsics of a crop that starts at row `top` and column `left`."""
     cropped = np.array(K, np.float64)
     cropped[0, 2] -= left
     cropped[1, 2] -= top
@@ -60,7 +60,7 @@ def crop_intrinsics(K: np.ndarray, top: float, left: float) -> np.ndarray:
 
 
 def flip_intrinsics(K: np.ndarray, width: int) -> np.ndarray:
-    """Return the intrinsics of a horizontally mirrored image of this width."""
+    """Return the intrinsics of a horizontally mirrored image of the given width."""
     flipped = np.array(K, np.float64)
     flipped[0, 2] = width - 1 - K[0, 2]
     flipped[0, 1] = -K[0, 1]
@@ -69,7 +69,7 @@ def flip_intrinsics(K: np.ndarray, width: int) -> np.ndarray:
 
 def pixel_rays(K: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
-    Return every pixel's viewing ray, scaled to z = 1.
+    Return the viewing ray of every pixel, scaled to z = 1.
 
     :param K: float64 (3, 3), upper triangular.
     :param size: height and width.
@@ -83,7 +83,7 @@ def pixel_rays(K: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def camera_rays(K_b33: Tensor, size: tuple[int, int]) -> Tensor:
     """
-    Return what `pixel_rays` does, of a batch and on its device.
+    Return the viewing rays of a batch of cameras on their device, scaled to z = 1.
 
     :param K_b33: float (B, 3, 3).
     :param size: height and width.
@@ -99,25 +99,25 @@ def camera_rays(K_b33: Tensor, size: tuple[int, int]) -> Tensor:
 
 def backproject(depth: Array, rays: Array) -> Array:
     """
-    Turn depth along z into points.
+    Backproject depth along z to points.
 
     :param depth: (..., H, W), metres.
-    :param rays: (..., H, W, 3) of `pixel_rays`.
+    :param rays: (..., H, W, 3), as returned by `pixel_rays`.
     :return: (..., H, W, 3), metres in the optical frame.
     """
     return depth[..., None] * rays
 
 
 def transform(points: Array, target_T_source: Array) -> Array:
-    """Move (..., 3) points by a 4x4 rigid transform."""
+    """Transform (..., 3) points by a 4x4 rigid transform."""
     return points @ target_T_source[:3, :3].T + target_T_source[:3, 3]
 
 
 def project(points: Array, K: Array) -> Array:
     """
-    Project (..., 3) points of the optical frame to (..., 2) pixels (u, v).
+    Project (..., 3) points in the optical frame to (..., 2) pixels (u, v).
 
-    Points on or behind the camera's plane give meaningless pixels: mask them by their z.
+    The pixels of points with z <= 0 are meaningless; mask them by z.
     """
     homogeneous = points @ K.T
     return homogeneous[..., :2] / homogeneous[..., 2:]
@@ -126,7 +126,7 @@ def project(points: Array, K: Array) -> Array:
 def warp(source_bchw: Tensor, depth_b1hw: Tensor, K: Tensor, source_T_target: Tensor
          ) -> tuple[Tensor, Tensor]:
     """
-    Sample a source image where the target's pixels see it (Zhou et al., 2017, eq. 2).
+    Warp a source image into the target view by the target's depth (Zhou et al., 2017, eq. 2).
 
     :param source_bchw: float (B, C, H, W).
     :param depth_b1hw: float (B, 1, H, W), metres along z in the target camera.
@@ -142,13 +142,13 @@ def warp(source_bchw: Tensor, depth_b1hw: Tensor, K: Tensor, source_T_target: Te
 
 def locate(depth_b1hw: Tensor, K: Tensor, source_T_target: Tensor) -> tuple[Tensor, Tensor]:
     """
-    Find where a source camera sees the points of a target's pixels.
+    Project the pixels of a target image into a source camera.
 
     :param depth_b1hw: float (B, 1, H, W), metres along z in the target camera.
     :param K: float (B, 3, 3), intrinsics of both images.
     :param source_T_target: float (B, 4, 4).
-    :return: pixels (u, v) of the source, (B, H, W, 2), meaningless where the point is not in front
-        of its camera; and the points' depth along z there, (B, 1, H, W), metres.
+    :return: source pixels (u, v), (B, H, W, 2), meaningless where the point is not in front of the
+        source camera; and the depth along z in the source camera, (B, 1, H, W), metres.
     """
     height, width = depth_b1hw.shape[-2:]
     rays = camera_rays(K, (height, width)).flatten(1, 2)
@@ -161,10 +161,10 @@ def locate(depth_b1hw: Tensor, K: Tensor, source_T_target: Tensor) -> tuple[Tens
 
 def sample(source_bchw: Tensor, uv_bhw2: Tensor) -> tuple[Tensor, Tensor]:
     """
-    Sample an image bilinearly; outside of it, its border.
+    Sample an image bilinearly; pixels outside take the value at the border.
 
     :param source_bchw: float (B, C, H, W).
-    :param uv_bhw2: float (B, H, W, 2), pixels (u, v) of it.
+    :param uv_bhw2: float (B, H, W, 2), pixels (u, v) of the source image.
     :return: (B, C, H, W), and bool (B, 1, H, W), true where the pixel lies inside.
     """
     import torch  # takes seconds, and the NumPy functions here do without it
@@ -179,7 +179,7 @@ def sample(source_bchw: Tensor, uv_bhw2: Tensor) -> tuple[Tensor, Tensor]:
 
 def normals_from_points(points: Array) -> Array:
     """
-    Estimate surface normals of an organized cloud by central differences.
+    Return the surface normals of an organized cloud, estimated by central differences.
 
     :param points: float (..., H, W, 3), optical frame.
     :return: float32 (..., H, W, 3), unit length, towards the camera; NaN at the border and where
@@ -203,13 +203,14 @@ def normals_from_points(points: Array) -> Array:
 
 def quaternion(rotation: np.ndarray) -> tuple[float, float, float, float]:
     """
-    Turn a rotation into a unit quaternion.
+    Return the unit quaternion of a rotation matrix.
 
-    By the eigenvector of Bar-Itzhack's matrix ("New method for extracting the quaternion from a
-    rotation matrix", 2000), which is exact for rotations and nearest for what almost is one.
+    The quaternion is the dominant eigenvector of Bar-Itzhack's matrix ("New method for extracting
+    the quaternion from a rotation matrix", 2000). It is exact for rotations, and the nearest
+    rotation for a matrix that is not exactly orthogonal.
 
     :param rotation: float64 (3, 3).
-    :return: x, y, z, w, with w not negative.
+    :return: x, y, z, w, with w >= 0.
     """
     (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = rotation
     matrix = np.array([

@@ -13,9 +13,9 @@
 # limitations under the License.
 
 """
-Files that tell SLAM and navigation software what the label ids mean, all from one label space.
+Export of a label space to the label files of SLAM and navigation software.
 
-The formats were read off those programs' own sources; docs/consumers.md names the versions.
+The formats follow the source code of those programs; docs/consumers.md names the versions.
 """
 
 from __future__ import annotations
@@ -38,17 +38,19 @@ BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 OPAQUE = 255
 KIMERA_UNKNOWN = 0
 KIMERA_LABELS = 21
-"""Ids that Kimera-Semantics is compiled for (kTotalNumberOfLabels), its unknown 0 included."""
+"""Number of ids compiled into Kimera-Semantics (kTotalNumberOfLabels), with its unknown 0."""
 
 
 class CostType(NamedTuple):
     """
-    What classes of one kind cost the Nav2 layer semantic_segmentation_layer.
+    Costs of one kind of class in the Nav2 layer semantic_segmentation_layer.
 
-    :param base: cost of a tile (0 free, 254 lethal) with fewer observations than samples, or less
-        certain ones.
-    :param highest: cost of a tile with as many, and as certain.
-    :param confidence: mean confidence, 0 to 255, above which that is so.
+    :param note: explanation of the costs for the user.
+    :param base: cost of a tile (0 free, 254 lethal) with fewer than `samples` observations, or
+        with a mean confidence of at most `confidence`.
+    :param highest: cost of a tile that reaches both thresholds.
+    :param confidence: threshold of the mean confidence, 0 to 255.
+    :param samples: threshold of the number of observations.
     :param priority: whether one observation outweighs those of all other classes.
     """
 
@@ -72,7 +74,7 @@ COST_TYPES = {
 
 
 class Written(NamedTuple):
-    """What an export left behind: its files, and what the user has to know about them."""
+    """Result of an export: its files, and notes about them for the user."""
 
     files: list[Path]
     notes: list[str]
@@ -80,10 +82,10 @@ class Written(NamedTuple):
 
 def read_space(source: str | Path) -> LabelSpace:
     """
-    Read the label space that an image's ids belong to, with ground and objects where known.
+    Load a label space, with its ground and object flags where they are known.
 
-    :param source: a shipped space's name, several joined by `+`, a YAML file, or a model folder.
-    :raises ValueError: if it is none of them.
+    :param source: name of a shipped space, several joined by `+`, a YAML file or a model folder.
+    :raises ValueError: if the source is none of these.
     """
     folder = Path(source)
     if not folder.is_dir():
@@ -100,12 +102,12 @@ def read_space(source: str | Path) -> LabelSpace:
 
 def export_labels(space: LabelSpace, consumer: str, folder: Path) -> Written:
     """
-    Write the label files of one program.
+    Write the label files for one program.
 
-    :param space: what the ids mean.
+    :param space: label space of the ids.
     :param consumer: one of `WRITERS`.
-    :param folder: where to write; made if need be. Files of the same names are replaced.
-    :raises ValueError: if the program reads no label files.
+    :param folder: output folder, created if missing. Files of the same names are replaced.
+    :raises ValueError: if the program is unknown.
     """
     if consumer not in WRITERS:
         raise ValueError(
@@ -121,9 +123,9 @@ def export_labels(space: LabelSpace, consumer: str, folder: Path) -> Written:
 
 def hydra_files(space: LabelSpace) -> tuple[dict[str, str], list[str]]:
     """
-    Write Hydra's label space (YAML) and its colours (CSV).
+    Return the label space (YAML) and the colours (CSV) for Hydra.
 
-    :return: content by the end of the file's name, and notes.
+    :return: content by file name suffix, and notes.
     """
     labels = {
         'total_semantic_labels': len(space),
@@ -147,11 +149,12 @@ def hydra_files(space: LabelSpace) -> tuple[dict[str, str], list[str]]:
 
 def kimera_files(space: LabelSpace) -> tuple[dict[str, str], list[str]]:
     """
-    Write the colours by which Kimera-Semantics knows labels (CSV), and its dynamic labels (YAML).
+    Return the label colours (CSV) and the dynamic labels (YAML) for Kimera-Semantics.
 
-    Its ids are ours plus one: it keeps 0 for what it does not know, which here is void.
+    Kimera-Semantics reserves id 0 for unknown, so its ids are those of the space plus one, and
+    void becomes 0.
 
-    :return: content by the end of the file's name, and notes.
+    :return: content by file name suffix, and notes.
     """
     shift = KIMERA_UNKNOWN + 1
     void = {'name': 'void', **dict(zip(COLUMNS[1:], (*BLACK, OPAQUE, KIMERA_UNKNOWN)))}
@@ -174,9 +177,9 @@ def kimera_files(space: LabelSpace) -> tuple[dict[str, str], list[str]]:
 
 def nav2_files(space: LabelSpace) -> tuple[dict[str, str], list[str]]:
     """
-    Write the parameters of the Nav2 costmap layer semantic_segmentation_layer (YAML).
+    Return the parameters of the Nav2 costmap layer semantic_segmentation_layer (YAML).
 
-    :return: content by the end of the file's name, and notes.
+    :return: content by file name suffix, and notes.
     """
     kinds = {
         'movable': space.dynamic,
@@ -226,7 +229,7 @@ WRITERS: dict[str, Callable[[LabelSpace], tuple[dict[str, str], list[str]]]] = {
 
 
 def color_notes(space: LabelSpace) -> list[str]:
-    """Say which classes cannot be told apart by their colours, from each other or from void."""
+    """Return warnings about classes that share a colour with another class or with void."""
     classes: dict[tuple[int, ...], list[str]] = {}
     for name, color in zip(space.names, _colors(space)):
         classes.setdefault(color, []).append(name)
@@ -240,7 +243,7 @@ def color_notes(space: LabelSpace) -> list[str]:
 
 
 def ground_notes(space: LabelSpace) -> list[str]:
-    """Say so if no class is known to be ground."""
+    """Return a warning if no class is known to be ground."""
     if space.ground.any():
         return []
     return [f'no class of {space.name} is marked `ground: true`: there will be no places on the '
@@ -248,7 +251,7 @@ def ground_notes(space: LabelSpace) -> list[str]:
 
 
 def table(space: LabelSpace) -> str:
-    """List ids, colours, names and what is known of the classes, for people."""
+    """Return a readable table of the ids, colours, names and properties of the classes."""
     marks = {key: getattr(space, attribute) for key, attribute in FLAGS.items()}
     lines = [f'{space.name}: {len(space)} classes; void is {VOID}, in 16SC1 images -1']
     for index, (name, color) in enumerate(zip(space.names, _colors(space))):
@@ -266,7 +269,7 @@ def _ids(members: np.ndarray) -> list[int]:
 
 
 def _rows(space: LabelSpace, ids: Iterable[int]) -> list[dict[str, Any]]:
-    # neither program knows quotes in a CSV; the names are for people
+    # neither program supports quotes in a CSV file; the names are only informative
     names = (re.sub(r'[,"\s]+', ' ', name).strip() for name in space.names)
     return [dict(zip(COLUMNS, (name, *color, OPAQUE, label)))
             for name, color, label in zip(names, _colors(space), ids)]

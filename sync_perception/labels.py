@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Label spaces: names, colours, ids, void, and how the classes of two spaces correspond."""
+"""Label spaces: class names, colours and ids, and the correspondence between two spaces."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from sync_perception.resources import config_folder
 VOID = 255
 PIVOT = 'driving'
 FLAGS = {'dynamic': 'dynamic', 'infinite': 'infinite', 'ground': 'ground', 'object': 'objects'}
-"""What can be said of a class: the key in a description, the attribute of the space."""
+"""Properties of a class: the key in a description, and the attribute of the space."""
 CLASS_CHECKS = {
     'name': text(), 'color': several(whole(0, 255), 3), **dict.fromkeys(FLAGS, flag),
     PIVOT: lambda value, key: several(text(pivot_names()))(value, key)}
-"""What the keys of a class hold."""
+"""Checks of the values in the description of a class, by key."""
 
 
 @dataclass(frozen=True, eq=False)
 class LabelSpace:
     """
-    A fixed list of classes; a class's id is its position, 255 is void.
+    Ordered list of classes; the id of a class is its position, and 255 is void.
 
     :param name: the space's name.
     :param names: class names, unique.
@@ -50,10 +50,10 @@ class LabelSpace:
     :param dynamic: bool (C,), classes that move by themselves.
     :param infinite: bool (C,), classes without a depth (sky).
     :param ground: bool (C,), surfaces on which one can move.
-    :param objects: bool (C,), things that can be told apart and counted.
+    :param objects: bool (C,), countable classes whose instances can be separated ("things").
     :param pivot: for each class the classes of the `driving` space that it comprises, or None
-        where the space has nothing in common with street scenes.
-    :param parts: of a union, the spaces whose classes it joins, in their order; else empty.
+        if the space has no relation to street scenes.
+    :param parts: the spaces that a union joins, in the order of its classes; otherwise empty.
     """
 
     name: str
@@ -68,17 +68,18 @@ class LabelSpace:
     parts: tuple[LabelSpace, ...] = ()
 
     def __len__(self) -> int:
-        """Count the classes."""
+        """Return the number of classes."""
         return len(self.names)
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> LabelSpace:
         """
-        Read a space by the name of a shipped one, or from a YAML file.
+        Load a shipped space by its name, or a space from a YAML file.
 
-        Several of either, joined by `+`, are the union of their classes: `nyud40+kitti6`.
+        Several names or paths joined by `+`, such as `nyud40+kitti6`, give the union of their
+        classes.
 
-        :raises ValueError: if there is no such space, or the file is not one.
+        :raises ValueError: if there is no such space, or the file does not describe one.
         """
         parts = str(name_or_path).split('+')
         if len(parts) > 1 and not Path(name_or_path).is_file():
@@ -95,12 +96,13 @@ class LabelSpace:
     @classmethod
     def from_dict(cls, description: dict[str, Any], key: str = 'label space') -> LabelSpace:
         """
-        Build a space from the dictionary that `to_dict` gives and the YAML files hold.
+        Build a space from a dictionary as returned by `to_dict` or read from a YAML file.
 
-        A union also has `parts`, their descriptions in the order of its classes.
+        The dictionary of a union also has `parts`, the descriptions of the joined spaces in the
+        order of its classes.
 
-        :param key: of the description, for the message.
-        :raises ValueError: naming the key or the class that is not as expected.
+        :param key: name of the description in error messages.
+        :raises ValueError: if the description is malformed; the message names the key or class.
         """
         check_description(description, key)
         classes = description['classes']
@@ -128,7 +130,7 @@ class LabelSpace:
                for flag_key, attribute in FLAGS.items()})
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe the space in plain types, for config.json."""
+        """Return the space as a dictionary of plain types, for config.json."""
         classes = []
         for index, name in enumerate(self.names):
             entry: dict[str, Any] = {'name': name, 'color': self.colors[index].tolist()}
@@ -145,7 +147,7 @@ class LabelSpace:
 
     def index(self, name: str) -> int:
         """
-        Return a class's id.
+        Return the id of a class.
 
         :raises ValueError: if the space has no such class.
         """
@@ -155,7 +157,7 @@ class LabelSpace:
 
     def part(self, name: str | None) -> tuple[LabelSpace, slice]:
         """
-        Return a part of a union, and where its classes lie; the whole space for None.
+        Return a part of a union and the range of its class ids; for None, the whole space.
 
         :raises ValueError: if there is no such part.
         """
@@ -171,22 +173,22 @@ class LabelSpace:
 
     @property
     def palette(self) -> np.ndarray:
-        """Colours of all 256 ids: uint8 (256, 3), RGB, black where there is no class."""
+        """Colours of all 256 ids: uint8 (256, 3), RGB; ids without a class are black."""
         palette = np.zeros((256, 3), np.uint8)
         palette[:len(self)] = self.colors
         return palette
 
     def colorize(self, labels: np.ndarray) -> np.ndarray:
-        """Paint uint8 (H, W) ids as uint8 (H, W, 3) RGB; void is black."""
-        if labels.dtype == np.uint8 and labels.ndim == 2:  # at a quarter of the time
+        """Return uint8 (H, W) ids as a uint8 (H, W, 3) RGB image; void is black."""
+        if labels.dtype == np.uint8 and labels.ndim == 2:  # four times as fast
             return cv2.applyColorMap(np.ascontiguousarray(labels), self.palette[:, None])
         return np.take(self.palette, labels, axis=0)
 
     def decode_colors(self, image: np.ndarray) -> np.ndarray:
         """
-        Read ids out of a colour-coded uint8 (H, W, 3) RGB image.
+        Return the ids encoded in a uint8 (H, W, 3) RGB image.
 
-        :return: uint8 (H, W); colours that no class has become void.
+        :return: uint8 (H, W); colours of no class become void.
         """
         labels = np.full(image.shape[:2], VOID, np.uint8)
         codes = _color_codes(image)
@@ -203,10 +205,10 @@ def pivot_names() -> tuple[str, ...]:
 
 def check_description(description: Any, key: str) -> None:
     """
-    Refuse what is no description of a label space.
+    Validate the description of a label space.
 
-    :param key: of the description, for the message.
-    :raises ValueError: naming the key or the class that is not as expected.
+    :param key: name of the description in error messages.
+    :raises ValueError: if the description is malformed; the message names the key or class.
     """
     mapping(description, key)
     keys = set(description)
@@ -236,11 +238,11 @@ def check_description(description: Any, key: str) -> None:
 
 def union(*spaces: LabelSpace) -> LabelSpace:
     """
-    Join label spaces for one head over several data sets: the classes of one after another's.
+    Return the union of label spaces, for one segmentation head over several data sets.
 
-    A class keeps its name if no other part has it, else its space's name goes before it:
-    `kitti6/car`. A colour that an earlier class has is changed, little but visibly. Parts that
-    are unions themselves are taken apart.
+    The classes of the spaces follow one another. A class name that occurs in several parts is
+    prefixed with the name of its space: `kitti6/car`. A colour that an earlier class uses is
+    replaced by a similar free one. Parts that are unions themselves are flattened.
 
     :raises ValueError: if a space is given twice, or there are too many classes.
     """
@@ -266,11 +268,11 @@ def union(*spaces: LabelSpace) -> LabelSpace:
 
 def with_flags(space: LabelSpace) -> LabelSpace:
     """
-    Say which classes are ground and which are objects where a space says it of none.
+    Return a label space with the ground and object flags filled in where it has none.
 
-    Spaces kept with older models do not. They take it from the shipped space with the same name
-    and classes; else a class is what all its members in the pivot space are. Where there is
-    neither, the space stays as it is.
+    Label spaces stored with older models lack these flags. They are taken from the shipped space
+    with the same name and classes. Otherwise a class has a flag if all its pivot classes have it.
+    A space with neither source is returned unchanged.
     """
     names = ('ground', 'objects')
     if any(getattr(space, name).any() for name in names):
@@ -293,9 +295,9 @@ def with_flags(space: LabelSpace) -> LabelSpace:
 
 def correspondence(source: LabelSpace, target: LabelSpace) -> np.ndarray:
     """
-    Say which classes of two spaces can mean the same thing, through the pivot space.
+    Return which classes of two spaces can have the same meaning, through the pivot space.
 
-    A space that is a part of a union corresponds to that part alone, class by class.
+    A space that is a part of a union corresponds class by class to that part only.
 
     :return: bool (C_source, C_target).
     :raises ValueError: if one of the spaces has no relation to the pivot.
@@ -311,13 +313,13 @@ def correspondence(source: LabelSpace, target: LabelSpace) -> np.ndarray:
 
 def candidates(source: LabelSpace, target: LabelSpace) -> np.ndarray:
     """
-    Say among which classes of a space a label of another one is decided.
+    Return the target classes among which a pixel labelled in the source space is classified.
 
-    Of a union these are the classes of the parts that share a class with the source: a network
-    that learned from several data sets is scored on an image in that image's classes only.
+    For a union these are the classes of the parts that share a class with the source: a network
+    trained on several data sets is scored on an image only in the classes of that image.
 
-    :param source: space of the label.
-    :param target: space of the network.
+    :param source: label space of the ground truth.
+    :param target: label space of the network.
     :return: bool (C_target,).
     :raises ValueError: if one of the spaces has no relation to the pivot.
     """
@@ -328,7 +330,7 @@ def candidates(source: LabelSpace, target: LabelSpace) -> np.ndarray:
 
 def remap_table(source: LabelSpace, target: LabelSpace) -> np.ndarray:
     """
-    Make the look-up table from a space's ids to another's: `table[labels]`.
+    Return the look-up table from the ids of one space to those of another: `table[labels]`.
 
     :return: uint8 (256,); 255 where a class has no counterpart or more than one.
     :raises ValueError: if one of the spaces has no relation to the pivot.
@@ -353,7 +355,7 @@ def _pivot_matrix(space: LabelSpace) -> np.ndarray:
 def _part_correspondence(
         source: LabelSpace, target: LabelSpace, sources: tuple[LabelSpace, ...],
         targets: tuple[LabelSpace, ...]) -> np.ndarray:
-    """Relate two parts of unions: a space that both unions have relates to itself only."""
+    """Relate two parts of unions; a space that both unions contain relates only to itself."""
     if source.names == target.names:
         return np.eye(len(source), dtype=bool)
     settled = (any(source.names == part.names for part in targets)
@@ -364,7 +366,7 @@ def _part_correspondence(
 
 
 def _free_color(color: tuple[int, ...], taken: set[tuple[int, ...]]) -> tuple[int, ...]:
-    """Return the colour, or where it is taken the nearest free one in steps of 32 a channel."""
+    """Return the colour, or if it is taken the nearest free one in steps of 32 per channel."""
     steps = sorted(
         itertools.product(range(-7, 8), repeat=3), key=lambda step: (np.square(step).sum(), step))
     for step in steps:

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Names the machine on which something was measured or trained."""
+"""Name of the processor, for reports of measurements and trainings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import platform
 
 
 def processor_name() -> str:
-    """Return the processor's name as the system gives it."""
+    """Return the processor's name as reported by the operating system."""
     cpuinfo = Path('/proc/cpuinfo')
     if cpuinfo.is_file():
         for line in cpuinfo.read_text().splitlines():

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Where things lie: config/ and weights/ in any installation; models, by their names."""
+"""Locations of the shipped configuration and weights, and recognition of model names."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def share_folder() -> Path:
     """
     Return the folder that holds config/ and launch/.
 
-    The source tree's root when the package runs from one (an editable or a symlinked
-    installation included), else the share folder that the installation filled.
+    This is the root of the source tree if the package runs from one, also as an editable or
+    symlinked installation; otherwise it is the installed share folder.
 
-    :raises FileNotFoundError: if neither exists; the message names what was searched.
+    :raises FileNotFoundError: if neither exists; the message names the searched folders.
     """
     candidates = [package_folder().parent]
     prefixes = [*package_folder().parents, Path(sys.prefix)]
@@ -61,11 +61,11 @@ def default_model_folder() -> Path:
 
 def is_hub_id(name: str) -> bool:
     """
-    Tell whether a name can be one of the hub; every other one is a path, and must exist.
+    Return whether a name can be a Hugging Face hub id; any other name is a local path.
 
-    An id of the hub is owner/name: letters, digits, -, _ and . with one slash between them. A
-    name of which the first part is a folder here, or which ends as a file of a model does, is a
-    path all the same.
+    A hub id is owner/name, where both parts consist of letters, digits, -, _ and . characters. A
+    name is still a path if its first part is an existing folder, or if it has the file name
+    extension of a model file.
     """
     return (HUB_ID.fullmatch(name) is not None and not name.endswith(FILE_SUFFIXES)
             and not Path(name).parent.is_dir())

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The typed packets that travel through the package, and the error for what is none."""
+"""Data types shared by the whole package, and the error for inputs that cannot be interpreted."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 INVALID = {'depth': np.nan, 'labels': VOID, 'confidence': 0.0, 'uncertainty': np.nan,
            'normals': np.nan}
-"""What the maps of a prediction hold where nothing is predicted."""
+"""Values of the maps of a prediction at invalid pixels."""
 
 
 class MalformedInput(ValueError):
     """
     A message or an image that cannot be interpreted.
 
-    :param reason: a few words under which such inputs are counted.
+    :param reason: short description of the cause; errors are counted by it.
     :param message: what was got and what was expected.
     """
 
@@ -47,14 +47,14 @@ class MalformedInput(ValueError):
 @dataclass(frozen=True)
 class Frame:
     """
-    One camera image with what is needed to interpret it.
+    Camera image with its intrinsics, acquisition time and coordinate frame.
 
     :param image: uint8 (H, W, 3), RGB.
     :param K: float64 (3, 3), pinhole intrinsics in pixels of this image.
     :param stamp: acquisition time in nanoseconds.
     :param frame_id: name of the camera's optical frame (z forward, x right, y down).
-    :param void: of an image that was rectified, flat indices of the pixels that the camera does
-        not show: nothing is predicted there. None for every pixel shown.
+    :param void: flat indices of the pixels of a rectified image that the camera does not cover;
+        their predictions are invalid. None if the camera covers every pixel.
     :raises ValueError: if the image or the intrinsics are not as stated.
     """
 
@@ -65,7 +65,7 @@ class Frame:
     void: np.ndarray | None = None
 
     def __post_init__(self):
-        """Refuse packets that no later stage could interpret."""
+        """Validate the image and the intrinsics."""
         image, K = self.image, self.K
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
             raise ValueError(
@@ -85,10 +85,10 @@ class Frame:
 @dataclass(frozen=True)
 class DenseOutput:
     """
-    What a network says about a batch of images.
+    Output of a network for a batch of images.
 
-    (h, w) is the network's input size, or a whole fraction of it: whoever needs another size
-    resizes once, from here.
+    (h, w) is the network's input size, or that size divided by an integer. Consumers that need
+    another size resize these maps once.
 
     :param depth: (B, 1, h, w), metres along z *in the canonical camera*: multiply by
         f / f_canonical (f: focal length at the network's input size) for metres. None for a
@@ -105,22 +105,22 @@ class DenseOutput:
     log_variance: Tensor | None = None
 
     def maps(self) -> dict[str, Tensor]:
-        """Return the maps that there are, by name."""
+        """Return the maps that are not None, by name."""
         return {name: values for name, values in vars(self).items() if values is not None}
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> DenseOutput:
-        """Return the output of which each map went through a function."""
+        """Return an output with a function applied to each map."""
         return DenseOutput(**{name: function(values) for name, values in self.maps().items()})
 
     def sample(self, index: int) -> DenseOutput:
-        """Return the output for one image of the batch, with a batch size of 1; a view."""
+        """Return a view of the output for one image of the batch, with a batch size of 1."""
         return self.apply(lambda values: values[index, None])
 
 
 @dataclass(frozen=True)
 class Prediction:
     """
-    What the package says about one frame, at the camera's size. Absent maps are None.
+    Predicted maps of one frame at the camera's resolution; absent maps are None.
 
     :param depth: float32 (H, W), metres along z, NaN where invalid (sky, beyond range).
     :param labels: uint8 (H, W), ids of the model's label space, 255 void.
@@ -137,7 +137,7 @@ class Prediction:
 
     def blank(self, pixels: np.ndarray | None) -> Prediction:
         """
-        Make the maps invalid at some pixels, in place: NaN, void, confidence 0.
+        Invalidate some pixels in place: depth NaN, label void, confidence 0.
 
         :param pixels: flat indices, or None.
         :return: this prediction.

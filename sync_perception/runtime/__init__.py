@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Frames in, Predictions out; no ROS, no training."""
+"""Inference: from a `Frame` to a `Prediction`, without ROS and without training code."""

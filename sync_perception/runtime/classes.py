@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The most probable class of each of a camera's pixels, on a CPU, with OpenCV and NumPy."""
+"""Most probable class of each camera pixel, on a CPU, with OpenCV and NumPy."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ import cv2
 import numpy as np
 
 CHUNK = 1 << 15
-"""Pixels along borders computed at once: few enough that their maps stay in the cache."""
+"""Border pixels computed at once: few enough that their maps fit in the cache."""
 
 
 class Axis(NamedTuple):
     """
-    Where the target pixels of one axis lie between its n source pixels, for bilinear resizing.
+    Positions of the n' target pixels of one axis between its n source pixels.
 
-    Target pixels between the same two source pixels form a run; there are R runs of at most K.
+    The positions are those of bilinear resizing. Target pixels between the same two source pixels
+    form a run; there are R runs of at most K target pixels.
 
-    :param nearest: int (n',), for each target pixel one of the two source pixels beside it.
-    :param low: int (R,), the source pixel before each run.
-    :param high: int (R,), the source pixel after each run.
-    :param target: int (K, R), the target pixels of each run; short runs repeat their last.
-    :param weight: float32 (K, R), weight of the source pixel after.
+    :param nearest: int (n',), one of the two source pixels beside each target pixel.
+    :param low: int (R,), source pixel before each run.
+    :param high: int (R,), source pixel after each run.
+    :param target: int (K, R), target pixels of each run; short runs repeat their last pixel.
+    :param weight: float32 (K, R), interpolation weight of the source pixel after the run.
     """
 
     nearest: np.ndarray
@@ -49,7 +50,7 @@ class Axis(NamedTuple):
 @lru_cache(maxsize=16)
 def axis(target: int, source: int) -> Axis:
     """
-    Place target pixels between source pixels, pixel centres at integer coordinates.
+    Return the positions of target pixels between source pixels, with centres at integers.
 
     :param target: number of pixels after resizing.
     :param source: number of pixels before.
@@ -66,10 +67,10 @@ def axis(target: int, source: int) -> Axis:
 def most_probable(
         logits_hwc: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """
-    Interpolate the classes' probabilities bilinearly; return the largest and its class.
+    Interpolate the class probabilities bilinearly; return the largest and its class.
 
-    Where the four surrounding pixels of the network agree on a class, so does the pixel between
-    them, with the interpolated probability. Only along borders are all the classes interpolated.
+    Where the four surrounding network pixels have the same class, only its probability is
+    interpolated. All classes are interpolated only along class borders.
 
     :param logits_hwc: float32 (h, w, C), in any memory order.
     :param size: height and width of the result.
@@ -99,7 +100,7 @@ def most_probable(
 
 
 def _first_equal(planes: np.ndarray, best: np.ndarray) -> np.ndarray:
-    """Return the index of the first plane that has the best value: uint8 (N,)."""
+    """Return the index of the first plane that equals the best value: uint8 (N,)."""
     last = np.uint8(len(planes) - 1)
     rank = np.zeros(best.shape, np.uint8)
     for index, plane in enumerate(planes):
@@ -109,7 +110,7 @@ def _first_equal(planes: np.ndarray, best: np.ndarray) -> np.ndarray:
 
 
 def _borders(label: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
-    """Tell for each pair of runs whether the four source pixels around it disagree."""
+    """Return for each pair of runs whether the classes of its four source pixels differ."""
     left, right = label.take(columns.low, axis=1), label.take(columns.high, axis=1)
     across = left != right
     down = left.take(rows.low, axis=0) != left.take(rows.high, axis=0)
@@ -120,17 +121,17 @@ def _interpolate(
         planes: np.ndarray, scale: np.ndarray, width: int, rows: Axis, columns: Axis,
         row: np.ndarray, column: np.ndarray, labels: np.ndarray, confidence: np.ndarray) -> None:
     """
-    Interpolate all the classes between some source pixels, and write labels and confidence.
+    Interpolate all classes at border pixels, and write labels and confidence in place.
 
-    :param planes: float32 (C, h w); times `scale` (h w,) they are the classes' probabilities.
-    :param row: int (M,), the run of rows of each place.
-    :param column: int (M,), the run of columns of each place.
+    :param planes: float32 (C, h w); class probabilities are `planes` times `scale` (h w,).
+    :param row: int (M,), run of rows of each cell.
+    :param column: int (M,), run of columns of each cell.
     """
     above, below = rows.low[row] * width, rows.high[row] * width
     left, right = columns.low[column], columns.high[column]
     corners = np.stack([above + left, above + right, below + left, below + right])
     corner_scale = scale.take(corners)
-    # take() keeps a run's pixels side by side in memory, unlike an index in brackets
+    # take() keeps the pixels of a run contiguous in memory, unlike fancy indexing
     weight_y, weight_x = rows.weight.take(row, axis=1), columns.weight.take(column, axis=1)
     shape = (len(weight_y), len(weight_x), len(row))
     best, value = np.zeros(shape, np.float32), np.empty(shape, np.float32)

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Tells whether a prediction's depth and labels fit together: a contrastive model's opinion."""
+"""Consistency score of a prediction's depth and labels, by a contrastive model."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from torch import Tensor
 
 SQUARE = (1, 1)
 SPARED = 0.1
-"""A strip narrower than this share of a window needs no window of its own."""
+"""A strip narrower than this fraction of a window gets no window of its own."""
 
 
 class ConsistencyScorer:
     """
-    A contrastive model of depth maps and label maps, ready to judge predictions.
+    Contrastive model of depth maps and label maps that scores predictions.
 
-    It sees maps as it did in training: metres and labels of windows with the shape of the
-    training's crops, the labels matched to its own label space.
+    The model sees maps as in training: depth in metres and labels of its own label space, in
+    windows with the aspect ratio of the training crops.
 
-    :param folder: of a contrastive model, or a hub id.
+    :param folder: folder or hub id of a contrastive model.
     :param device: auto, cpu, cuda or cuda:N.
     :raises FileNotFoundError: if there is no such folder, or a file is missing.
     :raises ValueError: if it is not a contrastive model, transformers is not installed, or the
-        device is not there.
+        machine has no such device.
     """
 
     def __init__(self, folder: str | Path, device: str = 'auto'):
@@ -61,14 +61,13 @@ class ConsistencyScorer:
     @torch.inference_mode()
     def score(self, prediction: Prediction, frame: Frame, labels: LabelSpace) -> float:
         """
-        Say how well a prediction's depth and labels fit together.
+        Return the consistency of a prediction's depth and labels.
 
-        Where depth is NaN it is sky or beyond range, so it counts as infinitely far, as the sky
-        did in training.
+        NaN depth is sky or beyond range; it counts as infinitely far, like the sky in training.
 
-        :param prediction: of the frame, with depth and labels.
+        :param prediction: prediction for the frame, with depth and labels.
         :param labels: label space of the prediction.
-        :return: the mean of the windows' cosines, in [-1, 1].
+        :return: mean cosine similarity over the windows, in [-1, 1].
         :raises ValueError: if a map is missing or not of the frame's size, or the label space has
             no relation to the model's.
         """
@@ -81,7 +80,7 @@ class ConsistencyScorer:
         depth = np.where(np.isnan(prediction.depth), np.float32(np.inf), prediction.depth)
         meanings = self._meanings(labels)
         scores = []
-        for window in windows(frame.size, self.crop):  # one by one: probabilities take room
+        for window in windows(frame.size, self.crop):  # one by one to save memory
             metres = torch.from_numpy(depth[window]).to(self.device)
             ids = torch.from_numpy(np.ascontiguousarray(prediction.labels[window]))
             probabilities = contrastive.matched_labels(ids.to(self.device), meanings)
@@ -89,7 +88,7 @@ class ConsistencyScorer:
         return float(torch.cat(scores).mean())
 
     def _meanings(self, labels: LabelSpace) -> Tensor:
-        """Return what the ids of a label space mean in the model's."""
+        """Return the table from the ids of a label space to the classes of the model."""
         if labels.names not in self.tables:
             table = contrastive.class_meanings(labels, self.model.labels)
             self.tables[labels.names] = table.to(self.device)
@@ -98,11 +97,11 @@ class ConsistencyScorer:
 
 def windows(size: tuple[int, int], shape: tuple[int, int]) -> list[tuple[slice, slice]]:
     """
-    Cover an image with windows of a shape, as large as they can be.
+    Return the largest windows of an aspect ratio that cover an image.
 
     :param size: height and width of the image.
-    :param shape: height and width of which the windows have the ratio.
-    :return: rows and columns of each; they overlap where they must, evenly.
+    :param shape: height and width that define the aspect ratio.
+    :return: rows and columns of each window; necessary overlaps are distributed evenly.
     """
     ratio = shape[0] / shape[1]
     height = min(size[0], max(1, round(size[1] * ratio)))
@@ -112,7 +111,7 @@ def windows(size: tuple[int, int], shape: tuple[int, int]) -> list[tuple[slice, 
 
 
 def _starts(whole: int, part: int) -> list[int]:
-    """Place parts evenly on a whole; a single one in its middle."""
+    """Return the starts of parts that are spread evenly over a whole; a single part is centred."""
     count = max(1, math.ceil(whole / part - SPARED))
     if count == 1:
         return [(whole - part) // 2]

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What is known as a device that ran out of memory, and what is said when nothing helped."""
+"""Detection of out-of-memory errors of any backend, and control of memory use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import ctypes
 import torch
 
 PHRASES = (
-    'out of memory',  # CUDA, also before it had an error class of its own
+    'out of memory',  # CUDA, also in torch versions without a separate error class
     "can't allocate memory",  # torch on a CPU
     'STATUS_ALLOC_FAILED',  # cuDNN, cuBLAS
     'Failed to allocate memory')  # onnxruntime
@@ -30,37 +30,37 @@ MIB = 2 ** 20
 
 
 class OutOfMemoryError(MemoryError):
-    """A frame for which the device has no memory, not even with a smaller network input."""
+    """The device has too little memory for a frame, even with a smaller network input."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that a device's memory did not suffice."""
+    """Return whether an error means that a device ran out of memory."""
     return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or any(
         phrase in str(error) for phrase in PHRASES)
 
 
 def cause_of(error: BaseException) -> str:
-    """Return the line of an error's text that tells of the memory, else its class."""
+    """Return the line of an error message about memory, or otherwise the error's class name."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if any(phrase in line for phrase in PHRASES)]
     return (telling or lines or [type(error).__name__])[0]
 
 
 def free_memory(device: torch.device) -> None:
-    """Give back what torch keeps of a device's memory without using it."""
+    """Release the device memory that torch has cached but does not use."""
     if device.type == 'cuda':
         torch.cuda.empty_cache()
 
 
 def trim_heap() -> None:
-    """Return to the system what the C library keeps of freed memory, where it is glibc."""
+    """Return freed memory from the C library to the system; only glibc supports this."""
     trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
     if trim is not None:
         trim(0)
 
 
 def memory_of(device: torch.device) -> dict[str, str]:
-    """Say how much of a GPU's memory torch uses and has used, and what is free; else nothing."""
+    """Return the memory of a GPU that torch uses, its peak and what is free; empty on a CPU."""
     if device.type != 'cuda':
         return {}
     free, total = torch.cuda.mem_get_info(device)
@@ -71,5 +71,5 @@ def memory_of(device: torch.device) -> dict[str, str]:
 
 
 def in_pixels(size: tuple[int, int]) -> str:
-    """Write a height and width as people do, such as 832x256: width first."""
+    """Return a size (height, width) as text with the width first, such as 832x256."""
     return f'{size[1]}x{size[0]}'

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Corrects the scale of predicted depth by the camera's known height above the ground."""
+"""Scale correction of predicted depth from the camera's known height above the ground."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from sync_perception.labels import LabelSpace, with_flags
 from sync_perception.types import Prediction
 
 ROW_STEP, COLUMN_STEP = 4, 8
-"""Every so many rows and columns are looked at: the ground is smooth."""
+"""Strides of the sampled rows and columns; the ground is smooth."""
 PATIENCE = 100
-"""Frames after which ground should have been believed once."""
+"""Number of frames among which at least one should have been accepted."""
 DEPTHS = frozenset({'depth', 'uncertainty'})
-"""What is scaled."""
+"""Outputs that are scaled."""
 NEEDS = frozenset({'depth', 'labels'})
-"""What finding the scale needs."""
+"""Outputs that are needed to estimate the scale."""
 
 
 @dataclass(frozen=True)
 class Mount:
     """
-    How a camera is mounted above flat ground.
+    Pose of a camera above flat ground.
 
-    :param height: of the optical centre above the ground, metres.
-    :param pitch: radians by which the camera looks down; negative if it looks up.
-    :param roll: radians by which it is turned clockwise about its optical axis.
-    :raises ValueError: if the height is not positive, or an angle not within a quarter turn.
+    :param height: height of the optical centre above the ground, metres.
+    :param pitch: downward pitch in radians; negative if the camera looks up.
+    :param roll: clockwise rotation about the optical axis, radians.
+    :raises ValueError: if the height is not positive, or an angle is not within a quarter turn.
     """
 
     height: float
@@ -51,7 +51,7 @@ class Mount:
     roll: float = 0.0
 
     def __post_init__(self):
-        """Refuse what no camera has."""
+        """Validate the height and the angles."""
         if not (math.isfinite(self.height) and self.height > 0):
             raise ValueError(f'camera height: expected positive metres, got {self.height}')
         for name, angle in (('pitch', self.pitch), ('roll', self.roll)):
@@ -60,7 +60,7 @@ class Mount:
 
     @property
     def down(self) -> np.ndarray:
-        """Return the direction to the ground in the optical frame, float64 (3,), a unit vector."""
+        """Return the unit vector to the ground in the optical frame, float64 (3,)."""
         level = math.cos(self.pitch)
         return np.array([
             level * math.sin(self.roll), level * math.cos(self.roll), math.sin(self.pitch)])
@@ -69,18 +69,18 @@ class Mount:
     def from_transform(
             cls, translation: Sequence[float], rotation: Sequence[float]) -> Mount:
         """
-        Read the mount off the transform ground_T_camera.
+        Return the mount for the transform ground_T_camera.
 
-        :param translation: x, y, z of the optical frame in a frame whose z is 0 on the ground and
-            points up, metres.
-        :param rotation: its quaternion x, y, z, w.
-        :raises ValueError: if no camera that sees the ground ahead is mounted like this.
+        :param translation: x, y, z in metres of the optical frame in a ground frame, whose z axis
+            points up and is 0 on the ground.
+        :param rotation: quaternion x, y, z, w of the optical frame in the ground frame.
+        :raises ValueError: if a camera with this pose does not see the ground ahead.
         """
         length = math.hypot(*rotation)
         if not (math.isfinite(length) and length > 0):
             raise ValueError(f'camera rotation: expected a quaternion, got {tuple(rotation)}')
         x, y, z, w = (value / length for value in rotation)
-        # the ground's -z in the optical frame: the third row of the rotation matrix, negative
+        # the ground frame's -z axis in the optical frame: the negated third row of the rotation
         down = 2 * (w * y - x * z), -2 * (y * z + w * x), 2 * (x * x + y * y) - 1
         if not down[1] > 0:
             raise ValueError(
@@ -93,9 +93,9 @@ class Mount:
 
 def mount_of(height: float, pitch: float, roll: float) -> Mount | None:
     """
-    Return the mount that a user has stated; None if the height is 0.
+    Return the mount that a user has specified, or None if the height is 0.
 
-    :raises ValueError: if no camera has it, or angles are stated without a height.
+    :raises ValueError: if the mount is invalid, or angles are specified without a height.
     """
     if height == 0 and (pitch or roll):
         raise ValueError(
@@ -107,20 +107,20 @@ def mount_of(height: float, pitch: float, roll: float) -> Mount | None:
 @dataclass(frozen=True)
 class Limits:
     """
-    When the ground in a frame is believed.
+    Conditions under which the factor of a frame is accepted, and how factors are averaged.
 
-    :param near: metres along z from which on ground is looked at.
-    :param far: metres along z up to which it is looked at; beyond it a small error of the pitch is
-        a great one of the depth.
-    :param share: of the image's pixels that must be ground within reach.
+    :param near: least depth along z of the ground used, metres.
+    :param far: greatest depth along z of the ground used, metres; beyond it, a small error of the
+        pitch causes a large error of the depth.
+    :param share: fraction of the image's pixels that must be ground in this range.
     :param tolerance: difference of ln(ratio) up to which pixels agree on a factor.
-    :param agreeing: share of those pixels that must agree.
-    :param slope: greatest difference of ln(factor) between the near and the far half: the bonnet,
-        a hill or a wrong pitch, unlike a wrong scale, give different factors there.
-    :param greatest: factor, and its inverse, beyond which a frame is not believed.
-    :param memory: share of the former factor that a frame's factor keeps, at most.
-    :param prior: frames as which the predicted scale itself, the factor 1, counts: the pitch of a
-        single frame is off by as much as its car or robot sways.
+    :param agreeing: fraction of the ground pixels that must agree.
+    :param slope: greatest difference of ln(factor) between the near and the far half. Unlike a
+        wrong scale, the bonnet, a hill or a wrong pitch give the halves different factors.
+    :param greatest: greatest accepted factor; its inverse is the smallest.
+    :param memory: greatest weight of the previous mean in the moving mean of the factor.
+    :param prior: weight of the predicted scale (factor 1) in the mean, in frames. It dampens the
+        error of a single frame, whose pitch varies as the vehicle sways.
     """
 
     near: float = 2.0
@@ -136,21 +136,21 @@ class Limits:
 
 class MountScale:
     """
-    One factor a frame that brings the predicted ground to where the mount says that it is.
+    Estimate of the factor that aligns the predicted ground with the ground plane of the mount.
 
-    Ground at a pixel with the ray r, r_z = 1, lies at z = height / (down . r). The factor is the
-    median of z over the predicted depth, believed within `Limits`. It is the mean over the frames
-    so far, among which the prediction itself counts as one of factor 1, and soon the moving one;
-    where a frame shows no ground that can be believed, the last factor stays.
+    The ground at a pixel with ray r, r_z = 1, lies at z = height / (down . r). The factor of a
+    frame is the median of z / predicted depth over its ground pixels; `Limits` decides whether it
+    is accepted. The result is the mean of the accepted factors, which starts at 1 with the weight
+    `prior` and becomes an exponential moving mean. A rejected frame leaves the factor unchanged.
 
-    :param mount: of the camera.
+    :param mount: mount of the camera.
     :param ground: ids of the classes that are flat ground at the height of the wheels.
-    :param limits: when ground is believed.
+    :param limits: conditions of acceptance.
     :ivar factor: metres per predicted metre.
-    :ivar doubt: why the last frame was not believed; empty if it was.
-    :ivar last_doubt: why the last frame that was not believed was not.
-    :ivar frames: frames that were believed.
-    :ivar seen: frames that were looked at.
+    :ivar doubt: why the last frame was rejected; empty if it was accepted.
+    :ivar last_doubt: reason of the last rejection.
+    :ivar frames: number of accepted frames.
+    :ivar seen: number of frames.
     """
 
     def __init__(self, mount: Mount, ground: np.ndarray, limits: Limits | None = None):
@@ -163,7 +163,7 @@ class MountScale:
 
     def update(self, depth: np.ndarray, labels: np.ndarray, K: np.ndarray) -> float:
         """
-        Look at a frame and return the factor.
+        Update the factor with a frame, and return it.
 
         :param depth: float (H, W), predicted metres along z, NaN invalid.
         :param labels: uint8 (H, W).
@@ -180,14 +180,14 @@ class MountScale:
         return self.factor
 
     def describe(self) -> str:
-        """Describe the factor and the frames behind it."""
+        """Return a description of the factor and of the frames it was estimated from."""
         doubt = f'; of the last other one: {self.last_doubt}' if self.last_doubt else ''
         return (f'scale from the camera height: {self.factor:.3f}, ground was believed in '
                 f'{self.frames} of {self.seen} frames{doubt}')
 
     @property
     def problem(self) -> str:
-        """Say so if many frames showed no ground that can be believed; else an empty string."""
+        """Return a warning if none of many frames was accepted; otherwise an empty string."""
         if self.frames or self.seen < PATIENCE:
             return ''
         return (f'the scale of depth is not corrected by the camera height of '
@@ -195,7 +195,7 @@ class MountScale:
                 f'the last: {self.doubt}')
 
     def plane(self, K: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """Return the ground's depth at the pixels that are looked at; inf above the horizon."""
+        """Return the depth of the ground plane at the sampled pixels; inf above the horizon."""
         key = (size, tuple(np.asarray(K, float).ravel()))
         if self._plane is None or self._plane[0] != key:
             grid = np.array([[1 / COLUMN_STEP, 0, -(COLUMN_STEP // 2) / COLUMN_STEP],
@@ -211,11 +211,11 @@ class MountScale:
 
     def consider(self, ratios: np.ndarray, plane: np.ndarray, pixels: int) -> str:
         """
-        Take a frame's ratios into the factor, or say why not.
+        Update the factor with the ratios of a frame, or return why the frame is rejected.
 
-        :param ratios: ln(ground's depth / predicted depth), (N,).
-        :param plane: the ground's depth, (N,).
-        :param pixels: how many were looked at.
+        :param ratios: ln(depth of the ground plane / predicted depth), (N,).
+        :param plane: depth of the ground plane, (N,).
+        :param pixels: number of sampled pixels.
         """
         limits = self.limits
         if len(ratios) < limits.share * pixels:
@@ -254,7 +254,7 @@ class MountScale:
 
     def correct(self, prediction: Prediction, K: np.ndarray, max_depth: float) -> None:
         """
-        Find a frame's scale and apply it, in place.
+        Update the factor with a frame and apply it to the frame's maps, in place.
 
         :param prediction: with depth and labels.
         :param K: float64 (3, 3), pixels.
@@ -268,9 +268,9 @@ def wheel_ground(space: LabelSpace) -> np.ndarray:
     """
     Return the ids of the classes that are flat ground at the height of the wheels.
 
-    Those are the classes that are road; in a space without road, all that its flags call ground,
-    such as the floor indoors. Pavements and grass beside a road lie higher or lower than it. Of
-    a union it is the ground of each part.
+    These are the road classes, since pavements and grass beside a road lie higher or lower. In a
+    space without road they are all classes with the ground flag, such as the floor indoors. For a
+    union they are those of each part.
     """
     if space.parts:
         starts = np.cumsum([0, *map(len, space.parts)])
@@ -282,7 +282,7 @@ def wheel_ground(space: LabelSpace) -> np.ndarray:
 
 
 def missing_maps(available: frozenset[str], model: str = 'the model') -> str:
-    """Say why the maps of a model cannot be scaled by the mount; else an empty string."""
+    """Return why the maps of a model cannot be scaled by the mount; empty if they can."""
     missing = sorted(NEEDS - available)
     return (f'a camera height corrects depth by the ground that the labels show, but {model} '
             f'gives no {" and no ".join(missing)}: depth stays as it is') if missing else ''

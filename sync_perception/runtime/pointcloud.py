@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The organized semantic point cloud, byte for byte as it is published."""
+"""Organized semantic point cloud, in the byte layout in which it is published."""
 
 from __future__ import annotations
 
@@ -31,20 +31,21 @@ POINT = np.dtype({
     'offsets': [0, 4, 8, 16, 20, 24],
     'itemsize': 32})
 """
-One point: x, y, z in metres in the optical frame; rgb packed as PCL does (0x00RRGGBB, to be read
-as float32 by consumers); label id; probability of the label. Bytes 12-15 and 28-31 are zero.
+Layout of one point: x, y, z in metres in the optical frame; rgb packed as in PCL (0x00RRGGBB,
+which consumers read as float32); label id; probability of the label. Bytes 12-15 and 28-31 are
+zero.
 """
 SEMANTIC_POINT = np.dtype({
     'names': [*POINT.names, 'semantic_color'],
     'formats': [*(POINT[name] for name in POINT.names), '<u4'],
     'offsets': [*(POINT.fields[name][1] for name in POINT.names), 28],
     'itemsize': POINT.itemsize})
-"""The same with the label's colour in bytes 28-31, packed like rgb; void is black."""
+"""`POINT` with the label's colour in bytes 28-31, packed like rgb; void is black."""
 WORDS = POINT.itemsize // 4
 WORD = {name: offset // 4 for name, (_, offset, *_) in SEMANTIC_POINT.fields.items()}
-"""Which 32-bit word of a point each field is."""
+"""Index of each field among the 32-bit words of a point."""
 BLOCK = 10_000
-"""Points written at once: few enough that their fields meet in the cache."""
+"""Points written at once: few enough that their fields fit in the cache."""
 
 
 def point_cloud(
@@ -52,21 +53,21 @@ def point_cloud(
         stride: int = 1, organized: bool = True, semantic_color: bool = False,
         out: np.ndarray | None = None) -> np.ndarray:
     """
-    Turn a prediction into a cloud in the camera's optical frame.
+    Return the point cloud of a prediction in the camera's optical frame.
 
-    A pixel without depth keeps its place, with x = y = z = NaN; colour, label and confidence
-    stay, so that the organized cloud is also an image. Without labels the label is 255, without
-    confidence the confidence is NaN.
+    In an organized cloud, a pixel without depth has x = y = z = NaN but keeps its colour, label
+    and confidence. A prediction without labels gives label 255, and one without confidence gives
+    confidence NaN.
 
-    :param frame: for its intrinsics and colours.
+    :param frame: source of the intrinsics and colours.
     :param prediction: with a depth map of the frame's size.
     :param space: colours of the labels.
-    :param color: 'camera' or 'label'.
+    :param color: source of rgb, 'camera' or 'label'.
     :param stride: take every stride-th row and column, from the first.
-    :param organized: keep the image's rows and columns; otherwise leave out the holes.
-    :param semantic_color: add the label's colour as a field of its own.
-    :param out: where to write an organized cloud: writable bytes, as many as it needs, all of
-        which are written.
+    :param organized: keep the image's rows and columns; otherwise drop points without depth.
+    :param semantic_color: add a separate field with the label's colour.
+    :param out: writable buffer of exactly the cloud's bytes, for an organized cloud; all bytes are
+        overwritten.
     :return: `POINT` or `SEMANTIC_POINT` (H', W'), or (N,) if not organized; H' = ceil(H / stride).
     :raises ValueError: if an argument is not as stated.
     """
@@ -78,7 +79,7 @@ def point_cloud(
            semantic_color)
     if organized:
         return points
-    # As whole words: NumPy copies a structure's fields, and leaves its padding to chance.
+    # copied as whole words, since NumPy copies only the fields and leaves padding undefined
     words = points.view('<u4').reshape(-1, WORDS)
     valid = np.flatnonzero(~np.isnan(prediction.depth[step]))
     return words.take(valid, axis=0).view(points.dtype)[:, 0]
@@ -88,13 +89,13 @@ def _write(
         points: np.ndarray, frame: Frame, prediction: Prediction, space: LabelSpace, color: str,
         step: tuple[slice, slice], semantic_color: bool) -> None:
     """
-    Write an organized cloud, a block of rows after the other.
+    Write an organized cloud in blocks of rows.
 
-    Each field of a block is computed as a plane of its own, at the speed of contiguous memory;
-    one transposition makes points of them.
+    The fields of a block are computed as separate planes, since contiguous memory is faster, and
+    then transposed to points.
 
     :param points: float32 (N, WORDS).
-    :param step: which rows and columns of the frame become points.
+    :param step: slices of the frame's rows and columns that become points.
     """
     rays_x, rays_y = _rays(np.asarray(frame.K, np.float64).tobytes(), frame.size)
     rays_x, rays_y = rays_x[step[1]], rays_y[step[0], None]
@@ -104,7 +105,7 @@ def _write(
     palette = _pack(space.palette[None])[0]
     height, width = depth.shape
     block = min(height, max(1, BLOCK // width))
-    buffer = np.zeros((WORDS, block * width), np.float32)  # what no field covers stays zero
+    buffer = np.zeros((WORDS, block * width), np.float32)  # padding stays zero
     for start in range(0, height, block):
         rows = slice(start, min(start + block, height))
         flat = buffer[:, :(rows.stop - start) * width]
@@ -123,16 +124,16 @@ def _write(
 
 
 def cloud_size(size: tuple[int, int], stride: int) -> tuple[int, int]:
-    """Return height and width of the organized cloud of an image of this size."""
+    """Return the height and width of the organized cloud of an image."""
     return -(-size[0] // stride), -(-size[1] // stride)
 
 
 def check(frame: Frame, prediction: Prediction, color: str, stride: int,
           semantic_color: bool = False) -> None:
     """
-    Refuse what no cloud can be made of.
+    Check the arguments of `point_cloud`.
 
-    :raises ValueError: saying what was got and what was expected.
+    :raises ValueError: if an argument is invalid; the message names what was expected.
     """
     if color not in COLORS:
         raise ValueError(f'color must be one of {COLORS}, got {color!r}')
@@ -172,7 +173,7 @@ def _or_constant(
 
 @lru_cache(maxsize=8)
 def _rays(K: bytes, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return x / z of every column and y / z of every row; without skew they do not mix."""
+    """Return x / z per column and y / z per row, which suffice for a camera without skew."""
     rays = pixel_rays(np.frombuffer(K).reshape(3, 3), size)
     return rays[0, :, 0].copy(), rays[:, 0, 1].copy()
 

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""From a network's maps to maps of the camera's size, in metres; NaN where there is no surface."""
+"""Postprocessing: network output to metric maps at the camera's size, NaN without surface."""
 
 from __future__ import annotations
 
@@ -26,17 +26,18 @@ import torch
 from torch import Tensor
 
 CHANNELS = 4
-"""More than so many OpenCV does not resize at speed."""
+"""Largest number of channels that OpenCV resizes fast."""
 
 
 def resize_map(map_bchw: Tensor, size: tuple[int, int], scale: float = 1.0) -> Tensor:
     """
     Resize a map bilinearly to (height, width), pixel centres at integer coordinates.
 
-    On a CPU OpenCV does it: torch takes three times as long, and longer beside other processes.
+    On a CPU this uses OpenCV, which is three times as fast as torch, and more beside other
+    processes.
 
     :param map_bchw: float (B, C, h, w).
-    :param scale: the values are multiplied by it.
+    :param scale: factor of the values.
     :return: float32 (B, C, H, W).
     """
     map_bchw = map_bchw.float()
@@ -56,7 +57,7 @@ def classify(logits_bchw: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor
     """
     Return the most probable class of every pixel, and its probability.
 
-    The classes' probabilities are interpolated bilinearly, then the largest is taken.
+    The class probabilities are interpolated bilinearly before the maximum is taken.
 
     :param logits_bchw: float (1, C, h, w).
     :param size: height and width of the result.
@@ -77,12 +78,12 @@ def mask_depth(
         depth_hw: Tensor, labels_hw: Tensor | None, infinite: Sequence[int],
         max_depth: float) -> Tensor:
     """
-    Write NaN where there is no surface within range; in place.
+    Set depth to NaN where there is no surface within range, in place.
 
     :param depth_hw: float32 (H, W), metres.
     :param labels_hw: uint8 (H, W), or None.
     :param infinite: ids of the classes that have no depth, such as sky.
-    :param max_depth: metres beyond which there is no surface.
+    :param max_depth: greatest valid depth, metres.
     """
     if depth_hw.device.type == 'cpu':
         depth = depth_hw.numpy()
@@ -101,10 +102,10 @@ def mask_depth(
 
 def deviation(log_variance_b1hw: Tensor, depth_hw: Tensor) -> Tensor:
     """
-    Return the standard deviation of the depth in metres, from the log of ln(depth)'s variance.
+    Return the standard deviation of depth in metres from the log-variance of ln(depth).
 
     :param log_variance_b1hw: float (1, 1, h, w).
-    :param depth_hw: float32 (H, W), metres; NaN stays.
+    :param depth_hw: float32 (H, W), metres; NaN gives NaN.
     """
     size = (depth_hw.shape[0], depth_hw.shape[1])
     half_log = resize_map(log_variance_b1hw, size, 0.5)[0, 0]

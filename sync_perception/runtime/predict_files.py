@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Predicts image files without ROS: pictures, raw maps and clouds on disk."""
+"""Prediction of image files without ROS; writes pictures, raw maps and clouds."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ from sync_perception.runtime.predictor import Predictor
 from sync_perception.types import Frame, Prediction
 
 ASSUMED_FIELD_OF_VIEW = 70.0
-"""Degrees across, for images of an unknown camera."""
+"""Horizontal field of view in degrees, assumed for an unknown camera."""
 DEPTH_SCALE = 256
-"""KITTI's depth PNG: metres times this, 0 invalid."""
+"""Scale of KITTI's depth PNG: metres times 256, 0 invalid."""
 VERTEX = np.dtype([
     ('x', '<f4'), ('y', '<f4'), ('z', '<f4'), ('red', 'u1'), ('green', 'u1'), ('blue', 'u1'),
     ('label', 'u1'), ('confidence', '<f4')])
@@ -64,36 +64,36 @@ def predict_files(
         report: Callable[[str], None] = print, backend: str = 'auto',
         precision: str = 'auto') -> dict[str, Any]:
     """
-    Predict images and write, for each: a panel, a view of the cloud, depth, labels and colours.
+    Predict images and write a panel, a view of the cloud, depth, labels and colours of each.
 
-    `NAME_panel.png`, `NAME_cloud.png`, `NAME_depth.png` (uint16, metres x 256, 0 invalid),
-    `NAME_labels.png` (ids, 255 void), `NAME_color.png`, on request `NAME_cloud.ply`; of models
-    that give them `NAME_uncertainty.png` (uint16, metres x 256, 0 invalid) and `NAME_normals.png`
-    (red, green, blue for x, y, z: -1 is 0 and 1 is 255); and `summary.json`, which is also
-    returned. What a model does not give is not written. An image that cannot be read is reported
-    and left out.
+    The files are `NAME_panel.png`, `NAME_cloud.png`, `NAME_depth.png` (uint16, metres x 256, 0
+    invalid), `NAME_labels.png` (ids, 255 void), `NAME_color.png`, on request `NAME_cloud.ply`, and
+    if the model predicts them `NAME_uncertainty.png` (uint16, metres x 256, 0 invalid) and
+    `NAME_normals.png` (red, green, blue for x, y, z; -1 is 0 and 1 is 255). `summary.json` is also
+    returned. Maps that the model does not predict are not written. Unreadable images are reported
+    and skipped.
 
     :param images: image files, or folders of them.
-    :param out: folder, made if it is not there.
+    :param out: output folder, created if missing.
     :param model: model folder or hub id; None is the default model.
     :param device: auto, cpu, cuda or cuda:N.
     :param half: run the network in the device's 16-bit format.
     :param fx: focal length in pixels of the images; square pixels, centred principal point.
-    :param camera_info: calibration YAML as camera_calibration writes it, instead of fx.
-    :param rectify: undistort the images by camera_info first; the results are of the rectified
+    :param camera_info: calibration YAML as written by camera_calibration, instead of fx.
+    :param rectify: rectify the images by camera_info first; the results are for the rectified
         images.
     :param max_depth: metres beyond which depth is invalid.
     :param cloud: also write the cloud as PLY.
-    :param significant_bits: that the camera fills in images of 16-bit pixels, 1 to 16; 0 to find
-        out from the values, all images being one camera's.
-    :param max_pixels: larger images are left out; None is what a camera of 8K gives.
-    :param mount: how the camera is mounted: the scale of depth is corrected by the ground, of
-        every image by itself; None leaves it as it is.
-    :param report: takes lines for the user.
+    :param significant_bits: bits that the camera uses of 16-bit pixels, 1 to 16; 0 to infer them
+        from the values, assuming that all images are from one camera.
+    :param max_pixels: larger images are skipped; None is the size of an 8K camera image.
+    :param mount: mount of the camera, for correcting the depth scale of each image by the ground
+        in it; None for no correction.
+    :param report: receives lines for the user.
     :param backend: auto, torch, openvino or onnxruntime.
     :param precision: auto, float32, half or int8.
     :raises FileNotFoundError: if there is no image.
-    :raises ValueError: if the calibration or another argument is not as stated.
+    :raises ValueError: if the calibration or another argument is invalid.
     """
     if fx is not None and camera_info is not None:
         raise ValueError('give fx or camera_info, not both')
@@ -153,9 +153,9 @@ def correct_scale(
         prediction: Prediction, frame: Frame, mount: Mount | None, predictor: Predictor
         ) -> dict[str, Any]:
     """
-    Correct the scale of one image's depth by the ground in it, in place.
+    Correct the depth scale of one image by the ground in it, in place.
 
-    :return: `mount_scale`, the factor, and `mount_doubt`, why the ground was not believed.
+    :return: `mount_scale`, the factor, and `mount_doubt`, why the ground was rejected.
     """
     if mount is None:
         return {}
@@ -167,9 +167,9 @@ def correct_scale(
 
 def find_images(images: Sequence[str | Path]) -> list[Path]:
     """
-    List image files; a folder stands for the images in it, as `images_by_stem` lists them.
+    Return the image files; a folder stands for its images, as listed by `images_by_stem`.
 
-    :raises FileNotFoundError: if a path does not exist, or a folder holds no image.
+    :raises FileNotFoundError: if a path does not exist, or a folder contains no image.
     """
     paths: list[Path] = []
     for path in map(Path, images):
@@ -185,7 +185,7 @@ def find_images(images: Sequence[str | Path]) -> list[Path]:
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
-    """Name each image's results by its stem, numbered where two images share it."""
+    """Return a result name for each image: its stem, numbered if images share it."""
     names: list[str] = []
     for path in paths:
         name, number = path.stem, 1
@@ -200,11 +200,11 @@ def read_frame(
         path: Path, fx: float | None, calibration: Calibration | None, bit_depth: BitDepth,
         max_pixels: int, rectifier: Rectifier | None = None) -> Frame:
     """
-    Read an image, upright, with its intrinsics, turned alike; and rectify it.
+    Read an image upright, with its intrinsics in the same orientation, and rectify it.
 
-    :param rectifier: None for images that are rectified already, or not to be.
-    :raises ValueError: if the image cannot be read, or the calibration is for another size or
-        cannot be used.
+    :param rectifier: None for images that need no rectification.
+    :raises ValueError: if the image cannot be read, or the calibration is unusable or for another
+        size.
     """
     image, orientation, stored = read_upright(path, bit_depth, max_pixels)
     if calibration is None:
@@ -216,9 +216,10 @@ def read_frame(
 
 def intrinsics(size: tuple[int, int], fx: float | None = None) -> np.ndarray:
     """
-    Choose the intrinsics of an image without calibration: by its focal length, or assumed ones.
+    Return the intrinsics of an image without calibration.
 
     :param size: height and width of the image.
+    :param fx: focal length in pixels; None for `ASSUMED_FIELD_OF_VIEW`.
     """
     height, width = size
     if fx is None:
@@ -230,9 +231,9 @@ def write_prediction(
         frame: Frame, prediction: Prediction, space: LabelSpace, prefix: Path,
         cloud: bool = False) -> list[str]:
     """
-    Write everything about one frame to files that begin with a prefix.
+    Write all maps and pictures of one frame to files that start with a prefix.
 
-    :return: the files' names.
+    :return: names of the files.
     """
     pictures = {'panel': panel(frame, prediction, space)}
     if prediction.depth is not None:
@@ -259,14 +260,14 @@ def write_prediction(
 
 
 def encode_depth(depth: np.ndarray) -> np.ndarray:
-    """Encode float32 (H, W) metres, NaN invalid, as KITTI's uint16: metres x 256, 0 invalid."""
+    """Return float32 (H, W) metres, NaN invalid, as KITTI's uint16: metres x 256, 0 invalid."""
     valid = np.isfinite(depth) & (depth > 0)
     coded = np.rint(np.where(valid, depth, 0) * DEPTH_SCALE).clip(valid, 65535)
     return coded.astype(np.uint16)
 
 
 def encode_normals(normals: np.ndarray) -> np.ndarray:
-    """Encode float32 (H, W, 3) unit vectors as a uint8 RGB picture: -1 is 0 and 1 is 255."""
+    """Return float32 (H, W, 3) unit vectors as a uint8 RGB image; -1 is 0 and 1 is 255."""
     return np.rint((normals + 1) * 127.5).clip(0, 255).astype(np.uint8)
 
 
@@ -274,7 +275,7 @@ def write_ply(points: np.ndarray, path: Path) -> None:
     """
     Write a cloud as binary PLY with colour, label and confidence.
 
-    :param points: (N,) of `pointcloud.POINT`.
+    :param points: (N,), dtype `pointcloud.POINT`.
     """
     vertices = np.empty(len(points), VERTEX)
     for name in ('x', 'y', 'z', 'label', 'confidence'):
@@ -290,7 +291,7 @@ def write_ply(points: np.ndarray, path: Path) -> None:
 
 
 def summarize(prediction: Prediction, space: LabelSpace) -> dict[str, Any]:
-    """Describe a prediction in numbers: depth in metres, the share of each class."""
+    """Return statistics of a prediction: depth in metres, and the fraction of each class."""
     summary: dict[str, Any] = {}
     if prediction.depth is not None:
         valid = prediction.depth[np.isfinite(prediction.depth)]

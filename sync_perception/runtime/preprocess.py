@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""From an image to a network's input; training and inference share every line."""
+"""Preprocessing of images to a network's input, shared by training and inference."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ import torch
 from torch import Tensor
 
 LOOKED_UP = (torch.uint8, torch.float32)
-"""Types of pixel and input between which a CPU looks the 256 values up, in one pass."""
+"""Pixel type and input type for which a CPU uses a look-up table of 256 values, in one pass."""
 
 
 @lru_cache(maxsize=64)
 def network_size(
         size: tuple[int, int], input_pixels: int, multiple: int = 32) -> tuple[int, int]:
     """
-    Choose the size at which a network sees an image: its own shape, about so many pixels.
+    Return the network input size for an image: its aspect ratio, at about the given area.
 
-    A small image is not enlarged beyond twice its size. A long and narrow one is stretched rather
-    than that its shape makes the network larger.
+    A small image is enlarged to at most twice its size. A long and narrow image is stretched, so
+    that the input does not exceed the area.
 
     :param size: height and width of the image.
-    :param input_pixels: the area that the network was trained at.
-    :param multiple: both sides are multiples of this.
+    :param input_pixels: area of the network's input in training.
+    :param multiple: divisor of both sides of the result.
     """
     height, width = size
     scale = min(math.sqrt(input_pixels / (height * width)), 2.0)
     rounded = [max(multiple, round(side * scale / multiple) * multiple) for side in size]
-    if min(size) * scale < multiple:  # one side was enlarged to the least that there is
+    if min(size) * scale < multiple:  # the shorter side was raised to the minimum
         longest = max(multiple, int(input_pixels / multiple**2) * multiple)
         rounded = [min(side, longest) for side in rounded]
     return rounded[0], rounded[1]
@@ -56,9 +56,9 @@ def network_size(
 
 def seen_size(config: ModelConfig, size: tuple[int, int]) -> tuple[int, int]:
     """
-    Choose the size at which a model sees an image: its own where it has one, else by the image.
+    Return the input size of a model for an image: its fixed size, or one chosen by the image.
 
-    A model with a size of its own sees every image stretched to it.
+    A model with a fixed size sees every image stretched to it.
 
     :param size: height and width of the image.
     """
@@ -69,7 +69,7 @@ def seen_size(config: ModelConfig, size: tuple[int, int]) -> tuple[int, int]:
 
 def seen_focal(K: np.ndarray, size: tuple[int, int], seen: tuple[int, int]) -> float:
     """
-    Return a camera's focal length at the size at which the network sees its images.
+    Return a camera's focal length at the network's input size.
 
     :param K: float64 (3, 3), intrinsics in pixels of the image.
     :param size: height and width of the image.
@@ -84,10 +84,11 @@ def metric_scale(config: ModelConfig, K: np.ndarray | None, size: tuple[int, int
     """
     Return the scale from canonical to metric depth, f / f_canonical at the network's input size.
 
-    :param K: float64 (3, 3), intrinsics in pixels of the image; None if unknown, which gives 1.
+    :param K: float64 (3, 3), intrinsics in pixels of the image; None if unknown.
     :param size: height and width of the image.
     :param seen: height and width of the network's input; None for `seen_size` of the image.
-    :return: metres per canonical metre; 1 for a model that gives metres whatever the camera.
+    :return: metres per canonical metre; 1 for unknown intrinsics, and for a model that predicts
+        metres for any camera.
     """
     if config.canonical_focal is None or K is None:
         return 1.0
@@ -96,12 +97,12 @@ def metric_scale(config: ModelConfig, K: np.ndarray | None, size: tuple[int, int
 
 def unusual_focal(config: ModelConfig, K: np.ndarray, size: tuple[int, int]) -> str:
     """
-    Describe a focal length that is unlike those of the training.
+    Return a warning about a focal length outside the range of the training data.
 
     :param K: float64 (3, 3), intrinsics in pixels of the image.
     :param size: height and width of the image.
     :return: '' if the focal length at the network's input size is within the config's
-        `focal_range`, or that is not known.
+        `focal_range`, or the range is unknown.
     """
     known, seen = config.focal_range, seen_size(config, size)
     focal = seen_focal(K, size, seen)
@@ -132,11 +133,11 @@ def normalise(
         images_bhw3: Tensor, mean: Sequence[float], std: Sequence[float],
         dtype: torch.dtype = torch.float32) -> Tensor:
     """
-    Turn uint8 RGB images into a network's input.
+    Return uint8 RGB images as a network's input.
 
     :param images_bhw3: uint8 (B, H, W, 3), RGB.
-    :param mean: per channel, in [0, 1].
-    :param std: per channel, in [0, 1].
+    :param mean: mean per channel, in [0, 1].
+    :param std: standard deviation per channel, in [0, 1].
     :return: (B, 3, H, W) in channels-last memory, (image / 255 - mean) / std.
     """
     mean, std = tuple(mean), tuple(std)
@@ -153,6 +154,6 @@ def normalise(
 
 @lru_cache(maxsize=8)
 def _normalised(mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
-    """Return the network's input for each value of a pixel: float32 (1, 256, 3)."""
+    """Return the network's input for each pixel value: float32 (1, 256, 3)."""
     values = np.arange(256)[None, :, None] / 255
     return ((values - np.array(mean)) / np.array(std)).astype(np.float32)

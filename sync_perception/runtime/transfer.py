@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Images to the device and maps back: on a GPU through pinned memory, waiting once."""
+"""Transfer of images to the device and of maps to the host; pinned memory for a GPU."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from torch import Tensor
 
 class Upload:
     """
-    Brings images to a device; to a GPU through one pinned buffer, kept from call to call.
+    Upload of images to a device; for a GPU through one pinned buffer that is reused.
 
-    :param device: where the images go.
+    :param device: target device.
     """
 
     def __init__(self, device: torch.device):
@@ -40,20 +40,20 @@ class Upload:
         Return the images as one batch on the device.
 
         :param images: each uint8 (h, w, 3), all of one size.
-        :return: uint8 (B, h, w, 3). On a CPU that of a single image shares its memory.
+        :return: uint8 (B, h, w, 3). On a CPU, a batch of one image shares the image's memory.
         """
         if self.device.type != 'cuda':
             alone = len(images) == 1
             return torch.from_numpy(
                 np.ascontiguousarray(images[0])[None] if alone else np.stack(images))
         if self.sent is not None:
-            self.sent.synchronize()  # the copy before may still read the buffer
+            self.sent.synchronize()  # the previous copy may still read the buffer
         batch = self.pack(images).to(self.device, non_blocking=True)
         self.sent = torch.cuda.current_stream(self.device).record_event()
         return batch
 
     def pack(self, images: Sequence[np.ndarray]) -> Tensor:
-        """Write the images into the buffer, which grows if it must: uint8 (B, h, w, 3)."""
+        """Write the images to the buffer, which grows if needed; return uint8 (B, h, w, 3)."""
         shape = (len(images), *images[0].shape)
         size = int(np.prod(shape))
         if self.buffer.numel() < size:
@@ -66,12 +66,12 @@ class Upload:
 
 def to_host(maps: Sequence[dict[str, Tensor]]) -> list[dict[str, np.ndarray]]:
     """
-    Bring maps to the host as arrays; all copies are under way before the first is waited for.
+    Return maps as arrays on the host; all copies run asynchronously and are awaited once.
 
-    A GPU's copies go to pinned memory of their own, which torch gives out again only when the
-    array is gone. Maps on a CPU are not copied.
+    Copies from a GPU use pinned memory, which torch reuses only after the array is released. Maps
+    on a CPU are not copied.
 
-    :param maps: by name, one dictionary a frame.
+    :param maps: maps by name, one dictionary per frame.
     """
     under_way = [
         {name: values.contiguous().to('cpu', non_blocking=True) for name, values in own.items()}

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Ways to run a network on a device: the eager reference, and faster ones that agree with it."""
+"""Inference backends: eager torch as the reference, and faster ones that agree with it."""
 
 from sync_perception.runtime.backends.base import Backend, EagerBackend, probe, reduced_precision
 from sync_perception.runtime.backends.choice import (

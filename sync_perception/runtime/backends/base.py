@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What every way to run a network has in common, and the eager reference."""
+"""Interface of inference backends, and the eager torch backend as the reference."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ PROBE_SIZE = (64, 96)
 
 class Backend(ABC):
     """
-    A network, ready to run on one device in one precision.
+    Network that runs on one device in one precision.
 
     :ivar name: torch, openvino or onnxruntime.
-    :ivar precision: of the network's arithmetic: float32, bfloat16 or float16.
-    :ivar device: where images are taken from and maps are given.
-    :ivar batches: whether several images in one call are possible, and no slower than one by one.
+    :ivar precision: number format of the network: float32, bfloat16 or float16.
+    :ivar device: torch device of the input images and of the output maps.
+    :ivar batches: whether a call with several images is possible and no slower than one by one.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Backend(ABC):
 
 class EagerBackend(Backend):
     """
-    The model as it was written, float32 or under autocast: the reference for all others.
+    Model in eager torch, in float32 or under autocast; the reference for all other backends.
 
     :param model: on its device, in evaluation mode.
     :param half: run in the device's 16-bit format instead of float32.
@@ -72,7 +72,7 @@ class EagerBackend(Backend):
         self.device = model.device
         self.dtype = reduced_precision(self.device) if half else torch.float32
         self.precision = str(self.dtype).removeprefix('torch.')
-        # on a CPU, three images together take longer than one after the other: caches overflow
+        # on a CPU, batches overflow the caches: three images are slower together than in turn
         self.batches = self.device.type != 'cpu' and takes_batches(model)
 
     def __call__(self, image_b3hw: Tensor) -> DenseOutput:
@@ -86,9 +86,9 @@ class EagerBackend(Backend):
 def probe(
         model: PerceptionModel | ExportedModel, size: tuple[int, int] | None = None) -> Tensor:
     """
-    Make an image (1, 3, h, w) to try a model with, on its device, channels-last.
+    Return a test image (1, 3, h, w) for a model, on its device, channels-last.
 
-    :param size: height and width; by default small ones that the model takes.
+    :param size: height and width; by default a small size that the model accepts.
     """
     size = size or model.config.input_size or PROBE_SIZE
     image = torch.linspace(-1, 1, 3 * math.prod(size), device=model.device)
@@ -97,10 +97,10 @@ def probe(
 
 def difference(found: DenseOutput, expected: DenseOutput) -> float:
     """
-    Return how much two outputs differ: infinity if they have other maps or sizes.
+    Return the greatest relative difference of two outputs; infinity if maps or sizes differ.
 
-    Of each map it is the greatest difference relative to the map's greatest value; of the maps
-    it is the greatest.
+    The difference of a map is its greatest absolute difference divided by the greatest absolute
+    value of the expected map; the result is the maximum over the maps.
     """
     maps, references = found.maps(), expected.maps()
     if maps.keys() != references.keys():
@@ -115,15 +115,15 @@ def difference(found: DenseOutput, expected: DenseOutput) -> float:
 
 
 def takes_batches(model: PerceptionModel | ExportedModel) -> bool:
-    """Tell whether a model takes several images at once: an exported file need not."""
+    """Return whether a model accepts several images at once; exported files may not."""
     return not isinstance(model, ExportedModel) or not model.one_at_a_time
 
 
 def reduced_precision(device: torch.device) -> torch.dtype:
     """
-    Return the device's fast 16-bit format, float32 where it has none.
+    Return the device's fast 16-bit format, or float32 if it has none.
 
-    A CPU without bfloat16 instructions emulates the format, slower than float32.
+    A CPU without bfloat16 instructions emulates the format, which is slower than float32.
     """
     if device.type == 'cuda':
         return torch.float16

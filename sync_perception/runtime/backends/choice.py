@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Chooses how to run a model: as asked, or the fastest way that agrees with eager torch."""
+"""Selection of the backend: the requested one, or the fastest that agrees with eager torch."""
 
 from __future__ import annotations
 
@@ -40,34 +40,34 @@ from sync_perception.runtime.preprocess import network_size
 LOGGER = logging.getLogger(__name__)
 BACKENDS = ('auto', 'torch', 'openvino', 'onnxruntime')
 PRECISIONS = ('auto', 'float32', 'half', 'int8')
-VARIABLE = 'SYNC_PERCEPTION_BACKEND'  # what auto means, without measuring
+VARIABLE = 'SYNC_PERCEPTION_BACKEND'  # backend of `auto`; set it to skip the measurement
 INSTALL = "pip install 'sync_perception[openvino]'"
-SHAPE = (375, 1242)  # of the image at which backends are compared
-SHARE = 4  # of the area of a model's input: the order of backends does not depend on it
+SHAPE = (375, 1242)  # image size at which backends are compared
+SHARE = 4  # divisor of the input area while timing; the order of backends does not depend on it
 MOST_RUNS = 5
-BUDGET = 3.0  # seconds, after which no further run begins
+BUDGET = 3.0  # seconds after which no further run starts
 
 
 class BackendError(ValueError):
-    """A backend that is unknown, not there, or cannot run a model."""
+    """A backend that is unknown, not installed, or unable to run the model."""
 
 
 def choose_backend(
         model: PerceptionModel | ExportedModel, precision: str = 'auto', name: str = 'auto',
         target: str = '', folder: str = '') -> Backend:
     """
-    Return the backend of a name; for auto the fastest that agrees with eager torch.
+    Return the named backend, or for `auto` the fastest that agrees with eager torch.
 
-    Auto measures once for each machine and model, and remembers. An exported file keeps its
-    precision.
+    `auto` measures once per machine and model and caches the result. An exported file keeps its
+    own precision.
 
     :param model: on its device, in evaluation mode.
-    :param precision: float32; half for the device's 16-bit format, where it has one; int8 for the
-        8-bit graph of the model's folder, in OpenVINO on a CPU; auto for int8 if the model has
-        such a graph and the processor is faster with it, else float32.
+    :param precision: float32; half for the device's 16-bit format, if it has one; int8 for the
+        8-bit graph in the model's folder, run by OpenVINO on a CPU; auto for int8 if the model
+        has such a graph and the processor is faster with it, otherwise float32.
     :param name: auto, torch, openvino or onnxruntime.
-    :param folder: the model's folder or hub id, where its 8-bit graph is looked for.
-    :param target: OpenVINO's name of a device, such as GPU; empty where torch's is meant.
+    :param folder: the model's folder or hub id, which may contain an 8-bit graph.
+    :param target: OpenVINO's name of a device, such as GPU; empty for the torch device.
     :raises BackendError: if the backend is unknown, not installed, not possible for this model or
         device, or fails; auto falls back to the reference with a warning instead.
     """
@@ -102,9 +102,9 @@ def choose_backend(
 
 def check_backend(name: str) -> None:
     """
-    Refuse an unknown backend.
+    Check that a backend is known.
 
-    :raises BackendError: listing the known ones.
+    :raises BackendError: if it is not; the message lists the known backends.
     """
     if name not in BACKENDS:
         raise BackendError(f'backend must be one of {", ".join(BACKENDS)}, got {name!r}')
@@ -112,9 +112,9 @@ def check_backend(name: str) -> None:
 
 def check_precision(precision: str) -> None:
     """
-    Refuse an unknown precision.
+    Check that a precision is known.
 
-    :raises BackendError: listing the known ones.
+    :raises BackendError: if it is not; the message lists the known precisions.
     """
     if precision not in PRECISIONS:
         raise BackendError(
@@ -124,10 +124,10 @@ def check_precision(precision: str) -> None:
 def quantised_or_refuse(
         model: PerceptionModel | ExportedModel, name: str, folder: str) -> QuantisedBackend:
     """
-    Return the 8-bit graph of a model's folder in OpenVINO.
+    Return the backend for the 8-bit graph in a model's folder.
 
-    :raises BackendError: if there is none, it is of other weights, or the backend or the device
-        is another one.
+    :raises BackendError: if there is no graph, it was made from other weights, the backend is not
+        OpenVINO, or the device is not a CPU.
     """
     problem = objection(model, 'openvino') if name in ('auto', 'openvino') else (
         f'it does not run 8-bit graphs, which openvino does, got backend {name!r}')
@@ -144,7 +144,7 @@ def quantised_or_refuse(
 
 def quantised_if_it_pays(
         model: PerceptionModel | ExportedModel, folder: str) -> QuantisedBackend | None:
-    """Return the 8-bit graph of a local model folder, if this processor is faster with it."""
+    """Return the 8-bit backend of a local model folder if this processor is faster with it."""
     if not folder or not Path(folder).is_dir() or not possible(model, 'openvino') or not pays():
         return None
     path = find_quantised(folder)
@@ -156,12 +156,12 @@ def quantised_if_it_pays(
 
 
 def reference(model: PerceptionModel | ExportedModel, half: bool) -> Backend:
-    """Return the way to run a model that needs no conversion."""
+    """Return the backend that runs a model without conversion."""
     return OnnxBackend(model) if isinstance(model, OnnxModel) else EagerBackend(model, half)
 
 
 def objection(model: PerceptionModel | ExportedModel, name: str) -> str:
-    """Say why a backend cannot run a model; empty if it can."""
+    """Return why a backend cannot run a model; empty if it can."""
     onnx = isinstance(model, OnnxModel)
     if name == 'torch' and onnx:
         return f'{model.name} is an ONNX file, which onnxruntime or openvino runs'
@@ -175,16 +175,16 @@ def objection(model: PerceptionModel | ExportedModel, name: str) -> str:
 
 
 def possible(model: PerceptionModel | ExportedModel, name: str) -> bool:
-    """Tell whether a backend can run a model."""
+    """Return whether a backend can run a model."""
     return not objection(model, name)
 
 
 def openvino_or_refuse(
         model: PerceptionModel | ExportedModel, half: bool, target: str) -> OpenVinoBackend:
     """
-    Return a model in OpenVINO.
+    Return the OpenVINO backend of a model.
 
-    :raises BackendError: saying why that is not possible.
+    :raises BackendError: if OpenVINO cannot run the model; the message gives the reason.
     """
     try:
         return OpenVinoBackend(model, half, target)
@@ -195,7 +195,7 @@ def openvino_or_refuse(
 
 
 def fastest(model: PerceptionModel | ExportedModel, half: bool) -> Backend:
-    """Return the fastest backend that is there and agrees, by measurement or by remembered."""
+    """Return the fastest available backend that agrees with eager torch, measured or cached."""
     slow = reference(model, half)
     if not possible(model, 'openvino'):
         return slow
@@ -205,7 +205,7 @@ def fastest(model: PerceptionModel | ExportedModel, half: bool) -> Backend:
         return slow
     try:
         fast = OpenVinoBackend(model, half)
-    except Exception as error:  # noqa: BLE001 - torch.export has an error class for everything
+    except Exception as error:  # noqa: BLE001 - torch.export raises many unrelated error classes
         LOGGER.warning('the model runs in %s, since OpenVINO cannot run it: %s',
                        slow.name, first_line(error))
         remembered.remember(key, slow.name, {'error': first_line(error)})
@@ -220,7 +220,7 @@ def fastest(model: PerceptionModel | ExportedModel, half: bool) -> Backend:
 
 def compare(
         backends: list[Backend], model: PerceptionModel | ExportedModel) -> dict[str, float]:
-    """Return the least seconds that each backend takes for an image, in turns."""
+    """Return the shortest time in seconds per image of each backend; the backends alternate."""
     for backend in backends:
         seconds(backend, model)
     turns: dict[str, list[float]] = {backend.name: [] for backend in backends}
@@ -234,7 +234,7 @@ def compare(
 
 
 def seconds(backend: Backend, model: PerceptionModel | ExportedModel) -> float:
-    """Return how long a backend takes for a quarter of the area of the model's input."""
+    """Return the seconds of one run of a backend, at a quarter of the model's input area."""
     config = model.config
     size = config.input_size or network_size(SHAPE, config.input_pixels // SHARE)
     image = probe(model, tuple(size))

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Turns the names of devices into devices that are there."""
+"""Selection of devices by name."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ EXPECTED = 'auto, cpu, cuda, cuda:N, openvino:GPU or openvino:NPU'
 
 def choose_device(name: str) -> torch.device:
     """
-    Return the torch device for a name: where images are prepared and maps are finished.
+    Return the torch device that prepares images and postprocesses maps.
 
-    With `openvino:GPU` or `openvino:NPU` only the network runs elsewhere; the rest is on the CPU.
+    With `openvino:GPU` or `openvino:NPU` only the network runs on that device; preprocessing and
+    postprocessing run on the CPU.
 
     :param name: auto, cpu, cuda, cuda:N, openvino:GPU or openvino:NPU.
-    :raises ValueError: if the name is another, or the machine has no such CUDA device.
+    :raises ValueError: if the name is unknown, or the machine has no such CUDA device.
     """
     return torch.device('cpu') if openvino_device(name) else torch_device(name)
 
@@ -38,8 +39,8 @@ def torch_device(name: str) -> torch.device:
     """
     Return the device on which torch runs a network.
 
-    :param name: auto, which is the GPU where there is one, cpu, cuda or cuda:N.
-    :raises ValueError: if the name is another, or the machine has no such CUDA device.
+    :param name: auto (the GPU if there is one), cpu, cuda or cuda:N.
+    :raises ValueError: if the name is unknown, or the machine has no such CUDA device.
     """
     if name == 'auto':
         return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
@@ -53,5 +54,5 @@ def torch_device(name: str) -> torch.device:
 
 
 def openvino_device(name: str) -> str:
-    """Return OpenVINO's name of a device, such as GPU for `openvino:GPU`; empty if it is not."""
+    """Return OpenVINO's device name, such as GPU for `openvino:GPU`; empty for torch devices."""
     return name.removeprefix(OPENVINO) if name.startswith(OPENVINO) else ''

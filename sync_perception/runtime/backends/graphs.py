@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Turns networks into OpenVINO graphs for images of any size, kept on disk once converted."""
+"""Conversion of networks to OpenVINO graphs for images of any size, with a cache on disk."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from sync_perception.runtime.backends.library import load_openvino, quiet_conver
 import torch
 
 LOGGER = logging.getLogger(__name__)
-FORMAT = 1  # of the graphs on disk: raised when this file writes others
+FORMAT = 1  # version of the cached graphs; raised when the conversion changes
 MULTIPLE = 32
 MAX_BYTES = 2_000_000_000
 
 
 def fingerprint(model: PerceptionModel | ExportedModel) -> str:
-    """Return a name that no other network shares: of its config, weights and library versions."""
+    """Return a unique key of a network: a hash of its config, weights and library versions."""
     config = replace(model.config, record={})
     known = [FORMAT, type(model).__name__, asdict(config), torch.__version__,
              load_openvino().__version__]
@@ -51,7 +51,7 @@ def fingerprint(model: PerceptionModel | ExportedModel) -> str:
 
 
 def weights_digest(model: PerceptionModel | ExportedModel) -> str:
-    """Return the SHA-256 of a network's weights and their names, in hexadecimal."""
+    """Return the hexadecimal SHA-256 of a network's weights and their names."""
     if isinstance(model, ExportedModel):
         return hashlib.sha256(Path(model.name).read_bytes()).hexdigest()
     digest = hashlib.sha256()
@@ -63,17 +63,17 @@ def weights_digest(model: PerceptionModel | ExportedModel) -> str:
 
 def convert(model: PerceptionModel | ExportedModel, size: tuple[int, int]) -> Any:
     """
-    Convert a network to an OpenVINO graph for images (B, h, w, 3) of one size.
+    Convert a network to an OpenVINO graph with input (B, h, w, 3) of one size.
 
     :param model: on the CPU, in evaluation mode.
     :param size: height and width.
-    :return: an openvino.Model whose outputs (B, h, w, C) bear the names of the maps.
+    :return: an openvino.Model whose outputs (B, h, w, C) have the names of the maps.
     """
     library = load_openvino()
     if isinstance(model, OnnxModel):
         return channels_last(library.Core().read_model(model.name), model.map_names)
     with warnings.catch_warnings(), quiet_conversion(), torch.no_grad():
-        warnings.simplefilter('ignore')  # of tracing: that sizes become constants is intended
+        warnings.simplefilter('ignore')  # tracing warns that sizes become constants, as intended
         program = torch.export.export(
             NamedMaps(model).eval(), (torch.zeros(1, 3, *size),), strict=False)
         graph = library.convert_model(program)
@@ -82,9 +82,9 @@ def convert(model: PerceptionModel | ExportedModel, size: tuple[int, int]) -> An
 
 def channels_last(graph: Any, names: Sequence[str]) -> Any:
     """
-    Let a graph take and give channels-last arrays, and name its outputs.
+    Convert the inputs and outputs of a graph to channels-last, and name the outputs.
 
-    :param names: of the maps, in the order of the outputs.
+    :param names: names of the maps, in the order of the outputs.
     """
     from openvino.preprocess import PrePostProcessor  # optional library
     for output, name in zip(graph.outputs, names):
@@ -100,17 +100,17 @@ def channels_last(graph: Any, names: Sequence[str]) -> Any:
 
 
 def layouts() -> tuple[Any, Any]:
-    """Return OpenVINO's names of the channels-last and the channels-first order."""
+    """Return OpenVINO's channels-last and channels-first layouts."""
     library = load_openvino()
     return library.Layout('NHWC'), library.Layout('NCHW')
 
 
 def free_size(graph: Any, size: tuple[int, int]) -> None:
     """
-    Let a graph that was traced at one size take others, in place.
+    Make a graph that was traced at one size accept other sizes, in place.
 
-    Tracing turns the sizes to which maps are enlarged into constants. Each becomes the scale that
-    it was at the traced size.
+    Tracing turns the target sizes of upsampling layers into constants. Each constant is replaced
+    by the scale factor that it had at the traced size.
     """
     from openvino import opset13 as operators  # optional library
     graph.reshape([1, *size, 3])
@@ -133,13 +133,13 @@ def free_size(graph: Any, size: tuple[int, int]) -> None:
 
 class Graphs:
     """
-    The OpenVINO graphs of one network: one for all sizes where that is possible.
+    OpenVINO graphs of one network: one graph for all sizes if possible.
 
-    Each is converted once, and from then on read from the cache folder. A network of which one
-    graph does not suit all sizes (its padding or attention depends on them) has one for each.
+    A graph is converted once and then read from the cache folder. A network whose padding or
+    attention depends on the image size has one graph per size.
 
-    :param model: on the CPU, in evaluation mode; kept only as long as it is needed.
-    :param agrees: tells whether a graph computes what the model does at a size.
+    :param model: on the CPU, in evaluation mode; released when it is no longer needed.
+    :param agrees: function that returns whether a graph agrees with the model at a size.
     """
 
     def __init__(self, model: PerceptionModel | ExportedModel, agrees: Any):
@@ -151,7 +151,7 @@ class Graphs:
             self.for_all = self.read('any') or self.convert_for_all()
 
     def at(self, batch: int, size: tuple[int, int]) -> Any:
-        """Return the graph for some images of a height and width, shapes fixed."""
+        """Return the graph for a batch size and an image size (height, width), shapes fixed."""
         if self.for_all is not None and not any(side % MULTIPLE for side in size):
             graph = self.for_all.clone()
         else:
@@ -161,7 +161,7 @@ class Graphs:
         return graph
 
     def convert_for_all(self) -> Any:
-        """Return a graph for all sizes, None if there is none."""
+        """Return a graph for all sizes, or None if the network has none."""
         traced, other = (2 * MULTIPLE, 3 * MULTIPLE), (3 * MULTIPLE, 5 * MULTIPLE)
         graph = convert(self.model, traced)
         try:
@@ -173,7 +173,7 @@ class Graphs:
         return self.keep(graph, 'any') if suits else None
 
     def read(self, size: str) -> Any:
-        """Return a graph from the cache folder, None if it is not there or cannot be read."""
+        """Return a graph from the cache folder, or None if it is missing or unreadable."""
         path = self.path(size)
         if not path.is_file():
             return None
@@ -186,7 +186,7 @@ class Graphs:
         return graph
 
     def keep(self, graph: Any, size: str) -> Any:
-        """Write a graph to the cache folder, whole or not at all, and return it."""
+        """Write a graph to the cache folder atomically, and return it."""
         path = self.path(size)
         beside = path.with_name(f'.{path.stem}.{os.getpid()}.xml')
         try:
@@ -199,5 +199,5 @@ class Graphs:
         return graph
 
     def path(self, size: str) -> Path:
-        """Return where the graph for a size is kept."""
+        """Return the cache path of the graph for a size."""
         return self.folder / f'{self.name}-{size}.xml'

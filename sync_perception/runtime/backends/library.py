@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Imports OpenVINO, without the messages about its use that it sends to its maker."""
+"""Import of OpenVINO without its telemetry."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ REPORTER = 'openvino_telemetry'
 
 def load_openvino() -> ModuleType:
     """
-    Return the library OpenVINO.
+    Return the OpenVINO module, imported without telemetry.
 
-    When it is imported, and when it converts a network, it reports that to a server. Where the
-    package that does so cannot be imported, it does not.
+    On import and on conversion OpenVINO reports its use to a server, unless its telemetry package
+    cannot be imported.
 
-    :raises ModuleNotFoundError: if it is not installed.
+    :raises ModuleNotFoundError: if OpenVINO is not installed.
     """
     sys.modules.setdefault(REPORTER, None)
     import openvino  # optional
@@ -41,14 +41,14 @@ def load_openvino() -> ModuleType:
 
 @contextmanager
 def quiet_conversion() -> Iterator[None]:
-    """Keep the conversion from logging a traceback for each operator that torch renamed."""
+    """Suppress the traceback that the conversion logs for each operator that torch renamed."""
     def is_needed(record: logging.LogRecord) -> bool:
         return 'not found in decomp table' not in str(record.msg)
 
     root, traces = logging.getLogger(), logging.getLogger('torch.__trace')
     root.addFilter(is_needed)
     level = traces.level
-    traces.setLevel(logging.CRITICAL)  # for torch's developers: every step, with its stack
+    traces.setLevel(logging.CRITICAL)  # it logs every step with its stack, for torch's developers
     try:
         yield
     finally:

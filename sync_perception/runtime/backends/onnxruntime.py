@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Runs exported ONNX files in onnxruntime."""
+"""Backend for exported ONNX files in onnxruntime."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from torch import Tensor
 
 class OnnxBackend(Backend):
     """
-    An ONNX file in onnxruntime, in the precision in which it was exported.
+    ONNX file in onnxruntime, in the precision in which it was exported.
 
-    :param model: the file's.
+    :param model: model loaded from the ONNX file.
     """
 
     name = 'onnxruntime'

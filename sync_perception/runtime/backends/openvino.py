@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Runs networks in OpenVINO: on CPUs about twice as fast as torch, also on Intel GPUs and NPUs."""
+"""OpenVINO backend: about twice as fast as torch on CPUs; also for Intel GPUs and NPUs."""
 
 from __future__ import annotations
 
@@ -36,25 +36,26 @@ from torch import Tensor
 
 MAX_PROGRAMS = 4
 CPU = 'CPU'
-# greatest difference from eager float32, relative to a map's greatest value
+# greatest difference from eager float32, relative to the greatest value of the map
 TOLERANCE = {'float32': 1e-3, 'bfloat16': 0.1, 'float16': 0.03}
 HINTS = {'float32': 'f32', 'int8': 'f32', 'bfloat16': 'bf16', 'float16': 'f16'}
 
 
 class Disagreement(RuntimeError):
-    """A backend computes something else than the network as it was written."""
+    """The output of a backend differs from that of the network in eager torch."""
 
 
 class GraphBackend(Backend):
     """
-    A network as an OpenVINO graph.
+    Network as an OpenVINO graph.
 
-    The graph is compiled for each size of images, in a fifth of a second; the last few are kept.
+    The graph is compiled for each image size, which takes a fifth of a second; the most recent
+    compilations are kept.
 
     :param target: OpenVINO's name of the device: CPU, GPU or NPU.
     :raises ImportError: if OpenVINO is not installed.
     :raises ValueError: if OpenVINO finds no such device.
-    :ivar graphs: gives the graph for a size.
+    :ivar graphs: returns the graph for a size.
     """
 
     name = 'openvino'
@@ -80,9 +81,9 @@ class GraphBackend(Backend):
         return run(self.programs[shape], image_b3hw)
 
     def compile(self, graph: Any, kind: str) -> Any:  # noqa: A003
-        """Prepare a graph of fixed shapes to be run; return an openvino.InferRequest."""
+        """Compile a graph of fixed shapes; return an openvino.InferRequest."""
         options = {'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_PRECISION_HINT': HINTS[kind]}
-        if self.target == CPU:  # whose threads belong to other processes, too
+        if self.target == CPU:  # other processes need the CPU's threads, too
             options |= {'INFERENCE_NUM_THREADS': torch.get_num_threads(),
                         'ENABLE_CPU_PINNING': False}
         return self.core.compile_model(graph, self.target, options).create_infer_request()
@@ -94,14 +95,14 @@ class GraphBackend(Backend):
 
 class OpenVinoBackend(GraphBackend):
     """
-    A network in OpenVINO, in floating-point numbers, converted when it is first needed.
+    Network in OpenVINO in floating point, converted when it is first needed.
 
     :param model: on the CPU, in evaluation mode.
-    :param half: run in bfloat16 (float16 on a GPU or NPU) where the device computes in it.
+    :param half: run in bfloat16 (float16 on a GPU or NPU) if the device supports it.
     :param target: OpenVINO's name of the device: CPU, GPU or NPU.
     :raises ImportError: if OpenVINO is not installed.
     :raises ValueError: if OpenVINO finds no such device.
-    :raises Disagreement: if the maps differ from those of the network as it was written.
+    :raises Disagreement: if the maps differ from those of the network in eager torch.
     :raises RuntimeError: if the network cannot be converted or compiled.
     """
 
@@ -112,7 +113,7 @@ class OpenVinoBackend(GraphBackend):
         reference = EagerBackend(model)
 
         def agrees(graph: Any, size: tuple[int, int]) -> bool:
-            """Tell whether a graph computes in float32 what the model does at a size."""
+            """Return whether a graph in float32 agrees with the model at a size."""
             image, fixed = probe(model, size), graph.clone()
             fixed.reshape([1, *size, 3])
             found = run(self.compile(fixed, 'float32'), image)
@@ -144,7 +145,7 @@ def run(request: Any, image_b3hw: Tensor) -> DenseOutput:
 
 
 def precision(half: bool, target: str) -> str:
-    """Return the arithmetic of a device, in 16 bits if that is asked for and it has them."""
+    """Return the number format of a device: 16-bit if requested and supported, else float32."""
     if half and target != CPU:
         return 'float16'
     kind = reduced_precision(torch.device('cpu')) if half else torch.float32
@@ -153,9 +154,9 @@ def precision(half: bool, target: str) -> str:
 
 def check_target(target: str, available: list[str]) -> None:
     """
-    Refuse a device that OpenVINO does not find.
+    Check that OpenVINO finds a device.
 
-    :raises ValueError: naming those that it finds.
+    :raises ValueError: if it does not; the message lists the devices found.
     """
     if target not in {name for found in available for name in (found, found.partition('.')[0])}:
         raise ValueError(

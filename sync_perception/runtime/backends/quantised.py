@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Runs the 8-bit graph that `sync_perception quantise` wrote beside a model, in OpenVINO."""
+"""OpenVINO backend for the 8-bit graph that `sync_perception quantise` writes beside a model."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ import torch
 
 GRAPH, WEIGHTS, FACTS = 'int8.xml', 'int8.bin', 'int8.json'
 INSTRUCTIONS = ('avx512_vnni', 'avx_vnni', 'amx_int8')
-"""Any of them lets a processor multiply 8-bit numbers faster than floats; as torch names them."""
+"""Instruction sets that multiply 8-bit integers faster than floats, by their names in torch."""
 
 
 def find_quantised(model: str) -> Path | None:
     """
-    Return the file of a model's 8-bit graph.
+    Return the path of a model's 8-bit graph.
 
     :param model: a folder, or an id of the Hugging Face hub.
-    :return: int8.xml, beside which lie int8.bin and int8.json; None if the model has none.
+    :return: int8.xml, with int8.bin and int8.json beside it; None if the model has no such graph.
     """
     if not all(find_file(model, name) for name in (WEIGHTS, FACTS)):
         return None
@@ -46,16 +46,16 @@ def find_quantised(model: str) -> Path | None:
 
 
 def pays() -> bool:
-    """Tell whether this processor computes faster in 8 bits than in floats."""
+    """Return whether this processor is faster with 8-bit integers than with floats."""
     capable = getattr(torch.cpu, 'get_capabilities', dict)()
     return any(capable.get(name, False) for name in INSTRUCTIONS)
 
 
 class FixedGraphBackend(GraphBackend):
     """
-    One 8-bit graph that serves all sizes of images, in OpenVINO, on the CPU.
+    8-bit OpenVINO graph for all image sizes, run on the CPU.
 
-    :param graph: an openvino.Model of images (B, h, w, 3), whose outputs bear the maps' names.
+    :param graph: an openvino.Model with input (B, h, w, 3) and outputs named like the maps.
     :raises ImportError: if OpenVINO is not installed.
     """
 
@@ -68,12 +68,13 @@ class FixedGraphBackend(GraphBackend):
 
 class QuantisedBackend(FixedGraphBackend):
     """
-    The 8-bit graph of a model's folder.
+    Backend for the 8-bit graph in a model's folder.
 
-    `sync_perception quantise` compared its accuracy with the network's when it wrote the graph;
-    here only its shapes are checked, by the predictor, and that it is this network's.
+    `sync_perception quantise` compares the accuracy of the graph with that of the network when it
+    writes the graph. Loading checks only that the graph was made from this network; the predictor
+    checks its shapes.
 
-    :param model: the network that the graph was made of.
+    :param model: the network from which the graph was made.
     :param path: int8.xml, with int8.bin and int8.json beside it.
     :raises ImportError: if OpenVINO is not installed.
     :raises ValueError: if the graph was made of other weights, or cannot be read.
@@ -92,7 +93,7 @@ class QuantisedBackend(FixedGraphBackend):
 
 class FixedGraph:
     """
-    Gives one graph for all sizes.
+    Source of graphs that returns the same graph for all sizes.
 
     :param graph: an openvino.Model of images (B, h, w, 3) of any size.
     """
@@ -102,7 +103,7 @@ class FixedGraph:
 
     def at(self, batch: int, size: tuple[int, int]) -> Any:
         """
-        Return the graph for some images of a height and width, shapes fixed.
+        Return the graph for a batch size and an image size (height, width), shapes fixed.
 
         :raises ValueError: if a side is not a multiple of 32.
         """

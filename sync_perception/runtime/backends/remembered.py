@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Remembers on disk which backend was the fastest for a model on this machine."""
+"""Cache on disk of the fastest backend for each model on this machine."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ MAX_ENTRIES = 200
 
 
 def key(model: PerceptionModel | ExportedModel, half: bool) -> str:
-    """Return what a measurement depends on: network, precision, versions, processor, threads."""
+    """Return the cache key: network, precision, library versions, processor and threads."""
     return '|'.join([
         fingerprint(model), 'half' if half else 'float32', package_version('onnxruntime'),
         platform.node(), processor_name(), f'{torch.get_num_threads()} threads'])
 
 
 def package_version(name: str) -> str:
-    """Return a package's name and version, or that it is not installed."""
+    """Return a package's name and version, or a note that it is not installed."""
     try:
         return f'{name} {version(name)}'
     except PackageNotFoundError:
@@ -51,13 +51,13 @@ def package_version(name: str) -> str:
 
 
 def recall(of: str) -> str | None:
-    """Return the backend that was the fastest, None if that is not known."""
+    """Return the backend that was fastest, or None if it is not known."""
     entry = read_remembered(choices_file()).get(of)
     return entry.get('backend') if isinstance(entry, dict) else None
 
 
 def remember(of: str, backend: str, facts: dict[str, Any]) -> None:
-    """Write down which backend was the fastest; what cannot be written is measured again."""
+    """Store the fastest backend; if writing fails, the next start measures again."""
     known = read_remembered(choices_file())
     known.pop(of, None)
     known[of] = {'backend': backend, **facts}
@@ -69,5 +69,5 @@ def remember(of: str, backend: str, facts: dict[str, Any]) -> None:
 
 
 def choices_file() -> Path:
-    """Return the file of the backends that were the fastest."""
+    """Return the path of the cache file."""
     return cache_folder() / FILE

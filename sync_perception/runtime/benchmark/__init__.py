@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Timings of networks and of the stages around them."""
+"""Benchmarks of networks and of the processing stages around them."""

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""The list of ready-made architectures: what they give, what they cost, how fast they are here."""
+"""Table of the ready-made architectures with their tasks, costs and speed on this machine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from sync_perception.files.whole_files import write_json
 from sync_perception.models.catalogue.ready_made import CATALOGUE, Entry, find
 from sync_perception.models.catalogue.stored_costs import Cost, SIZES, store_costs, stored_costs
 
-if TYPE_CHECKING:  # torch takes seconds to import: only where something is measured
+if TYPE_CHECKING:  # importing torch takes seconds; only measurements need it
     from sync_perception.runtime.benchmark.network_timing import Times
     import torch
 
@@ -44,12 +44,12 @@ CONVENTION = ('1 GFLOP is 10^9 multiplications and additions of convolutions and
 @dataclass
 class Row:
     """
-    What is known about an architecture.
+    One architecture of the table.
 
-    :param name: its key in the catalogue.
-    :param summary: what it is.
-    :param cost: None where its library is not installed.
-    :param times: by (height, width); empty where it was not timed.
+    :param name: key in the catalogue.
+    :param summary: short description.
+    :param cost: None if its library is not installed.
+    :param times: by (height, width); empty if it was not timed.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Row:
     times: dict[tuple[int, int], Times] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it in plain types, sizes as `192x640`, height first."""
+        """Return the row in plain types, with sizes such as `192x640`, height first."""
         row: dict[str, Any] = {'name': self.name, 'summary': self.summary}
         if self.cost is not None:
             row |= {
@@ -69,7 +69,7 @@ class Row:
         return row
 
     def cells(self) -> list[str]:
-        """Return name, tasks, parameters, operations and times as text; '' where not known."""
+        """Return name, tasks, parameters, operations and times as text; '' if unknown."""
         if self.cost is None:
             return [self.name, EXTRA, '', *([''] * 2 * len(SIZES))]
         return [
@@ -82,10 +82,10 @@ def measure_row(
         name: str, entry: Entry, device: torch.device | None, half: bool,
         counted: bool = False) -> Row:
     """
-    Look up an architecture's parameters and operations, and time it.
+    Return the row of an architecture: its number of parameters and operations, and its times.
 
-    :param device: where to time it; None for not at all.
-    :param counted: whether to count the parameters and operations anew, and store them.
+    :param device: device of the timing; None for no timing.
+    :param counted: whether to recount the parameters and operations, and store the counts.
     """
     row = Row(name, entry.summary, stored_costs().get(name))
     if entry.needs_transformers and find_spec('transformers') is None:
@@ -111,15 +111,15 @@ def list_architectures(
         json_file: str | Path | None = None, markdown: str | Path | None = None,
         counted: bool = False) -> None:
     """
-    Print the table row by row, and for the named architectures their recipes.
+    Print the table row by row, and the recipes of the named architectures.
 
     :param names: keys of the catalogue; empty for all.
-    :param timed: whether to measure how long an image takes.
+    :param timed: whether to measure the time per image.
     :param device: auto, cpu, cuda or cuda:N.
     :param half: whether the predictor runs in the device's 16-bit format.
     :param json_file: written after every row.
-    :param markdown: a page whose table, between two markers, is replaced at the end.
-    :param counted: whether to count parameters and operations anew, and store them.
+    :param markdown: page whose table, between two markers, is replaced at the end.
+    :param counted: whether to recount the parameters and operations, and store the counts.
     :raises ValueError: for an unknown name or device, or a page without the markers.
     """
     chosen = {name: find(name) for name in names} or CATALOGUE
@@ -129,12 +129,12 @@ def list_architectures(
         target = choose_device(device)
     if markdown is not None:
         split_page(markdown, PART)
-    # what else is shown names no machine
+    # the plain table does not name the machine
     here = machine() if timed or json_file is not None or markdown is not None else None
     report = {'machine': here, 'device': str(target) if timed else None, 'half': half,
               'convention': CONVENTION, 'image_sizes': [label(size) for size in SIZES], 'rows': []}
     rows: list[Row] = []
-    # what is named may be piped into a recipe
+    # recipes go to stdout and may be piped into a file, so the table goes to stderr
     with Live(console=Console(stderr=bool(names)), auto_refresh=False) as live:
         for name, entry in chosen.items():
             rows.append(measure_row(name, entry, target, half, counted))
@@ -150,18 +150,18 @@ def list_architectures(
 
 
 def machine() -> dict[str, Any]:
-    """Describe this machine, with the versions of the libraries."""
+    """Return a description of this machine and the versions of the libraries."""
     # imports torch: seconds
     from sync_perception.runtime.benchmark.stages import machine as describe
     return describe()
 
 
 def table(rows: Sequence[Row], report: dict[str, Any]) -> Table:
-    """Lay rows out for people."""
+    """Return the rows as a table for the terminal."""
     here = '' if report['device'] is None else f' on {place(report)}'
     drawn = Table(title=f'Architectures{here}', caption=CONVENTION)
     for number, column in enumerate(columns(report)):
-        figures = number >= 2  # which must not be cut off on a narrow terminal, as names may be
+        figures = number >= 2  # on a narrow terminal, names may be cut off, but not figures
         drawn.add_column(
             column.replace(' ', '\n') if figures else column, overflow='fold',
             justify='right' if figures else 'left', no_wrap=figures)
@@ -171,7 +171,7 @@ def table(rows: Sequence[Row], report: dict[str, Any]) -> Table:
 
 
 def columns(report: dict[str, Any]) -> list[str]:
-    """Return the heads of the columns; times only where there are any."""
+    """Return the column headings; times only if some were measured."""
     heads = ['name', 'gives', 'parameters (M)', *(f'GFLOPs {label(size)}' for size in SIZES)]
     if report['device'] is not None:
         heads += [f'ms {label(size)}, eager / predictor' for size in SIZES]
@@ -180,7 +180,7 @@ def columns(report: dict[str, Any]) -> list[str]:
 
 def write_markdown(path: str | Path, rows: Sequence[Row], report: dict[str, Any]) -> None:
     """
-    Replace a page's table.
+    Replace the table of a page.
 
     :raises ValueError: if the page lacks the markers.
     """
@@ -195,7 +195,7 @@ def write_markdown(path: str | Path, rows: Sequence[Row], report: dict[str, Any]
 
 
 def measured_where(report: dict[str, Any]) -> str:
-    """Say in one line what the figures are of."""
+    """Return a line with the date, machine, library versions and load of the measurement."""
     where = report['machine']
     versions = f'torch {where["torch"]}, commit {where["commit"]}'
     if report['device'] is None:
@@ -205,7 +205,7 @@ def measured_where(report: dict[str, Any]) -> str:
 
 
 def place(report: dict[str, Any]) -> str:
-    """Name the machine and what of it computes."""
+    """Return the name of the machine and of its computing device."""
     if str(report['device']).startswith('cuda'):
         import torch  # takes seconds
         return torch.cuda.get_device_name(report['device'])
@@ -214,7 +214,7 @@ def place(report: dict[str, Any]) -> str:
 
 
 def shown(times: Times | None) -> str:
-    """Write eager and predictor's milliseconds."""
+    """Return the milliseconds of eager torch and of the predictor as text."""
     if times is None:
         return ''
     fast = '-' if times.predictor is None else f'{times.predictor:.0f}'
@@ -222,5 +222,5 @@ def shown(times: Times | None) -> str:
 
 
 def label(size: tuple[int, int]) -> str:
-    """Write a size, height first."""
+    """Return a size as text, height first."""
     return f'{size[0]}x{size[1]}'

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Times a network as it was written and as the predictor runs it, taking turns."""
+"""Timing of a network in eager torch and as the predictor runs it, in turns."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.runtime.backends import choose_backend, EagerBackend
 import torch
 
-SECONDS = 4.0  # of measuring, for one network at one size
+SECONDS = 4.0  # duration of the measurement of one network at one size
 MOST_RUNS = 20
-PATIENCE = 10.0  # seconds; preparing a slower network for the predictor would take minutes
+PATIENCE = 10.0  # seconds; preparing a slower network for the predictor takes minutes
 
 
 @dataclass(frozen=True)
 class Times:
     """
-    How long one image takes, the median of some runs.
+    Median time per image.
 
-    :param eager: milliseconds of the network as it was written, in float32.
+    :param eager: milliseconds of the network in eager torch, in float32.
     :param predictor: milliseconds of the same network as the predictor runs it; None if eager
         took longer than PATIENCE.
-    :param backend: how the predictor runs it.
-    :param runs: how many runs of each.
+    :param backend: backend of the predictor.
+    :param runs: number of runs of each variant.
     """
 
     eager: float
@@ -54,11 +54,11 @@ def time_network(
         model: PerceptionModel, sizes: list[tuple[int, int]], half: bool = False
         ) -> dict[tuple[int, int], Times]:
     """
-    Time a network on one image, eager and as the predictor runs it, in turns.
+    Time a network on one image, in eager torch and as the predictor runs it, in turns.
 
     :param model: on its device, in evaluation mode.
     :param sizes: heights and widths of the image.
-    :param half: run the predictor's in the device's 16-bit format.
+    :param half: whether the predictor runs in the device's 16-bit format.
     """
     eager, chosen = EagerBackend(model), None
     times: dict[tuple[int, int], Times] = {}
@@ -85,10 +85,10 @@ def take_turns(
         ways: dict[str, Callable[[], object]], device: torch.device, expected: float
         ) -> dict[str, list[float]]:
     """
-    Run one way after the other, again and again, for SECONDS or MOST_RUNS times.
+    Run the variants in turns, for SECONDS or MOST_RUNS times.
 
-    :param expected: milliseconds that a run takes about.
-    :return: milliseconds of every run, by way.
+    :param expected: approximate milliseconds of a run.
+    :return: milliseconds of every run, by variant.
     """
     runs = int(1000 * SECONDS / (expected * len(ways)))
     spent: dict[str, list[float]] = {name: [] for name in ways}
@@ -99,7 +99,7 @@ def take_turns(
 
 
 def run_once(run: Callable[[], object], device: torch.device) -> float:
-    """Run something to its end; return the milliseconds."""
+    """Run a function and wait for the device; return the milliseconds."""
     start = time.perf_counter()
     run()
     if device.type == 'cuda':

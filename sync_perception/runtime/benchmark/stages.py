@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Times the stages between a frame and its cloud, beside what they cannot beat."""
+"""Timing of the stages from a frame to its point cloud, beside lower bounds."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ PERCENTILES = (50, 95, 99)
 
 @dataclass
 class Work:
-    """What the stages hand to one another, for one frame."""
+    """Intermediate results of the stages for one frame."""
 
     frame: Frame | None = None
     batch: Tensor | None = None
@@ -65,9 +65,9 @@ Stage = tuple[str, Callable[[Work], None]]
 
 def runtime_stages(predictor: Predictor) -> list[Stage]:
     """
-    Return the stages from a frame to its cloud, as (name, function of the work).
+    Return the stages from a frame to its point cloud, as (name, function of the work).
 
-    A model without depth has no cloud.
+    A model without depth has no point cloud stage.
     """
     def preprocess(work: Work) -> None:
         work.batch = predictor.prepare(work.frame)
@@ -90,7 +90,7 @@ def runtime_stages(predictor: Predictor) -> list[Stage]:
 
 
 def copy_stage(size: tuple[int, int]) -> Stage:
-    """Return a plain copy of as many bytes as go in (the image) and come out (maps, cloud)."""
+    """Return a stage that copies as many bytes as the image, the maps and the cloud have."""
     pixels = size[0] * size[1]
     source = np.ones(pixels * (3 + 4 + 1 + 4 + POINT.itemsize), np.uint8)
     target = np.zeros_like(source)
@@ -98,7 +98,7 @@ def copy_stage(size: tuple[int, int]) -> Stage:
 
 
 def eager_stage(model: str | Path, device: torch.device) -> Stage:
-    """Return the network as it was written, in float32, on the same input."""
+    """Return a stage that runs the network in eager torch, in float32, on the same input."""
     backend = EagerBackend(hub.load(model, device))
 
     def run(work: Work) -> None:
@@ -109,7 +109,7 @@ def eager_stage(model: str | Path, device: torch.device) -> Stage:
 
 
 def rectify_stage(frame: Frame) -> Stage:
-    """Return what `rectify` costs a frame: five coefficients, and maps that are made already."""
+    """Return a stage that rectifies a frame: five coefficients, with precomputed maps."""
     calibration = Calibration(frame.size, frame.K, D=np.array([-0.3, 0.1, 0.001, -0.001, 0.0]))
     rectification = Rectification(calibration)
     return RECTIFY, lambda work: rectification.image(frame.image)
@@ -119,14 +119,14 @@ def measure(
         stages: Sequence[Stage], beside: Sequence[Stage], work: Work, frames: int,
         warm_up: int = 5) -> dict[str, list[float]]:
     """
-    Time every stage of every frame, and beside each frame what it is compared with.
+    Time every stage for every frame, and the reference stages after each frame.
 
-    :param stages: run in order on the same work; their sum is the whole.
-    :param beside: run after each frame, outside the whole.
-    :param work: what the first stage needs.
-    :param frames: how many are timed.
-    :param warm_up: how many run before, untimed.
-    :return: milliseconds of each frame, by stage; with the whole, and what of it is not network.
+    :param stages: run in order on the same work; their sum is the total.
+    :param beside: reference stages, run after each frame and not part of the total.
+    :param work: input of the first stage.
+    :param frames: number of timed frames.
+    :param warm_up: number of untimed frames before them.
+    :return: milliseconds of each frame by stage, with the total and the total without network.
     """
     times: dict[str, list[float]] = {}
     for index in range(warm_up + frames):
@@ -147,14 +147,14 @@ def bench_runtime(
         after: Callable[[Frame, Predictor], list[Stage]] | None = None,
         backend: str = 'auto', precision: str = 'auto') -> dict[str, Any]:
     """
-    Measure a model on this machine.
+    Benchmark a model on this machine.
 
     :param model: model folder or hub id; None is the default model.
-    :param frames: how many are timed.
+    :param frames: number of timed frames.
     :param size: height and width of the frames.
-    :param image: a photograph to use, resized; otherwise a drawn street.
-    :param before: makes stages that come before the frame is there (messages in).
-    :param after: makes stages that come after the cloud (messages out).
+    :param image: photograph to use, resized; by default a synthetic street image.
+    :param before: returns stages that run before the frame exists (conversion from messages).
+    :param after: returns stages that run after the cloud (conversion to messages).
     :param backend: auto, torch, openvino or onnxruntime.
     :param precision: auto, float32, half or int8.
     :return: the report: machine, model, milliseconds by stage.
@@ -190,14 +190,14 @@ def bench_runtime(
 
 
 def summarize(values: Sequence[float]) -> dict[str, float]:
-    """Return the percentiles, the mean and the least of some times."""
+    """Return the percentiles, the mean and the minimum of some times."""
     marks = dict(zip([f'p{mark}' for mark in PERCENTILES], np.percentile(values, PERCENTILES)))
     marks |= {'mean': np.mean(values), 'min': np.min(values)}
     return {name: round(float(value), 3) for name, value in marks.items()}
 
 
 def drawn_street(size: tuple[int, int]) -> np.ndarray:
-    """Draw a street of flat shapes and grain, the same each time: uint8 (H, W, 3)."""
+    """Return a reproducible street image of flat shapes and noise: uint8 (H, W, 3)."""
     height, width = size
     picture = np.full((height, width, 3), (150, 185, 225), np.uint8)
     horizon = int(height * 0.46)
@@ -220,7 +220,7 @@ def drawn_street(size: tuple[int, int]) -> np.ndarray:
 
 
 def machine() -> dict[str, Any]:
-    """Say what was measured on: host, processor, threads, load, versions, commit."""
+    """Return a description of the machine: host, processor, threads, load, versions, commit."""
     return {
         'host': platform.node(), 'system': platform.platform(), 'processor': processor_name(),
         'cores': os.cpu_count(), 'torch_threads': torch.get_num_threads(),
@@ -231,7 +231,7 @@ def machine() -> dict[str, Any]:
 
 
 def table(report: dict[str, Any]) -> Table:
-    """Lay a report out for people."""
+    """Return a report as a table for the terminal."""
     model, size = report['model'], report['image_size']
     shown = Table(
         title=f'{size[1]}x{size[0]}, network {report["network_size"][1]}x'
@@ -252,7 +252,7 @@ def table(report: dict[str, Any]) -> Table:
 
 
 def write_report(report: dict[str, Any], path: str | Path) -> None:
-    """Write a report as JSON, making its folder."""
+    """Write a report as JSON, and create its folder if missing."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, report)
@@ -265,13 +265,13 @@ def _milliseconds(run: Callable[[Work], None], work: Work) -> float:
 
 
 def _synchronize(device: torch.device) -> None:
-    """Wait for a GPU, whose calls return before they are done."""
+    """Wait until a GPU has finished; its calls are asynchronous."""
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
 
 
 def _commit() -> str:
-    """Return the source tree's commit, or 'unknown' for an installed package."""
+    """Return the commit of the source tree, or 'unknown' for an installed package."""
     try:
         found = subprocess.run(
             ['git', 'describe', '--always', '--dirty', '--abbrev=12'], cwd=package_folder(),

@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Pictures of predictions for people."""
+"""Visualisation of predictions."""

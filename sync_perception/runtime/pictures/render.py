@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Renders an organized cloud from another viewpoint, in software: no display, no GPU."""
+"""Software rendering of an organized cloud from another viewpoint, without display or GPU."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ import math
 import numpy as np
 
 GRAZING, GRAZING_GROUND = math.tan(math.radians(2.5)), math.tan(math.radians(1))
-"""Seen at a smaller angle, it is no surface but a jump in depth; ground may be seen at less."""
+"""Tangents of the least viewing angles of a surface and of ground; less is a depth jump."""
 DENSITY = 1.25
-"""Samples a pixel of the picture, along each side: enough that rounding leaves no gaps."""
+"""Samples per picture pixel along each axis: enough that rounding leaves no gaps."""
 SUBDIVISIONS = (1, 2, 3, 4, 6, 9, 14, 20)
 
 
 @dataclass(frozen=True)
 class Viewpoint:
     """
-    Where a cloud is looked at from, relative to the camera that made it.
+    Viewpoint relative to the camera that recorded the cloud.
 
-    :param behind: metres that the viewer stands behind the camera.
-    :param above: metres above it.
-    :param aside: metres to its right.
-    :param pitch: degrees that the viewer looks down.
-    :param yaw: degrees that the viewer looks to the right.
-    :param field_of_view: horizontal, degrees.
+    :param behind: distance behind the camera, metres.
+    :param above: distance above the camera, metres.
+    :param aside: distance to the right of the camera, metres.
+    :param pitch: downward pitch, degrees.
+    :param yaw: yaw to the right, degrees.
+    :param field_of_view: horizontal field of view, degrees.
     """
 
     behind: float = 5.0
@@ -68,18 +68,19 @@ def render_cloud(
         view: Viewpoint | None = None, max_depth: float = 60.0,
         background: tuple[int, int, int] = (24, 26, 30)) -> np.ndarray:
     """
-    Draw an organized cloud as the surfaces that it samples.
+    Render an organized cloud as the surfaces that it samples.
 
-    Neighbouring points are joined by quads, except across jumps in depth: a network's depth
-    leads smoothly from an object to what is behind it, and drawn, that bridge would look like a
-    fan of rays. Each quad is sampled as finely as the picture's pixels and drawn with a z-buffer;
-    edges in depth are darkened (eye-dome lighting, Boucheny 2009).
+    Neighbouring points are joined by quads, except across depth jumps: predicted depth changes
+    smoothly between an object and its background, which would be drawn as a fan of rays. Each
+    quad is sampled at the picture's resolution and drawn with a z-buffer. Depth edges are darkened
+    (eye-dome lighting, Boucheny 2009).
 
-    :param points: float (H, W, 3), metres in the camera's optical frame, NaN holes.
+    :param points: float (H, W, 3), metres in the camera's optical frame, NaN for holes.
     :param colors: uint8 (H, W, 3), RGB.
     :param size: height and width of the picture.
     :param view: the viewpoint; by default behind and above the camera.
-    :param max_depth: points farther from the camera than this are left out, metres.
+    :param max_depth: greatest depth of the points drawn, metres.
+    :param background: RGB colour of pixels without points.
     :return: uint8 (height, width, 3), RGB.
     :raises ValueError: if the cloud is not organized or the shapes differ.
     """
@@ -107,12 +108,13 @@ def render_cloud(
 
 def surface_quads(points: np.ndarray, max_depth: float) -> np.ndarray:
     """
-    Say which 2x2 neighbours of an organized cloud lie on one surface.
+    Return which 2x2 neighbours of an organized cloud lie on one surface.
 
-    A surface seen at a grazing angle looks like a jump in depth. Ground far away is seen at such
-    angles: what lies in the lower half between the camera and the lowest points may be ground.
+    A surface at a grazing angle looks like a depth jump. Distant ground is seen at such angles, so
+    points that may be ground, in the lower half of the height range below the camera, have a
+    smaller limit.
 
-    :param points: (H, W, 3), NaN holes.
+    :param points: (H, W, 3), NaN for holes.
     :return: bool (H - 1, W - 1).
     """
     y, z = points[..., 1], points[..., 2]
@@ -128,7 +130,7 @@ def surface_quads(points: np.ndarray, max_depth: float) -> np.ndarray:
 
 
 def _extent(corners: np.ndarray, focal: float) -> np.ndarray:
-    """Return the longest side of each quad (N, 4, 3) in the picture, pixels."""
+    """Return the longest side in pixels of each projected quad (N, 4, 3)."""
     z = np.maximum(corners[..., 2:], 0.1)
     pixels = corners[..., :2] / z * focal
     sides = pixels[:, [1, 3, 2, 0]] - pixels[:, [0, 1, 3, 2]]
@@ -137,7 +139,7 @@ def _extent(corners: np.ndarray, focal: float) -> np.ndarray:
 
 def _subdivide(
         corners: np.ndarray, paints: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sample quads (N, 4, 3) at count x count places: points (M, 3) and colours (M, 3)."""
+    """Sample quads (N, 4, 3) at count x count points; return points (M, 3) and colours (M, 3)."""
     share = np.arange(count, dtype=np.float32) / count
     right, down = (grid.ravel() for grid in np.meshgrid(share, share))
     weights = np.stack(
@@ -156,7 +158,7 @@ class _ZBuffer:
         self.color = np.zeros((size[0] * size[1], 3), np.uint8)
 
     def add(self, points: np.ndarray, colors: np.ndarray, focal: float) -> None:
-        """Draw points (N, 3) of the viewer's frame."""
+        """Draw points (N, 3) in the viewer's frame."""
         height, width = self.size
         front = points[:, 2] > 0.1
         points, colors = points[front], colors[front]
@@ -170,7 +172,7 @@ class _ZBuffer:
         self.color[pixel[nearest]] = colors[nearest]
 
     def picture(self, background: tuple[int, int, int]) -> np.ndarray:
-        """Return uint8 (H, W, 3) RGB, with edges in depth darkened."""
+        """Return the picture, uint8 (H, W, 3) RGB, with darkened depth edges."""
         empty = np.isinf(self.depth).reshape(self.size)
         logs = np.log2(np.where(empty, 1e6, self.depth.reshape(self.size)))
         shade = np.zeros(self.size, np.float32)

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Pictures for people: coloured depth, overlays, panels with a legend, a view of the cloud."""
+"""Visualisation of predictions: label overlays, panels with a legend, views of the cloud."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ TEXT = (235, 235, 235)
 PAPER = (24, 26, 30)
 VOID_GREY = 96
 LEGEND_SHARE = 2e-3
-"""A class appears in the legend if it covers this share of the image."""
+"""Least fraction of the image that a class of the legend covers."""
 
 
 def overlay(
         image: np.ndarray, labels: np.ndarray, space: LabelSpace,
         alpha: float = 0.5) -> np.ndarray:
     """
-    Paint labels over an image; void stays as it is.
+    Return an image with coloured labels blended over it; void pixels stay unchanged.
 
     :param image: uint8 (H, W, 3), RGB.
     :param labels: uint8 (H, W).
-    :param alpha: share of the label's colour, in [0, 1].
+    :param alpha: weight of the label's colour, in [0, 1].
     :return: uint8 (H, W, 3), RGB.
     :raises ValueError: if the sizes differ or alpha is out of range.
     """
@@ -62,7 +62,7 @@ def panel(
         frame: Frame, prediction: Prediction, space: LabelSpace,
         max_depth: float = 80.0) -> np.ndarray:
     """
-    Show camera | depth over labels | overlay, with captions, a depth scale and a legend.
+    Return a picture of camera | depth over labels | overlay, with depth scale and legend.
 
     :param frame: the camera's image.
     :param prediction: maps that are None stay dark.
@@ -92,10 +92,10 @@ def panel(
 
 def legend(labels: np.ndarray, space: LabelSpace, width: int) -> np.ndarray:
     """
-    Draw the colours and names of the classes in a label map, in as many rows as they need.
+    Return a legend with the colours and names of the classes in a label map.
 
     :param labels: uint8 (H, W).
-    :param width: of the picture, pixels.
+    :param width: width of the legend, pixels.
     :return: uint8 (h, width, 3), RGB.
     """
     counts = np.bincount(labels.ravel(), minlength=256)[:len(space)]
@@ -124,12 +124,12 @@ def cloud_view(
         size: tuple[int, int] = (720, 1280), view: Viewpoint | None = None,
         max_depth: float = 60.0) -> np.ndarray:
     """
-    Draw the semantic cloud of one frame as seen from behind and above the camera.
+    Render the semantic cloud of one frame, by default from behind and above the camera.
 
     :param prediction: with depth and labels.
     :param size: height and width of the picture.
     :param view: another viewpoint.
-    :param max_depth: metres; farther points are left out.
+    :param max_depth: greatest depth of the points drawn, metres.
     :return: uint8 (height, width, 3), RGB.
     """
     points = backproject(prediction.depth, pixel_rays(frame.K, frame.size))
@@ -139,7 +139,7 @@ def cloud_view(
 
 def shaded_labels(image: np.ndarray, labels: np.ndarray, space: LabelSpace) -> np.ndarray:
     """
-    Paint labels with the camera's light and shade, for pictures of clouds; void is grey.
+    Return the label colours shaded by the brightness of the image; void is grey.
 
     :param image: uint8 (H, W, 3), RGB.
     :param labels: uint8 (H, W).
@@ -152,7 +152,7 @@ def shaded_labels(image: np.ndarray, labels: np.ndarray, space: LabelSpace) -> n
 
 
 def caption(image: np.ndarray, text: str) -> np.ndarray:
-    """Return an RGB image with a small caption in its upper left corner."""
+    """Return a copy of an RGB image with a small caption in its upper left corner."""
     picture = image.copy()
     scale = _text_scale(picture.shape[1])
     (width, height), baseline = cv2.getTextSize(text, FONT, scale, 1)
@@ -164,7 +164,7 @@ def caption(image: np.ndarray, text: str) -> np.ndarray:
 
 
 def _draw_depth_scale(picture: np.ndarray, max_depth: float) -> None:
-    """Draw a colour bar with metres into the lower right corner, in place."""
+    """Draw a colour bar in metres in the lower right corner, in place."""
     height, width = picture.shape[:2]
     scale = _text_scale(width) * 0.8
     bar_width, bar_height = width // 4, max(4, height // 40)
@@ -187,7 +187,7 @@ def _write(picture: np.ndarray, text: str, origin: tuple[int, int], scale: float
 
 
 def _text_scale(width: float) -> float:
-    """Return a font scale that suits a picture of this width."""
+    """Return the font scale for a picture of the given width."""
     return min(1.0, max(0.35, width / 1600))
 
 
