@@ -14,9 +14,9 @@ VENV ?= .venv
 PYTHON ?= python3
 KITTI ?=
 ARGS ?=
-JOBS ?= 2
+JOBS ?= 3
 # Each part of the tests runs in a process of its own, JOBS of them at once, the longest first;
-# + joins folders.
+# + joins folders. Two cores are busy with three parts, as the tests of ROS mostly wait.
 PARTS := test/ros test/training+test/studies test/models \
 	test/datasets+test/evaluation+test/street_world+test/runtime+test/images+test/calibration+test/kitti+test/files+test/soak+test/launch+$(subst $() ,+,$(wildcard test/test_*.py))
 RUN := $(VENV)/bin/python
