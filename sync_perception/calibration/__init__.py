@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Camera calibrations: checked, judged, rectified."""
+"""Camera calibrations: data type, plausibility checks and rectification."""

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A camera's calibration: what a camera_info or a calibration file states, checked."""
+"""Camera calibration with validation, as in camera_info messages and calibration files."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from sync_perception.types import MalformedInput
 import yaml
 
 FOCAL_RANGE = (1e-2, 1e7)
-"""Pixels; no lens is beyond, and single precision still holds the viewing rays."""
+"""Plausible focal lengths in pixels; viewing rays stay representable in single precision."""
 LARGEST = 1e9
-"""No entry of a calibration is beyond, and what is computed of them stays finite."""
+"""Largest magnitude of an entry, so that results computed from the entries stay finite."""
 MOST_UNEQUAL_FOCALS = 4.0
-"""Largest ratio of fx and fy, either way, that is not taken for a mistake."""
+"""Largest accepted ratio of fx and fy, either way."""
 DISTORTION_MODELS = {
     'plumb_bob': 'plumb_bob', 'pinhole': 'plumb_bob', 'rational_polynomial': 'rational_polynomial',
     'equidistant': 'equidistant', 'fisheye': 'equidistant'}
-"""Names of distortion models and of camera models, and what sensor_msgs calls them."""
+"""sensor_msgs' name of the distortion model, by name of a distortion or camera model."""
 
 
 class CalibrationError(MalformedInput):
@@ -44,7 +44,7 @@ class CalibrationError(MalformedInput):
 
 @dataclass(frozen=True)
 class Region:
-    """The part of the sensor that was read out; height and width of 0 mean all of it."""
+    """Region of the sensor that is read out; a height and width of 0 mean the whole sensor."""
 
     top: int = 0
     left: int = 0
@@ -55,21 +55,20 @@ class Region:
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """
-    A camera's calibration, with the fields and conventions of sensor_msgs/CameraInfo.
+    Camera calibration with the fields and conventions of sensor_msgs/CameraInfo.
 
-    All numbers are in pixels of the full resolution, before region and binning.
+    All lengths are in pixels of the full resolution, before region and binning.
 
     :param size: height and width of the full resolution.
-    :param K: float64 (3, 3), intrinsics of the image as the lens makes it.
-    :param P: float64 (3, 4), the left 3x3 are the intrinsics of the rectified image; zeros where
-        they are not known.
-    :param R: float64 (3, 3), rotation of the camera into the rectified camera; zeros where it is
-        not known.
+    :param K: float64 (3, 3), intrinsics of the raw (distorted) image.
+    :param P: float64 (3, 4), projection; the left 3x3 are the intrinsics of the rectified image;
+        zeros if unknown.
+    :param R: float64 (3, 3), rotation from the camera to the rectified camera; zeros if unknown.
     :param D: float64 (N,), distortion coefficients.
     :param model: sensor_msgs' name of the distortion model.
-    :param region: of interest.
-    :param binning: pixels down and across that were joined to one; at least 1.
-    :raises CalibrationError: if these numbers cannot be those of a camera.
+    :param region: region of interest.
+    :param binning: vertical and horizontal binning factors; at least 1.
+    :raises CalibrationError: if the values are not a valid camera calibration.
     """
 
     size: tuple[int, int]
@@ -82,7 +81,7 @@ class Calibration:
     binning: tuple[int, int] = (1, 1)
 
     def __post_init__(self):
-        """Refuse what contradicts itself."""
+        """Check that the values are consistent."""
         self._check_region()
         for name in ('K', 'P', 'R', 'D'):
             values = getattr(self, name)
@@ -111,7 +110,7 @@ class Calibration:
     @property
     def matrix(self) -> np.ndarray:
         """
-        Intrinsics of the rectified camera at full resolution: P's, or K's where P is not known.
+        Intrinsics of the rectified camera at full resolution: those of P, or K if P is unknown.
 
         :return: float64 (3, 3).
         """
@@ -123,17 +122,17 @@ class Calibration:
         return self.of_image(self.matrix)
 
     def of_image(self, matrix: np.ndarray) -> np.ndarray:
-        """Return intrinsics of the full resolution in pixels of the image."""
+        """Convert intrinsics from pixels of the full resolution to pixels of the image."""
         if self.read_out != self.size:
             matrix = crop_intrinsics(matrix, self.region.top, self.region.left)
         return resize_intrinsics(matrix, self.read_out, self.image_size)
 
     def check_size(self, size: tuple[int, int]) -> None:
         """
-        Refuse the calibration of another image.
+        Check that the calibration is for images of a size.
 
         :param size: height and width of the image.
-        :raises CalibrationError: if it belongs to images of another size.
+        :raises CalibrationError: if it is for images of another size.
         """
         expected = self.image_size
         if tuple(size) != expected:
@@ -177,7 +176,7 @@ class Calibration:
                 f'of at most {MOST_UNEQUAL_FOCALS:g}')
 
     def _check_binning(self) -> None:
-        """Refuse intrinsics of the binned image, which would be divided by the binning again."""
+        """Check that the intrinsics are not already divided by the binning."""
         binned = [axis for axis in (0, 1) if self.binning[axis] > 1]
         center = self.matrix[1, 2], self.matrix[0, 2]
         if binned and all(
@@ -192,14 +191,13 @@ class Calibration:
 
 def read_calibration(path: str | Path) -> Calibration:
     """
-    Read a calibration YAML as ROS's camera_calibration writes it, and as its relatives do.
+    Read a calibration YAML in the format of ROS's camera_calibration or a similar tool.
 
-    Needed are `image_width`, `image_height` and `camera_matrix`. `distortion_model` may be left
-    out where `camera_model` is fisheye or pinhole, or where the coefficients are zero.
+    `image_width`, `image_height` and `camera_matrix` are required. `distortion_model` is optional
+    if `camera_model` is fisheye or pinhole, or if the coefficients are zero.
 
     :raises FileNotFoundError: if there is no such file.
-    :raises ValueError: if an entry is missing or is not what it should be, or two contradict each
-        other.
+    :raises ValueError: if an entry is missing or invalid, or entries contradict each other.
     """
     path = Path(path)
     if not path.is_file():
@@ -216,7 +214,7 @@ def read_calibration(path: str | Path) -> Calibration:
 
 def parse_calibration(entries: Any) -> Calibration:
     """
-    Make a calibration of the entries of its YAML file.
+    Return the calibration from the entries of its YAML file.
 
     :raises ValueError: as `read_calibration`.
     """
@@ -234,7 +232,7 @@ def parse_calibration(entries: Any) -> Calibration:
 
 
 def _model(entries: dict, D: np.ndarray) -> str:
-    """Return sensor_msgs' name of the distortion model that the entries state."""
+    """Return sensor_msgs' name of the distortion model in the entries."""
     stated = {name: _entry(entries, name, str) for name in ('distortion_model', 'camera_model')
               if name in entries}
     lens = stated.get('camera_model', '')

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What users should know about a calibration that is served all the same."""
+"""Plausibility checks of calibrations; they give warnings, not errors."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from sync_perception.calibration.rectification import (
 )
 
 LEAST_PIXELS = 1.0
-"""By which an image without distortion may differ from the rectified one."""
+"""Difference in pixels up to which an image counts as equal to the rectified one."""
 USUAL_FOCAL_RATIO = 1.5
-"""Ratio of fx and fy, either way, beyond which pixels are hardly that far from square."""
+"""Ratio of fx and fy, either way, beyond which pixels are implausibly far from square."""
 CENTRAL = 0.2
-"""Share of the image's size by which a principal point lies off the middle in both directions."""
+"""Implausible offset of the principal point in both directions, relative to the image size."""
 PROJECTION_RATIO = {'equidistant': (0.1, 1.8)}
-"""Focal length of P by that of K: what rectification makes of a lens; by model."""
+"""Plausible ratios of the focal lengths of P and K after rectification, by distortion model."""
 OTHER_PROJECTION_RATIO = (0.4, 1.8)
 
 
@@ -45,10 +45,10 @@ def is_named_rectified(topic: str) -> bool:
 @lru_cache(maxsize=64)
 def distortion_doubt(calibration: Calibration, rectify: bool = False, topic: str = '') -> str:
     """
-    Say in a sentence if images are taken to be rectified that are likely not to be.
+    Return a warning if images that are assumed to be rectified probably are not; otherwise ''.
 
-    :param rectify: whether they are rectified here.
-    :param topic: of the images, if they come from one.
+    :param rectify: whether the images are rectified by this package.
+    :param topic: topic of the images, if they come from one.
     """
     named = is_named_rectified(topic)
     if rectify and named and calibration.D.any():
@@ -58,7 +58,7 @@ def distortion_doubt(calibration: Calibration, rectify: bool = False, topic: str
     try:
         pixels = displacement(calibration)
         error = f': pixels are off by up to {pixels:.1f}; `rectify` undistorts them'
-    except CalibrationError:  # `contradictions` says why
+    except CalibrationError:  # `contradictions` reports the reason
         pixels, error = 0.0, ''
     if calibration.D.any():
         numbers = ', '.join(f'{number:g}' for number in calibration.D[:14])
@@ -75,7 +75,7 @@ def distortion_doubt(calibration: Calibration, rectify: bool = False, topic: str
 
 @lru_cache(maxsize=64)
 def contradictions(calibration: Calibration) -> str:
-    """Say which numbers of a calibration hardly fit together; '' if they do."""
+    """Return a warning about values of a calibration that contradict each other; '' if none."""
     return '; '.join(filter(None, (
         _principal_point(calibration), _focal_lengths(calibration), _projection(calibration),
         _lens(calibration))))
@@ -120,7 +120,7 @@ def _projection(calibration: Calibration) -> str:
 
 
 def _lens(calibration: Calibration) -> str:
-    """Say what only rectification would need to be right."""
+    """Return a warning about values that only rectification uses; '' if they are valid."""
     try:
         coefficients(calibration)
         rotation(calibration)

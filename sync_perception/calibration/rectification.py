@@ -13,9 +13,9 @@
 # limitations under the License.
 
 """
-Rectification: from the image as the lens makes it to that of a pinhole camera.
+Rectification: from a distorted image to that of a pinhole camera.
 
-The maps are OpenCV's, made once for each calibration and kept in fixed point.
+OpenCV's remapping tables are computed once per calibration and stored in fixed point.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ from sync_perception.geometry import pixel_rays, resize_intrinsics
 from sync_perception.types import Frame
 
 COEFFICIENTS = {'plumb_bob': (4, 5), 'rational_polynomial': (4, 5, 8, 12, 14), 'equidistant': (4,)}
-"""Counts of distortion coefficients by model."""
+"""Valid numbers of distortion coefficients, by distortion model."""
 ROTATION_TOLERANCE = 1e-2
 RADII = 2000
-"""Steps in which the growth of the distorted radius is followed."""
+"""Number of samples at which the distorted radius is checked to increase."""
 
 
 class Rectification:
     """
-    The maps of one calibration.
+    Rectification maps of one calibration.
 
-    The rectified camera has the intrinsics P and the rotation R of the calibration. Where P is
-    not known it is chosen so that every pixel has a source (alpha 0).
+    The rectified camera has the intrinsics P and the rotation R of the calibration. If P is
+    unknown, it is chosen so that every pixel has a source (alpha 0).
 
-    :param calibration: of the distorted images.
-    :raises CalibrationError: if it cannot be used: an unknown distortion model, another count of
-        coefficients than its model has, an R that is no rotation.
+    :param calibration: calibration of the distorted images.
+    :raises CalibrationError: if the distortion model is unknown, its number of coefficients is
+        wrong, or R is not a rotation.
     :ivar K: float64 (3, 3), intrinsics of the rectified image.
-    :ivar void: flat indices of the pixels of the rectified image that no pixel of the camera
-        shows, sorted.
-    :ivar maps: OpenCV's maps in fixed point; None where the image is rectified as it is.
+    :ivar void: sorted flat indices of the pixels of the rectified image that the camera does not
+        cover.
+    :ivar maps: OpenCV's maps in fixed point; None if the image is already rectified.
     """
 
     def __init__(self, calibration: Calibration):
@@ -83,18 +83,18 @@ class Rectification:
         return cv2.remap(image, *self.maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
 
     def frame(self, frame: Frame) -> Frame:
-        """Rectify a frame; its stamp and frame id stay."""
+        """Rectify a frame; its stamp and frame id stay the same."""
         return replace(frame, image=self.image(frame.image), K=self.K, void=self.void)
 
 
 @lru_cache(maxsize=4)
 def rectification_of(calibration: Calibration) -> Rectification:
-    """Return the maps of a calibration; those of the latest four are kept."""
+    """Return the rectification of a calibration; the latest four are cached."""
     return Rectification(calibration)
 
 
 class Rectifier:
-    """Rectifies the frames of one camera; the maps of its latest calibration are kept."""
+    """Rectification of the frames of one camera; caches the maps of its latest calibration."""
 
     def __init__(self):
         self.calibration: Calibration | None = None
@@ -114,10 +114,10 @@ class Rectifier:
 
 def coefficients(calibration: Calibration) -> np.ndarray:
     """
-    Return the distortion coefficients as OpenCV wants them.
+    Return the distortion coefficients in OpenCV's format.
 
-    :return: float64 (N,), empty where there is no distortion; of the model `equidistant` (4,).
-    :raises CalibrationError: if the model is unknown, or there are too few or too many of them.
+    :return: float64 (N,), empty without distortion; (4,) for the model `equidistant`.
+    :raises CalibrationError: if the model is unknown, or the number of coefficients is wrong.
     """
     D, model = calibration.D, calibration.model
     if not D.any():
@@ -137,9 +137,9 @@ def coefficients(calibration: Calibration) -> np.ndarray:
 
 def rotation(calibration: Calibration) -> np.ndarray:
     """
-    Return R, or no rotation where it is not known.
+    Return R, or the identity if R is unknown.
 
-    :raises CalibrationError: if it is no rotation.
+    :raises CalibrationError: if R is not a rotation.
     """
     R = calibration.R
     if not R.any():
@@ -154,9 +154,9 @@ def rotation(calibration: Calibration) -> np.ndarray:
 
 def check_pinhole(K: np.ndarray) -> None:
     """
-    Refuse a K that OpenCV's distortion models cannot use.
+    Check that OpenCV's distortion models can use K.
 
-    :raises CalibrationError: if its focal lengths are not positive, or it has a skew.
+    :raises CalibrationError: if its focal lengths are not positive, or it has skew.
     """
     if not (K[0, 0] > 0 and K[1, 1] > 0) or abs(K[0, 1]) > 1e-3 * K[0, 0]:
         raise CalibrationError(
@@ -167,11 +167,11 @@ def check_pinhole(K: np.ndarray) -> None:
 def fitting_intrinsics(
         K: np.ndarray, D: np.ndarray, size: tuple[int, int], model: str) -> np.ndarray:
     """
-    Choose the intrinsics of a rectified image of which every pixel has a source.
+    Return the intrinsics of a rectified image in which every pixel has a source.
 
-    :param K: float64 (3, 3) of the distorted image.
+    :param K: float64 (3, 3), intrinsics of the distorted image.
     :param size: height and width of both images.
-    :raises CalibrationError: if there is none.
+    :raises CalibrationError: if there are no such intrinsics.
     """
     if not D.size:
         return K
@@ -194,21 +194,21 @@ def source_pixels(
         camera: np.ndarray, D: np.ndarray, R: np.ndarray, K: np.ndarray, size: tuple[int, int],
         model: str) -> tuple[np.ndarray, np.ndarray]:
     """
-    Find where the distorted image shows what each pixel of the rectified image shows.
+    Return the position in the distorted image of each pixel of the rectified image.
 
     :param camera: float64 (3, 3), intrinsics of the distorted image.
-    :param D: of `coefficients`.
-    :param R: of `rotation`.
+    :param D: as returned by `coefficients`.
+    :param R: as returned by `rotation`.
     :param K: float64 (3, 3), intrinsics of the rectified image.
     :param size: height and width of the rectified image.
-    :return: columns and rows, float32 (H, W); -1e4 where the lens model ends.
+    :return: columns and rows, float32 (H, W); -1e4 beyond the valid angles of the lens model.
     """
     rectify = cv2.fisheye if model == 'equidistant' and D.size else cv2
     u, v = rectify.initUndistortRectifyMap(
         camera, D if D.size else None, R, K, size[::-1], cv2.CV_32FC1)
     rays = pixel_rays(K, size) @ R.astype(np.float32)  # R's transpose, for rows
     across = np.hypot(rays[..., 0], rays[..., 1])
-    # beyond the largest angle for which the model holds it would show the middle once more
+    # beyond its largest valid angle the model folds back and would repeat the image centre
     behind = rays[..., 2] <= 0
     with np.errstate(divide='ignore', invalid='ignore'):
         radius = np.where(behind, np.inf, across / rays[..., 2])
@@ -219,11 +219,11 @@ def source_pixels(
 
 def largest_radius(D: np.ndarray, model: str, needed: float) -> float:
     """
-    Find how far from its axis a lens model holds: up to where the distorted radius shrinks.
+    Return the radius up to which a lens model is valid, where the distorted radius stops growing.
 
-    :param D: of `coefficients`.
-    :param needed: how far it is of interest.
-    :return: a radius in the plane z = 1.
+    :param D: as returned by `coefficients`.
+    :param needed: largest radius of interest.
+    :return: radius in the plane z = 1.
     """
     radii = np.linspace(0, needed, RADII)
     if model == 'equidistant':
@@ -240,15 +240,15 @@ def largest_radius(D: np.ndarray, model: str, needed: float) -> float:
 
 
 def outside(u: np.ndarray, v: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return where pixels (u, v) lie outside an image of this height and width: bool."""
+    """Return which pixels (u, v) lie outside an image of the given height and width: bool."""
     return ~((u >= -0.5) & (v >= -0.5) & (u <= size[1] - 0.5) & (v <= size[0] - 0.5))
 
 
 def displacement(calibration: Calibration) -> float:
     """
-    Return by how much the image as it came differs from the rectified one.
+    Return the largest displacement of a pixel by rectification.
 
-    :return: pixels of the image, the most within it; 0 for an image that is rectified already.
+    :return: pixels of the image; 0 for an image that is already rectified.
     :raises CalibrationError: as `Rectification`.
     """
     D, R, size = coefficients(calibration), rotation(calibration), calibration.image_size

@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Files that are whole or absent, locks, caches, checks of their values."""
+"""Files: atomic writing, locks, caches and validation of values."""

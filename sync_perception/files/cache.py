@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The folder in which results are kept that can be computed again."""
+"""Cache folder for results that can be recomputed."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ PACKAGE = 'sync_perception'
 
 def cache_folder(*parts: str) -> Path:
     """
-    Return a folder below the user's cache folder, made if need be.
+    Return a folder in the package's cache, created if missing.
 
-    It is in XDG_CACHE_HOME, by default ~/.cache. Where that cannot be written, as in a container
+    The cache is in XDG_CACHE_HOME, by default ~/.cache. If that is not writable, as in a container
     with a read-only home, it is in the folder of temporary files.
 
-    :param parts: names of folders below that of the package.
+    :param parts: names of nested folders in the package's cache.
     """
     home = os.environ.get('XDG_CACHE_HOME') or os.path.join(os.path.expanduser('~'), '.cache')
     folder = Path(home, PACKAGE, *parts)
@@ -50,11 +50,11 @@ def cache_folder(*parts: str) -> Path:
 def forget_oldest(
         folder: Path, endings: Sequence[str], most_bytes: int, most: int = 32) -> None:
     """
-    Delete the entries of a cache that were used the longest ago; the latest always stays.
+    Delete the least recently used entries of a cache; the most recent one is always kept.
 
-    :param endings: of the files that make up an entry; the first one's time counts.
-    :param most_bytes: how large the cache may be.
-    :param most: how many entries it may have.
+    :param endings: endings of the files of an entry; the time of the first file counts.
+    :param most_bytes: largest size of the cache.
+    :param most: largest number of entries.
     """
     found = []
     for path in folder.glob(f'*{endings[0]}'):

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Checks of values from files: an error names the key, what was expected and what was got."""
+"""Checks of values from files; errors name the key, the expected and the actual value."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ import types
 from typing import Any, get_args, get_origin, get_type_hints, Literal, NoReturn, Union
 
 Check = Callable[[Any, str], None]
-"""Raises ValueError if a value, the first argument, does not suit a key, the second."""
+"""Function of a value and its key that raises ValueError if the value is invalid."""
 
 SHORT = Repr()
 SHORT.maxstring = SHORT.maxother = 60
@@ -36,7 +36,7 @@ TYPE_NAMES = {
 
 
 def shown(value: Any) -> str:
-    """Return a value for a message: its text as in Python, shortened if it is long."""
+    """Return the repr of a value for a message, shortened if it is long."""
     try:
         return SHORT.repr(value)
     except ValueError:
@@ -44,17 +44,17 @@ def shown(value: Any) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text: torch writes its C++ stack below."""
+    """Return the first line of an error's text; torch appends its C++ stack."""
     return str(error).strip().partition('\n')[0] or type(error).__name__
 
 
 def refuse(key: str, expected: str, value: Any) -> NoReturn:
-    """Raise the ValueError that says what a key had and what it should have."""
+    """Raise a ValueError that names a key, its value and the expected value."""
     raise ValueError(f'{key}: expected {expected}, got {shown(value)}')
 
 
 def number(low: float, high: float) -> Check:
-    """Accept finite numbers from low to high."""
+    """Return a check that accepts finite numbers from low to high."""
     def check(value: Any, key: str) -> None:
         right = isinstance(value, Real) and not isinstance(value, bool)
         if not right or not low <= value <= high:
@@ -63,7 +63,7 @@ def number(low: float, high: float) -> Check:
 
 
 def whole(low: int, high: int) -> Check:
-    """Accept whole numbers from low to high."""
+    """Return a check that accepts whole numbers from low to high."""
     def check(value: Any, key: str) -> None:
         right = isinstance(value, Integral) and not isinstance(value, bool)
         if not right or not low <= value <= high:
@@ -74,11 +74,11 @@ def whole(low: int, high: int) -> Check:
 def several(
         entry: Check, *lengths: int, order: Callable[[Any, Any], bool] | None = None) -> Check:
     """
-    Accept lists of which every entry suits.
+    Return a check that accepts lists of valid entries.
 
-    :param entry: the check of each entry.
-    :param lengths: how many there may be; none for any number.
-    :param order: what must hold between an entry and the next, such as `operator.lt`.
+    :param entry: check of each entry.
+    :param lengths: valid lengths of the list; any length if none is given.
+    :param order: relation required between consecutive entries, such as `operator.lt`.
     """
     def check(value: Any, key: str) -> None:
         if not isinstance(value, (list, tuple)) or lengths and len(value) not in lengths:
@@ -92,7 +92,7 @@ def several(
 
 
 def text(choices: Collection[str] = ()) -> Check:
-    """Accept text that is not empty, one of the choices where there are any."""
+    """Return a check that accepts non-empty text, or only the choices if there are any."""
     def check(value: Any, key: str) -> None:
         if not isinstance(value, str) or not value or choices and value not in choices:
             refuse(key, f'one of {", ".join(choices)}' if choices else 'text', value)
@@ -100,19 +100,19 @@ def text(choices: Collection[str] = ()) -> Check:
 
 
 def flag(value: Any, key: str) -> None:
-    """Accept true and false."""
+    """Check that a value is true or false."""
     if not isinstance(value, bool):
         refuse(key, TYPE_NAMES[bool], value)
 
 
 def mapping(value: Any, key: str) -> None:
-    """Accept mappings of which the keys are text."""
+    """Check that a value is a mapping whose keys are text."""
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
         refuse(key, 'a mapping of names to values', value)
 
 
 def optional(check_value: Check) -> Check:
-    """Accept None, and what the other check accepts."""
+    """Return a check that accepts None and everything that another check accepts."""
     def check(value: Any, key: str) -> None:
         if value is not None:
             check_value(value, key)
@@ -122,15 +122,15 @@ def optional(check_value: Check) -> Check:
 def check_arguments(
         builder: Callable[..., Any], arguments: Any, key: str, given: int = 0) -> None:
     """
-    Check names and types of arguments by a builder's signature, before it is called.
+    Check the names and types of arguments against a builder's signature.
 
-    Annotations that say nothing of plain values are taken to accept all.
+    Annotations other than those of plain values accept every value.
 
     :param builder: a function or class.
-    :param arguments: by name, from a file.
-    :param key: of the arguments in that file, for the message.
-    :param given: how many positional arguments the caller adds.
-    :raises ValueError: naming the argument that is unknown, missing or of another type.
+    :param arguments: arguments by name, from a file.
+    :param key: key of the arguments in the file, for error messages.
+    :param given: number of positional arguments that the caller adds.
+    :raises ValueError: if an argument is unknown, missing or of the wrong type.
     """
     mapping(arguments, key)
     signature = inspect.signature(builder)
@@ -151,7 +151,7 @@ def check_arguments(
 
 
 def suits(value: Any, hint: Any) -> bool:
-    """Return whether a value from a file is of a type; a whole number is a number, too."""
+    """Return whether a value from a file has a type; a whole number is also a float."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return any(suits(value, option) for option in inner)
@@ -174,7 +174,7 @@ def suits(value: Any, hint: Any) -> bool:
 
 
 def described(hint: Any) -> str:
-    """Return the words for a type in an error."""
+    """Return the description of a type for error messages."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return ' or '.join(described(option) for option in inner)

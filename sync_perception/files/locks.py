@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Keeps two processes from writing the same output."""
+"""Locks that prevent two processes from writing the same output."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ WOULD_BLOCK = (errno.EAGAIN, errno.EACCES)
 @contextmanager
 def output_lock(path: str | Path) -> Iterator[None]:
     """
-    Hold the lock on an output, a hidden file beside it, while the `with` block runs.
+    Hold the lock of an output, a hidden file beside it, during the `with` block.
 
-    The operating system releases it when the process ends, however it ends: what a killed process
-    leaves of the file locks nobody out.
+    The operating system releases the lock when the process ends for any reason, so the lock file
+    of a killed process blocks nobody.
 
-    :param path: the file or folder that will be written; its parent folder is made.
+    :param path: the file or folder to be written; its parent folder is created.
     :raises ValueError: if another process has the lock; the message names that process.
-    :raises OSError: if there is no room for the file, or it may not be written.
+    :raises OSError: if the lock file cannot be written.
     """
     path = Path(path).expanduser().absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def output_lock(path: str | Path) -> Iterator[None]:
         try:
             os.pwrite(descriptor, _myself().encode(), 0)
         except OSError as error:
-            if error.errno != errno.ENOSPC:  # a full disk costs others the name, not the lock
+            if error.errno != errno.ENOSPC:  # on a full disk only the holder's name is missing
                 raise
         yield
     finally:
@@ -77,11 +77,11 @@ def _acquire(path: Path, file: Path) -> int:
             raise ValueError(
                 f'{path} is being written by {holder or "another process"}: wait until that one '
                 'has ended, or write elsewhere') from error
-        os.close(descriptor)  # its holder removed the file meanwhile: it locks nothing any more
+        os.close(descriptor)  # the holder has removed the file, so this lock is void
 
 
 def _is_still(file: Path, descriptor: int) -> bool:
-    """Tell whether a name still belongs to an open file."""
+    """Return whether a path still refers to an open file."""
     try:
         return os.path.samestat(os.stat(file), os.fstat(descriptor))
     except FileNotFoundError:

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Pages whose generated part stands between two markers; the rest of the page is kept by hand."""
+"""Documentation pages with a generated part between two markers; the rest is written by hand."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from sync_perception.files.whole_files import write_text
 
 
 def markers(name: str) -> tuple[str, str]:
-    """Return the lines between which a page's generated part stands."""
+    """Return the two marker lines around a generated part."""
     return f'<!-- {name}: begin -->', f'<!-- {name}: end -->'
 
 
 def split_page(path: str | Path, name: str) -> tuple[str, str]:
     """
-    Return what stands before and after a page's generated part.
+    Return the text before and after the generated part of a page.
 
-    :param name: of the part.
+    :param name: name of the part.
     :raises ValueError: if the page lacks the markers.
     """
     begin, end = markers(name)
@@ -44,7 +44,7 @@ def split_page(path: str | Path, name: str) -> tuple[str, str]:
 
 def replace_part(path: str | Path, name: str, lines: Sequence[str]) -> None:
     """
-    Replace a page's generated part, at once.
+    Replace the generated part of a page atomically.
 
     :param lines: the new part, without its markers.
     :raises ValueError: if the page lacks the markers.

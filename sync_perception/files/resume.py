@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Refuses to go on with an output that was begun with other settings."""
+"""Check that an interrupted output is resumed with the same settings."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from typing import Any
 
 def changed_settings(former: Any, wanted: Any, key: str = '') -> list[str]:
     """
-    List the settings that differ, by their dotted names, with both values.
+    Return the settings that differ, as dotted names with both values.
 
-    :param former: settings of what was begun: nested dictionaries of plain values.
-    :param wanted: those asked for now.
+    :param former: settings of the interrupted output: nested dictionaries of plain values.
+    :param wanted: present settings.
     """
     if former == wanted:
         return []
@@ -38,9 +38,9 @@ def changed_settings(former: Any, wanted: Any, key: str = '') -> list[str]:
 def check_same_settings(
         folder: Path, former: dict[str, Any], wanted: dict[str, Any], advice: str) -> None:
     """
-    Refuse to go on in a folder under other settings than those it was begun with.
+    Check that the settings of an interrupted output are the present ones.
 
-    :param advice: what the user can do, for the message.
+    :param advice: advice for the user, for the message.
     :raises ValueError: if any setting differs; the message names each with both values.
     """
     changed = changed_settings(former, wanted)

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Whether files that can run code when they are loaded may be loaded here."""
+"""Permission to load files that can execute code when they are loaded."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _ALLOWED = ContextVar('code allowed', default=False)
 
 
 def allow_code(allow: bool) -> bool:
-    """Allow or forbid, from now on, to load files that can run code; return the choice."""
+    """Allow or forbid loading files that can execute code, from now on; return the choice."""
     _ALLOWED.set(allow)
     return allow
 
 
 @contextmanager
 def code_allowed(allow: bool) -> Iterator[None]:
-    """Allow or forbid, within the block, to load files that can run code."""
+    """Allow or forbid loading files that can execute code, within the `with` block."""
     token = _ALLOWED.set(allow)
     try:
         yield
@@ -43,9 +43,9 @@ def code_allowed(allow: bool) -> Iterator[None]:
 
 def check_code_allowed(path: str | Path) -> None:
     """
-    Refuse a file that can run code, unless that is allowed.
+    Check that loading a file that can execute code is allowed.
 
-    :raises ValueError: saying how to allow it.
+    :raises ValueError: if it is not; the message explains how to allow it.
     """
     if not _ALLOWED.get():
         raise ValueError(

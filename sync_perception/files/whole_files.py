@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Reads small description files, and writes every file such that it is whole or not there."""
+"""Atomic writing of files, and reading of small description files."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from typing import Any
 import yaml
 
 LARGEST_DESCRIPTION = 2 ** 26
-"""Bytes; a config, a label space or a recipe has some thousands."""
+"""Limit in bytes; a config, a label space or a recipe has a few thousand."""
 
 
 @contextmanager
 def replacing(path: str | Path, shared: bool = False) -> Iterator[Path]:
     """
-    Yield a file beside to write to, which then takes the place of this one at once.
+    Yield a temporary file beside a file; at the end of the block it atomically replaces the file.
 
-    Whoever reads meanwhile, or after the writer was killed or the disk was full, finds the former
-    file or the new one, never a part. What is no regular file, such as /dev/stdout, is written to
+    Concurrent readers find either the old file or the complete new one, also after the writer was
+    killed or the disk was full. A path that is not a regular file, such as /dev/stdout, is written
     directly.
 
-    :param path: of the file; its folder is made.
+    :param path: path of the file; its folder is created.
     :param shared: whether other processes may write the same file at the same time.
-    :raises OSError: if it cannot be written, naming the file and the space on its disk.
+    :raises OSError: if writing fails; the message names the file and the free space on its disk.
     """
     if Path(path).exists() and not Path(path).is_file():
         try:
@@ -50,7 +50,7 @@ def replacing(path: str | Path, shared: bool = False) -> Iterator[Path]:
             raise cannot_write(path, error) from error
         return
     place = Path(path).resolve()
-    # always the same where it can be: a kill leaves one at most
+    # a fixed name if possible, so that killed processes leave at most one such file
     beside = place.with_name(f'.{place.name}.{f"{os.getpid()}." if shared else ""}part')
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def replacing(path: str | Path, shared: bool = False) -> Iterator[Path]:
 
 
 def cannot_write(path: str | Path, error: OSError) -> OSError:
-    """Return the error that names the file and how full its disk is."""
+    """Return an error that names the file and the free space on its disk."""
     folder = Path(path).resolve().parent
     while not folder.is_dir():
         folder = folder.parent
@@ -79,18 +79,18 @@ def cannot_write(path: str | Path, error: OSError) -> OSError:
 
 
 def write_bytes(path: str | Path, data: bytes | memoryview, shared: bool = False) -> None:
-    """Write a file, whole or not at all; see `replacing`."""
+    """Write a file atomically; see `replacing`."""
     with replacing(path, shared) as beside:
         beside.write_bytes(data)
 
 
 def write_text(path: str | Path, text: str, shared: bool = False) -> None:
-    """Write a text as UTF-8 with plain line ends, whole or not at all; see `replacing`."""
+    """Write text as UTF-8 with Unix line ends, atomically; see `replacing`."""
     write_bytes(path, text.encode(), shared)
 
 
 def write_json(path: str | Path, value: Any, indent: int = 2, shared: bool = False) -> None:
-    """Write a value as JSON, whole or not at all; see `replacing`."""
+    """Write a value as JSON, atomically; see `replacing`."""
     write_text(path, json.dumps(value, indent=indent) + '\n', shared)
 
 
@@ -98,14 +98,14 @@ def read_json(path: str | Path) -> Any:
     """
     Read a JSON file.
 
-    :raises FileNotFoundError: if there is none.
-    :raises ValueError: if it is not JSON, naming it.
+    :raises FileNotFoundError: if there is no such file.
+    :raises ValueError: if it is not JSON; the message names the file.
     """
     return parse_json(read_description(path), str(path))
 
 
 def read_remembered(path: str | Path) -> dict[str, Any]:
-    """Return the JSON object of a file that only saves work; {} if it is not there or broken."""
+    """Return the JSON object in a cache file; {} if the file is missing or malformed."""
     try:
         known = read_json(path)
     except (OSError, ValueError):
@@ -115,9 +115,9 @@ def read_remembered(path: str | Path) -> dict[str, Any]:
 
 def parse_json(text: str, source: str) -> Any:
     """
-    Read a JSON text.
+    Parse JSON.
 
-    :param source: where it is from, for the message.
+    :param source: origin of the text, for error messages.
     :raises ValueError: if it is not JSON.
     """
     try:
@@ -128,10 +128,10 @@ def parse_json(text: str, source: str) -> Any:
 
 def read_yaml(path: str | Path) -> Any:
     """
-    Read a YAML file of plain values; tags that would make objects are refused.
+    Read a YAML file of plain values; tags that would create objects are errors.
 
-    :raises FileNotFoundError: if there is none.
-    :raises ValueError: if it is not YAML, naming it.
+    :raises FileNotFoundError: if there is no such file.
+    :raises ValueError: if it is not YAML; the message names the file.
     """
     text = read_description(path)
     try:
@@ -144,13 +144,13 @@ def read_description(path: str | Path) -> str:
     """
     Read a small text file.
 
-    :raises FileNotFoundError: if there is none.
-    :raises ValueError: if it is no regular file, far too large, or not UTF-8.
+    :raises FileNotFoundError: if there is no such file.
+    :raises ValueError: if it is not a regular file, larger than the limit, or not UTF-8.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f'no file {path}')
-    if not path.is_file():  # a pipe would be waited for
+    if not path.is_file():  # reading a pipe would block
         raise ValueError(f'{path}: expected a file, got a folder or a device')
     size = path.stat().st_size
     if size > LARGEST_DESCRIPTION:

@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Image files: headers, decoding, bit depth, orientation, videos."""
+"""Images: headers, decoding, bit depth, orientation and videos."""

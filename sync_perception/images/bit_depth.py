@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""How images of 16-bit pixels, of which a camera fills fewer, become images of 8 bits."""
+"""Conversion of 16-bit images, of which a camera may use fewer bits, to 8 bits."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ import cv2
 import numpy as np
 
 DEPTHS = (8, 10, 12, 14, 16)
-"""Bits that cameras fill."""
+"""Usual bit depths of cameras."""
 SAMPLED = 4
-"""The range of values is estimated from every so many rows and columns."""
+"""Stride of the rows and columns from which the range of values is estimated."""
 ENDS = (0.5, 99.5)
-"""Percentiles that count as the darkest and the brightest value: a hot pixel is none."""
+"""Percentiles used as the darkest and the brightest value, so that hot pixels do not count."""
 THERMAL = (1 / 2, 1 / 4)
-"""Darkest value, as a share of the brightest, above which there are no dark parts; and range of
-values, as a share of what the bits express, below which there is little contrast."""
+"""Thresholds of a thermal image: darkest value relative to the brightest, above which there are no
+dark parts; range of values relative to the full range, below which there is little contrast."""
 DARK = 1 / 8
-"""Share of the brightest value below which there are dark parts after all."""
+"""Darkest value relative to the brightest, below which an image has dark parts after all."""
 MARGIN = 0.25
-"""What is left free at either end of a range of values, as a share of it, so that it holds."""
+"""Margin at either end of a new range, relative to the range of values, so that it lasts."""
 SHRINKING = 1 / 128
-"""How much of what is too wide in a range is given up with each frame: too little to be seen."""
+"""Fraction of a range's excess width removed per frame: too little to be visible."""
 LEAST = 1 / 64
-"""A range of values is at least this share of what the bits can express, else noise fills it."""
+"""Least range of values relative to the full range; a narrower one would amplify noise."""
 
 
 class BitDepth:
     """
-    Turns the 16-bit images of one camera into 8 bits, all of them alike.
+    Conversion of the 16-bit images of one camera to 8 bits, consistent over time.
 
-    How many bits are significant is given, or follows from the values: the fewest of `DEPTHS`
-    that hold all values so far. Grey images that begin without dark parts and with little
-    contrast, as those of thermal cameras, are stretched: to a range that widens at once for
-    values beyond it, and narrows too slowly to be seen.
+    The number of significant bits is given, or inferred as the smallest of `DEPTHS` that holds all
+    values so far. If the first image is grey, without dark parts and with little contrast, as from
+    a thermal camera, images are stretched. The range widens immediately for values beyond
+    it, and narrows too slowly to be visible.
 
-    :param significant_bits: 1 to 16, which are then scaled as they are; 0 to find out.
-    :param report: takes a line for the user whenever something was found out.
-    :ivar bits: found so far; 0 before the first image.
-    :ivar range: lowest and highest value where images are stretched; empty otherwise.
+    :param significant_bits: 1 to 16, for a fixed scale; 0 to infer them.
+    :param report: receives a line for the user whenever an inferred setting changes.
+    :ivar bits: significant bits inferred so far; 0 before the first image.
+    :ivar range: lowest and highest value if images are stretched; otherwise empty.
     """
 
     def __init__(self, significant_bits: int = 0,
@@ -64,11 +64,11 @@ class BitDepth:
 
     def to_8_bits(self, pixels: np.ndarray, sensed: np.ndarray | None = None) -> np.ndarray:
         """
-        Scale an image to 8 bits.
+        Return an image scaled to 8 bits.
 
         :param pixels: uint16, of any shape.
-        :param sensed: what the sensor gave, where the pixels were computed from it (Bayer).
-        :return: uint8 of the pixels' shape.
+        :param sensed: raw sensor values if the pixels were computed from them (Bayer).
+        :return: uint8 of the same shape.
         """
         if self.significant_bits:
             return scaled(pixels, 0, 2 ** self.significant_bits - 1)
@@ -78,7 +78,7 @@ class BitDepth:
     def _learn(self, pixels: np.ndarray, may_stretch: bool) -> None:
         lowest, highest = map(int, cv2.minMaxLoc(pixels.reshape(pixels.shape[0], -1))[:2])
         if not highest:
-            return  # as of a closed shutter, which says nothing
+            return  # such as with a closed shutter
         begins, stretched, known = not self.bits, bool(self.range), self.bits
         self.bits = max(known, next(bits for bits in DEPTHS if highest < 2 ** bits))
         if may_stretch and (begins or stretched):
@@ -94,7 +94,7 @@ class BitDepth:
                 'taken to be significant, unless they are set')
 
     def _follow(self, pixels: np.ndarray) -> None:
-        """Adapt the range of values; give it up where an image has dark and bright parts."""
+        """Adapt the range of values; stop stretching if an image has dark and bright parts."""
         dark, bright = np.percentile(pixels[::SAMPLED, ::SAMPLED], ENDS)
         full = 2 ** self.bits
         thermal = dark > THERMAL[0] * bright and bright - dark < THERMAL[1] * full
@@ -113,7 +113,7 @@ class BitDepth:
 
 
 def scaled(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Scale uint16 values so that low becomes 0 and high 255, saturating: uint8."""
+    """Return uint16 values scaled to uint8: low becomes 0, high becomes 255, with saturation."""
     alpha = 255 / (high - low)
     if low:
         pixels = cv2.subtract(pixels, round(low))

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Colours of depth, the same in every picture."""
+"""Colour map of depth, the same in every picture."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ import numpy as np
 def colorize_depth(
         depth: np.ndarray, max_depth: float = 80.0, min_depth: float = 2.0) -> np.ndarray:
     """
-    Paint depth on a logarithmic scale: near red, far blue, invalid black.
+    Return depth as colours on a logarithmic scale: near red, far blue, invalid black.
 
     :param depth: float (H, W), metres, NaN invalid.
-    :param max_depth: metres painted as farthest; what lies beyond has the same colour.
-    :param min_depth: metres painted as nearest.
+    :param max_depth: metres with the farthest colour; larger depths have the same colour.
+    :param min_depth: metres with the nearest colour; smaller depths have the same colour.
     :return: uint8 (H, W, 3), RGB.
     :raises ValueError: unless 0 < min_depth < max_depth.
     """

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What the header of a JPEG or PNG says, and whether it can be true; nothing is decoded."""
+"""Headers of JPEG and PNG files, and plausibility checks before the pixels are decoded."""
 
 from __future__ import annotations
 
@@ -25,36 +25,35 @@ from sync_perception.types import MalformedInput
 JPEG = b'\xff\xd8\xff'
 PNG = b'\x89PNG\r\n\x1a\n'
 TIFF = (b'II*\x00', b'MM\x00*')
-# ITU-T T.81, table B.1: frames; those with arithmetic coding; and what stands alone, without a
-# length
+# ITU-T T.81, table B.1: frame markers, those with arithmetic coding, and markers without a length
 FRAMES = frozenset(range(0xc0, 0xd0)) - {0xc4, 0xc8, 0xcc}
 ARITHMETIC = frozenset(range(0xc9, 0xd0))
 ALONE = frozenset({0x01, *range(0xd0, 0xd9)})
 ENDS = frozenset({0xd9, 0xda})  # end of the image; start of the pixels
 EXIF_SEGMENT, EXIF = 0xe1, b'Exif\x00\x00'
 ORIENTATION = 0x0112
-PNG_PIXELS = (b'IHDR', b'PLTE', b'tRNS', b'IDAT', b'IEND')  # what its pixels depend on
+PNG_PIXELS = (b'IHDR', b'PLTE', b'tRNS', b'IDAT', b'IEND')  # chunks that the pixels depend on
 PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 # A Huffman code has at least one bit for each block of 8x8 pixels; deflate repeats at most 258
 # bytes for 2 bits
 JPEG_PIXELS_PER_BYTE = 512
 DEFLATE_RATIO = 1032
 MAX_PIXELS = 7680 * 4320
-"""Of an image by default: what a camera of 8K gives."""
+"""Default limit of the pixels of an image: an 8K camera."""
 MAX_ASPECT = 32
-"""No camera gives images so many times as long as they are wide, or more."""
+"""Aspect ratio, either way, that no camera image reaches."""
 
 
 @dataclass(frozen=True)
 class ImageHeader:
     """
-    What an encoded image says of itself.
+    Header of an encoded image.
 
     :param kind: jpeg or png.
     :param size: height and width in pixels.
     :param channels: 1 grey, 3 colour, 4 CMYK (JPEG) or with alpha (PNG).
-    :param least_bytes: no image of this size fits into fewer.
-    :param orientation: of EXIF, 1 to 8; 1 where there is none.
+    :param least_bytes: least number of bytes of an encoded image of this size.
+    :param orientation: EXIF orientation, 1 to 8; 1 if it is missing.
     """
 
     kind: str
@@ -66,10 +65,10 @@ class ImageHeader:
 
 def check_header(header: ImageHeader, length: int, max_pixels: int = MAX_PIXELS) -> None:
     """
-    Refuse an encoded image, before it is decoded, that claims more than it can hold.
+    Check the header of an encoded image before it is decoded.
 
     :param length: bytes of the encoded image.
-    :raises MalformedInput: if it cannot be a camera's, or there are too few bytes for its size.
+    :raises MalformedInput: if it cannot be from a camera, or has too few bytes for its size.
     """
     check_size(header.size, max_pixels)
     if length < header.least_bytes:
@@ -81,10 +80,10 @@ def check_header(header: ImageHeader, length: int, max_pixels: int = MAX_PIXELS)
 
 def check_size(size: tuple[int, int], max_pixels: int = MAX_PIXELS) -> None:
     """
-    Refuse an image that cannot be one camera's, before anything is done with it.
+    Check that an image size is plausible for a camera.
 
     :param size: height and width.
-    :raises MalformedInput: if it is empty, has too many pixels, or is out of proportion.
+    :raises MalformedInput: if the image is empty, has too many pixels or an extreme aspect ratio.
     """
     height, width = size
     if height == 0 or width == 0:
@@ -102,9 +101,9 @@ def check_size(size: tuple[int, int], max_pixels: int = MAX_PIXELS) -> None:
 
 def read_header(data: bytes) -> ImageHeader | None:
     """
-    Return the header of a JPEG or PNG; None for anything else, or a PNG cut short.
+    Return the header of a JPEG or PNG; None for other formats and for a truncated PNG.
 
-    :param data: of the whole file.
+    :param data: bytes of the whole file.
     """
     if data.startswith(PNG):
         return _read_png(data)
@@ -114,7 +113,7 @@ def read_header(data: bytes) -> ImageHeader | None:
 
 
 def read_orientation(data: bytes) -> int:
-    """Return the orientation, 1 to 8, that EXIF gives to a JPEG, PNG or TIFF file's data."""
+    """Return the EXIF orientation, 1 to 8, of the data of a JPEG, PNG or TIFF file."""
     if data[:4] in TIFF:
         return _orientation(data)
     header = read_header(data)
@@ -123,11 +122,11 @@ def read_orientation(data: bytes) -> int:
 
 def check_png(data: memoryview) -> bytes | memoryview:
     """
-    Compare the checksums of a PNG that has a header: OpenCV takes some damaged ones for whole.
+    Verify the checksums of a PNG that has a header, since OpenCV accepts some damaged files.
 
-    :return: the PNG with the chunks that its pixels need. Of the others, such as a colour
-        profile, libpng prints a line where it does not understand them.
-    :raises MalformedInput: naming the first chunk that is damaged.
+    :return: the PNG with only the chunks that its pixels need. libpng prints warnings about other
+        chunks, such as a colour profile, if it does not understand them.
+    :raises MalformedInput: if a chunk is damaged; the message names the first one.
     """
     place, kept, spare = len(PNG), [data[:len(PNG)]], False
     while place < len(data):
@@ -147,7 +146,7 @@ def check_png(data: memoryview) -> bytes | memoryview:
 
 
 def oriented_jpeg(data: bytes, orientation: int) -> bytes:
-    """Write an orientation, 1 to 8, into a JPEG file's data that has none."""
+    """Return the data of a JPEG file without orientation with an orientation, 1 to 8, added."""
     if orientation == 1:
         return data
     directory = struct.pack('>4sIHHHIHHI', TIFF[1], 8, 1, ORIENTATION, 3, 1, orientation, 0, 0)
@@ -157,7 +156,7 @@ def oriented_jpeg(data: bytes, orientation: int) -> bytes:
 
 
 def _read_png(data: bytes) -> ImageHeader | None:
-    """Walk over all chunks: OpenCV makes room for whatever length a broken one has."""
+    """Parse all chunks, since OpenCV allocates whatever length a broken chunk states."""
     if data[12:16] != b'IHDR':
         return None
     kind, place, orientation = b'', len(PNG), 1
@@ -176,7 +175,7 @@ def _read_png(data: bytes) -> ImageHeader | None:
 
 
 def _read_jpeg(data: bytes) -> ImageHeader | None:
-    """Walk over the segments to the first frame, past what lies between them as libjpeg does."""
+    """Parse the segments up to the first frame; skip bytes between them, as libjpeg does."""
     place, orientation = 2, 1
     while True:
         place = data.find(b'\xff', place)
@@ -201,7 +200,7 @@ def _read_jpeg(data: bytes) -> ImageHeader | None:
 
 
 def _orientation(tiff: bytes) -> int:
-    """Find the orientation in the first directory of TIFF's structure, which EXIF has as well."""
+    """Return the orientation from the first directory of a TIFF structure, as used by EXIF."""
     order = {TIFF[0]: '<', TIFF[1]: '>'}.get(tiff[:4])
     try:
         start, = struct.unpack_from(f'{order}I', tiff, 4)
@@ -210,7 +209,7 @@ def _orientation(tiff: bytes) -> int:
             tag, kind, _, value = struct.unpack_from(f'{order}HHIH', tiff, place)
             if tag == ORIENTATION and kind == 3 and 1 <= value <= 8:
                 return value
-    except struct.error:  # not TIFF, or cut short
+    except struct.error:  # not TIFF, or truncated
         pass
     return 1
 

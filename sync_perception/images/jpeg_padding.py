@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Tells JPEG images that a webcam has padded, but that are whole, from damaged ones."""
+"""Distinction of complete JPEG images with padding, as from webcams, from damaged ones."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ BASELINE = re.compile(rb'\xff\xc0..\x08(..)(..)(.)((?:.[\x11-\x44].)+)', re.DOTA
 SCAN = b'\xff\xda'
 RESTART = re.compile(rb'\xff([\xd0-\xd7])')
 MOST = 16
-"""Bytes of padding before a marker, where the markers show that all parts are there."""
+"""Most padding bytes before a marker if restart markers show that the image is complete."""
 MOST_WITHOUT_MARKERS = 2
-"""Otherwise: what a hole leaves over is as little in one of 500 cases."""
+"""Most padding bytes otherwise; a gap in the data leaves so few in one of 500 cases."""
 
 
 def is_only_padded(data: bytes, complaint: str) -> bool:
     """
-    Tell whether a decoder complains of nothing but padding.
+    Return whether a decoder's warning is only about padding.
 
     Webcams such as Logitech's C270 and C920 put some bytes between the image's data and the next
     marker. Where the image has restart markers, they must be complete and in order.
 
-    :param data: a JPEG.
-    :param complaint: what libjpeg warned of first.
+    :param data: a JPEG file.
+    :param complaint: first warning of libjpeg.
     """
     found = COMPLAINT.search(complaint)
     if found is None:
@@ -50,13 +50,13 @@ def is_only_padded(data: bytes, complaint: str) -> bool:
 
 
 def expected_restarts(data: bytes) -> int:
-    """Return how many restart markers a baseline JPEG has by its header; -1 for any other."""
+    """Return the number of restart markers that the header of a baseline JPEG implies, or -1."""
     interval, frame = RESTART_INTERVAL.search(data), BASELINE.search(data)
     if interval is None or frame is None or not any(interval[1]):
         return -1
     height, width = (int.from_bytes(frame[part], 'big') for part in (1, 2))
     samplings = frame[4][1:3 * frame[3][0]:3]
-    # a unit is the area of which each component has a whole number of blocks of 8x8
+    # a unit (MCU) is the area for which each component has a whole number of 8x8 blocks
     across, down = (max(each >> shift & 15 for each in samplings) if len(samplings) > 1 else 1
                     for shift in (4, 0))
     units = -(-width // (8 * across)) * -(-height // (8 * down))

@@ -13,12 +13,11 @@
 # limitations under the License.
 
 """
-Turns images upright as their header says, and the intrinsics with them.
+Rotation of images and intrinsics to the upright orientation given by the file's header.
 
-One rule for image files and videos: the header's orientation is applied, and a calibration belongs
-to the pixels as they are stored, so that it is turned alike; only where its size is that of the
-turned image and not that of the stored one, it is taken as it is. Messages are not turned, as
-camera_info describes the pixels that come with it.
+Image files and videos follow one rule. The header's orientation is applied to the pixels. A
+calibration describes the pixels as stored, so it is rotated with them, unless its size matches
+only the rotated image. Messages are not rotated, since camera_info describes their pixels.
 """
 
 from __future__ import annotations
@@ -29,21 +28,21 @@ from functools import lru_cache
 import numpy as np
 from sync_perception.calibration.camera_calibration import Calibration
 
-# orientation of EXIF -> (transpose, then mirror the columns, mirror the rows)
+# EXIF orientation -> (transpose, then mirror the columns, mirror the rows)
 TURNS = {
     1: (False, False, False), 2: (False, True, False), 3: (False, True, True),
     4: (False, False, True), 5: (True, False, False), 6: (True, True, False),
     7: (True, True, True), 8: (True, False, True)}
 OF_DEGREES = {0: 1, 90: 6, 180: 3, 270: 8}
-"""EXIF's name for the degrees by which a video is to be turned clockwise."""
+"""EXIF orientation by the clockwise rotation in degrees that a video needs."""
 
 
 def turn(image: np.ndarray, orientation: int) -> np.ndarray:
     """
-    Turn an image upright.
+    Return an image in upright orientation.
 
-    :param image: (H, W[, C]) as it is stored.
-    :param orientation: of EXIF, 1 to 8.
+    :param image: (H, W[, C]) as stored.
+    :param orientation: EXIF orientation, 1 to 8.
     """
     transpose, columns, rows = TURNS[orientation]
     if transpose:
@@ -52,20 +51,20 @@ def turn(image: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def turned_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
-    """Return the height and width of an image of this size when it is turned."""
+    """Return the height and width of an image of the given size in upright orientation."""
     return size[::-1] if TURNS[orientation][0] else size
 
 
 def calibration_orientation(
         orientation: int, calibrated: tuple[int, int], stored: tuple[int, int]) -> int:
     """
-    Return the orientation by which a calibration is to be turned with its image.
+    Return the orientation to apply to the calibration of an image.
 
-    :param orientation: of the image's header.
-    :param calibrated: height and width that the calibration is for.
-    :param stored: height and width of the image as it is stored.
-    :return: 1 where the calibration is that of the turned image, else the image's orientation.
-    :raises ValueError: if the calibration is that of an image of another size.
+    :param orientation: orientation in the image's header.
+    :param calibrated: height and width of the calibration.
+    :param stored: height and width of the image as stored.
+    :return: 1 if the calibration is for the upright image, otherwise the image's orientation.
+    :raises ValueError: if the calibration is for an image of another size.
     """
     if calibrated == stored:
         return orientation
@@ -80,14 +79,14 @@ def calibration_orientation(
 def turn_calibration(
         calibration: Calibration, stored: tuple[int, int], orientation: int) -> Calibration:
     """
-    Return the calibration of images that are turned upright; the same object for the same ones.
+    Return the calibration of the upright images; equal arguments give the same object.
 
-    :param calibration: belongs to the images as they are stored, unless its size is that of the
-        turned ones only.
-    :param stored: height and width of the images as they are stored.
-    :param orientation: by which they are turned, 1 to 8 as in EXIF.
-    :raises ValueError: if its size is neither, or it describes what cannot be turned: tangential
-        distortion, rectification, a second camera, a region or binning.
+    :param calibration: calibration of the images as stored, unless its size matches only the
+        upright images.
+    :param stored: height and width of the images as stored.
+    :param orientation: EXIF orientation of the images, 1 to 8.
+    :raises ValueError: if its size matches neither, or it contains parts that cannot be rotated:
+        tangential distortion, rectification, a second camera, a region or binning.
     """
     orientation = calibration_orientation(orientation, calibration.image_size, stored)
     if orientation == 1:
@@ -109,11 +108,11 @@ def turn_calibration(
 
 def turn_intrinsics(K: np.ndarray, size: tuple[int, int], orientation: int) -> np.ndarray:
     """
-    Return the intrinsics of an image that was turned upright.
+    Return the intrinsics of the upright image.
 
-    :param K: float64 (3, 3), pixels of the image as it is stored.
-    :param size: height and width of the image as it is stored.
-    :raises ValueError: if there is skew, which has no place in turned intrinsics.
+    :param K: float64 (3, 3), pixels of the image as stored.
+    :param size: height and width of the image as stored.
+    :raises ValueError: if K has skew, which rotated intrinsics cannot represent.
     """
     if orientation == 1:
         return K

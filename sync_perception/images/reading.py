@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Reads photographs: whole, within bounds, in RGB, or a clear refusal."""
+"""Reading and writing of image files; damaged or oversized images raise errors."""
 
 from __future__ import annotations
 
@@ -41,27 +41,27 @@ from sync_perception.types import MalformedInput
 
 try:
     import simplejpeg
-except ModuleNotFoundError:  # then OpenCV decodes, which takes broken JPEG files for whole ones
+except ModuleNotFoundError:  # OpenCV then decodes, which accepts damaged JPEG files
     simplejpeg = None
 
 LOGGER = logging.getLogger(__name__)
-# Of two files with one stem the first of these is taken: what is stored without loss goes before
+# among files with the same stem, the first of these is used; lossless formats come first
 IMAGE_SUFFIXES = ('.png', '.ppm', '.bmp', '.tif', '.tiff', '.webp', '.jpg', '.jpeg')
 
 
 def read_image(path: str | Path, bit_depth: BitDepth | None = None,
                max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """
-    Read a photograph as uint8 (H, W, 3) RGB, whatever its format; grey becomes three channels.
+    Read an image file of any format as uint8 (H, W, 3) RGB; grey becomes three channels.
 
-    An orientation in the file's metadata is not applied: the intrinsics belong to the pixels as
-    they are stored.
+    The orientation in the file's metadata is not applied, since the intrinsics describe the pixels
+    as stored.
 
     :param path: the file.
-    :param bit_depth: of the camera that took it; by default 16-bit pixels use their full range.
-    :param max_pixels: larger images are refused.
+    :param bit_depth: bit depth of the camera; by default 16-bit pixels use their full range.
+    :param max_pixels: limit of the image's pixels.
     :raises FileNotFoundError: if there is no such file.
-    :raises ValueError: if the file is empty, damaged, not an image, or cannot be a camera's.
+    :raises ValueError: if the file is empty, damaged, not an image, or cannot be from a camera.
     """
     return to_rgb8(read_stored(path, max_pixels), bit_depth)
 
@@ -69,10 +69,10 @@ def read_image(path: str | Path, bit_depth: BitDepth | None = None,
 def read_upright(path: str | Path, bit_depth: BitDepth | None = None,
                  max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, int, tuple[int, int]]:
     """
-    Read a photograph as `read_image` and turn it upright, as its metadata says.
+    Read an image file like `read_image`, and apply the orientation in its metadata.
 
-    :return: the image; its orientation, and its height and width as it is stored, by which its
-        intrinsics are to be turned alike.
+    :return: the upright image; its EXIF orientation, and its height and width as stored, which are
+        needed to rotate its intrinsics.
     """
     image = read_image(path, bit_depth, max_pixels)
     orientation = read_orientation(Path(path).read_bytes())
@@ -81,12 +81,12 @@ def read_upright(path: str | Path, bit_depth: BitDepth | None = None,
 
 def read_stored(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """
-    Read an image file as it is stored, and name it where that fails.
+    Read an image file as stored; errors name the file.
 
     :param path: the file.
     :return: as `decode_image`.
     :raises FileNotFoundError: if there is no such file.
-    :raises ValueError: if the file is empty, damaged, not an image, or cannot be a camera's.
+    :raises ValueError: if the file is empty, damaged, not an image, or cannot be from a camera.
     """
     path = Path(path)
     if not path.is_file():
@@ -101,12 +101,12 @@ def read_stored(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 def decode_image(data: np.ndarray, max_pixels: int = MAX_PIXELS,
                  header: ImageHeader | None = None) -> np.ndarray:
     """
-    Decode an image file's bytes; whatever its decoder warns of is an error.
+    Decode the bytes of an image file; warnings of the decoder are errors.
 
     :param data: uint8 (N,).
-    :param header: of a JPEG or PNG, where it has been read and checked.
-    :return: uint8 or uint16, (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA, unturned.
-    :raises MalformedInput: if it is empty, damaged or not an image, or as `check_header` says.
+    :param header: header of a JPEG or PNG if it was already read and checked.
+    :return: uint8 or uint16, (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA, as stored.
+    :raises MalformedInput: if it is empty, damaged or not an image, or fails `check_header`.
     """
     if header is None:
         header = read_header(data.tobytes())
@@ -143,7 +143,7 @@ def _warn_of_leniency() -> None:
 def _decode_jpeg(data: np.ndarray, header: ImageHeader) -> np.ndarray:
     colors = 'GRAY' if header.channels == 1 else 'RGB'
     try:
-        # its warnings mean that pixels were made up, but for one
+        # all its warnings but one mean that pixels were invented
         pixels = simplejpeg.decode_jpeg(data, colorspace=colors, strict=True)
     except ValueError as error:
         if not is_only_padded(data.tobytes(), str(error)):
@@ -156,10 +156,10 @@ def _decode_jpeg(data: np.ndarray, header: ImageHeader) -> np.ndarray:
 
 def to_rgb8(stored: np.ndarray, bit_depth: BitDepth | None = None) -> np.ndarray:
     """
-    Turn an image as it is stored into uint8 (H, W, 3) RGB.
+    Convert an image as stored to uint8 (H, W, 3) RGB.
 
-    :param stored: as `decode_image` returns it.
-    :param bit_depth: of its camera; by default 16-bit pixels use their full range.
+    :param stored: image as returned by `decode_image`.
+    :param bit_depth: bit depth of the camera; by default 16-bit pixels use their full range.
     """
     if stored.dtype == np.uint16:
         stored = (bit_depth or BitDepth(16)).to_8_bits(stored)
@@ -170,12 +170,12 @@ def to_rgb8(stored: np.ndarray, bit_depth: BitDepth | None = None) -> np.ndarray
 
 def images_by_stem(folder: str | Path, ending: str = '') -> dict[str, Path]:
     """
-    List a folder's images, whatever their format, in natural order: 1, 2, 10.
+    Return the images of any format in a folder, in natural order: 1, 2, 10.
 
-    Of files that differ in their format only, the first of `IMAGE_SUFFIXES` counts.
+    Of files that differ only in their format, the first of `IMAGE_SUFFIXES` is used.
 
-    :param folder: may be absent: no images then.
-    :param ending: only names that end so before the suffix; it is cut from the key.
+    :param folder: the folder; a missing one has no images.
+    :param ending: required end of the names before the suffix; it is removed from the key.
     :return: paths by name without ending and suffix.
     """
     folder = Path(folder)
@@ -194,12 +194,12 @@ def _rank(path: Path) -> int:
 
 
 def natural_order(paths: Iterable[Path]) -> list[Path]:
-    """Sort paths by name, numbers within the names by their value: 1, 2, 10."""
+    """Return paths sorted by name, with numbers in the names ordered by value: 1, 2, 10."""
     return sorted(paths, key=_natural_key)
 
 
 def _natural_key(path: Path) -> tuple:
-    # split gives text, number, text, number, ...; the name decides where 1 and 01 are equal
+    # split gives text, number, text, number, ...; the name breaks ties such as 1 and 01
     parts = re.split(r'([0-9]+)', path.stem)
     return (path.parent, [int(part) if place % 2 else part for place, part in enumerate(parts)],
             path.name)
@@ -207,12 +207,12 @@ def _natural_key(path: Path) -> tuple:
 
 def write_image(path: str | Path, array: np.ndarray, options: Sequence[int] = ()) -> None:
     """
-    Write an image file, whole or not at all.
+    Write an image file atomically.
 
-    :param path: its ending is that of the format.
-    :param array: as OpenCV takes it, colour as BGR.
+    :param path: the file; its suffix selects the format.
+    :param array: image as expected by OpenCV, with colour as BGR.
     :param options: pairs of cv2.IMWRITE_* flags and their values.
-    :raises OSError: if it cannot be written, naming the file and the space on its disk.
+    :raises OSError: if writing fails; the message names the file and the free space on its disk.
     """
     done, content = cv2.imencode(Path(path).suffix, array, list(options))
     assert done, 'OpenCV encodes every uint8 and uint16 image'

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Reads videos frame by frame, to their end, as they are stored."""
+"""Reading of video files frame by frame, as stored."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ VIDEO_SUFFIXES = ('.mp4', '.avi', '.mkv', '.mov', '.webm')
 
 class Video:
     """
-    A video file.
+    Video file.
 
     :param path: the file.
-    :param max_pixels: larger frames are refused.
-    :ivar size: height and width of the frames as they are stored.
-    :ivar rate: frames a second; None where the file does not state it.
-    :ivar count: frames, as the file states them; None where only reading to the end tells.
-    :ivar orientation: by which they are to be turned, as EXIF names it.
-    :raises ValueError: if OpenCV cannot read it, its frames cannot be a camera's, or they are to
-        be turned by other than right angles.
+    :param max_pixels: limit of the pixels of a frame.
+    :ivar size: height and width of the frames as stored.
+    :ivar rate: frames per second; None if the file does not state it.
+    :ivar count: number of frames stated by the file; None if it is unknown before the end.
+    :ivar orientation: EXIF orientation of the frames.
+    :raises ValueError: if OpenCV cannot read it, its frames cannot be from a camera, or their
+        rotation is not a multiple of 90 degrees.
     """
 
     def __init__(self, path: str | Path, max_pixels: int = MAX_PIXELS):
@@ -59,7 +59,7 @@ class Video:
         check_size(self.size, max_pixels)
 
     def frames(self, start: int = 0) -> Iterator[np.ndarray]:
-        """Read the frames one by one, from this one on: uint8 (H, W, 3) RGB, unturned."""
+        """Yield the frames from index `start` on: uint8 (H, W, 3) RGB, as stored."""
         capture, index = self._open(), 0
         try:
             while capture.grab():  # seeking is not exact in many formats, grabbing is
@@ -76,6 +76,6 @@ class Video:
         capture = cv2.VideoCapture(str(self.path))
         if not capture.isOpened():
             raise ValueError(f'{self.path} is not a video that OpenCV can read')
-        # OpenCV would turn the frames by itself, but not their calibration
+        # OpenCV would rotate the frames, but not their calibration
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
         return capture

@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Readers of KITTI's raw drives."""
+"""Readers of the drives of the KITTI raw data set."""

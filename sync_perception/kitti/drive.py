@@ -14,7 +14,7 @@
 
 
 """
-Finds and reads KITTI raw drives: images, time stamps, calibration and laser scans.
+Reader of KITTI raw drives: images, time stamps, calibration and laser scans.
 
 Source: Geiger et al., "Vision meets Robotics: The KITTI Dataset", IJRR 2013, and the readme of
 its development kit.
@@ -41,7 +41,7 @@ NANOSECONDS = 10 ** 9
 
 def read_calibration_file(path: str | Path) -> dict[str, np.ndarray]:
     """
-    Read a `name: numbers` calibration file; entries that are not numbers (dates) are left out.
+    Read a `name: numbers` calibration file; entries without numbers, such as dates, are skipped.
 
     :param path: a file such as calib_cam_to_cam.txt.
     :return: float64 vectors by name.
@@ -64,13 +64,13 @@ def read_calibration_file(path: str | Path) -> dict[str, np.ndarray]:
 
 def read_matrix(path: str | Path, name: str, shape: tuple[int, ...]) -> np.ndarray:
     """
-    Read one matrix of a calibration file.
+    Read one matrix from a calibration file.
 
     :param path: the calibration file.
     :param name: the entry's name, such as `P_rect_02`.
     :param shape: the expected shape.
     :return: float64 of that shape.
-    :raises ValueError: if the entry is missing or has another count of numbers.
+    :raises ValueError: if the entry is missing or has the wrong number of values.
     """
     values = read_calibration_file(path).get(name)
     if values is None:
@@ -84,7 +84,7 @@ def read_matrix(path: str | Path, name: str, shape: tuple[int, ...]) -> np.ndarr
 
 def read_rigid(path: str | Path) -> np.ndarray:
     """
-    Read the rigid transform of a calibration file, such as calib_velo_to_cam.txt.
+    Read the rigid transform from a calibration file, such as calib_velo_to_cam.txt.
 
     :return: target_T_source, float64 (4, 4), metres.
     :raises FileNotFoundError: if there is no such file.
@@ -94,7 +94,7 @@ def read_rigid(path: str | Path) -> np.ndarray:
 
 
 def rigid(rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
-    """Join a rotation (3, 3) and a translation (3,) to a float64 (4, 4)."""
+    """Return the float64 (4, 4) transform of a rotation (3, 3) and a translation (3,)."""
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = rotation, translation
     return matrix
@@ -103,10 +103,10 @@ def rigid(rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
 @dataclass(frozen=True)
 class KittiCalibration:
     """
-    The calibration of one rectified camera of a recording day.
+    Calibration of one rectified camera of a recording day.
 
-    :param P_rect: float64 (3, 4), rectified camera-00 coordinates to pixels of the camera.
-    :param R_rect: float64 (3, 3), rotation of camera 00 into the rectified frame.
+    :param P_rect: float64 (3, 4), projection of rectified camera-00 coordinates to pixels.
+    :param R_rect: float64 (3, 3), rotation from camera 00 to the rectified frame.
     :param size: height and width in pixels of the rectified images.
     :param velo_to_cam: float64 (4, 4), laser scanner to unrectified camera 00, or None.
     """
@@ -123,7 +123,7 @@ class KittiCalibration:
 
     @property
     def shift(self) -> np.ndarray:
-        """Return t of P_rect = K [1 | t], rectified camera 00 to this camera: metres (3,)."""
+        """Return t of P_rect = K [I | t], rectified camera 00 to this camera, (3,) metres."""
         return np.linalg.solve(self.P_rect[:, :3], self.P_rect[:, 3])
 
     @classmethod
@@ -131,9 +131,9 @@ class KittiCalibration:
         """
         Read the calibration files of a recording day.
 
-        :param folder: holds calib_cam_to_cam.txt and, where there are scans,
+        :param folder: folder with calib_cam_to_cam.txt and, for drives with laser scans,
             calib_velo_to_cam.txt.
-        :param camera: 0 and 1 grey, 2 and 3 colour, left and right.
+        :param camera: 0 and 1 are the left and right grey cameras, 2 and 3 the colour cameras.
         :raises FileNotFoundError: if calib_cam_to_cam.txt is missing.
         :raises ValueError: if an entry is missing or malformed.
         """
@@ -152,30 +152,29 @@ class KittiCalibration:
 
 def parse_stamp(text: str) -> int:
     """
-    Turn `2011-09-26 13:02:27.587000000`, taken as UTC, into nanoseconds since 1970.
+    Return a time such as `2011-09-26 13:02:27.587000000`, read as UTC, in nanoseconds since 1970.
 
     :param text: a line of timestamps.txt.
     :raises ValueError: if the line is not a time.
     """
     seconds, _, fraction = text.strip().partition('.')
     whole = calendar.timegm(time.strptime(seconds, '%Y-%m-%d %H:%M:%S'))
-    # Integers throughout: float64 seconds since 1970 resolve only 200 ns.
+    # integers, since float64 seconds since 1970 resolve only 200 ns
     return whole * NANOSECONDS + int(fraction.ljust(9, '0')[:9] or 0)
 
 
 def read_stamps(path: str | Path, numbers: Sequence[int]) -> list[int]:
     """
-    Read the times in nanoseconds of a drive's numbered files.
+    Read the time stamps of the numbered files of a drive, in nanoseconds.
 
-    A line belongs to the file whose number is the line's (from 0); the line of a file that is
-    missing may be empty. A drive of which only a part is kept has instead one line for each kept
-    file.
+    Line n, counted from 0, belongs to file n; the line of a missing file may be empty. A truncated
+    drive instead has one line for each remaining file.
 
     :param path: a timestamps.txt.
-    :param numbers: the files' numbers, ascending.
+    :param numbers: numbers of the files, ascending.
     :raises FileNotFoundError: if there is no such file.
-    :raises ValueError: if a line is not a time, or there are too few, or the line of a file is
-        empty.
+    :raises ValueError: if a line is not a time, there are too few lines, or the line of an
+        existing file is empty.
     """
     path = Path(path)
     if not path.is_file():
@@ -216,10 +215,10 @@ def read_scan(path: str | Path) -> np.ndarray:
 
 def find_drives(root: str | Path, camera: int = 2) -> list[Path]:
     """
-    List the drive folders in a folder, by name.
+    Return the drive folders in a folder, sorted by name.
 
-    :param root: a drive folder, a day's folder that holds drives, or a folder that holds days.
-    :param camera: only drives with images of this camera.
+    :param root: a drive folder, the folder of a day with drives, or a folder of days.
+    :param camera: only drives with images of this camera are returned.
     """
     root = Path(root)
     images = f'image_{camera:02}'
@@ -231,16 +230,16 @@ def find_drives(root: str | Path, camera: int = 2) -> list[Path]:
 
 class KittiDrive:
     """
-    One drive of KITTI raw, `{date}/{date}_drive_{nnnn}_sync`, seen by one camera.
+    KITTI raw drive, `{date}/{date}_drive_{nnnn}_sync`, as seen by one camera.
 
     The constructor lists the files and reads the calibration; time stamps, images and scans are
-    read when they are asked for. Attributes: folder, name, camera, calibration, image_paths, and
-    velodyne_paths (for each image its laser scan, or None).
+    read on demand. Attributes: folder, name, camera, calibration, image_paths, and velodyne_paths
+    (the laser scan of each image, or None).
 
-    :param folder: the drive's folder, or a folder that holds exactly one drive.
-    :param camera: 0 and 1 grey, 2 and 3 colour, left and right.
+    :param folder: the drive's folder, or a folder that contains exactly one drive.
+    :param camera: 0 and 1 are the left and right grey cameras, 2 and 3 the colour cameras.
     :raises FileNotFoundError: if there is no drive, no image or no calibration.
-    :raises ValueError: if the folder holds several drives, or a file is malformed.
+    :raises ValueError: if the folder contains several drives, or a file is malformed.
     """
 
     def __init__(self, folder: str | Path, camera: int = 2):
@@ -266,7 +265,7 @@ class KittiDrive:
             for path in self.image_paths]
 
     def __len__(self) -> int:
-        """Count the frames."""
+        """Return the number of frames."""
         return len(self.image_paths)
 
     @property
@@ -281,7 +280,7 @@ class KittiDrive:
 
     @property
     def image_folder(self) -> Path:
-        """Return the camera's folder, which holds data/ and timestamps.txt."""
+        """Return the camera's folder, which contains data/ and timestamps.txt."""
         return self.folder / f'image_{self.camera:02}'
 
     def image(self, index: int) -> np.ndarray:
@@ -290,7 +289,7 @@ class KittiDrive:
 
         :param index: position in the drive, from 0.
         :return: uint8 (H, W, 3), RGB, rectified.
-        :raises ValueError: if the image is broken or not of the calibration's size.
+        :raises ValueError: if the image is damaged or differs in size from the calibration.
         """
         path = self.image_paths[index]
         image = read_image(path)
@@ -313,7 +312,7 @@ class KittiDrive:
                      frame_id=frame_id)
 
     def list_images(self) -> list[Path]:
-        """Return the images by number; each name is a number, png or jpg."""
+        """Return the image files sorted by number; each name is a number with .png or .jpg."""
         folder = self.image_folder / 'data'
         images = [path for path in images_by_stem(folder).values()
                   if re.fullmatch(r'\d+\.(png|jpg)', path.name)]
@@ -323,12 +322,12 @@ class KittiDrive:
 
     @cached_property
     def stamps(self) -> list[int]:
-        """Return the images' acquisition times in nanoseconds, as `read_stamps` reads them."""
+        """Return the images' acquisition times in nanoseconds, as read by `read_stamps`."""
         return read_stamps(
             self.image_folder / 'timestamps.txt', [int(path.stem) for path in self.image_paths])
 
     def find_calibration(self) -> Path:
-        """Return the folder of the calibration files: the day's, or the drive's own."""
+        """Return the folder of the calibration files: that of the day, or the drive's own."""
         folders = [self.folder.parent, self.folder]
         for folder in folders:
             if (folder / 'calib_cam_to_cam.txt').is_file():

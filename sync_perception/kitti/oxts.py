@@ -14,11 +14,11 @@
 
 
 """
-KITTI's OXTS packets: where the car was, how it moved, what its inertial unit measured.
+KITTI's OXTS packets: position, orientation, velocity and inertial measurements of the car.
 
 Source: Geiger et al., "Vision meets Robotics: The KITTI Dataset", IJRR 2013, section "OXTS", and
-dataformat.txt of the recordings. The frame of the unit is REP 103's body frame: x forward, y
-left, z up.
+dataformat.txt of the recordings. The unit's frame is the body frame of REP 103: x forward, y left,
+z up.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ import numpy as np
 from sync_perception.kitti.drive import KittiCalibration, KittiDrive, read_rigid, rigid
 
 EARTH_RADIUS = 6378137.0
-"""Metres, of the sphere of KITTI's Mercator projection."""
+"""Radius in metres of the sphere of KITTI's Mercator projection."""
 FIELDS = 30
 
 
 @dataclass(frozen=True)
 class Oxts:
     """
-    One packet of the unit.
+    OXTS packet.
 
     :param latitude: degrees.
     :param longitude: degrees.
-    :param altitude: metres above the sea.
-    :param roll: radians, 0 level, positive: left side up.
-    :param pitch: radians, 0 level, positive: front down.
-    :param yaw: radians, 0 east, positive: counter-clockwise.
-    :param velocity: float64 (3,), metres a second towards east, north and up.
-    :param acceleration: float64 (3,), metres a second squared along the body's x, y, z.
-    :param angular_velocity: float64 (3,), radians a second about the body's x, y, z.
+    :param altitude: metres above sea level.
+    :param roll: radians; 0 is level, positive is left side up.
+    :param pitch: radians; 0 is level, positive is front down.
+    :param yaw: radians; 0 is east, positive is counter-clockwise.
+    :param velocity: float64 (3,), m/s towards east, north and up.
+    :param acceleration: float64 (3,), m/s^2 along the body's x, y, z.
+    :param angular_velocity: float64 (3,), rad/s about the body's x, y, z.
     :param position_accuracy: metres.
-    :param velocity_accuracy: metres a second.
+    :param velocity_accuracy: m/s.
     """
 
     latitude: float
@@ -72,7 +72,7 @@ class Oxts:
         """
         Read a file of oxts/data.
 
-        :raises ValueError: if it does not hold 30 finite numbers, or the place is no place.
+        :raises ValueError: if it does not contain 30 finite numbers, or the position is invalid.
         """
         try:
             values = np.array(Path(path).read_text().split(), np.float64)
@@ -94,16 +94,16 @@ class Oxts:
 
     @property
     def rotation(self) -> np.ndarray:
-        """Return the rotation from the body to east, north and up, float64 (3, 3)."""
+        """Return the rotation from the body frame to (east, north, up), float64 (3, 3)."""
         roll, pitch, yaw = (
             cv2.Rodrigues(turn)[0] for turn in np.diag([self.roll, self.pitch, self.yaw]))
         return yaw @ pitch @ roll
 
     def pose(self, scale: float) -> np.ndarray:
         """
-        Return the body's pose in the plane of the Mercator projection.
+        Return the body's pose in the Mercator projection.
 
-        :param scale: cosine of the latitude at which the projection keeps lengths.
+        :param scale: cosine of the latitude at which the projection preserves lengths.
         :return: float64 (4, 4), body to (east, north, up), metres.
         """
         pose = np.eye(4)
@@ -115,18 +115,18 @@ class Oxts:
 
     @property
     def body_velocity(self) -> np.ndarray:
-        """Return the velocity along the body's x, y, z, float64 (3,), metres a second."""
+        """Return the velocity along the body's x, y, z, float64 (3,), m/s."""
         return self.rotation.T @ self.velocity
 
 
 def poses(packets: Sequence[Oxts]) -> np.ndarray:
     """
-    Return where the body was, seen from where it was first.
+    Return the poses of the body relative to its first pose.
 
-    As KITTI's development kit does it: Mercator projection, with the scale of the first packet's
-    latitude, then everything in the frame of the first pose.
+    As in KITTI's development kit, positions are Mercator projected with the scale at the first
+    packet's latitude, and then transformed to the frame of the first pose.
 
-    :return: float64 (N, 4, 4), body to the first body, metres.
+    :return: float64 (N, 4, 4), body to first body, metres.
     """
     if not packets:
         return np.empty((0, 4, 4))
@@ -135,12 +135,14 @@ def poses(packets: Sequence[Oxts]) -> np.ndarray:
     return np.linalg.inv(absolute[0]) @ absolute
 
 
-@lru_cache(maxsize=256)  # poses are asked for frame by frame
+@lru_cache(maxsize=256)  # called once per frame
 def imu_T_camera(calibration_folder: Path, camera: int) -> np.ndarray:
     """
-    Chain the calibration of a day: navigation unit, laser scanner, camera 00, rectified camera.
+    Return the transform from a rectified camera to the navigation unit, from a day's calibration.
 
-    :return: float64 (4, 4).
+    It chains camera, rectified camera 00, camera 00, laser scanner and navigation unit.
+
+    :return: float64 (4, 4), metres.
     :raises FileNotFoundError: if a calibration file is missing.
     :raises ValueError: if an entry is missing or malformed.
     """
@@ -153,17 +155,17 @@ def imu_T_camera(calibration_folder: Path, camera: int) -> np.ndarray:
 
 @lru_cache(maxsize=256)
 def first_packet(folder: Path) -> Oxts:
-    """Read the first packet of a drive, whose pose is the drive's origin."""
+    """Read the first packet of a drive, whose pose is the origin of the drive."""
     return Oxts.read(min(folder.glob('*.txt')))
 
 
 def camera_pose(drive: KittiDrive, number: str) -> np.ndarray | None:
     """
-    Return a rectified camera's pose at a frame of a drive.
+    Return the pose of a rectified camera at a frame of a drive.
 
-    :param number: ten digits.
-    :return: world_T_camera, float64 (4, 4), metres, where the world is the first frame of the
-        navigation unit; None where the frame has no packet.
+    :param number: number of the frame, ten digits.
+    :return: world_T_camera, float64 (4, 4), metres; the world frame is the navigation unit's frame
+        at the first packet. None if the frame has no packet.
     """
     folder = drive.folder / 'oxts' / 'data'
     path = folder / f'{number}.txt'
