@@ -15,8 +15,8 @@
 """
 Networks: a normalised image batch in, a DenseOutput out.
 
-What stands here is imported when it is asked for: torch takes seconds to import, and the list of
-architectures needs none of it.
+Names are imported on first use, because torch takes seconds to import and the list of
+architectures does not need it.
 """
 
 from importlib import import_module
@@ -30,7 +30,7 @@ __all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    """Import what a name stands for."""
+    """Import a name on first use."""
     if name not in _MODULES:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     return getattr(import_module(f'{__name__}.{_MODULES[name]}'), name)

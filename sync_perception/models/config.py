@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Everything that a model's user must know beside its weights: the content of config.json."""
+"""Model configuration: the content of config.json."""
 
 from __future__ import annotations
 
@@ -25,40 +25,41 @@ from sync_perception.labels import LabelSpace
 from sync_perception.models.storage.folder import FolderConfig
 
 SCALES = ('depth', 'stereo', 'poses', 'camera height')
-"""What can tell a training how long a metre is."""
+"""Sources of metric scale in training."""
 MOST_PIXELS = 2 ** 25
-"""Of a network's input: as many as an 8K camera has."""
+"""Limit of a network's input, pixels: those of an 8K image."""
 
 
 def label_space(value: Any, key: str) -> None:
-    """Accept descriptions of label spaces."""
+    """Check that a value is the description of a label space."""
     LabelSpace.from_dict(value, key)
 
 
 @dataclass
 class ModelConfig(FolderConfig):
     """
-    Everything that a model's user must know, beside the weights.
+    Configuration of a model: all that is needed to use its weights.
 
     :param architecture: a key of `sync_perception.models.MODELS`.
     :param arguments: the architecture's own arguments.
-    :param label_space: a label space's description, as `LabelSpace.to_dict` gives it.
-    :param input_pixels: area at which the network sees an image.
-    :param input_size: height and width at which the network sees every image, whatever its shape,
-        as in an exported file; None for a network that takes any size.
-    :param mean: of the input's normalisation, per channel, in [0, 1].
-    :param std: of the input's normalisation, per channel, in [0, 1].
+    :param label_space: description of the label space, as `LabelSpace.to_dict` returns it.
+    :param input_pixels: area to which images are resized for the network, pixels.
+    :param input_size: fixed height and width of the network's input, as in an exported file; None
+        for a network that takes any size.
+    :param mean: mean of the input's normalisation, per channel, in [0, 1].
+    :param std: standard deviation of the input's normalisation, per channel, in [0, 1].
     :param depth_range: least and greatest depth of the canonical camera, metres.
-    :param canonical_focal: focal length of the canonical camera, pixels; None for a network that
-        gives metres whatever the camera.
+    :param canonical_focal: focal length of the canonical camera, pixels; None for a network whose
+        output is metric for any camera.
     :param focal_range: least and greatest focal length seen in training, pixels at the
         network's input size; empty if unknown.
-    :param record: how the model was trained, for people.
-    :param label_part: where the label space is a union, the name of the part whose classes the
-        model gives, as if the others were not there; None gives them all.
-    :param metric: whether depth is in metres; if not, an unknown factor, the same for all images,
-        lies between: nothing in the training said how long a metre is.
-    :param scale_from: what said it, some of SCALES; empty if nothing did or nobody noted it.
+    :param record: how the model was trained; for human readers.
+    :param label_part: if the label space is a union, the name of the part whose classes the model
+        outputs; None outputs the classes of all parts.
+    :param metric: whether depth is in metres; if not, it is correct up to an unknown factor, the
+        same for all images, because the training had no source of metric scale.
+    :param scale_from: sources of the metric scale in training, a subset of SCALES; empty if there
+        were none or they are unknown.
     """
 
     checks: ClassVar = {

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A model is a folder: config.json says what it is, model.safetensors holds its weights."""
+"""Load and save models as folders with config.json and model.safetensors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ import torch
 
 
 def pretrained_config(model: str | Path) -> ModelConfig | None:
-    """Return the config of the pretrained models that a name such as `A+B` means; else None."""
+    """Return the config if `model` names pretrained models, such as `A+B`; None otherwise."""
     return pair.read_pretrained(str(model)) if pair.names_pretrained(model) else None
 
 
@@ -36,8 +36,8 @@ def read_config(model: str | Path) -> ModelConfig:
     """
     Read the config of a model folder, of a hub model, of a pair `A+B`, or of an exported file.
 
-    That of a pair, or of a pretrained model that is joint by itself, names what it is pretrained
-    from: see `models.huggingface.pair`.
+    For a pair, or a pretrained joint model, the config names the pretrained weights: see
+    `models.huggingface.pair`.
 
     :raises FileNotFoundError: if a local folder has no config.json, or the hub no such model.
     :raises ValueError: if it is not a config; an unknown key is named.
@@ -51,10 +51,10 @@ def load(
         model: str | Path, device: str | torch.device = 'cpu'
         ) -> PerceptionModel | exported.ExportedModel:
     """
-    Load a model for inference: a folder, one on the Hugging Face hub, a pair `A+B` of it, a file.
+    Load a model for inference: a local or hub folder, a pair `A+B`, or an exported file.
 
-    Of folders only config.json and model.safetensors are read; nothing is ever unpickled. Exported
-    files give an `ExportedModel`, which keeps the same contract for one size of images; those that
+    Only config.json and model.safetensors of a folder are read; nothing is unpickled. An exported
+    file becomes an `ExportedModel`, which keeps the same contract for one image size. Formats that
     can run code (.pt2) are refused, unless `sync_perception.files.trust` allows them.
 
     :raises FileNotFoundError: if the folder is not there or lacks a file.
@@ -72,6 +72,6 @@ def save(model: FolderModel, folder: str | Path, card: str = '') -> None:
     """
     Write a model as a folder.
 
-    :param card: text of the folder's README.md; without it the folder's present one stays.
+    :param card: text of the folder's README.md; if empty, an existing README.md is kept.
     """
     folders.save(model, folder, card)

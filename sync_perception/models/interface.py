@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What every network keeps, whatever it is inside: an image batch in, a DenseOutput out."""
+"""Contract of every network: a normalised image batch in, a DenseOutput out."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from torch.nn import functional
 @dataclass(frozen=True)
 class Interface:
     """
-    What a network is built for, beside its own arguments.
+    Settings that every network needs in addition to its own arguments.
 
-    :param num_classes: classes of the label space.
+    :param num_classes: number of classes of the label space.
     :param depth_range: least and greatest depth of the canonical camera, metres.
-    :param mean: of the normalisation of the images that arrive, per channel, in [0, 1].
-    :param std: of the normalisation of the images that arrive, per channel, in [0, 1].
+    :param mean: mean of the input images' normalisation, per channel, in [0, 1].
+    :param std: standard deviation of the input images' normalisation, per channel, in [0, 1].
     """
 
     num_classes: int = 1
@@ -48,18 +48,18 @@ class Interface:
 
 class Pretrainable(nn.Module):
     """
-    A module of which a part may come from pretraining: its submodule `encoder`.
+    A module whose submodule `encoder` may be pretrained.
 
-    Training can teach that part at a lower rate, or leave it as it is.
+    Training can give the encoder a lower learning rate, or freeze it.
     """
 
     encoder_frozen = False
 
     def freeze_encoder(self) -> None:
         """
-        Stop learning in the encoder, its normalisation statistics included.
+        Freeze the encoder, including its normalisation statistics.
 
-        :raises ValueError: if there is no submodule of that name.
+        :raises ValueError: if there is no submodule `encoder`.
         """
         if not isinstance(getattr(self, 'encoder', None), nn.Module):
             raise ValueError(f'{type(self).__name__} has no pretrained encoder to freeze')
@@ -67,7 +67,7 @@ class Pretrainable(nn.Module):
         self.encoder.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Pretrainable:
-        """Set the mode of everything but a frozen encoder, which stays in evaluation mode."""
+        """Set the mode of all modules except a frozen encoder, which stays in evaluation mode."""
         super().train(mode)
         if self.encoder_frozen:
             self.encoder.eval()
@@ -75,9 +75,9 @@ class Pretrainable(nn.Module):
 
     def resolved_arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """
-        Return the arguments that rebuild this where its pretrained parts are not at hand.
+        Return the arguments that rebuild this module without access to its pretrained parts.
 
-        :param arguments: those that it was built with.
+        :param arguments: the arguments that the module was built with.
         """
         return without_pretrained(arguments)
 
@@ -93,21 +93,21 @@ class Network(Pretrainable, ABC):
 
     @abstractmethod
     def forward(self, image_b3hw: Tensor) -> DenseOutput:
-        """Return the maps that the network gives, at h / k, w / k, k a whole number."""
+        """Return the network's maps, at h / k, w / k for an integer k."""
 
     def coupling_norms(self) -> dict[str, list[float]]:
-        """Return the weight norms of what couples the tasks, by direction, fine to coarse."""
+        """Return the weight norms of the couplings between tasks, by direction, fine to coarse."""
         return {}
 
 
 class Renormalise(nn.Module):
     """
-    From the normalisation in which images arrive to the one that a pretrained network knows.
+    Change the normalisation of the input images to that of a pretrained network.
 
-    :param mean: of the images that arrive, per channel, in [0, 1].
-    :param std: of the images that arrive, per channel, in [0, 1].
-    :param own_mean: of the network.
-    :param own_std: of the network.
+    :param mean: mean of the input's normalisation, per channel, in [0, 1].
+    :param std: standard deviation of the input's normalisation, per channel, in [0, 1].
+    :param own_mean: mean of the network's normalisation.
+    :param own_std: standard deviation of the network's normalisation.
     """
 
     def __init__(
@@ -129,25 +129,25 @@ class Renormalise(nn.Module):
 
 
 def freeze_norms(module: nn.Module) -> None:
-    """Put the batch norms in evaluation mode: statistics stay, weight and bias learn on."""
+    """Freeze the batch norms' statistics (evaluation mode); weight and bias stay trainable."""
     for part in module.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.eval()
 
 
 def log_depth(raw: Tensor, near: float, far: float) -> Tensor:
-    """Spread sigmoid(raw) evenly over the logarithm of the range: near to far."""
+    """Return depth with sigmoid(raw) linear in log depth, from near to far."""
     share = torch.sigmoid(raw.float())
     return torch.exp(math.log(near) + share * (math.log(far) - math.log(near)))
 
 
 def disparity_depth(raw: Tensor, near: float, far: float) -> Tensor:
-    """Spread sigmoid(raw) evenly over the inverse of the range: far to near (Monodepth2)."""
+    """Return depth with sigmoid(raw) linear in inverse depth, from far to near (Monodepth2)."""
     return 1 / (1 / far + torch.sigmoid(raw.float()) * (1 / near - 1 / far))
 
 
 def metres(raw: Tensor, near: float, far: float) -> Tensor:
-    """Take the raw map as metres; the range plays no part."""
+    """Return the raw map, which is in metres; the range is not used."""
     return raw.float()
 
 
@@ -160,7 +160,7 @@ DEPTH_FORMS: dict[str, Callable[[Tensor, float, float], Tensor]] = {
 
 def to_depth(raw_b1hw: Tensor, form: str, depth_range: tuple[float, float]) -> Tensor:
     """
-    Turn a network's raw map into metres of the canonical camera.
+    Convert a network's raw map to depth in metres of the canonical camera.
 
     :param raw_b1hw: (B, 1, h, w), any real numbers.
     :param form: a key of DEPTH_FORMS.
@@ -174,7 +174,7 @@ def to_depth(raw_b1hw: Tensor, form: str, depth_range: tuple[float, float]) -> T
 
 
 def depth_channels(uncertainty: bool, normals: bool) -> dict[str, int]:
-    """Return the maps that come with depth in the order of their channels, and how many each."""
+    """Return the depth decoder's maps in channel order, with their numbers of channels."""
     channels = {'depth': 1}
     if uncertainty:
         channels['log_variance'] = 1
@@ -187,11 +187,11 @@ def split_depth(
         raw_bchw: Tensor, channels: dict[str, int], form: str, depth_range: tuple[float, float]
         ) -> dict[str, Tensor]:
     """
-    Take the map of a depth decoder apart.
+    Split the output of a depth decoder into its maps.
 
-    :param raw_bchw: as many channels as the maps have together.
-    :param channels: of each map, as `depth_channels` gives them.
-    :param form: how raw depth becomes metres, a key of DEPTH_FORMS.
+    :param raw_bchw: the decoder's output, with the sum of the maps' channels.
+    :param channels: number of channels of each map, as `depth_channels` returns them.
+    :param form: conversion of raw depth to metres, a key of DEPTH_FORMS.
     :param depth_range: least and greatest depth, metres.
     :return: depth in metres of the canonical camera, log-variance and unit normals, by name.
     """
@@ -204,7 +204,7 @@ def split_depth(
 
 def fit(map_bchw: Tensor, size: tuple[int, int]) -> Tensor:
     """
-    Return a map as it is if the image is a whole multiple of it, else resized to the image.
+    Return the map unchanged if the image size is an integer multiple of it, else resized.
 
     :param size: height and width of the image.
     """
@@ -217,10 +217,10 @@ def fit(map_bchw: Tensor, size: tuple[int, int]) -> Tensor:
 def check_maps(
         maps: dict[str, Tensor], image_b3hw: Tensor, num_classes: int | None = None) -> None:
     """
-    Refuse maps that break the contract: names, channels, sizes, finite numbers.
+    Check that maps keep the contract: names, channels, sizes, finite values.
 
-    :param maps: by name, of one image.
-    :param num_classes: channels of the logits.
+    :param maps: maps of one image, by name.
+    :param num_classes: number of channels of the logits.
     :raises ValueError: naming the map, what was expected and what was got.
     """
     channels = {'depth': 1, 'logits': num_classes, 'normals': 3, 'log_variance': 1}
@@ -243,5 +243,5 @@ def check_maps(
 
 
 def without_pretrained(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Leave out the key `pretrained`: the weights that it names are in the network by now."""
+    """Return the arguments without `pretrained`, whose weights the network already holds."""
     return {key: value for key, value in arguments.items() if key != 'pretrained'}

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""One encoder and two decoders that teach each other: PAD-Net for self-supervised depth."""
+"""PAD-Net for self-supervised depth: one encoder, two decoders that exchange features."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ SCALES = 4
 
 class Aspp(nn.Module):
     """
-    Atrous spatial pyramid pooling (Chen et al., 2017): one feature of several fields of view.
+    Atrous spatial pyramid pooling (Chen et al., 2017).
 
-    1x1, three dilated 3x3 and the image's mean, concatenated and projected by a 1x1. The mean's
-    branch has a bias in place of batch norm: its statistics would be those of as many values as
-    there are images, none at all for one.
+    A 1x1 convolution, three dilated 3x3 convolutions and the image's mean are concatenated and
+    projected by a 1x1 convolution. The mean's branch has a bias instead of batch norm, because it
+    has only one value per image and channel: a batch of one has no statistics.
 
     :param inputs: channels of the input.
     :param outputs: channels of each branch and of the output.
     :param rates: dilations.
-    :param dropout: share of the output that training sets to zero.
+    :param dropout: dropout rate of the output in training.
     """
 
     def __init__(self, inputs: int, outputs: int, rates: Sequence[int] = ASPP_RATES,
@@ -71,13 +71,13 @@ class Aspp(nn.Module):
 
 class UpBlock(nn.Module):
     """
-    Narrow, enlarge to the skip feature's size, concatenate it, convolve.
+    Decoder block: reduce channels, upsample, concatenate the skip feature, convolve.
 
-    3x3 convolutions over reflected borders and ELU, enlarged to the nearest pixel, as in
-    Monodepth2 (Godard et al., 2019).
+    As in Monodepth2 (Godard et al., 2019): 3x3 convolutions with reflection padding and ELU,
+    nearest-neighbour upsampling.
 
-    :param narrow: maps the coarser feature to `outputs` channels.
-    :param skip: channels of the skip feature; None for an input twice as fine without one.
+    :param narrow: module that maps the coarser feature to `outputs` channels.
+    :param skip: channels of the skip feature; None upsamples by two without a skip.
     :param outputs: channels of the output.
     """
 
@@ -98,11 +98,11 @@ class UpBlock(nn.Module):
 
 class Decoder(nn.Module):
     """
-    ASPP at stride 16, then four times up by two; tasks may meet at stride 4.
+    Decoder of one task: ASPP at stride 16, then four UpBlocks; tasks exchange at stride 4.
 
-    :param encoder_channels: of the encoder's five features, fine to coarse.
-    :param channels: of the decoder's five features, fine to coarse.
-    :param dropout: behind the ASPP.
+    :param encoder_channels: channels of the encoder's five features, fine to coarse.
+    :param channels: channels of the decoder's five features, fine to coarse.
+    :param dropout: dropout rate after the ASPP.
     """
 
     def __init__(self, encoder_channels: Sequence[int], channels: Sequence[int], dropout: float):
@@ -115,27 +115,27 @@ class Decoder(nn.Module):
         self.first, self.second = nn.ModuleList(blocks[:3]), nn.ModuleList(blocks[3:])
 
     def to_stride_4(self, features: list[Tensor]) -> list[Tensor]:
-        """Return the features at strides 4 and 8, from the encoder's five."""
+        """Return the features at strides 4 and 8, given the encoder's five."""
         x = self.first[0](features[4], features[3])
         eighth = self.first[1](x, features[2])
         return [self.first[2](eighth, features[1]), eighth]
 
     def to_stride_1(self, x: Tensor, features: list[Tensor]) -> list[Tensor]:
-        """Return the features at strides 1 and 2, from that at 4 and the encoder's."""
+        """Return the features at strides 1 and 2, given the one at stride 4 and the encoder's."""
         half = self.second[0](x, features[0])
         return [self.second[1](half), half]
 
 
 class Distillation(nn.Module):
     """
-    What one task tells the other: conv3x3(F) * sigmoid(conv3x3(F)) (PAD-Net, Xu et al., 2018).
+    Attention-guided message, conv3x3(F) * sigmoid(conv3x3(F)) (PAD-Net, Xu et al., 2018).
 
-    Both convolutions start at zero. The gate's alone would not do: sigmoid(0) = 1/2 halves the
-    message, it does not silence it. With message y = v g, v = Wx, g = sigmoid(Gx), W = G = 0: y
-    is zero, dy/dW = x / 2 is not, so W learns at step 0, and from then on, by dy/dG = v g (1 - g)
-    x, so does the gate. The giver's features get no gradient through y until W has moved.
+    Both convolutions start at zero. A zero gate alone would only halve the message, since
+    sigmoid(0) = 1/2. With y = v g, v = Wx, g = sigmoid(Gx) and W = G = 0, the message y is zero
+    but dy/dW = x / 2 is not, so W learns from step 0; after that the gate learns by dy/dG = v g (1
+    - g) x. The source features receive no gradient through y until W has changed.
 
-    :param channels: of either task's feature.
+    :param channels: channels of either task's feature.
     """
 
     def __init__(self, channels: int):
@@ -146,45 +146,46 @@ class Distillation(nn.Module):
         nn.init.zeros_(self.gate.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (B, channels, h, w) of the giver as (B, channels, h, w) for the taker."""
+        """Return the message (B, channels, h, w) of the source features of the same shape."""
         return self.message(x) * torch.sigmoid(self.gate(x))
 
 
 class PadNet(Network):
     """
-    Depth and labels from one ResNet by two decoders, with distillation in both directions.
+    ResNet with a depth and a semantic decoder, and distillation in both directions.
 
     After "Three Ways to Improve Semantic Segmentation with Self-Supervised Depth Estimation"
-    (Hoyer et al., 2021). As there: the encoder's last stage dilated; either decoder an ASPP of
-    rates 6, 12 and 18 and four blocks up with skip connections (Monodepth2's, without batch
-    norm); disparity at four scales, those at strides 4 and 8 from before the exchange; attention
-    after the third block, at stride 4, F_seg += conv3x3(F_depth) * sigmoid(conv3x3(F_depth)) and
-    the other way round; labels by a 1x1 convolution. Depth and logits have the input's size.
+    (Hoyer et al., 2021). As in the paper, the encoder's last stage is dilated; each decoder is an
+    ASPP with rates 6, 12 and 18 and four UpBlocks with skip connections (Monodepth2's, without
+    batch norm); disparity is predicted at four scales, those at strides 4 and 8 before the
+    exchange; the exchange follows the third block, at stride 4, F_seg += conv3x3(F_depth) *
+    sigmoid(conv3x3(F_depth)) and vice versa; labels come from a 1x1 convolution. Depth and logits
+    have the input's size.
 
-    Not as there: not the gate alone but the whole message starts at zero, so that at first the
-    network equals, to the bit, the one without distillation; the ASPP's mean has no batch norm;
-    labels have no head of their own before the exchange.
+    Unlike the paper, the whole message starts at zero, so that the initial network equals the one
+    without distillation to the bit; the ASPP's mean has no batch norm; there is no semantic head
+    before the exchange.
 
-    A self-supervised encoder starts from ImageNet; the distance to ImageNet's features is taken
-    between `encode` of this network and of a second one that was never trained.
+    For self-supervision the encoder starts from ImageNet weights. The ImageNet feature distance
+    compares `encode` of this network with that of a second, frozen copy of these weights.
 
     :param interface: classes, depth range (0.1 to 100 m in the paper) and normalisation.
     :param backbone: 'resnet18', 'resnet50' or 'resnet101'.
-    :param pretrained: weights of the encoder: a file under torchvision's names, or a ResNet of
+    :param pretrained: weights of the encoder: a file with torchvision's names, or a ResNet of
         `transformers`, as a folder or on the hub (`models.unet.resnet.read_weights`).
-    :param channels: of a decoder's features at strides 1, 2, 4, 8 and 16.
+    :param channels: channels of a decoder's features at strides 1, 2, 4, 8 and 16.
     :param distillation: whether the decoders exchange features.
-    :param alignment: whether semantic features also modulate the depth's, F_depth (1 + gain) +
-        message, the gain a 1x1 convolution of F_seg that starts at zero, without normalisation as
-        in `sync_perception.models.sync.Alignment`.
-    :param scales: disparities that `disparities` gives, 1 to 4. `forward` uses the finest alone:
-        without self-supervision 1 leaves no weight untaught.
-    :param dilated: whether the encoder stays at stride 16 in its last stage.
-    :param dropout: behind the ASPP, in training.
-    :param freeze_encoder: whether the encoder stays as it is in training.
-    :param uncertainty: whether to give the log-variance of ln(depth), too.
-    :param normals: whether to give surface normals, too.
-    :raises ValueError: for arguments that no such network can have.
+    :param alignment: whether semantic features also modulate the depth features, F_depth (1 +
+        gain) + message; the gain is a 1x1 convolution of F_seg that starts at zero, without
+        normalisation as in `sync_perception.models.sync.Alignment`.
+    :param scales: number of scales of `disparities`, 1 to 4. `forward` uses only the finest, so
+        supervised training should use 1: it leaves no weight without gradient.
+    :param dilated: whether the encoder's last stage keeps stride 16.
+    :param dropout: dropout rate after the ASPP, in training.
+    :param freeze_encoder: whether the encoder is frozen in training.
+    :param uncertainty: whether to output the log-variance of ln(depth), too.
+    :param normals: whether to output surface normals, too.
+    :raises ValueError: for invalid arguments.
     """
 
     multiple = 32
@@ -226,11 +227,11 @@ class PadNet(Network):
         return self.encoder(self.input(image_b3hw))
 
     def forward(self, image_b3hw: Tensor) -> DenseOutput:
-        """Return depth, logits and the other maps asked for, all (B, ..., h, w)."""
+        """Return depth, logits and the other requested maps, all (B, ..., h, w)."""
         return self.forward_scales(image_b3hw)[0]
 
     def forward_scales(self, image_b3hw: Tensor) -> tuple[DenseOutput, list[Tensor]]:
-        """Return what `forward` and `disparities` return, from one pass."""
+        """Return the results of `forward` and `disparities` from one pass."""
         features = self.encode(image_b3hw)
         depth = self.depth.to_stride_4(features)
         semantics = self.semantics.to_stride_4(features)[0]
@@ -241,10 +242,10 @@ class PadNet(Network):
 
     def disparities(self, image_b3hw: Tensor) -> list[Tensor]:
         """
-        Return Monodepth2's disparities, finest first, and leave out what serves labels alone.
+        Return Monodepth2's disparities, finest first, without computing the labels.
 
-        :return: `scales` maps of float32 (B, 1, h / 2^s, w / 2^s) in (0, 1), the share of the way
-            from the farthest inverse depth to the nearest; `depth_of` turns them into metres.
+        :return: `scales` maps of float32 (B, 1, h / 2^s, w / 2^s) in (0, 1), inverse depth scaled
+            from 0 (farthest) to 1 (nearest); `depth_of` converts them to metres.
         """
         features = self.encode(image_b3hw)
         depth = self.depth.to_stride_4(features)
@@ -255,18 +256,18 @@ class PadNet(Network):
         return self.depth_maps(self.depth.to_stride_1(for_depth, features) + depth)[1]
 
     def depth_of(self, disparity: Tensor) -> Tensor:
-        """Turn disparities in [0, 1], of any shape, into metres of the canonical camera."""
+        """Convert disparities in [0, 1], of any shape, to metres of the canonical camera."""
         near, far = self.depth_range
         return 1 / (1 / far + disparity * (1 / near - 1 / far))
 
     def exchange(self, depth: Tensor, semantics: Tensor) -> tuple[Tensor, Tensor]:
-        """Return both tasks' features at stride 4 with the other's message added."""
+        """Return both tasks' features at stride 4 with the other task's message added."""
         if not self.distillation:
             return depth, semantics
         return self.told(depth, semantics), semantics + self.depth_to_semantics(depth)
 
     def told(self, depth: Tensor, semantics: Tensor) -> Tensor:
-        """Return the depth decoder's features at stride 4 with what the semantic ones say."""
+        """Return the depth decoder's features at stride 4, with the semantic message and gain."""
         message = self.semantics_to_depth(semantics)
         if self.semantics_to_depth_gain is not None:
             depth = depth * (1 + self.semantics_to_depth_gain(semantics))
@@ -283,7 +284,7 @@ class PadNet(Network):
         return maps, [torch.sigmoid(disparity[:, :1].float()) for disparity in raw]
 
     def coupling_norms(self) -> dict[str, list[float]]:
-        """Return the weight norms of messages and gain: zero until they wake up."""
+        """Return the weight norms of messages and gain; zero before training."""
         if not self.distillation:
             return {}
         norms = {name: [getattr(self, name).message.weight.norm().item()]
@@ -294,17 +295,17 @@ class PadNet(Network):
 
 
 def normed(convolution: nn.Conv2d) -> nn.Sequential:
-    """Return the convolution with batch norm and ReLU behind it."""
+    """Return the convolution followed by batch norm and ReLU."""
     return nn.Sequential(convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU())
 
 
 def reflected(inputs: int, outputs: int) -> nn.Conv2d:
-    """Make a 3x3 convolution that reflects the border: a zero there would look like an edge."""
+    """Create a 3x3 convolution with reflection padding; zero padding would look like an edge."""
     return nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode='reflect')
 
 
 def elu_convolution(inputs: int, outputs: int) -> nn.Sequential:
-    """Return Monodepth2's 3x3 convolution over reflected borders, and ELU."""
+    """Create Monodepth2's unit: 3x3 convolution with reflection padding, then ELU."""
     return nn.Sequential(reflected(inputs, outputs), nn.ELU())
 
 
@@ -312,7 +313,7 @@ def check_arguments(
         channels: Sequence[int], scales: int, dropout: float, distillation: bool, alignment: bool
         ) -> None:
     """
-    Refuse what no such network can have.
+    Check the arguments of a PadNet.
 
     :raises ValueError: naming what was got and what was expected.
     """

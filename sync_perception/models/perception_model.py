@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A network under its contract, built from a config and saved as a folder."""
+"""Perception model: a network built from a config, loaded from and saved to a folder."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from torch.nn import functional
 
 BUILD_ERRORS = (
     TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, RecursionError)
-"""What a constructor raises for values of the right types that make no sense together."""
+"""Errors that constructors raise for inconsistent values of the right types."""
 
 
 class PerceptionModel(FolderModel):
     """
-    A network under its contract: a normalised image batch in, a DenseOutput out.
+    Perception model: a normalised image batch in, a DenseOutput out.
 
-    Inputs may have any size: they are padded inside, and the padding is cut off again.
+    Inputs may have any size: `forward` pads them, and crops the maps.
 
-    :param config: what to build.
+    :param config: configuration of the model.
     :raises ValueError: if the architecture, one of its arguments or the part of the label space
         is unknown.
     """
@@ -61,7 +61,7 @@ class PerceptionModel(FolderModel):
         Run the network.
 
         :param image_b3hw: float (B, 3, H, W), normalised by the config's mean and std.
-        :return: the maps that the network gives, at H / k, W / k, k a whole number.
+        :return: the network's maps, at H / k, W / k for an integer k.
         """
         height, width = image_b3hw.shape[-2:]
         down, right = -height % self.network.multiple, -width % self.network.multiple
@@ -82,9 +82,9 @@ class PerceptionModel(FolderModel):
 
 def build_network(config: ModelConfig, num_classes: int) -> Network:
     """
-    Build the architecture that a config names.
+    Build the network of a config.
 
-    :raises ValueError: if it is unknown; the message lists the known ones.
+    :raises ValueError: if the architecture is unknown; the message lists the known ones.
     """
     text(sorted(MODELS))(config.architecture, 'architecture')
     builder = MODELS[config.architecture]
@@ -104,7 +104,7 @@ def build_network(config: ModelConfig, num_classes: int) -> Network:
 
 def build_model(config: ModelConfig) -> PerceptionModel:
     """
-    Build a model with fresh weights, or with those that its arguments name as `pretrained`.
+    Build a model with random weights, or with the `pretrained` weights of its arguments.
 
     :raises ValueError: if the architecture or one of its arguments is unknown.
     """

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The motion of the camera between two images: Monodepth2's pose network."""
+"""Monodepth2's pose network: the camera motion between two images."""
 
 from __future__ import annotations
 
@@ -25,22 +25,23 @@ from torch import nn, Tensor
 from torch.nn import functional
 
 WIDTH = 256
-MOTION_SCALE = 0.01  # a fresh network says: almost no motion
+MOTION_SCALE = 0.01  # an untrained network predicts almost no motion
 SMALL_ANGLE_SQUARED = 1e-2  # below, three terms of the series are exact in float32
 
 
 class PoseNet(nn.Module):
     """
-    The pose between two consecutive images of a moving camera (Godard et al., 2019).
+    Pose network for two consecutive images of a moving camera (Godard et al., 2019).
 
-    A ResNet over both images at once, then 1x1 and two 3x3 convolutions of 256 channels with
-    ReLU, 1x1 to axis-angle and translation, mean over the image, times 0.01. As Monodepth2, it
-    always sees an image and a later one; motion back in time is the inverse.
+    A ResNet takes both images at once; a 1x1 and two 3x3 convolutions of 256 channels with ReLU
+    and a 1x1 convolution follow, which outputs axis-angle and translation; the output is averaged
+    over the image and multiplied by 0.01. As in Monodepth2, the input is always an image and a
+    later one; motion back in time is the inverse.
 
-    Translations are in the units of the depth that learns beside it: metres only if something
-    else (a known speed, a stereo pair, true depth) says how long a metre is.
+    Translations are in the units of the jointly trained depth: metres only if a known speed, a
+    stereo pair or true depth fixes the scale.
 
-    :param interface: the normalisation in which images arrive.
+    :param interface: the normalisation of the input images.
     :param backbone: a key of `sync_perception.models.unet.resnet.RESNETS`.
     :param pretrained: weights of the encoder for single images, as for PadNet.
     :raises ValueError: for an unknown backbone, or weights of another network.
@@ -63,14 +64,14 @@ class PoseNet(nn.Module):
         Return later_T_earlier, which takes points of the earlier camera into the later one.
 
         :param earlier_b3hw: (B, 3, h, w) in the interface's normalisation.
-        :param later_b3hw: the same number of images, each of the camera a frame later.
+        :param later_b3hw: the same number of images, each one frame later.
         :return: float32 (B, 4, 4), in optical frames.
         """
         return transforms(self.motions(earlier_b3hw, later_b3hw))
 
     def motions(self, earlier_b3hw: Tensor, later_b3hw: Tensor) -> Tensor:
         """
-        Return axis times angle in radians, then the translation, of later_T_earlier.
+        Return later_T_earlier as axis times angle in radians, then translation.
 
         :return: float32 (B, 6).
         :raises ValueError: if the images do not come in pairs.
@@ -111,10 +112,11 @@ class PoseNet(nn.Module):
 
 def rotations(axis_angle_b3: Tensor) -> Tensor:
     """
-    Turn axis times angle into rotation matrices, by Rodrigues' formula.
+    Convert axis times angle to rotation matrices by Rodrigues' formula.
 
     R = 1 + a K + b K K with K the cross product's matrix, a = sin(t) / t and b = (1 - cos(t)) /
-    t^2; below an angle t of 0.1 by their series, so that the gradient is right at t = 0, too.
+    t^2; below an angle t of 0.1, a and b are computed by their series, so that the gradient is
+    also correct at t = 0.
 
     :param axis_angle_b3: (B, 3), radians.
     :return: (B, 3, 3).
@@ -131,14 +133,14 @@ def rotations(axis_angle_b3: Tensor) -> Tensor:
     x, y, z = axis_angle_b3.unbind(1)
     zero = torch.zeros_like(x)
     K = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=1).unflatten(1, (3, 3))
-    # K K without a matrix product, which autocast would take in half precision
+    # K K without a matrix product, which autocast would compute in half precision
     v = axis_angle_b3[:, :, None]
     identity = torch.eye(3, dtype=K.dtype, device=K.device)
     return identity + a * K + b * (v * v.mT - squared * identity)
 
 
 def transforms(motion_b6: Tensor) -> Tensor:
-    """Turn axis times angle and translation, (B, 6), into transforms, (B, 4, 4)."""
+    """Convert axis times angle and translation, (B, 6), to transforms, (B, 4, 4)."""
     return homogeneous(rotations(motion_b6[:, :3]), motion_b6[:, 3:, None])
 
 
@@ -149,6 +151,6 @@ def inverse(target_T_source: Tensor) -> Tensor:
 
 
 def homogeneous(R: Tensor, t: Tensor) -> Tensor:
-    """Join rotations (B, 3, 3) and translations (B, 3, 1) to transforms (B, 4, 4)."""
+    """Return transforms (B, 4, 4) of rotations (B, 3, 3) and translations (B, 3, 1)."""
     return functional.pad(torch.cat([R, t], dim=2), (0, 0, 0, 1)) + R.new_tensor(
         [[0.0] * 4] * 3 + [[0.0, 0.0, 0.0, 1.0]])

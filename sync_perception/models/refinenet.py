@@ -35,18 +35,18 @@ FOLDED_NORMALISATION = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 def pointwise(inputs: int, groups: int = 1) -> nn.Conv2d:
-    """Make a 1x1 convolution without bias from so many channels to the decoder's width."""
+    """Create a 1x1 convolution without bias from `inputs` channels to the decoder's width."""
     return nn.Conv2d(inputs, WIDTH, 1, groups=groups, bias=False)
 
 
 class ChainedResidualPooling(nn.Module):
     """
-    Context from ever larger windows: pool 5x5, convolve 1x1, add; four times in a chain.
+    Chained residual pooling: 5x5 max pooling, 1x1 convolution, addition; four times.
 
-    It starts near the identity. No normalisation tames the decoder: with weights of the usual
-    size, Adam at 3e-3 silences it within ten steps; like this it learns.
+    It starts near the identity. The decoder has no normalisation, and with weights of the usual
+    size Adam at 3e-3 drives its output to zero within ten steps.
 
-    :param depthwise: whether the convolutions scale each channel by itself.
+    :param depthwise: whether the convolutions are depthwise: one factor for each channel.
     """
 
     def __init__(self, depthwise: bool = False):
@@ -68,9 +68,9 @@ class ChainedResidualPooling(nn.Module):
 
 class RefineDecoder(nn.Module):
     """
-    Fuse the features of six stages from coarse to fine, at 256 channels.
+    Decoder that fuses the features of six stages from coarse to fine, at 256 channels.
 
-    :param channels: of the features: strides 4, 8, 16, 16, 32 and 32.
+    :param channels: channels of the features at strides 4, 8, 16, 16, 32 and 32.
     """
 
     def __init__(self, channels: tuple[int, ...]):
@@ -81,7 +81,7 @@ class RefineDecoder(nn.Module):
         self.adaptations = nn.ModuleList(pointwise(WIDTH) for _ in range(3))
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Return (B, 256, h / 4, w / 4), of the size of the finest feature."""
+        """Return (B, 256, h / 4, w / 4), the size of the finest feature."""
         at4, at8, at16, at16_deep, at32, at32_deep = (
             lateral(feature) for lateral, feature in zip(self.laterals, features))
         x = self.refine(at32_deep + at32, 3, at16_deep)
@@ -90,13 +90,13 @@ class RefineDecoder(nn.Module):
         return self.poolings[0](functional.relu6(at4 + x))
 
     def refine(self, x: Tensor, level: int, finer: Tensor) -> Tensor:
-        """Pool a level's sum and enlarge it to the next finer feature's size."""
+        """Apply the pooling to a level's sum and upsample it to the next finer feature's size."""
         x = self.poolings[level](functional.relu6(x))
         return resize_bilinear(self.adaptations[level - 1](x), finer.shape[-2:])
 
 
 def task_head(outputs: int) -> nn.Sequential:
-    """Make a task's own two layers: a scale for each channel, ReLU6, 3x3 convolution."""
+    """Create a task's head: depthwise 1x1 convolution, ReLU6, 3x3 convolution."""
     return nn.Sequential(
         pointwise(WIDTH, groups=WIDTH), nn.ReLU6(inplace=True),
         nn.Conv2d(WIDTH, outputs, 3, padding=1))
@@ -107,8 +107,9 @@ def batch_norm_encoder(pretrained: str | None, frozen_norm: bool) -> MobileNetV2
     Build MobileNetV2 with its batch norms.
 
     :param pretrained: folded ImageNet weights (npz); environment variables are expanded.
-    :param frozen_norm: whether its batch norms will keep their statistics in training.
-    :raises ValueError: for folded weights with batch norms that would forget them.
+    :param frozen_norm: whether the batch norms keep their statistics in training.
+    :raises ValueError: for folded weights without `frozen_norm`: training would overwrite the
+        folded statistics.
     """
     encoder = MobileNetV2(TAPS, normalised=True)
     if pretrained is not None:
@@ -122,15 +123,15 @@ def batch_norm_encoder(pretrained: str | None, frozen_norm: bool) -> MobileNetV2
 
 class RefineNet(Network):
     """
-    Depth, labels and, if asked for, normals and uncertainty from one encoder and one decoder.
+    Depth, labels and optional normals and uncertainty from one encoder and one decoder.
 
     All maps have a quarter of the image's size, rounded up. With two tasks there are 2,991,687
-    parameters for 6 classes and 3,070,057 for 40. Images of any size are taken as they come, as
-    the published implementation takes them; its weights give its outputs.
+    parameters for 6 classes and 3,070,057 for 40. Images may have any size, as in the published
+    implementation, whose weights give the same outputs here.
 
     :param interface: classes, depth range and normalisation.
-    :param normals: whether to give surface normals.
-    :param uncertainty: whether to give the log-variance of ln(depth).
+    :param normals: whether to output surface normals.
+    :param uncertainty: whether to output the log-variance of ln(depth).
     :param depth_form: a key of DEPTH_FORMS. `log`, the default, keeps depth positive and within
         the range, which logarithmic losses need; `metres` is the raw map, as published.
     :param pretrained: folded ImageNet weights (npz) that the encoder starts from, for images
@@ -182,7 +183,7 @@ class RefineNet(Network):
 
 class RefineBranch(Branch):
     """
-    The same network with one head, as a branch of a synchronised pair.
+    Light-Weight RefineNet with one head, as a branch of a synchronised network.
 
     :param out_channels: channels of the raw map.
     :param depth_form: a key of DEPTH_FORMS, for a depth branch.

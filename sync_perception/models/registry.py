@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Branches and models by the names that config.json files use."""
+"""Registries of branches and models, by their names in config.json files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from sync_perception.models.unet.mobilenet import MobileUNet
 
 
 def transformers_depth(out_channels: int, **arguments: Any) -> Branch:
-    """Build a pretrained depth model as a branch; only this imports the transformers library."""
+    """Build a pretrained depth model as a branch; imports the transformers library."""
     # transformers is optional and takes seconds
     from sync_perception.models.huggingface.depth import transformers_depth as build
     return build(out_channels, **arguments)
@@ -44,13 +44,13 @@ def transformers_segmentation(out_channels: int, **arguments: Any) -> Branch:
 
 
 def backbone_unet(out_channels: int, **arguments: Any) -> Branch:
-    """Build a UNet around a backbone of the transformers library, which only this imports."""
+    """Build a UNet around a backbone of the transformers library; imports that library."""
     # transformers is optional and takes seconds
     from sync_perception.models.huggingface.backbone_unet import BackboneUNet
     return BackboneUNet(out_channels, **arguments)
 
 
-# Each is called with the number of output channels, then its own arguments.
+# Each constructor takes the number of output channels, then its own arguments.
 BRANCHES: dict[str, Callable[..., Branch]] = {
     'unet': UNet,
     'mobile_unet': MobileUNet,
@@ -70,9 +70,9 @@ def build_branch(
     Build a branch by name.
 
     :param kind: a key of BRANCHES.
-    :param freeze_encoder: whether its encoder stays as it is in training.
-    :param image_scale: side of the image that the branch sees over that of the network's input, in
-        (0, 2].
+    :param freeze_encoder: whether its encoder is frozen in training.
+    :param image_scale: side length of the branch's image relative to the network's input, in (0,
+        2].
     :raises ValueError: if there is no such kind, or the scale is out of range.
     """
     text(sorted(BRANCHES))(kind, 'kind')
@@ -91,16 +91,16 @@ def build_sync(
         depth_to_semantics: bool = True, semantics_to_depth: bool = True,
         alignment: bool = False, uncertainty: bool = False, normals: bool = False) -> SyncNet:
     """
-    Build the synchronised network of two branches, or one of its baselines.
+    Build a synchronised network of two branches, or one of its baselines.
 
     :param interface: classes, depth range and normalisation.
-    :param depth: the depth branch's `kind` and arguments; None for labels alone.
-    :param semantics: the semantic branch's `kind` and arguments; None for depth alone.
+    :param depth: the depth branch's `kind` and arguments; None for labels only.
+    :param semantics: the semantic branch's `kind` and arguments; None for depth only.
     :param depth_to_semantics: whether the depth encoder feeds the semantic decoder.
     :param semantics_to_depth: whether the semantic encoder feeds the depth decoder.
-    :param alignment: whether it also modulates what the depth decoder takes.
-    :param uncertainty: whether the depth branch also gives the log-variance of ln(depth).
-    :param normals: whether the depth branch also gives surface normals.
+    :param alignment: whether the semantic encoder also modulates the depth decoder's input.
+    :param uncertainty: whether the depth branch also outputs the log-variance of ln(depth).
+    :param normals: whether the depth branch also outputs surface normals.
     """
     for name, branch in (('depth', depth), ('semantics', semantics)):
         if branch is not None:
@@ -114,13 +114,13 @@ def build_sync(
 
 
 def transformers_joint(interface: Interface, **arguments: Any) -> Network:
-    """Build a pretrained model that gives depth, normals and labels by itself."""
+    """Build a pretrained model that outputs depth, normals and labels."""
     # transformers is optional and takes seconds
     from sync_perception.models.huggingface.joint import Joint
     return Joint(interface, **arguments)
 
 
-# Each is called with the interface, then its own arguments.
+# Each constructor takes the interface, then its own arguments.
 MODELS: dict[str, Callable[..., Network]] = {
     'padnet': PadNet,
     'sync': build_sync,

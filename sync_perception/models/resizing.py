@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The one way in which networks and losses resize maps."""
+"""Bilinear resizing of maps, shared by networks and losses."""
 
 from __future__ import annotations
 

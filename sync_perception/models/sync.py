@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Synchronised networks: two branches whose encoders feed each other's decoders."""
+"""Synchronised networks: two branches, each of whose encoders feeds the other's decoder."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ from torch import nn, Tensor
 
 class Branch(Pretrainable, ABC):
     """
-    What a network must offer to be synchronised.
+    Base class of the networks that can be synchronised.
 
     :ivar channels: channels of the features, fine to coarse.
     :ivar strides: their strides, fine to coarse.
     :ivar multiple: both sides of an input must be divisible by this.
-    :ivar normalisation: mean and std per channel, in [0, 1], of the images that the branch knows;
-        None takes them as they come.
-    :ivar depth_form: how a depth branch's raw map becomes metres, a key of DEPTH_FORMS.
-    :ivar image_scale: side of the image that the branch sees over that of the network's input.
+    :ivar normalisation: mean and std per channel, in [0, 1], of the images that the branch
+        expects; None for those of the network's input.
+    :ivar depth_form: conversion of a depth branch's raw map to metres, a key of DEPTH_FORMS.
+    :ivar image_scale: side length of the branch's image relative to the network's input.
     """
 
     channels: tuple[int, ...]
@@ -57,11 +57,11 @@ class Branch(Pretrainable, ABC):
 
     @abstractmethod
     def encode(self, image_b3hw: Tensor) -> list[Tensor]:
-        """Return the features that the decoder uses, fine to coarse."""
+        """Return the features for the decoder, fine to coarse."""
 
     @abstractmethod
     def decode(self, features: list[Tensor]) -> Tensor:
-        """Return the raw map (B, out_channels, h / k, w / k), k a whole number."""
+        """Return the raw map (B, out_channels, h / k, w / k) for an integer k."""
 
     def forward(self, image_b3hw: Tensor) -> Tensor:
         """Return the raw map of an image."""
@@ -72,22 +72,22 @@ class ZeroConv(nn.Conv2d):
     """1x1 convolution whose weight and bias start at zero (Zhang et al., 2023, eq. 2)."""
 
     def reset_parameters(self) -> None:
-        """Start at zero, so that the coupled network starts as if there were no coupling."""
+        """Set weight and bias to zero, so that the coupling has no effect at first."""
         nn.init.zeros_(self.weight)
         nn.init.zeros_(self.bias)
 
 
 class Coupling(nn.Module):
     """
-    One direction of the synchronisation: a donor's features added to a receiver's, level by level.
+    One direction of the synchronisation: add a donor's features to a receiver's at each level.
 
-    A receiver's level takes the donor's level of the nearest stride, and of several with that
-    stride (the coarsest skip and the bottleneck) the one in the same place from the coarse end;
-    a donor feature of another size is resized. Switched off, the convolutions stay in the module
-    (and in its checkpoints), take no part in the forward pass and are not trained.
+    Each level of the receiver takes the donor's level of the nearest stride. If several have that
+    stride (the coarsest skip and the bottleneck), it takes the one at the same position from the
+    coarse end. A donor feature of another size is resized. If disabled, the convolutions stay in
+    the module (and in its checkpoints), but take no part in the forward pass and are not trained.
 
-    :param donor: the branch whose encoder gives.
-    :param receiver: the branch whose decoder takes.
+    :param donor: the branch whose encoder provides the features.
+    :param receiver: the branch whose decoder receives them.
     :param enabled: whether this direction is on.
     """
 
@@ -99,7 +99,7 @@ class Coupling(nn.Module):
         self.requires_grad_(enabled)
 
     def begun(self, donor: Branch, receiver: Branch) -> nn.ModuleList:
-        """Make a convolution for each of the receiver's levels."""
+        """Create one zero-initialised convolution for each level of the receiver."""
         return nn.ModuleList(
             ZeroConv(donor.channels[level], channels, kernel_size=1)
             for level, channels in zip(self.levels, receiver.channels))
@@ -113,25 +113,26 @@ class Coupling(nn.Module):
             for feature, level, convolution in zip(features, self.levels, self.convolutions)]
 
     def norms(self) -> list[float]:
-        """Return each level's weight norm, fine to coarse: zero until the coupling wakes up."""
+        """Return the weight norm of each level, fine to coarse; zero before training."""
         return [convolution.weight.norm().item() for convolution in self.convolutions]
 
 
 class Alignment(Coupling):
     """
-    A coupling that also modulates: F (1 + gain(S)) + addition(S), level by level.
+    Coupling with modulation, F (1 + gain(S)) + addition(S), at each level.
 
-    Semantic-aware feature alignment (Li et al., 2021) in the form of SPADE (Park et al., 2019,
-    eq. 1), at the features that the receiver's decoder takes. Gain and addition are 1x1
-    convolutions of the donor's feature S of the matching level, both zero at first, so that the
-    network begins as if there were neither, to the bit; a coupling's weights fit the addition.
-    SPADE's are 3x3: it reads a map of labels, in which a pixel knows nothing of its surroundings.
+    Semantic-aware feature alignment (Li et al., 2021) in the form of SPADE (Park et al., 2019, eq.
+    1), applied to the features F that enter the receiver's decoder. Gain and addition are 1x1
+    convolutions of the donor's feature S of the matching level. Both start at zero, so that the
+    initial network equals the one without them to the bit. The weights of a plain coupling load
+    into the addition. SPADE uses 3x3 convolutions because its input is a label map, whose pixels
+    hold no context.
 
-    SPADE normalises F first, to wipe out what the modulation is to set anew. Not here: F would no
-    longer be what the decoder knows, and the network not the one without alignment at step 0.
+    Unlike SPADE, F is not normalised first: normalisation would change the decoder's input, and
+    the initial network would differ from the one without alignment.
 
-    :param donor: the branch whose encoder gives.
-    :param receiver: the branch whose decoder takes.
+    :param donor: the branch whose encoder provides the features.
+    :param receiver: the branch whose decoder receives them.
     :param enabled: whether this direction is on.
     """
 
@@ -141,7 +142,7 @@ class Alignment(Coupling):
         self.requires_grad_(enabled)
 
     def forward(self, features: list[Tensor], donated: list[Tensor]) -> list[Tensor]:
-        """Return the receiver's features, modulated by the donor's, with the donor's added."""
+        """Return the receiver's features, modulated and shifted by the donor's."""
         if not self.enabled:
             return features
         modulated = [
@@ -150,28 +151,29 @@ class Alignment(Coupling):
         return super().forward(modulated, donated)
 
     def gain_norms(self) -> list[float]:
-        """Return each gain's weight norm, fine to coarse: zero until it wakes up."""
+        """Return the weight norm of each gain, fine to coarse; zero before training."""
         return [gain.weight.norm().item() for gain in self.gains]
 
 
 class SyncNet(Network):
     """
-    A depth and a semantic branch, learning together.
+    Depth and semantic branch, coupled and trained jointly.
 
-    At initialisation it equals the two branches alone, to the bit. The baselines are the same
+    At initialisation it equals the two separate branches to the bit. The baselines are the same
     network: uncoupled with both directions off, single-task with one branch absent.
 
-    :param depth: branch whose map holds raw depth, then the other maps asked for; None for a
+    :param depth: branch whose output holds raw depth, then the other requested maps; None for a
         network without depth.
-    :param semantics: branch with one output channel a class; None for a network without labels.
-    :param interface: the range of depth, and the normalisation in which images arrive.
+    :param semantics: branch with one output channel per class; None for a network without labels.
+    :param interface: depth range, and the normalisation of the input images.
     :param depth_to_semantics: whether the depth encoder feeds the semantic decoder.
     :param semantics_to_depth: whether the semantic encoder feeds the depth decoder.
-    :param alignment: whether it also modulates what the depth decoder takes (`Alignment`).
+    :param alignment: whether the semantic encoder also modulates the depth decoder's input
+        (`Alignment`).
     :param uncertainty: whether the depth branch's next channel is the log-variance of ln(depth).
     :param normals: whether the depth branch's last three channels are surface normals.
-    :raises ValueError: if both branches are absent, without depth a map of it is asked for, or
-        alignment of a direction that is off.
+    :raises ValueError: if both branches are absent, if uncertainty or normals are requested
+        without depth, or if alignment is requested for a direction that is off.
     """
 
     def __init__(
@@ -202,17 +204,17 @@ class SyncNet(Network):
 
     @property
     def coupled(self) -> bool:
-        """Whether there are two branches."""
+        """Return whether there are two branches."""
         return self.depth is not None and self.semantics is not None
 
     @property
     def multiple(self) -> int:
-        """Both sides of an input must be divisible by this."""
+        """Return the number by which both sides of an input must be divisible."""
         branches = (self.depth, self.semantics)
         return math.lcm(*(branch.multiple for branch in branches if branch is not None))
 
     def forward(self, image_b3hw: Tensor) -> DenseOutput:
-        """Return the maps of the branches that there are."""
+        """Return the maps of the existing branches."""
         depth_features = semantic_features = None
         if self.depth is not None:
             depth_features = self.depth.encode(
@@ -245,7 +247,7 @@ class SyncNet(Network):
         return norms
 
     def resolved_arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Return the arguments with what the branches were pretrained from resolved."""
+        """Return the arguments with the branches' pretrained sources resolved."""
         resolved = dict(arguments)
         for name in ('depth', 'semantics'):
             branch = getattr(self, name)
@@ -255,7 +257,7 @@ class SyncNet(Network):
 
 
 def own_normalisation(branch: Branch | None, interface: Interface) -> nn.Module:
-    """Make what turns images as they arrive into images as the branch knows them."""
+    """Create the module that converts input images to the branch's own normalisation."""
     if branch is None or branch.normalisation is None:
         return nn.Identity()
     return Renormalise(interface.mean, interface.std, *branch.normalisation)
@@ -263,10 +265,10 @@ def own_normalisation(branch: Branch | None, interface: Interface) -> nn.Module:
 
 def resize_for(branch: Branch, image_b3hw: Tensor) -> Tensor:
     """
-    Return the image at the size that a branch sees: its `image_scale`, rounded to its multiple.
+    Return the image resized by the branch's `image_scale`, rounded to its multiple.
 
-    Labels of thin things want pixels and depth wants context: the branches may see the image at
-    different sizes. The couplings resize features, and the output brings the maps to one size.
+    Thin objects need resolution for labels, and depth needs context, so the branches may use
+    different image sizes. The couplings resize features, and the maps are resized to one size.
     """
     if branch.image_scale == 1:
         return image_b3hw
@@ -277,7 +279,7 @@ def resize_for(branch: Branch, image_b3hw: Tensor) -> Tensor:
 
 
 def as_large(values_bchw: Tensor, as_bchw: Tensor) -> Tensor:
-    """Return a map, resized bilinearly if its height and width are not the other's."""
+    """Return a map at the height and width of another, resized bilinearly if they differ."""
     size = as_bchw.shape[-2:]
     if values_bchw.shape[-2:] == size:
         return values_bchw
@@ -291,12 +293,12 @@ def seen_strides(branch: Branch) -> list[float]:
 
 def match_levels(donor: Sequence[float], receiver: Sequence[float]) -> list[int]:
     """
-    Choose the donor's level for each of the receiver's.
+    Choose the donor's level for each level of the receiver.
 
     :param donor: strides of the donor's features in the network's input, fine to coarse.
-    :param receiver: those of the receiver's features.
-    :return: for each of the receiver's levels, the index of the donor's level of the nearest
-        stride in octaves; of several, the one in the same place counted from the coarse end.
+    :param receiver: strides of the receiver's features.
+    :return: for each level of the receiver, the index of the donor's level of the nearest stride
+        in octaves; of several, the one at the same position counted from the coarse end.
     """
     def distance(level: int, own: int) -> tuple[float, int]:
         octaves = abs(math.log2(donor[level] / receiver[own]))
