@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Ready-made architectures, and what they cost."""
+"""Ready-made architectures and their computational cost."""

@@ -14,12 +14,12 @@
 
 
 """
-What a network costs, whatever the machine: parameters and floating-point operations.
+Computational cost of a network: parameters and floating-point operations.
 
-A FLOP is one multiplication or one addition: a multiply-add counts two. Counted are convolutions
-and matrix products, those inside of attention included; normalisations, activations, pooling and
-resizing are not. Nothing is computed: the network runs on the `meta` device, where the counter
-also sees what a fused attention would hide on the CPU.
+A FLOP is one multiplication or one addition: a multiply-add counts two. The count includes
+convolutions and matrix products, also those inside attention, but not normalisations, activations,
+pooling and resizing. Nothing is computed: the network runs on the `meta` device, on which the
+counter also sees the operations of fused attention.
 """
 
 from __future__ import annotations
@@ -38,19 +38,20 @@ def measure_cost(config: ModelConfig, sizes: list[tuple[int, int]]) -> Cost:
     """
     Count a network's parameters and operations.
 
-    :param config: of the network; with nothing pretrained, whose files would be read.
-    :param sizes: heights and widths of the images; what the network pads or resizes is counted.
+    :param config: config of the network, without pretrained sources, whose files would be read.
+    :param sizes: heights and widths of the images; padding and resizing by the network are
+        included.
     """
     try:
         with torch.device('meta'):
             model = build_model(config)
         return run_empty(model, sizes)
-    except RuntimeError:  # a constructor that looks at its own numbers
+    except RuntimeError:  # the constructor reads values of its tensors
         return run_empty(build_model(config).to('meta'), sizes)
 
 
 def run_empty(model: PerceptionModel, sizes: list[tuple[int, int]]) -> Cost:
-    """Run a network without numbers, counting."""
+    """Return the cost of a network on the `meta` device."""
     flops, given = {}, set()
     with torch.no_grad(), torch.device('meta'):
         for size in sizes:
@@ -62,7 +63,7 @@ def run_empty(model: PerceptionModel, sizes: list[tuple[int, int]]) -> Cost:
 
 
 def count_parameters(model: PerceptionModel) -> int:
-    """Count the numbers that the network computes with, frozen ones included."""
+    """Return the number of parameters in use, including frozen ones."""
     unused = set()
     for module in model.modules():
         if getattr(module, 'enabled', True) is False:

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Ready-made architectures by readable names: what a recipe copies and `models` lists."""
+"""Ready-made architectures by name, for recipes and the `models` command."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Entry:
     """
     A ready-made architecture.
 
-    :param summary: what it is, in one line.
+    :param summary: one-line description.
     :param architecture: a key of `sync_perception.models.MODELS`.
-    :param arguments: the architecture's own; pretrained models by their hub ids.
-    :param label_space: the classes it is listed with.
-    :param settings: what else of a training recipe's `model` differs from the defaults.
+    :param arguments: the architecture's arguments; pretrained models by their hub ids.
+    :param label_space: label space of the listed entry.
+    :param settings: other settings of a training recipe's `model` that differ from the defaults.
     """
 
     summary: str
@@ -51,14 +51,14 @@ class Entry:
 
     @property
     def needs_transformers(self) -> bool:
-        """Whether it is built with the transformers library."""
+        """Return whether it is built with the transformers library."""
         kinds = [self.architecture, *(
             branch.get('kind', '') for branch in self.arguments.values()
             if isinstance(branch, dict))]
         return any(kind.startswith(('transformers', 'backbone')) for kind in kinds)
 
     def config(self) -> ModelConfig:
-        """Return the config of this architecture with fresh weights: nothing is fetched."""
+        """Return the config of this architecture with random weights; nothing is downloaded."""
         from sync_perception.models.config import ModelConfig  # imports torch: seconds
         settings = {key: value for key, value in self.settings.items()
                     if key in ('canonical_focal', 'depth_range')}
@@ -67,31 +67,31 @@ class Entry:
             LabelSpace.load(self.label_space).to_dict(), **settings)
 
     def recipe(self) -> str:
-        """Return the YAML that makes it the `model` of a training recipe."""
+        """Return the YAML of a training recipe's `model`."""
         return yaml.safe_dump({'model': {
             'architecture': self.architecture, 'arguments': self.arguments,
             'label_space': self.label_space, **self.settings}}, sort_keys=False)
 
 
 def twins(summary: str, branch: dict[str, Any], **arguments: Any) -> Entry:
-    """Describe the synchronised network of two branches of one kind."""
+    """Return the entry of a synchronised network of two equal branches."""
     return Entry(summary, 'sync', {'depth': {**branch}, 'semantics': {**branch}, **arguments})
 
 
 def unet(block: str, size: str, note: str = '') -> Entry:
-    """Describe two synchronised UNets with DDPM's augmentations."""
+    """Return the entry of two synchronised DDPM-style UNets."""
     return twins(f'two UNets of {block} blocks, {size}{note}',
                  {'kind': 'unet', 'block': block, 'size': size})
 
 
 def backbone(pretrained: str, name: str) -> Entry:
-    """Describe two light UNets around a backbone of the transformers library."""
+    """Return the entry of two light UNets with a backbone of the transformers library."""
     return twins(f'two light UNets around {name}',
                  {'kind': 'backbone_unet', 'pretrained': pretrained})
 
 
 def pretrained_pair(depth: str, semantics: str, summary: str) -> Entry:
-    """Describe two pretrained models with couplings between them."""
+    """Return the entry of two pretrained models with couplings."""
     return Entry(summary, 'sync', {
         'depth': {'kind': 'transformers_depth', 'pretrained': depth},
         'semantics': {'kind': 'transformers_segmentation', 'pretrained': semantics}},
@@ -167,9 +167,9 @@ CATALOGUE: dict[str, Entry] = {
 
 def find(name: str) -> Entry:
     """
-    Return the architecture of a name.
+    Return an architecture by its name.
 
-    :raises ValueError: if there is none; the message lists them.
+    :raises ValueError: if the name is unknown; the message lists the known ones.
     """
     if name not in CATALOGUE:
         raise ValueError(f'no architecture {name!r}, there are: {", ".join(CATALOGUE)}')

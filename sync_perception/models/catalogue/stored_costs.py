@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""What ready-made architectures cost, as it was counted and stored; without torch."""
+"""Stored computational costs of ready-made architectures; does not import torch."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from sync_perception.files.whole_files import read_json, write_json
 
 STORED = Path(__file__).with_name('costs.json')
 SIZES = [(192, 640), (480, 640)]
-"""Heights and widths of the images that the stored costs are of."""
+"""Heights and widths of the images of the stored costs."""
 
 
 @dataclass(frozen=True)
 class Cost:
     """
-    What a network costs and gives.
+    Cost and outputs of a network.
 
-    :param parameters: learned numbers, those of couplings that are switched off left out.
-    :param flops: of one image, by the image's (height, width).
-    :param tasks: depth, labels, normals, uncertainty: what of them the network gives.
+    :param parameters: number of parameters, without those of disabled couplings.
+    :param flops: FLOPs for one image, by the image's (height, width).
+    :param tasks: outputs of the network, of depth, labels, normals and uncertainty.
     """
 
     parameters: int
@@ -45,7 +45,7 @@ class Cost:
 
 @cache
 def stored_costs() -> dict[str, Cost]:
-    """Return the costs of ready-made architectures by name, as they were counted and stored."""
+    """Return the stored costs of ready-made architectures by name."""
     known = read_json(STORED) if STORED.is_file() else {}
     return {name: Cost(
         entry['parameters'],
@@ -55,9 +55,9 @@ def stored_costs() -> dict[str, Cost]:
 
 def store_costs(costs: dict[str, Cost]) -> None:
     """
-    Store costs in the package beside those that are there.
+    Add costs to those stored in the package.
 
-    :param costs: by the names of architectures.
+    :param costs: costs by the names of architectures.
     """
     known = {**stored_costs(), **costs}
     write_json(STORED, {name: {

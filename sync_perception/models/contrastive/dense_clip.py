@@ -13,7 +13,7 @@
 # limitations under the License.
 
 """
-How well a depth map and a label map fit together: two image towers, trained as CLIP is.
+Contrastive model that scores the fit of a depth map and a label map, trained like CLIP.
 
 Source: Sinha and Panda, "Synchronized learning of depth estimation and semantic segmentation",
 section 3.1; the towers are those of Radford et al., arXiv:2103.00020.
@@ -42,25 +42,25 @@ from torch import nn, Tensor
 from torch.nn import functional
 
 ENCODINGS = ('colors', 'one_hot')
-UNKNOWN = (1.0, 0.0, 1.0)  # colour of an unknown depth: known ones are grey
+UNKNOWN = (1.0, 0.0, 1.0)  # colour of unknown depth: known depth is grey
 FIRST_SCALE = 1 / 0.07
 GREATEST_SCALE = 100.0
-# of CLIP's images, per channel
+# CLIP's normalisation, per channel
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def log_share(depth: Tensor, near: float, far: float) -> Tensor:
-    """Place depth on the logarithm of the range: 0 at near, 1 at far."""
+    """Return depth on a logarithmic scale: 0 at near, 1 at far."""
     return (torch.log(depth) - math.log(near)) / (math.log(far) - math.log(near))
 
 
 def disparity_share(depth: Tensor, near: float, far: float) -> Tensor:
-    """Place depth on the inverse of the range: 0 at far, 1 at near."""
+    """Return depth on an inverse scale: 0 at far, 1 at near."""
     return (1 / depth - 1 / far) / (1 / near - 1 / far)
 
 
-# The ways back from `sync_perception.models.interface.DEPTH_FORMS`.
+# Inverses of `sync_perception.models.interface.DEPTH_FORMS`.
 DEPTH_SHARES: dict[str, Callable[[Tensor, float, float], Tensor]] = {
     'log': log_share,
     'disparity': disparity_share,
@@ -70,20 +70,20 @@ DEPTH_SHARES: dict[str, Callable[[Tensor, float, float], Tensor]] = {
 @dataclass
 class ContrastiveConfig(FolderConfig):
     """
-    What a contrastive model is, beside its weights.
+    Configuration of a contrastive model.
 
-    :param label_space: a label space's description, as `LabelSpace.to_dict` gives it.
+    :param label_space: description of the label space, as `LabelSpace.to_dict` returns it.
     :param tower: a key of `vision_towers.TOWERS`, or settings of its own by name (`SETTINGS`);
-        None for the one that `pretrained` names, or else `base`.
-    :param shared: whether depth and labels go through the same tower.
-    :param encoding: `colors` shows labels in the colours of their space; `one_hot` learns the
+        None for that of `pretrained`, or else `base`.
+    :param shared: whether depth and labels share one tower.
+    :param encoding: `colors` draws labels in the colours of their space; `one_hot` learns the
         colours, starting from these.
-    :param depth_form: `log` or `disparity`: on which scale depth becomes a shade of grey.
-    :param depth_range: metres; what is nearer or farther looks like the range's ends. In the
-        camera, canonical or not, of the depth maps that the model is given.
+    :param depth_form: `log` or `disparity`, the scale by which depth is drawn in grey.
+    :param depth_range: depth range in metres; depth outside is clamped. It refers to the camera,
+        canonical or not, of the input depth maps.
     :param pretrained: a CLIP model to start from: a folder or a hub id with safetensors, such as
         `openai/clip-vit-large-patch14`; environment variables are expanded.
-    :param record: how the model was trained, for people.
+    :param record: how the model was trained; for human readers.
     """
 
     checks: ClassVar = {
@@ -104,13 +104,13 @@ class ContrastiveConfig(FolderConfig):
 
 class ContrastiveModel(FolderModel):
     """
-    Embeds depth maps and label maps where those of the same view lie close to each other.
+    Embedding of depth maps and label maps, in which those of the same view are close.
 
-    Both become colour images at the towers' input size and pass through a CLIP vision tower with
-    its linear projection. One-hot labels stay three channels for the tower, by a 1x1 convolution:
-    so one tower can serve both inputs, and CLIP's own weights fit.
+    Both are drawn as colour images at the towers' input size and pass through a CLIP vision tower
+    with its linear projection. A 1x1 convolution maps one-hot labels to three channels, so that
+    one tower can serve both inputs and CLIP's own weights fit.
 
-    :param config: what to build.
+    :param config: configuration of the model.
     :raises ValueError: if a name in the config is unknown or the pretrained model is no CLIP.
     """
 
@@ -136,20 +136,20 @@ class ContrastiveModel(FolderModel):
 
     @property
     def input_size(self) -> tuple[int, int]:
-        """Height and width at which the towers see their images."""
+        """Return the height and width of the towers' input."""
         side = self.config.tower['image_size']
         return side, side
 
     @property
     def scale(self) -> Tensor:
-        """Return what cosines are multiplied by, one over the temperature; at most 100."""
+        """Return the factor of the cosines, one over the temperature; at most 100."""
         return self.log_scale.clamp(max=math.log(GREATEST_SCALE)).exp()
 
     def embed_depth(self, depth_b1hw: Tensor) -> Tensor:
         """
         Embed depth maps; differentiable within the depth range.
 
-        :param depth_b1hw: (B, 1, H, W), metres; inf is sky and looks like the range's far end;
+        :param depth_b1hw: (B, 1, H, W), metres; inf is sky and drawn as the far end of the range;
             NaN, zero and negative depth is unknown.
         :return: (B, D), of unit length.
         """
@@ -167,9 +167,9 @@ class ContrastiveModel(FolderModel):
 
     def depth_image(self, depth_b1hw: Tensor) -> Tensor:
         """
-        Draw depth in greys over the fixed range, and what is unknown in a colour.
+        Draw depth in grey over the fixed range, and unknown depth in a colour.
 
-        A pixel of the result is known if any of the depth that it covers is.
+        A pixel of the result is known if any depth that it covers is known.
 
         :return: (B, 3, h, w) in [0, 1], at the input size.
         """
@@ -212,7 +212,7 @@ class ContrastiveModel(FolderModel):
 
     def score(self, depth_b1hw: Tensor, labels: Tensor) -> Tensor:
         """
-        Say how well each depth map fits the label map of the same index.
+        Return the similarity of each depth map with the label map of the same index.
 
         :return: (B,), cosine in [-1, 1].
         """
@@ -230,7 +230,7 @@ class ContrastiveModel(FolderModel):
             raise ValueError(
                 f'expected ids below {classes}, or {VOID} for void, got '
                 f'{labels_bhw[foreign].unique().tolist()}')
-        # the same as one-hot vectors through the 1x1 convolution, without making them
+        # equals the 1x1 convolution of one-hot vectors, without creating them
         rows = functional.pad(self.palette[..., 0, 0].T, (0, 0, 0, 1))
         return functional.embedding(labels_bhw.long().clamp(max=classes), rows).movedim(-1, 1)
 
@@ -250,12 +250,12 @@ class ContrastiveModel(FolderModel):
 
 def class_meanings(source: LabelSpace, target: LabelSpace) -> Tensor:
     """
-    Return what each id of a label space means in a contrastive model's: `table[labels]`.
+    Return the table that maps a label space's ids to another's classes: `table[labels]`.
 
-    :return: float32 (256, C_target), probabilities. A coarser class is an even mixture of those
-        that it comprises; a class without counterpart is void, all zero.
-    :raises ValueError: if one of the spaces has no relation to street scenes, or they are alien
-        to each other: no class means anything.
+    :return: float32 (256, C_target), probabilities. A coarser class is an even mixture of the
+        classes it comprises; a class without counterpart is void, all zero.
+    :raises ValueError: if one of the spaces has no relation to street scenes, or the spaces share
+        no class.
     """
     matches = torch.from_numpy(correspondence(source, target)).float()
     if not matches.any():
@@ -268,10 +268,10 @@ def class_meanings(source: LabelSpace, target: LabelSpace) -> Tensor:
 
 def matched_labels(labels_hw: Tensor, meanings: Tensor) -> Tensor:
     """
-    Say what a label map means in a contrastive model's space.
+    Convert a label map to probabilities of a contrastive model's classes.
 
-    :param labels_hw: integer (H, W), ids of the space that `meanings` was made for.
-    :param meanings: of `class_meanings`.
+    :param labels_hw: integer (H, W), ids of the source space of `meanings`.
+    :param meanings: table of `class_meanings`.
     :return: float32 (C, H, W), probabilities, all zero where void.
     """
     return meanings.to(labels_hw.device)[labels_hw.long()].movedim(-1, 0)
@@ -291,6 +291,6 @@ def save(model: ContrastiveModel, folder: str | Path, card: str = '') -> None:
     """
     Write a contrastive model as a folder.
 
-    :param card: text of the folder's README.md; without it the folder's present one stays.
+    :param card: text of the folder's README.md; if empty, an existing README.md is kept.
     """
     folders.save(model, folder, card)

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""CLIP's vision towers, in the paper's size and smaller ones, fresh or with its weights."""
+"""CLIP's vision towers, in the paper's size and smaller, with random or pretrained weights."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from torch import nn
 if TYPE_CHECKING:
     from transformers import CLIPVisionModelWithProjection  # optional, and takes seconds
 
-# What CLIPVisionConfig is told: all that a tower is made of.
+# Arguments of CLIPVisionConfig.
 SETTINGS = {
     **dict.fromkeys(
         ('image_size', 'patch_size', 'hidden_size', 'intermediate_size', 'num_hidden_layers',
@@ -34,7 +34,7 @@ SETTINGS = {
     'hidden_act': text(), 'layer_norm_eps': number(0, 1), 'attention_dropout': number(0, 1)}
 
 TOWERS: dict[str, dict[str, Any]] = {
-    # learns in minutes on two CPU cores
+    # trains in minutes on two CPU cores
     'tiny': {
         'image_size': 64, 'patch_size': 8, 'hidden_size': 64, 'intermediate_size': 256,
         'num_hidden_layers': 2, 'num_attention_heads': 4, 'projection_dim': 64},
@@ -42,15 +42,15 @@ TOWERS: dict[str, dict[str, Any]] = {
     'small': {
         'image_size': 224, 'patch_size': 16, 'hidden_size': 384, 'intermediate_size': 1536,
         'num_hidden_layers': 12, 'num_attention_heads': 6, 'projection_dim': 256},
-    # ViT-L/14, CLIP's and the paper's
+    # ViT-L/14, as in CLIP and the paper
     'base': {
         'image_size': 224, 'patch_size': 14, 'hidden_size': 1024, 'intermediate_size': 4096,
         'num_hidden_layers': 24, 'num_attention_heads': 16, 'projection_dim': 768},
 }
 
 
-# Of fresh position embeddings: about what a patch adds. With CLIP's 0.02 a tower that learns from
-# a thousand maps stays blind to where in the image things are.
+# Standard deviation of initial position embeddings, about that of patch embeddings. With CLIP's
+# 0.02, a tower trained on a thousand maps does not learn to use positions.
 PLACE_DEVIATION = 0.4
 
 
@@ -61,10 +61,10 @@ def build_tower(
     Build a vision tower with its projection: images (B, 3, h, w) to `image_embeds` (B, D).
 
     :param tower: a key of TOWERS, or settings by name; None for `base`.
-    :param pretrained: instead of `tower`, a CLIP model (or its vision half) whose weights are
-        taken: a folder or a hub id.
+    :param pretrained: instead of `tower`, folder or hub id of a CLIP model (or its vision half)
+        whose weights are loaded.
     :raises ValueError: if both are given, a name is unknown, or the pretrained model is no CLIP.
-    :raises FileNotFoundError: if the pretrained model is not there.
+    :raises FileNotFoundError: if the pretrained model does not exist.
     """
     if pretrained is not None:
         if tower is not None:
@@ -81,10 +81,10 @@ def build_tower(
 
 def tower_settings(tower: str | dict[str, Any], key: str = 'tower') -> dict[str, Any]:
     """
-    Return a tower's settings by its name, or check those given.
+    Return a tower's settings by its name, or check given settings.
 
-    :param key: of the tower, for the message.
-    :raises ValueError: naming what is unknown or of another kind.
+    :param key: name of the setting, for the message.
+    :raises ValueError: naming the unknown or invalid setting.
     """
     if isinstance(tower, str):
         text(TOWERS)(tower, key)
@@ -100,9 +100,9 @@ def load_tower(path: str) -> CLIPVisionModelWithProjection:
     """
     Load the vision half of a CLIP model; only safetensors are read.
 
-    :raises ValueError: if it is another model.
-    :raises FileNotFoundError: if it is not there.
-    :raises ConnectionError: if it is to come from the hub, which cannot be reached.
+    :raises ValueError: if the model is no CLIP.
+    :raises FileNotFoundError: if the model does not exist.
+    :raises ConnectionError: if the model is on the hub, which cannot be reached.
     """
     from transformers import CLIPVisionModelWithProjection  # optional, and takes seconds
     if find_file(path, 'config.json') is None:

@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""EfficientViT: linear attention at high resolution, for labels and as an encoder."""
+"""EfficientViT (linear attention), with its segmentation head or as an encoder."""

@@ -42,9 +42,9 @@ class EfficientViTBranch(Branch):
     :param out_channels: channels of the raw map.
     :param variant: a key of VARIANTS.
     :param pretrained: a published segmentation checkpoint (a state dict); environment variables
-        are expanded. Where the task has more classes than the checkpoint, its classes come first,
-        and the others begin with a low score; with fewer, the last layer starts anew.
-    :param frozen_norm: keep the batch norms' statistics in training, as small batches want.
+        are expanded. With more classes than the checkpoint, its classes come first and the others
+        start with a low score; with fewer, the last layer is initialised randomly.
+    :param frozen_norm: keep the batch norms' statistics in training, for small batches.
     :raises ValueError: if there is no such variant, or the checkpoint is of another one.
     """
 
@@ -86,7 +86,7 @@ class EfficientViTUNet(LightUNet):
     :param out_channels: channels of the raw map.
     :param variant: a key of VARIANTS.
     :param widths: the decoder's channels at strides 2, 4, 8, 16 and 32.
-    :param pretrained: a published segmentation checkpoint, of which the encoder is taken;
+    :param pretrained: a published segmentation checkpoint, whose encoder is loaded;
         environment variables are expanded.
     :param frozen_norm: keep the encoder's batch norm statistics in training.
     :raises ValueError: if there is no such variant, or the checkpoint is of another one.

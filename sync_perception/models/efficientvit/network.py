@@ -32,10 +32,10 @@ EPSILON = 1e-15
 @dataclass(frozen=True)
 class Variant:
     """
-    One of the published sizes; the B series is for CPUs and mobiles, the L series for GPUs.
+    Published size: the B series is for CPUs and mobile devices, the L series for GPUs.
 
     :param widths: channels at strides 2, 4, 8, 16 and 32.
-    :param depths: blocks of the stem and the four stages, beside those that halve the size.
+    :param depths: blocks of the stem and the four stages, not counting the strided ones.
     :param attention_width: channels of an attention head.
     :param head_width: channels of the segmentation head.
     :param head_depth: blocks of the segmentation head.
@@ -56,7 +56,7 @@ class Variant:
 
     @property
     def epsilon(self) -> float:
-        """Return the batch norms' addition to the variance."""
+        """Return the epsilon of the batch norms."""
         return 1e-7 if self.large else 1e-5
 
 
@@ -68,15 +68,15 @@ VARIANTS: dict[str, Variant] = {
     'l1': Variant((32, 64, 128, 256, 512), (1, 1, 1, 6, 6), 32, 256, 3, large=True),
     'l2': Variant((32, 64, 128, 256, 512), (1, 2, 2, 8, 8), 32, 256, 5, large=True),
 }
-"""Appendix of the paper, and the authors' implementation for Cityscapes."""
+"""Sizes of the paper's appendix and of the authors' implementation for Cityscapes."""
 
 
 class ConvUnit(nn.Module):
     """
     Convolution, batch norm and activation; the latter two are optional.
 
-    :param norm: the batch norm's addition to the variance; None for no batch norm.
-    :param bias: whether the convolution has one; by default where there is no batch norm.
+    :param norm: epsilon of the batch norm; None for no batch norm.
+    :param bias: whether the convolution has a bias; by default if there is no batch norm.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class ConvUnit(nn.Module):
 
 
 class Block(nn.Module):
-    """Units one after the other; their input is added where the shapes agree."""
+    """Sequence of units, with a residual connection where the shapes agree."""
 
     def __init__(self, units: dict[str, nn.Module], residual: bool):
         super().__init__()
@@ -115,7 +115,7 @@ def inverted_residual(
         inputs: int, outputs: int, stride: int, expansion: int, variant: Variant,
         fewer_norms: bool = False) -> Block:
     """
-    Make an inverted residual block: expand, convolve depthwise, project.
+    Create an inverted residual block: expansion, depthwise convolution, projection.
 
     :param fewer_norms: only the last convolution has a batch norm, the others a bias.
     """
@@ -130,7 +130,7 @@ def inverted_residual(
 
 def fused_inverted_residual(
         inputs: int, outputs: int, stride: int, expansion: int, variant: Variant) -> Block:
-    """Make an inverted residual block whose first two convolutions are one 3x3 convolution."""
+    """Create an inverted residual block whose first two convolutions are fused to one 3x3."""
     hidden = inputs * expansion
     return Block({
         'spatial_conv': ConvUnit(
@@ -140,7 +140,7 @@ def fused_inverted_residual(
 
 
 def stem_block(width: int, variant: Variant) -> Block:
-    """Make the stem's block: depthwise separable in the B series, two 3x3 in the L series."""
+    """Create the stem's block: depthwise separable in the B series, two 3x3 in the L series."""
     groups, names = (1, ('conv1', 'conv2')) if variant.large else (
         width, ('depth_conv', 'point_conv'))
     return Block({
@@ -154,13 +154,13 @@ class LinearAttention(nn.Module):
     """
     Multi-scale ReLU linear attention (section 3.1): global context at a cost linear in the pixels.
 
-    Queries, keys and values come from 1x1 convolutions, and once more from 5x5 neighbourhoods of
-    them. Sums over all pixels exceed the range of float16 and the precision of bfloat16 and int8:
-    the attention itself is computed in float32, and a quantised network leaves it in float.
+    Queries, keys and values come from 1x1 convolutions, and a second set from a 5x5 aggregation of
+    the first. Sums over all pixels exceed the range of float16 and the precision of bfloat16 and
+    int8, so the attention is computed in float32, and a quantised network keeps it in float.
 
-    :param channels: of the input and the output.
+    :param channels: channels of the input and the output.
     :param width: channels of a head.
-    :param epsilon: of the batch norm.
+    :param epsilon: epsilon of the batch norm.
     """
 
     def __init__(self, channels: int, width: int, epsilon: float):
@@ -175,7 +175,7 @@ class LinearAttention(nn.Module):
         self.proj = ConvUnit(2 * total, channels, norm=epsilon)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x with what all pixels give to each: (B, channels, h, w)."""
+        """Return x plus the attention's output, (B, channels, h, w)."""
         qkv = self.qkv(x)
         qkv = torch.cat([qkv, self.aggreg(qkv)], dim=1)
         if not x.is_meta and torch.is_autocast_enabled(x.device.type):
@@ -211,7 +211,7 @@ class AttentionBlock(nn.Module):
 
 
 def stage(index: int, variant: Variant) -> nn.Sequential:
-    """Make a stage, which halves the size: 1 (from stride 2 to 4) to 4 (from 16 to 32)."""
+    """Create a stage, which halves the size: 1 (from stride 2 to 4) to 4 (from 16 to 32)."""
     inputs, outputs = variant.widths[index - 1:index + 1]
     depth = variant.depths[index]
     if not variant.large:
@@ -237,12 +237,12 @@ def stage(index: int, variant: Variant) -> nn.Sequential:
 
 class EfficientViT(nn.Module):
     """
-    The encoder.
+    Encoder of EfficientViT.
 
     :param variant: a value of VARIANTS.
-    :param taps: which features it gives: indices of STRIDES.
-    :ivar channels: of the features, fine to coarse.
-    :ivar strides: of the features, fine to coarse.
+    :param taps: indices into STRIDES of the returned features.
+    :ivar channels: channels of the features, fine to coarse.
+    :ivar strides: strides of the features, fine to coarse.
     """
 
     def __init__(self, variant: Variant, taps: Sequence[int] = ALL_TAPS):
@@ -268,7 +268,7 @@ class EfficientViT(nn.Module):
 
 class SegmentationHead(nn.Module):
     """
-    The published head: features at strides 8, 16 and 32 are summed at stride 8 and refined.
+    Published head: sums the features at strides 8, 16 and 32 at stride 8 and refines them.
 
     :param variant: a value of VARIANTS.
     :param out_channels: channels of the raw map.

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Reads EfficientViT's published checkpoints: their names, variants and classes."""
+"""Load EfficientViT's published checkpoints: names, variants and classes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RENAMED = (
     ('encoder.input_stem.', 'encoder.stem.'))
 LAST_LAYER = 'head.output_ops.'
 ABSENT_CLASS_BIAS = -4.0
-"""Initial score of classes that a checkpoint lacks: below that of classes which it sees."""
+"""Initial score of classes that a checkpoint lacks: below the scores of its classes."""
 
 
 def own_names(state: dict[str, Any]) -> dict[str, str]:
@@ -55,7 +55,7 @@ def own_names(state: dict[str, Any]) -> dict[str, str]:
 
 
 def find_published_variant(state: dict[str, Any]) -> str | None:
-    """Return the key of VARIANTS that a published checkpoint is of; None if it is of none."""
+    """Return a published checkpoint's key of VARIANTS; None if it matches none."""
     shapes = {
         own: tuple(state[name].shape) for name, own in own_names(state).items()
         if own.startswith('encoder.') and isinstance(state[name], Tensor)}
@@ -70,15 +70,15 @@ def find_published_variant(state: dict[str, Any]) -> str | None:
 
 def load_published(branch: nn.Module, state: dict[str, Any], source: str) -> None:
     """
-    Load a published segmentation checkpoint into a branch, or its encoder into one without head.
+    Load a published segmentation checkpoint, or only its encoder if the branch has no head.
 
-    Where the branch has more classes, the checkpoint's come first, and the others begin with a
-    low score; where it has fewer, the last layer stays as it is.
+    If the branch has more classes, the checkpoint's come first and the others start with a low
+    score; if it has fewer, the last layer is unchanged.
 
-    :param branch: with `encoder`, and perhaps the published `head`.
+    :param branch: module with `encoder`, and optionally the published `head`.
     :param state: the checkpoint's state dict.
     :param source: its name, for the error message.
-    :raises ValueError: if it is not a checkpoint of this variant; the message names the tensors.
+    :raises ValueError: if the checkpoint is not of this variant; the message names the tensors.
     """
     names = own_names(state)
     given = {own: state[name] for name, own in names.items()}
@@ -104,7 +104,7 @@ def load_published(branch: nn.Module, state: dict[str, Any], source: str) -> Non
 def copy_classes(
         weight: Tensor | None = None, bias: Tensor | None = None,
         given_weight: Tensor | None = None, given_bias: Tensor | None = None) -> None:
-    """Copy a last layer's classes where there are at least as many; the others start low."""
+    """Copy a last layer's classes if there are at least as many; others get a low score."""
     if weight is None or given_weight is None or len(weight) < len(given_weight):
         return
     known = len(given_weight)

@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Models to and from other formats: ONNX, .pt2, published checkpoints."""
+"""Export and import of models: ONNX, .pt2, published checkpoints."""

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Writes a model as one file, ONNX or torch's own .pt2, with its config inside."""
+"""Export of a model to one file, ONNX or torch's .pt2, with its config inside."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ import torch
 from torch import nn, Tensor
 from torch.export import Dim, ExportedProgram
 
-MAX_ONNX_BYTES = 1_800_000_000  # a protobuf ends at 2 GiB; beyond it the weights need a file more
+MAX_ONNX_BYTES = 1_800_000_000  # protobuf limits a file to 2 GiB; larger models need a second file
 
 
 class NamedMaps(nn.Module):
-    """A model with a plain dictionary as its output: the maps that it gives, by name."""
+    """Wrapper of a model that returns its maps as a plain dictionary."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
@@ -59,20 +59,21 @@ def export_model(
         model: PerceptionModel, out: str | Path, size: tuple[int, int],
         file_format: str | None = None, opset: int | None = None) -> dict[str, float]:
     """
-    Write a model as one file, load the file again, and compare the two on noise.
+    Write a model to one file, load it again, and compare both on noise.
 
-    The file sees images of one size, in batches of any number; its config says which size.
+    The file takes images of one size, in its config, and batches of any size.
 
     :param model: on the CPU, in evaluation mode.
-    :param out: ends in .onnx or .pt2; its folders are made.
-    :param size: height and width at which the network sees images; what the network needs beyond
-        it (a multiple of 32, say) is padded inside the file.
-    :param file_format: onnx or pt2; by default after the ending of `out`.
-    :param opset: version of ONNX's operators; None is torch's choice.
-    :return: the greatest difference between the file's map and the model's, by map, relative to
-        the greatest value of the map.
-    :raises ValueError: if the model is itself such a file, a size is not positive, format and
-        ending disagree, an opset is given for .pt2, or the weights are too many for one ONNX file.
+    :param out: path that ends in .onnx or .pt2; missing folders are created.
+    :param size: height and width of the network's input; the file pads it to the multiple that the
+        network needs, such as 32.
+    :param file_format: onnx or pt2; by default that of the suffix of `out`.
+    :param opset: ONNX opset version; None for torch's default.
+    :return: greatest difference between the file and the model by map, relative to the greatest
+        value of the map.
+    :raises ValueError: if the model is itself an exported file, a size is not positive, format and
+        suffix disagree, an opset is given for .pt2, or the weights are too large for one ONNX
+        file.
     """
     out = Path(out)
     file_format = check_format(out, file_format, opset)
@@ -98,17 +99,17 @@ def trace(model: PerceptionModel, size: tuple[int, int]) -> ExportedProgram:
     :param model: on the CPU, in evaluation mode.
     :param size: height and width.
     """
-    # two, because torch takes a batch of one for a constant
+    # two, because torch would treat a batch of one as constant
     image = torch.zeros(2, 3, *size)
     with torch.no_grad():
         program = torch.export.export(
             NamedMaps(model).eval(), (image,), dynamic_shapes={INPUT_NAME: {0: Dim('batch')}})
-    program.example_inputs = None  # not worth their bytes in the file
+    program.example_inputs = None  # to save space in the file
     return program
 
 
 def program_bytes(program: ExportedProgram, config: str) -> memoryview:
-    """Return a graph and its config as a .pt2 file; torch ends the process on a full disk."""
+    """Return the bytes of a .pt2 file; in memory, as torch aborts the process on a full disk."""
     content = BytesIO()
     torch.export.save(program, content, extra_files={CONFIG_KEY: config})
     return content.getbuffer()
@@ -116,12 +117,12 @@ def program_bytes(program: ExportedProgram, config: str) -> memoryview:
 
 def onnx_bytes(program: ExportedProgram, config: str, opset: int | None = None) -> bytes:
     """
-    Convert a graph to ONNX, and return it with its config as a file.
+    Return the bytes of an ONNX file of a graph and its config.
 
-    Of onnxscript's optimisations only the linear ones run: the others take minutes on a large
+    Only onnxscript's linear-time optimisations run: the others take minutes on a large
     transformer, and every runtime has its own.
 
-    :raises ValueError: if the weights are too many for one file.
+    :raises ValueError: if the weights are too large for one file.
     """
     # optional: only exporting to ONNX needs these
     from onnx_ir.passes import common
@@ -154,8 +155,8 @@ def compare(
     """
     Compare two models on the same noise.
 
-    :param batch: images; a number that the graph was not captured with shows that any will do.
-    :return: the greatest difference, by map, relative to the greatest value of the map.
+    :param batch: batch size; other than the traced one, to verify that the batch size is free.
+    :return: greatest difference by map, relative to the greatest value of the map.
     """
     image = torch.rand(batch, 3, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.inference_mode():
@@ -166,9 +167,9 @@ def compare(
 
 def check_format(out: Path, file_format: str | None, opset: int | None) -> str:
     """
-    Return the format in which to write a file.
+    Return the format of an output file.
 
-    :raises ValueError: if it is unknown, does not suit the ending, or has no opset.
+    :raises ValueError: if the format is unknown, disagrees with the suffix, or has no opset.
     """
     by_ending = FORMATS.get(out.suffix)
     if file_format is not None and file_format not in FORMATS.values():
@@ -185,9 +186,9 @@ def check_format(out: Path, file_format: str | None, opset: int | None) -> str:
 
 def parse_size(text: str) -> tuple[int, int]:
     """
-    Read height and width from text such as 192x640.
+    Parse height and width from text such as 192x640.
 
-    :raises ValueError: if it is not of that form.
+    :raises ValueError: if the text is malformed.
     """
     match = re.fullmatch(r'([1-9]\d*)x([1-9]\d*)', text)
     if match is None:
@@ -197,7 +198,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 @contextmanager
 def less_chatter() -> Iterator[None]:
-    """Keep the exporters from warning of libraries not used here, and of what they leave as is."""
+    """Suppress the exporters' irrelevant warnings."""
     loggers = [logging.getLogger(name) for name in ('torch.onnx', 'onnxscript')]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Reads models that were exported as one file: ONNX through onnxruntime, .pt2 through torch."""
+"""Load models exported to one file: ONNX by onnxruntime, .pt2 by torch."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ from torch import nn, Tensor
 
 LOGGER = logging.getLogger(__name__)
 FORMATS = {'.onnx': 'onnx', '.pt2': 'pt2'}
-CONFIG_KEY = 'sync_perception.json'  # of the config, within either kind of file
+CONFIG_KEY = 'sync_perception.json'  # key of the config in both formats
 INPUT_NAME = 'image'
 ERRORS_ONLY, NOTHING = 3, 4
 FIRST_RUN = 60.0
-"""Seconds after which the first run of an ONNX file counts as one that never ends."""
+"""Time limit in seconds of the first run of an ONNX file."""
 
 
 class ExportedModel(nn.Module, ABC):
     """
-    An exported network under the contract of `PerceptionModel`, for one size of images.
+    Exported network with the contract of `PerceptionModel`, for one image size.
 
-    :param config: from within the file; its `input_size` is what the network takes.
-    :param name: of the file, for people.
-    :param device: where images go and maps come from.
-    :param batch: how many images at once the file was written for; None for any number.
+    :param config: config in the file; its `input_size` is that of the network.
+    :param name: name of the file, for messages.
+    :param device: device of the images and maps.
+    :param batch: the file's fixed batch size; None for any.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class ExportedModel(nn.Module, ABC):
         Run the network.
 
         :param image_b3hw: float (B, 3, h, w) of the config's input size, normalised by its mean
-            and std; any B, but 1 where the file takes images `one_at_a_time`.
-        :return: the maps that the network gives, at h / k, w / k, k a whole number.
+            and std; any B, but 1 if the file takes images `one_at_a_time`.
+        :return: the network's maps, at h / k, w / k for an integer k.
         :raises ValueError: if the images are of another size.
         """
         expected = (3, *self.config.input_size)
@@ -86,12 +86,12 @@ class OnnxModel(ExportedModel):
     """
     An ONNX file in onnxruntime.
 
-    On a GPU the images and maps take the way through the host's memory.
+    On a GPU, images and maps are copied through host memory.
 
     :param path: of the file.
-    :param device: cpu, or cuda where onnxruntime has its CUDA provider; else it runs on the CPU
-        and says so.
-    :raises ValueError: if it is no ONNX file, or not one of this package.
+    :param device: cpu, or cuda if onnxruntime has its CUDA provider; otherwise the model runs on
+        the CPU, with a log message.
+    :raises ValueError: if it is not an ONNX file of this package.
     """
 
     def __init__(self, path: str | Path, device: torch.device):
@@ -115,7 +115,7 @@ class OnnxModel(ExportedModel):
         """
         Return the maps by name.
 
-        :raises ValueError: if the first run does not end.
+        :raises ValueError: if the first run exceeds the time limit.
         """
         images = {INPUT_NAME: image_b3hw.detach().float().contiguous().cpu().numpy()}
         if self.has_run:
@@ -130,7 +130,7 @@ class OnnxModel(ExportedModel):
         """Run the session on a thread that a time limit or Ctrl-C can end."""
         import onnxruntime  # optional: only .onnx files need it
         options = onnxruntime.RunOptions()
-        options.log_severity_level = NOTHING  # what ends it is raised here
+        options.log_severity_level = NOTHING  # errors are raised here instead
         try:
             return call_interruptibly(
                 lambda: self.session.run(self.map_names, images, options),
@@ -143,14 +143,14 @@ class OnnxModel(ExportedModel):
 
 class ProgramModel(ExportedModel):
     """
-    A .pt2 file, as `torch.export` writes it.
+    A .pt2 file of `torch.export`.
 
-    torch can be made to run code by a file of this kind, so that it is loaded only where
-    `sync_perception.files.trust` allows it.
+    Such a file can make torch run code, so it is loaded only if `sync_perception.files.trust`
+    allows it.
 
     :param path: of the file.
-    :param device: any that torch has.
-    :raises ValueError: if that is not allowed, or it is no .pt2 file of this package.
+    :param device: any torch device.
+    :raises ValueError: if loading is not allowed, or it is not a .pt2 file of this package.
     """
 
     def __init__(self, path: str | Path, device: torch.device):
@@ -158,7 +158,7 @@ class ProgramModel(ExportedModel):
         config = program_config(path)
         try:
             program = torch.export.load(path)
-        except Exception as error:  # a damaged file makes torch raise whatever there is
+        except Exception as error:  # torch raises many types of errors for damaged files
             raise ValueError(
                 f'{path} is damaged, or was written by a torch that {torch.__version__} does not '
                 f'understand: {type(error).__name__}: {first_line(error)}') from error
@@ -170,7 +170,7 @@ class ProgramModel(ExportedModel):
         self.program = program.module().requires_grad_(False)
 
     def train(self, mode: bool = True) -> ProgramModel:
-        """Stay in evaluation mode: the graph has no other."""
+        """Stay in evaluation mode, the only one of the graph."""
         return self
 
     def run(self, image_b3hw: Tensor) -> dict[str, Tensor]:
@@ -180,7 +180,7 @@ class ProgramModel(ExportedModel):
 
 
 def traced_batch(program: torch.export.ExportedProgram) -> int | None:
-    """Return how many images at once a program takes; None if any number."""
+    """Return the fixed batch size of a program; None if it takes any."""
     [name] = program.graph_signature.user_inputs
     image = next(node for node in program.graph.nodes if node.name == name).meta['val']
     return image.shape[0] if isinstance(image.shape[0], int) else None
@@ -191,7 +191,7 @@ EXPORTED_CLASSES: dict[str, type[OnnxModel] | type[ProgramModel]] = {
 
 
 def is_exported(model: str | Path) -> bool:
-    """Tell whether a model's name is that of an exported file."""
+    """Return whether a model name is that of an exported file."""
     return Path(model).suffix in FORMATS and not Path(model).is_dir()
 
 
@@ -199,8 +199,8 @@ def load_exported(path: str | Path, device: str | torch.device = 'cpu') -> Expor
     """
     Load an exported file for inference.
 
-    :raises FileNotFoundError: if it is not there.
-    :raises ValueError: if it is not what its ending says, or not one of this package.
+    :raises FileNotFoundError: if the file does not exist.
+    :raises ValueError: if it is not a file of its suffix's format, written by this package.
     """
     check_there(path)
     return EXPORTED_CLASSES[Path(path).suffix](path, torch.device(device)).eval()
@@ -208,10 +208,10 @@ def load_exported(path: str | Path, device: str | torch.device = 'cpu') -> Expor
 
 def read_exported_config(path: str | Path) -> ModelConfig:
     """
-    Read the config within an exported file.
+    Read the config in an exported file.
 
-    :raises FileNotFoundError: if it is not there.
-    :raises ValueError: if it is not what its ending says, or not one of this package.
+    :raises FileNotFoundError: if the file does not exist.
+    :raises ValueError: if it is not a file of its suffix's format, written by this package.
     """
     check_there(path)
     if Path(path).suffix == '.pt2':
@@ -220,7 +220,7 @@ def read_exported_config(path: str | Path) -> ModelConfig:
 
 
 def check_there(path: str | Path) -> None:
-    """Refuse a path at which there is no file."""
+    """Check that a file exists."""
     if not Path(path).is_file():
         raise FileNotFoundError(f'no exported model at {path}')
 
@@ -229,9 +229,9 @@ def open_session(path: str | Path, providers: list[Any], optimise: bool = True) 
     """
     Open an ONNX file.
 
-    :param optimise: whether to prepare it for being run.
+    :param optimise: whether to optimise the graph, in order to run it.
     :return: an onnxruntime.InferenceSession.
-    :raises ValueError: if it is not ONNX, or has operators that onnxruntime does not know.
+    :raises ValueError: if it is not ONNX, or has operators unknown to onnxruntime.
     """
     import onnxruntime  # optional: only .onnx files need it
     from onnxruntime.capi import onnxruntime_pybind11_state as errors
@@ -251,7 +251,7 @@ def open_session(path: str | Path, providers: list[Any], optimise: bool = True) 
 
 def check_graph(session: Any, path: str | Path) -> None:
     """
-    Refuse an ONNX file whose input or outputs are not those of this package's models.
+    Check that an ONNX file has the input and outputs of this package's models.
 
     :param session: an onnxruntime.InferenceSession.
     :raises ValueError: naming what was got and what was expected.
@@ -267,18 +267,18 @@ def check_graph(session: Any, path: str | Path) -> None:
 
 
 def cuda_provider_is_there() -> bool:
-    """Tell whether this build of onnxruntime runs on NVIDIA GPUs."""
+    """Return whether this build of onnxruntime runs on NVIDIA GPUs."""
     import onnxruntime  # optional: only .onnx files need it
     return 'CUDAExecutionProvider' in onnxruntime.get_available_providers()
 
 
 def session_config(session: Any, path: str | Path) -> ModelConfig:
-    """Return the config within an ONNX file; see `parse_config` for what is refused."""
+    """Return the config in an ONNX file; see `parse_config` for errors."""
     return parse_config(session.get_modelmeta().custom_metadata_map.get(CONFIG_KEY), path)
 
 
 def program_config(path: str | Path) -> ModelConfig:
-    """Return the config within a .pt2 file; see `parse_config` for what is refused."""
+    """Return the config in a .pt2 file; see `parse_config` for errors."""
     if not zipfile.is_zipfile(path):
         raise ValueError(f'{path} is no .pt2 file as torch.export writes it')
     try:
@@ -292,9 +292,9 @@ def program_config(path: str | Path) -> ModelConfig:
 
 def parse_config(text: str | None, path: str | Path) -> ModelConfig:
     """
-    Read the config of an exported file.
+    Parse the config of an exported file.
 
-    :raises ValueError: if there is none, or it is not one of this package with an input size.
+    :raises ValueError: if it is missing, invalid or without an input size.
     """
     hint = 'write the file with `sync_perception export`'
     if text is None:

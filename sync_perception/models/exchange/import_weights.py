@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""`sync_perception import-weights`: published checkpoints become model folders."""
+"""`sync_perception import-weights`: convert published checkpoints to model folders."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ NORMAL_AXES = [0, 2, 1]
 @dataclass(frozen=True)
 class ImportOptions:
     """
-    What a checkpoint does not state; None takes the published networks' value.
+    Properties that a checkpoint does not state; None for the published networks' values.
 
     :param label_space: a name, a YAML file or several of them joined by `+`.
-    :param label_part: of several joined, the one whose classes the model shall give; None gives
-        all of them.
-    :param focal: focal length in pixels of the one camera whose metres the network learned, at
-        the network's input size; None takes its metres as they come, whatever the camera.
-    :param input_pixels: area at which the network will see images.
-    :param max_depth: metres up to which its depth is to be believed.
+    :param label_part: if several are joined, the one whose classes the model outputs; None for
+        all.
+    :param focal: focal length in pixels, at the network's input size, of the camera of the
+        training data; None if the network's depth is metric for any camera.
+    :param input_pixels: area to which images are resized for the network, pixels.
+    :param max_depth: greatest valid depth of the network, metres.
     """
 
     label_space: str | None = None
@@ -73,11 +73,11 @@ class ImportOptions:
 @dataclass(frozen=True)
 class Recipe:
     """
-    How an architecture's published checkpoints become ours.
+    Conversion of an architecture's published checkpoints.
 
-    :param configure: makes the config from a checkpoint's weights and the user's options.
-    :param load: copies the checkpoint's weights into the model; raises ValueError, beginning with
-        the name of the file that it is given, where they do not fit.
+    :param configure: returns the config for a checkpoint's weights and the user's options.
+    :param load: copies the checkpoint's weights into the model; raises ValueError, whose message
+        begins with the given file name, if they do not fit.
     """
 
     configure: Callable[[dict[str, Any], ImportOptions], ModelConfig]
@@ -87,7 +87,7 @@ class Recipe:
 @dataclass(frozen=True)
 class CheckpointDefaults:
     """
-    What the published networks of a label space were made for.
+    Defaults of the published networks of a label space.
 
     :param label_space: its name.
     :param input_pixels: area of its data set's images.
@@ -111,7 +111,7 @@ def import_weights(
         checkpoint: str | Path, architecture: str, out: str | Path,
         options: ImportOptions | None = None) -> ModelConfig:
     """
-    Write a published checkpoint as a model folder: all of it or nothing.
+    Convert a published checkpoint to a model folder, atomically.
 
     :param checkpoint: .ckpt, .pth, .pt (read without running any code in them) or .safetensors:
         a state dict, also inside `state_dict`, also with `module.` before every name.
@@ -144,7 +144,7 @@ def import_weights(
 
 
 def write_folder(model: PerceptionModel, out: Path, card: str) -> None:
-    """Write beside the folder's place first, then move there: it is whole or absent."""
+    """Write a model folder atomically: to a temporary folder beside it, which is then renamed."""
     staging = out.with_name(f'.{out.name}.{os.getpid()}')
     try:
         hub.save(model, staging, card)
@@ -154,7 +154,7 @@ def write_folder(model: PerceptionModel, out: Path, card: str) -> None:
 
 
 def card_of(model: PerceptionModel, checkpoint: str | Path) -> str:
-    """Say where the weights come from and what they speak."""
+    """Return the model card: the source of the weights and the classes."""
     config = model.config
     metres = 'metres as they come, whatever the camera'
     if config.canonical_focal is not None:
@@ -168,7 +168,7 @@ def card_of(model: PerceptionModel, checkpoint: str | Path) -> str:
 
 def configure_refinenet(state: dict[str, Any], options: ImportOptions) -> ModelConfig:
     """
-    Read classes and tasks off a Light-Weight RefineNet's heads.
+    Return the config of a Light-Weight RefineNet, with classes and tasks of its heads.
 
     :raises ValueError: if the label space is not known by the number of classes, or does not
         have as many.
@@ -211,9 +211,9 @@ def load_refinenet(model: PerceptionModel, state: dict[str, Any], source: str) -
 
 def refinenet_names(config: ModelConfig) -> dict[str, str]:
     """
-    Map the names of the published Light-Weight RefineNet to ours.
+    Map the parameter names of the published Light-Weight RefineNet to ours.
 
-    The other way round: `layer1` is the stem, `layer2` to `layer8` are the stages, `conv3` to
+    In the published names, `layer1` is the stem, `layer2` to `layer8` are the stages, `conv3` to
     `conv8` the laterals, finest first, as are `crp1` to `crp4` and `conv_adapt2` to `4`.
     """
     names = convolution_names('layer1', 'encoder.stem', 0)
@@ -244,7 +244,7 @@ def refinenet_names(config: ModelConfig) -> dict[str, str]:
 
 
 def convolution_names(theirs: str, ours: str, index: int) -> dict[str, str]:
-    """Map a convolution and its batch norm: theirs at 0 and 1, ours from an index on."""
+    """Map a convolution and its batch norm: published indices 0 and 1, ours from `index` on."""
     norm = ('weight', 'bias', 'running_mean', 'running_var')
     return {
         f'{theirs}.0.weight': f'{ours}.{index}.weight',
@@ -253,7 +253,7 @@ def convolution_names(theirs: str, ours: str, index: int) -> dict[str, str]:
 
 def configure_efficientvit(state: dict[str, Any], options: ImportOptions) -> ModelConfig:
     """
-    Read variant and classes off a published EfficientViT for segmentation.
+    Return the config of a published EfficientViT, with its variant and classes.
 
     :raises ValueError: if it is no such checkpoint, or the label space is not known by the number
         of classes or does not have as many.

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Native code that a time limit or Ctrl-C can end."""
+"""Calls of native code that a time limit or Ctrl-C can interrupt."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from typing import TypeVar
 
 Value = TypeVar('Value')
 SLICE = 0.2
-"""Seconds of one wait: a signal that comes just before a wait is taken after it."""
+"""Polling interval in seconds: a signal just before a wait is handled after it."""
 
 
 def call_interruptibly(
         call: Callable[[], Value], cancel: Callable[[], None], limit: float) -> Value:
     """
-    Call native code on a thread of its own and wait for it, so that Ctrl-C is taken meanwhile.
+    Call native code on a separate thread and wait for it, so that Ctrl-C is handled.
 
-    The thread has left the native code before this function returns or raises. A thread that is
-    still in it while Python ends would abort the process.
+    The thread has left the native code before this function returns or raises. A thread in native
+    code at interpreter exit would abort the process.
 
-    :param call: releases the interpreter's lock while it runs.
-    :param cancel: makes a call that runs, or begins later, end soon.
-    :param limit: seconds.
+    :param call: native call that releases the interpreter's lock.
+    :param cancel: function that stops a running or later call soon.
+    :param limit: time limit, seconds.
     :raises concurrent.futures.TimeoutError: if the call takes longer.
     """
     permits: SimpleQueue[bool] = SimpleQueue()

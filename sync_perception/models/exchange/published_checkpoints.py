@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Reads published checkpoints without running code in them, and compares them with a network."""
+"""Read published checkpoints without running their code, and compare them with a network."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PICKLED = ('.ckpt', '.pth', '.pt')
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
-    Read a checkpoint's state dict, bare names to tensors (or whatever else it holds).
+    Read a checkpoint's state dict: names without prefix to tensors (or other values).
 
     :raises FileNotFoundError: if there is none.
     :raises ValueError: if it has another suffix, cannot be read, or holds no state dict.
@@ -51,7 +51,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
                 content = torch.load(path, map_location='cpu', weights_only=True)
     except (FileNotFoundError, PermissionError):
         raise
-    except Exception as error:  # a damaged archive makes torch raise whatever there is
+    except Exception as error:  # torch raises many types of errors for damaged archives
         reason = re.search('GLOBAL [^ ]+', str(error))
         raise ValueError(
             f'{path} cannot be read without running code that it names'
@@ -64,13 +64,13 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     mapping(content, str(path))
     if all(name.startswith('module.') for name in content):
         content = {name.removeprefix('module.'): value for name, value in content.items()}
-    # counted by newer versions of PyTorch alone, and used by no network here
+    # batch counters of newer versions of PyTorch, unused here
     return {name: value for name, value in content.items()
             if not name.endswith('.num_batches_tracked')}
 
 
 def numpy_scalars() -> list[Any]:
-    """List what a number of numpy, such as a best score beside the weights, is restored by."""
+    """Return the globals needed to unpickle a numpy scalar, such as a stored best score."""
     scalar = np.float64(0).__reduce__()[0]
     types = {type(np.dtype(name)) for name in ('f4', 'f8', 'i4', 'i8', '?')}
     return [scalar, (scalar, 'numpy.core.multiarray.scalar'), np.dtype, *types]
@@ -79,10 +79,10 @@ def numpy_scalars() -> list[Any]:
 def check_checkpoint(
         state: dict[str, Any], shapes: dict[str, tuple[int, ...]], complaint: str) -> None:
     """
-    Refuse a state dict that differs in a name or a shape; one message names all differences.
+    Check the names and shapes of a state dict; one message names all differences.
 
-    :param shapes: what is expected, by name.
-    :param complaint: how the message begins.
+    :param shapes: expected shapes by name.
+    :param complaint: beginning of the message.
     """
     problems = differences({name: shape_of(value) for name, value in state.items()}, shapes)
     if problems:
@@ -90,5 +90,5 @@ def check_checkpoint(
 
 
 def shape_of(value: Any) -> tuple[int, ...] | str:
-    """Return a tensor's shape, or the type of what is none."""
+    """Return a tensor's shape, or the type name of another value."""
     return tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__

@@ -37,32 +37,33 @@ from transformers import MODEL_FOR_BACKBONE_MAPPING, PretrainedConfig, PreTraine
 
 LEVELS = 4
 PROBE_SIDE = 64
-# norms that a backbone puts behind its stages, which a classifier's weights do not have
+# norms after a backbone's stages, which a classifier's checkpoint lacks
 FRESH = ('hidden_states_norms',)
 
 
 class BackboneUNet(TransformersBranch, LightUNet):
     """
-    An encoder that is one of the library's backbones, and the light UNet decoder.
+    UNet with one of the library's backbones as encoder, and the light UNet decoder.
 
-    Hierarchical encoders (ConvNeXt, Swin, ResNet, ...) give features at strides 4 to 32 by
-    themselves. Plain transformers (DINOv2, ...) give one stride throughout: four of their blocks,
-    evenly spread over the depth, are resampled to a pyramid. Where the patch is no power of two
-    (14), images are first resized so that a patch becomes one (16 pixels): the pyramid then has
-    the strides of all other branches, to which it can be coupled level by level.
+    Hierarchical encoders (ConvNeXt, Swin, ResNet, ...) have features at strides 4 to 32. Plain
+    transformers (DINOv2, ...) have a single stride: the outputs of four evenly spaced blocks are
+    resampled to a pyramid. If the patch size is not a power of two (14), images are first resized
+    as if it were the next one (16 pixels), so that the pyramid has the same strides as other
+    branches and can be coupled to them at each level.
 
-    Weights of the encoder on which no feature depends, such as DINOv2's mask token, do not learn.
+    Encoder weights that no feature depends on, such as DINOv2's mask token, are frozen.
 
     :param out_channels: channels of the raw map.
-    :param config: the library's description of an encoder with fresh weights, with its
-        `model_type`; not together with pretrained.
-    :param pretrained: folder or hub id of an encoder, by itself or inside of a classifier;
+    :param config: the library's config of an encoder with random weights, with its `model_type`;
+        exclusive with pretrained.
+    :param pretrained: folder or hub id of an encoder or of a classifier that contains it;
         environment variables are expanded.
     :param out_features: the library's names of the features, fine to coarse; None for every
         stage, or for four blocks of a plain transformer.
     :param widths: the decoder's channels, fine to coarse.
-    :param mean: of the normalisation that the encoder knows; None for the pretrained one's.
-    :param std: of the normalisation that the encoder knows; None for the pretrained one's.
+    :param mean: mean of the encoder's normalisation; None for that of the pretrained model.
+    :param std: standard deviation of the encoder's normalisation; None for that of the pretrained
+        model.
     :raises ValueError: if there is no such backbone or feature, or the weights do not fit.
     """
 
@@ -96,7 +97,7 @@ class BackboneUNet(TransformersBranch, LightUNet):
         return self.pyramid(list(self.encoder(image_b3hw).feature_maps))
 
     def resolved_arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Return the arguments with the config, features and normalisation spelled out."""
+        """Return the arguments with explicit config, features and normalisation."""
         return {
             **super().resolved_arguments(arguments),
             'out_features': list(self.encoder.out_features)}
@@ -104,10 +105,10 @@ class BackboneUNet(TransformersBranch, LightUNet):
 
 class Pyramid(nn.Module):
     """
-    Resamples maps of one stride to a pyramid (Ranftl et al., 2021: DPT's reassembling).
+    Resampling of maps of one stride to a pyramid (reassemble in DPT, Ranftl et al., 2021).
 
-    The last but one keeps the stride; the finer ones are enlarged 2, 4, ... times by transposed
-    convolutions, the last is halved by a strided one.
+    The last but one map keeps the stride; the finer ones are upsampled 2, 4, ... times by
+    transposed convolutions, and the last is downsampled by a strided one.
 
     :param inputs: channels of the maps.
     :param outputs: channels of the pyramid, fine to coarse.
@@ -127,7 +128,7 @@ class Pyramid(nn.Module):
 
 
 def resampling(channels: int, octaves: int) -> nn.Module:
-    """Return the convolution that enlarges a map 2 ** octaves times; octaves may be -1."""
+    """Return the convolution that upsamples a map by 2 ** octaves; octaves may be -1."""
     if octaves == 0:
         return nn.Identity()
     if octaves < 0:
@@ -141,7 +142,7 @@ def pyramid_strides(cell: int, levels: int) -> list[int]:
 
 
 def next_power_of_two(number: int) -> int:
-    """Return the least power of two that is not below a positive number."""
+    """Return the least power of two at or above a positive number."""
     return 1 << (number - 1).bit_length()
 
 
@@ -151,14 +152,14 @@ def load_backbone(
     """
     Build the library's backbone.
 
-    :raises ValueError: if it has none of this kind, no such feature, or the weights do not fit.
+    :raises ValueError: if the backbone or a feature is unknown, or the weights do not fit.
     """
     check_source(config, pretrained)
     description = config if pretrained is None else read_description(expand(pretrained))
     complete = to_config(description, out_features=None, out_indices=None)
     stages = stage_names(complete)
     if config is not None:
-        config = describe(complete)  # in lists: the library stumbles over its own default tuples
+        config = describe(complete)  # in lists: the library fails on its own default tuples
     if out_features is None:
         blocks = [stage for stage in stages if stage != 'stem']
         levels = min(LEVELS, len(blocks))
@@ -174,7 +175,7 @@ def load_backbone(
 
 def stage_names(config: PretrainedConfig) -> list[str]:
     """
-    Return the names of what a backbone can give, fine to coarse.
+    Return the names of a backbone's available features, fine to coarse.
 
     :raises ValueError: if the kind of model is no backbone.
     """
@@ -187,7 +188,7 @@ def stage_names(config: PretrainedConfig) -> list[str]:
 
 def probe(backbone: PreTrainedModel) -> tuple[int, list[Tensor]]:
     """
-    Run a backbone on a small image: its side in pixels, and the features with their graph.
+    Run a backbone on a small image; return the image's side in pixels and the features.
 
     :raises ValueError: if the backbone cannot see an image of this size.
     """
@@ -207,7 +208,7 @@ def probe(backbone: PreTrainedModel) -> tuple[int, list[Tensor]]:
 
 
 def unused_parameters(module: nn.Module, outputs: Sequence[Tensor]) -> list[str]:
-    """Return the names of a module's parameters on which none of its outputs depends."""
+    """Return the names of a module's parameters that none of its outputs depends on."""
     seen, found = set(), set()
     nodes = [output.grad_fn for output in outputs]
     while nodes:

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""What the branches around models of the transformers library share."""
+"""Base class and loading of branches whose networks come from the transformers library."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ IMAGENET: Normalisation = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALF: Normalisation = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 UNCHANGED: Normalisation = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
-# what the library's image processor does for a kind of model whose folder does not say
+# defaults of the library's image processors, for folders without preprocessor_config.json
 NORMALISATIONS = {'glpn': UNCHANGED, 'dpt': HALF, 'zoedepth': HALF, 'tipsv2_dpt': UNCHANGED}
 
-# the end of the names of a task's classes in `architectures`
+# suffixes of a task's class names in `architectures`
 TASKS = {
     'depth': ('ForDepthEstimation',),
     'segmentation': ('ForSemanticSegmentation', 'ForUniversalSegmentation'),
     'joint': ('ForDensePrediction',),
 }
 
-# what a config says of its file and of its use elsewhere, not of the network
+# config entries that do not describe the network
 IRRELEVANT = {
     '_name_or_path', 'architectures', 'chunk_size_feed_forward', 'dtype', 'id2label',
     'is_encoder_decoder', 'label2id', 'output_attentions', 'output_hidden_states', 'problem_type',
@@ -63,17 +63,17 @@ class TransformersBranch(Branch):
     """
     A branch whose network comes from the transformers library.
 
-    A subclass calls `load_transformer`, keeps the pretrained feature extractor as `encoder`, all
-    else under other names (`decoder`), and sets `config` and `normalisation`.
+    A subclass calls `load_transformer`, stores the pretrained feature extractor as `encoder` and
+    the rest under other names (`decoder`), and sets `config` and `normalisation`.
 
-    :ivar config: the library's description of the network, in plain types.
+    :ivar config: the library's config of the network, in plain types.
     """
 
     config: dict[str, Any]
     normalisation: Normalisation
 
     def resolved_arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Return the arguments with the config and normalisation instead of where they lie."""
+        """Return the arguments with explicit config and normalisation instead of a source."""
         mean, std = self.normalisation
         return {
             **without_pretrained(arguments),
@@ -84,21 +84,20 @@ def load_transformer(
         auto_model: type, task: str | None, config: dict[str, Any] | None, pretrained: str | None,
         fresh: Sequence[str] = (), **changes: Any) -> PreTrainedModel:
     """
-    Build a model of the library, with fresh weights or with those of a folder or hub id.
+    Build a model of the library, with random weights or with those of a folder or hub id.
 
     :param auto_model: the library's class for the task, such as AutoModelForDepthEstimation, or
-        for one kind of model.
-    :param task: a key of TASKS, what the weights must have been trained for; None for anything.
-    :param config: the library's description, with its model_type; not together with pretrained.
+        for one model type.
+    :param task: task that the weights must have been trained for, a key of TASKS; None for any.
+    :param config: the library's config, with its model_type; exclusive with pretrained.
     :param pretrained: folder or hub id with config.json and safetensors weights; environment
-        variables are filled in.
-    :param fresh: beginnings of the names of weights that may be new where they do not fit.
-    :param changes: what shall differ from the description, such as num_labels.
+        variables are expanded.
+    :param fresh: name prefixes of weights that are initialised randomly if they do not fit.
+    :param changes: entries that replace those of the config, such as num_labels.
     :return: the model in float32.
-    :raises ValueError: if not exactly one source is given, it is for another task, or the weights
-        do not fit.
-    :raises FileNotFoundError: if there is no such model or it has no safetensors weights.
-    :raises ConnectionError: if it is to come from the hub, which cannot be reached.
+    :raises ValueError: unless exactly one source is given, of this task, whose weights fit.
+    :raises FileNotFoundError: if the model does not exist or has no safetensors weights.
+    :raises ConnectionError: if the model is on the hub, which cannot be reached.
     """
     check_source(config, pretrained)
     if pretrained is not None:
@@ -116,7 +115,7 @@ def load_transformer(
 def read_transformer(
         auto_model: type, task: str | None, source: str, fresh: Sequence[str], **changes: Any
         ) -> PreTrainedModel:
-    """Build a model with the weights of a folder or hub id, as load_transformer says."""
+    """Build a model with the weights of a folder or hub id; see load_transformer."""
     description = read_description(source)
     if task is not None:
         check_task(description, task, source)
@@ -142,7 +141,7 @@ def read_transformer(
 
 def check_source(config: dict[str, Any] | None, pretrained: str | None) -> None:
     """
-    Refuse a model of no source, or of two.
+    Check that a model has exactly one source.
 
     :raises ValueError: unless exactly one is given.
     """
@@ -153,9 +152,9 @@ def check_source(config: dict[str, Any] | None, pretrained: str | None) -> None:
 
 def to_config(description: dict[str, Any], **changes: Any) -> PretrainedConfig:
     """
-    Make the library's config of its description.
+    Return the library's config object of a description in plain types.
 
-    :raises ValueError: if the model_type is unknown or an entry is not as the library expects.
+    :raises ValueError: if the model_type is unknown or the library rejects an entry.
     """
     kind = description.get('model_type')
     if kind not in CONFIG_MAPPING:
@@ -167,7 +166,7 @@ def to_config(description: dict[str, Any], **changes: Any) -> PretrainedConfig:
 
 
 def describe(config: PretrainedConfig) -> dict[str, Any]:
-    """Return a config in plain types, without what says nothing of the network."""
+    """Return a config in plain types, without the entries that do not describe the network."""
     def strip(values: Any) -> Any:
         if isinstance(values, dict):
             return {key: strip(entry) for key, entry in values.items() if key not in IRRELEVANT}
@@ -177,7 +176,7 @@ def describe(config: PretrainedConfig) -> dict[str, Any]:
 
 
 def expand(source: str) -> str:
-    """Fill in the environment variables and the home folder of a path."""
+    """Expand the environment variables and the home folder of a path."""
     return os.path.expanduser(os.path.expandvars(str(source)))
 
 
@@ -200,11 +199,11 @@ def read_description(source: str) -> dict[str, Any]:
 
 def read_normalisation(source: str | None, model_type: str) -> Normalisation:
     """
-    Read how a model's images are normalised, for images in [0, 1].
+    Read the normalisation of a model's images, for images in [0, 1].
 
-    :param source: folder or hub id; its preprocessor_config.json decides. Without one the
-        library's own default for such models holds.
-    :param model_type: the library's name of the kind of model.
+    :param source: folder or hub id, whose preprocessor_config.json is read; without one, the
+        library's default for the model type applies.
+    :param model_type: the library's name of the model type.
     :return: mean and std per channel.
     """
     processor = None if source is None else read_model_file(source, 'preprocessor_config.json')
@@ -216,7 +215,7 @@ def read_normalisation(source: str | None, model_type: str) -> Normalisation:
         std = per_channel(processor.get('image_std', std))
     else:
         mean, std = UNCHANGED
-    # what a value of 1 is to the processor
+    # value that the processor gives a white pixel
     white = 255 * processor.get('rescale_factor', 1 / 255) \
         if processor.get('do_rescale', True) else 255
     if abs(white - 1) < 1e-6:
@@ -225,7 +224,7 @@ def read_normalisation(source: str | None, model_type: str) -> Normalisation:
 
 
 def per_channel(values: float | Sequence[float]) -> tuple[float, ...]:
-    """Return three numbers for one, and three as they are."""
+    """Return one value per channel, repeating a single number."""
     return (values,) * 3 if isinstance(values, (int, float)) else tuple(values)
 
 
@@ -246,12 +245,12 @@ def choose_normalisation(
 
 def check_task(description: dict[str, Any], expected: str, source: str) -> None:
     """
-    Refuse a model that was trained for another task.
+    Check that a model was trained for the expected task.
 
     :param description: the library's config.json.
     :param expected: a key of TASKS.
-    :param source: where it is from, for the message.
-    :raises ValueError: saying what it is.
+    :param source: the model's source, for the message.
+    :raises ValueError: naming the model's actual task.
     """
     names = description.get('architectures') or []
     if not names or any(name.endswith(TASKS[expected]) for name in names):
@@ -266,7 +265,7 @@ def read_model_file(source: str, name: str) -> dict[str, Any] | None:
     """
     Read a JSON file of a folder or hub id.
 
-    :return: its content; None where the model has no such file.
+    :return: its content; None if the model has no such file.
     :raises FileNotFoundError: if there is no such folder or model.
     :raises ConnectionError: if the hub cannot be reached.
     :raises ValueError: if the file is not JSON.
@@ -281,11 +280,11 @@ def read_model_file(source: str, name: str) -> dict[str, Any] | None:
 
 def to_multiple(image_b3hw: Tensor, multiple: int) -> Tensor:
     """
-    Resize images to the nearest multiple of a model's patch, so that no patch is left out.
+    Resize images to the nearest multiple of a model's patch size.
 
     :param image_b3hw: (B, 3, h, w).
-    :param multiple: what both sides become multiples of, at least one.
-    :return: the same field of view, bilinearly.
+    :param multiple: divisor of both sides of the result, which are at least this.
+    :return: the images, bilinearly resized, with the same field of view.
     """
     size = [max(1, round(int(side) / multiple)) * multiple for side in image_b3hw.shape[-2:]]
     if size == list(image_b3hw.shape[-2:]):

@@ -34,25 +34,25 @@ import torch
 from torch import nn, Tensor
 from transformers import AutoModelForDepthEstimation, PretrainedConfig, PreTrainedModel
 
-NEAREST = 1e-3  # metres: a head that ends in a ReLU may say zero
+NEAREST = 1e-3  # metres: a head that ends in a ReLU may output zero
 FARTHEST = 1e3  # metres: where relative inverse depth is zero, as in the sky
 
 
 class TransformersDepth(TransformersBranch):
     """
-    A depth model of the transformers library.
+    Depth model of the transformers library, as a branch.
 
-    Its map is metres: a metric model's own, or of a relative one scale / (raw + shift), raw being
-    the inverse depth up to scale and shift that such models give (Ranftl et al., 2020).
+    Its map is depth in metres: the output of a metric model, or scale / (raw + shift) for a
+    relative model, whose raw output is inverse depth up to scale and shift (Ranftl et al., 2020).
 
     :param model: the library's model.
-    :param normalisation: mean and std of the images that it knows.
-    :param scale: metres x unit of the inverse depth; None for a metric model.
-    :param shift: of the inverse depth, in its unit.
+    :param normalisation: mean and std of the images that the model expects.
+    :param scale: metres times the unit of the inverse depth; None for a metric model.
+    :param shift: shift of the inverse depth, in its unit.
     """
 
     depth_form = 'metres'
-    multiple = 1  # images are resized to what the model needs
+    multiple = 1  # images are resized to the model's multiple
 
     def __init__(
             self, model: PreTrainedModel,
@@ -66,11 +66,11 @@ class TransformersDepth(TransformersBranch):
 
     @abstractmethod
     def take(self, model: PreTrainedModel) -> None:
-        """Keep the model's parts as `encoder` and `decoder`, and state channels and strides."""
+        """Store the model's parts as `encoder` and `decoder`, and set channels and strides."""
 
     @abstractmethod
     def predict(self, features: list[Tensor]) -> Tensor:
-        """Return the model's own depth (B, h, w) of its features, before any scale."""
+        """Return the model's own depth (B, h, w), before any scale."""
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """Return depth in metres (B, 1, h, w)."""
@@ -82,13 +82,13 @@ class TransformersDepth(TransformersBranch):
 
 class DepthAnything(TransformersDepth):
     """
-    Depth Anything V1 and V2 (Yang et al., 2024): DINOv2 under a DPT decoder.
+    Depth Anything V1 and V2 (Yang et al., 2024): DINOv2 with a DPT decoder.
 
-    The features are those that the decoder's fusion takes: the backbone's stages, reassembled.
+    The features are the inputs of the decoder's fusion: the backbone's reassembled stages.
     """
 
     def take(self, model: PreTrainedModel) -> None:
-        """Keep backbone, neck and head; drop the weights that take no part."""
+        """Store backbone, neck and head; drop unused weights."""
         config = model.config
         self.encoder = model.backbone
         self.decoder = nn.ModuleDict({'neck': model.neck, **self.heads(model)})
@@ -100,7 +100,7 @@ class DepthAnything(TransformersDepth):
         drop_unused(self.encoder, model.neck)
 
     def heads(self, model: PreTrainedModel) -> dict[str, nn.Module]:
-        """Return what makes depth of the fused maps, by name."""
+        """Return the heads that compute depth from the fused maps, by name."""
         return {'head': model.head}
 
     def encode(self, image_b3hw: Tensor) -> list[Tensor]:
@@ -133,11 +133,11 @@ class DPT(DepthAnything):
     """
     DPT (Ranftl et al., 2021) with a ViT or the hybrid backbone, also MiDaS and DPT on DINOv2.
 
-    The library's own forward takes square images alone; here the grid may have any shape.
+    The library's own forward takes only square images; here the grid may have any shape.
     """
 
     def take(self, model: PreTrainedModel) -> None:
-        """Keep the ViT or the backbone, neck and head."""
+        """Store the ViT or the backbone, neck and head."""
         config = model.config
         self.hybrid = config.is_hybrid
         self.has_backbone = model.backbone is not None
@@ -150,7 +150,7 @@ class DPT(DepthAnything):
         self.strides = tuple(
             2 ** (stage + 2) if not self.reassembles or stage in config.neck_ignore_stages
             else round(self.patch / factor) for stage, factor in enumerate(self.factors))
-        # each fusion doubles the map, so the coarsest stage must have no pixel over
+        # each fusion doubles the map, so sides must be multiples of the coarsest stride
         self.step = max(self.strides)
         drop_unused(self.encoder, model.neck)
         if not self.has_backbone:
@@ -165,7 +165,7 @@ class DPT(DepthAnything):
         return self.tokens(to_multiple(image_b3hw, self.step))
 
     def tokens(self, image_b3hw: Tensor) -> list[Tensor]:
-        """Return the stages, as tokens or, of a convolutional part, as maps."""
+        """Return the stages, as tokens or, for convolutional stages, as maps."""
         if self.has_backbone:
             return list(self.encoder(image_b3hw).feature_maps)
         any_size = {'interpolate_pos_encoding': True} if self.hybrid else {}
@@ -188,7 +188,7 @@ class ZoeDepth(DepthAnything):
 
     def take(self, model: PreTrainedModel) -> None:
         """
-        Keep backbone, neck and both heads.
+        Store backbone, neck and both heads.
 
         :raises ValueError: if there are several metric heads.
         """
@@ -201,11 +201,11 @@ class ZoeDepth(DepthAnything):
         self.step = max(self.strides)
 
     def heads(self, model: PreTrainedModel) -> dict[str, nn.Module]:
-        """Return the head whose map conditions the metric one, and that one."""
+        """Return the relative head, whose map conditions the metric head, and the metric head."""
         return {'relative_head': model.relative_head, 'metric_head': model.metric_head}
 
     def reassemble(self, tokens: list[Tensor], grid: list[int]) -> list[Tensor]:
-        """Return the stages as maps, one by one: the library's way needs to know the batch."""
+        """Return the stages as maps, one by one: the library's code needs a fixed batch size."""
         stage = self.decoder['neck'].reassemble_stage
         maps = []
         for own, project, layer in zip(tokens, stage.readout_projects, stage.layers):
@@ -227,10 +227,10 @@ class ZoeDepth(DepthAnything):
 
 
 class GLPN(TransformersDepth):
-    """GLPN (Kim et al., 2022): a hierarchical transformer under a light decoder."""
+    """GLPN (Kim et al., 2022): a hierarchical transformer with a light decoder."""
 
     def take(self, model: PreTrainedModel) -> None:
-        """Keep encoder, decoder and head."""
+        """Store encoder, decoder and head."""
         config = model.config
         self.encoder = model.glpn.encoder
         self.decoder = nn.ModuleDict({'fusion': model.decoder, 'head': model.head})
@@ -267,18 +267,18 @@ def transformers_depth(
     """
     Build a depth branch from a model of the transformers library.
 
-    :param out_channels: of the map; such a model gives depth alone, so 1.
+    :param out_channels: channels of the map, which must be 1: these models predict only depth.
     :param pretrained: folder or hub id, such as
         depth-anything/Depth-Anything-V2-Metric-Outdoor-Small-hf.
-    :param config: the library's description of a model, for fresh weights.
-    :param mean: of the images that it knows, per channel; by default as its folder says.
-    :param std: of the images that it knows, per channel; by default as its folder says.
-    :param metric: whether it gives metres; by default what its description says. DPT's does not
-        say: most are relative, those trained on KITTI or NYU alone are not.
-    :param scale: of a relative model: depth is scale / (raw + shift).
-    :param shift: of a relative model's inverse depth.
-    :raises ValueError: if the model is of another kind, or its depth is relative and there is no
-        scale.
+    :param config: the library's config of a model, for random weights.
+    :param mean: mean of the model's normalisation, per channel; by default that of its folder.
+    :param std: standard deviation of the same normalisation.
+    :param metric: whether the model's depth is in metres; by default as its config states. That of
+        DPT does not state it: most are relative, those fine-tuned on KITTI or NYU are metric.
+    :param scale: scale of a relative model: depth is scale / (raw + shift).
+    :param shift: shift of a relative model's inverse depth.
+    :raises ValueError: if the model type is not supported, or its depth is relative and there is
+        no scale.
     """
     if out_channels != 1:
         raise ValueError(
@@ -296,9 +296,9 @@ def transformers_depth(
 
 def find_family(description: dict[str, Any], source: str) -> type[TransformersDepth]:
     """
-    Return the branch for a model of the library.
+    Return the branch class for a model of the library.
 
-    :raises ValueError: if there is none for such models.
+    :raises ValueError: if there is none for this model type.
     """
     kind = description.get('model_type')
     if kind not in FAMILIES:
@@ -309,13 +309,13 @@ def find_family(description: dict[str, Any], source: str) -> type[TransformersDe
 
 
 def gives_metres(config: PretrainedConfig) -> bool:
-    """Return whether a model's description says that it gives metres."""
+    """Return whether a model's config states that its depth is in metres."""
     return config.model_type in ('glpn', 'zoedepth') \
         or getattr(config, 'depth_estimation_type', None) == 'metric'
 
 
 def farthest(config: PretrainedConfig) -> float | None:
-    """Return the greatest depth that a metric model can give, in metres, where it says so."""
+    """Return the greatest depth of a metric model in metres, if its config states it."""
     if not gives_metres(config):
         return None
     if config.model_type == 'zoedepth':
@@ -326,7 +326,7 @@ def farthest(config: PretrainedConfig) -> float | None:
 def check_scale(
         config: PretrainedConfig, source: str, metric: bool | None, scale: float | None) -> None:
     """
-    Refuse a relative model without a scale, and a metric one with one.
+    Check that a relative model has a scale and a metric model has none.
 
     :raises ValueError: saying what to give.
     """
@@ -344,7 +344,7 @@ def check_scale(
 
 
 def drop_unused(backbone: nn.Module, neck: nn.Module) -> None:
-    """Take out the weights that the library's forward pass never uses: they cannot learn."""
+    """Remove the weights that the library's forward pass never uses."""
     neck.fusion_stage.layers[0].residual_layer1 = nn.Identity()
     embeddings = getattr(backbone, 'embeddings', None)
     if getattr(embeddings, 'mask_token', None) is not None:

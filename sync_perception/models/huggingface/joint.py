@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Pretrained models of the transformers library that are joint by themselves."""
+"""Pretrained models of the transformers library that predict depth and labels jointly."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ JOINT_TYPES = ('tipsv2_dpt',)
 
 class DptHead(nn.Module):
     """
-    One task's decoder: reassembles the backbone's stages, fuses them, and maps the finest.
+    Decoder of one task: reassembles and fuses the backbone's stages, then applies its head.
 
-    :param neck: of the library.
-    :param decoder: of the library.
+    :param neck: the library's neck.
+    :param decoder: the library's decoder.
     """
 
     def __init__(self, neck: nn.Module, decoder: nn.Module):
@@ -57,7 +57,7 @@ class DptHead(nn.Module):
         self.neck, self.decoder = neck, decoder
 
     def forward(self, stages: Sequence[Tensor], grid: Sequence[int]) -> Tensor:
-        """Return the raw map of the stages' tokens, by eight finer than the grid of patches."""
+        """Return the raw map of the stages' tokens, eight times finer than the patch grid."""
         return self.decoder(self.neck(stages, *grid)[-1])
 
 
@@ -65,24 +65,24 @@ class Joint(Network):
     """
     TIPSv2 with DPT heads: depth, normals and labels in one forward pass (Cao et al., 2026).
 
-    Depth is metres, whatever the camera: the mean of `num_depth_bins` depths, evenly spaced from
-    `min_depth` to `max_depth`, weighted by the head; the published weights learnt from NYU Depth
-    V2's indoor scenes, so from 0 to 10 m. Their normals' axes point left, up and to the
-    camera (read off the authors' pictures: floors (0, 0.9, 0.4), a left wall (-0.9, -0.1, 0.5), a
-    right wall (0.9, -0.2, 0.4)), which is the optical frame negated. Labels are ADE20K's 150
-    classes; for another number of classes the last layer of the labels' head is new, and the log
-    says so: such a model needs training.
+    Depth is metric for any camera: the mean of `num_depth_bins` depths, evenly spaced from
+    `min_depth` to `max_depth`, weighted by the head. The published weights were trained on NYU
+    Depth V2's indoor scenes, with 0 to 10 m. The axes of their normals point left, up and towards
+    the camera (read off the authors' pictures: floors (0, 0.9, 0.4), a left wall (-0.9, -0.1,
+    0.5), a right wall (0.9, -0.2, 0.4)), which is the negated optical frame. Labels are ADE20K's
+    150 classes; for another number of classes the semantic head's last layer is initialised
+    randomly, with a log message, and must be trained.
 
-    Images are resized to the nearest multiple of the patch, and maps to the image.
+    Images are resized to the nearest multiple of the patch size, and maps to the image's size.
 
-    :param interface: classes and normalisation; the depth range plays no part.
-    :param config: the library's description of the network, with its model_type.
+    :param interface: classes and normalisation; the depth range is not used.
+    :param config: the library's config of the network, with its model_type.
     :param pretrained: instead of config: folder or hub id of the weights.
-    :param mean: of the images that the network knows, per channel, in [0, 1]; by default as its
-        preprocessor_config.json says.
-    :param std: of the images that the network knows, likewise.
-    :param freeze_encoder: whether the backbone stays as it is in training.
-    :raises ValueError: if it is no such model, or its weights do not fit.
+    :param mean: mean of the network's normalisation, per channel, in [0, 1]; by default that of
+        its preprocessor_config.json.
+    :param std: standard deviation of the same normalisation.
+    :param freeze_encoder: whether the backbone is frozen in training.
+    :raises ValueError: if the model is of another type, or its weights do not fit.
     """
 
     multiple = 1
@@ -103,7 +103,7 @@ class Joint(Network):
         self.input = Renormalise(interface.mean, interface.std, *self.normalisation)
         self.patch = model.config.backbone_config.patch_size
         self.encoder = model.backbone
-        self.encoder.embeddings.mask_token = None  # for pretraining alone
+        self.encoder.embeddings.mask_token = None  # used in pretraining only
         self.depth = DptHead(model.depth_neck, model.depth_decoder)
         self.to_metres = model.depth_bin_regressor
         self.normals = DptHead(model.normals_neck, model.normals_decoder)
@@ -124,7 +124,7 @@ class Joint(Network):
             normals=functional.normalize(fit(normals, size), dim=1))
 
     def resolved_arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Return the arguments with the config and normalisation instead of where they lie."""
+        """Return the arguments with explicit config and normalisation instead of a source."""
         mean, std = self.normalisation
         return {
             **without_pretrained(arguments),
@@ -133,9 +133,9 @@ class Joint(Network):
 
 def check_type(description: dict[str, Any] | None, source: str) -> None:
     """
-    Refuse a model of another kind.
+    Check that the model type is supported.
 
-    :raises ValueError: listing those that there are.
+    :raises ValueError: listing the supported types.
     """
     kind = (description or {}).get('model_type')
     if kind not in JOINT_TYPES:

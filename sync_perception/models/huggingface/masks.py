@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Segmentation by queries, each with a mask and a class, read as one map of logits."""
+"""Mask classification models: per-query masks and classes, combined into one map of logits."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ from torch import nn, Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-FLOOR = 1e-8  # a class's share where no query claims the pixel
+FLOOR = 1e-8  # lower bound of a class score, for pixels that no query claims
 
 
 def semantic_logits(class_bqn: Tensor, mask_bqhw: Tensor) -> Tensor:
     """
-    Read queries as a semantic map (Cheng et al., 2021, semantic inference).
+    Return the semantic logits of mask classification queries (Cheng et al., 2021).
 
-    The sum over the queries of softmax(class) * sigmoid(mask), "no object" left out, is what the
-    transformers library takes the largest of; its logarithm has the same largest class, and as
-    logits it gives that sum's shares as probabilities. The library resizes masks and sum to the
-    image before it compares; here the logits are the network's, and are resized as such.
+    The class score is the sum over the queries of softmax(class) * sigmoid(mask), without "no
+    object". The transformers library takes its argmax; the logarithm has the same argmax, and as
+    logits its softmax is the normalised score. The library resizes masks and score to the image
+    before the argmax; here the logits are at the network's resolution, and are resized like
+    others.
 
     :param class_bqn: logits of each query's class, (B, Q, classes + 1), the last for "no object".
     :param mask_bqhw: logits of each query's mask, (B, Q, h, w).
@@ -47,9 +48,9 @@ def semantic_logits(class_bqn: Tensor, mask_bqhw: Tensor) -> Tensor:
 
 class MaskDecoder(nn.Module):
     """
-    Mask2Former without its backbone.
+    Mask2Former's decoder: the model without its backbone.
 
-    :param model: of the library, Mask2FormerForUniversalSegmentation.
+    :param model: the library's Mask2FormerForUniversalSegmentation.
     """
 
     def __init__(self, model: PreTrainedModel):
@@ -61,9 +62,10 @@ class MaskDecoder(nn.Module):
 
     def train(self, mode: bool = True) -> MaskDecoder:
         """
-        Set the mode, but not of layers that in training only check for infinities besides.
+        Set the mode, except for layers that differ in training only by a check for infinities.
 
-        In each step that check, for float16, waits for the device and breaks a compiled graph.
+        That check, meant for float16, synchronises with the device in each step and breaks a
+        compiled graph.
         """
         super().train(mode)
         if not self.dropout:
@@ -81,9 +83,9 @@ class MaskDecoder(nn.Module):
 
 class EomtEncoder(nn.Module):
     """
-    EoMT's ViT up to the blocks that see the queries.
+    EoMT's ViT up to the blocks that include the queries.
 
-    :param model: of the library, EomtForUniversalSegmentation.
+    :param model: the library's EomtForUniversalSegmentation.
     """
 
     def __init__(self, model: PreTrainedModel):
@@ -118,10 +120,10 @@ class EomtEncoder(nn.Module):
 
 class QueryDecoder(nn.Module):
     """
-    EoMT's last blocks, which see patches and queries, and its heads.
+    EoMT's last blocks, which process patches and queries, and its heads.
 
-    :param model: of the library, EomtForUniversalSegmentation.
-    :param masked: for each block, whether a query sees only the patches of its mask so far.
+    :param model: the library's EomtForUniversalSegmentation.
+    :param masked: for each block, whether a query attends only to the patches of its current mask.
     """
 
     def __init__(self, model: PreTrainedModel, masked: Sequence[bool]):
@@ -149,7 +151,7 @@ class QueryDecoder(nn.Module):
         return semantic_logits(*self.predict(hidden, others, size))
 
     def predict(self, hidden: Tensor, others: int, size: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Return class (B, Q, classes + 1) and mask logits (B, Q, h, w) of the queries so far."""
+        """Return class (B, Q, classes + 1) and mask logits (B, Q, h, w) of the current queries."""
         hidden = self.norm(hidden)
         queries = hidden[:, :self.queries.num_embeddings]
         patches = hidden[:, others:].transpose(1, 2).unflatten(2, size)
@@ -157,7 +159,7 @@ class QueryDecoder(nn.Module):
         return self.classifier(queries), masks
 
     def attention_bias(self, hidden: Tensor, others: int, size: Sequence[int]) -> Tensor:
-        """Return what hides from each query the patches outside its mask so far, (B, 1, N, N)."""
+        """Return the bias (B, 1, N, N) that restricts each query to its current mask."""
         _, masks = self.predict(hidden, others, size)
         inside = functional.interpolate(masks, size=size, mode='bilinear').flatten(2) > 0
         bias = torch.where(inside, 0.0, -1e9).to(hidden.dtype)

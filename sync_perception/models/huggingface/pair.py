@@ -14,16 +14,16 @@
 
 
 """
-Two pretrained models as one, named by one string: `depth-anything-v2-small+segformer-b0`.
+Pairs of pretrained models, named by one string: `depth-anything-v2-small+segformer-b0`.
 
-Before the + stands a depth model, after it a segmentation model; each is a short name of the
-tables below, a hub id (owner/name) or a local folder. Nothing is trained and nothing coupled: the
-pair gives the depth of the one and the labels of the other. A relative depth model takes
-metres x unit of its inverse depth after an @, optionally a shift after a comma
-(`Intel/dpt-large@3000,0.5+segformer-b0`: depth = 3000 / (raw + 0.5)); one that gives metres
-although its description does not say so takes `@metric`.
+The name is a depth model, a + and a segmentation model; each is a short name of the tables below,
+a hub id (owner/name) or a local folder. The pair is neither trained nor coupled: it returns the
+depth of the one and the labels of the other. A relative depth model needs a scale (metres times
+the unit of its inverse depth) after an @, optionally a shift after a comma
+(`Intel/dpt-large@3000,0.5+segformer-b0`: depth = 3000 / (raw + 0.5)). A metric model whose config
+does not state this needs `@metric`.
 
-A model that gives both by itself is named alone: `tipsv2-b14`, or its folder.
+A joint model is named alone: `tipsv2-b14`, or its folder.
 """
 
 from __future__ import annotations
@@ -63,8 +63,9 @@ JOINT_MODELS = {f'tipsv2-{size}': f'google/tipsv2-{size}-dpt' for size in ('b14'
 SHORT_NAMES = {
     'depth': DEPTH_MODELS, 'segmentation': SEGMENTATION_MODELS, 'joint': JOINT_MODELS}
 
-# The area of a 16:9 camera's image whose shorter side is as long as the depth model's own image
-# processor makes it; GLPN's of KITTI. Segmenters take any size, and lose little things below it.
+# Area of a 16:9 image whose shorter side is that of the depth model's own image processor; for
+# GLPN, of a KITTI image. Segmentation models take any size, and miss small objects at smaller
+# ones.
 INPUT_PIXELS = {
     'depth_anything': 518 * 924,
     'dpt': 384 * 683,
@@ -73,34 +74,34 @@ INPUT_PIXELS = {
     'tipsv2_dpt': 448 * 796,
 }
 NEAREST = 0.1  # metres
-FARTHEST = 200.0  # metres, for a model that does not say
+FARTHEST = 200.0  # metres, for a model whose config does not state it
 
 
 def names_pretrained(model: str | Path) -> bool:
     """
-    Return whether a model's name means pretrained models of the transformers library.
+    Return whether a model name refers to pretrained models of the transformers library.
 
-    A folder means itself, be there a + in its name: its config.json says whose it is.
+    An existing folder is never a pair, even with a + in its name: its config.json decides.
     """
     if not Path(model).is_dir():
         return '+' in str(model) or str(model) in JOINT_MODELS
     path = Path(model) / 'config.json'
-    if not path.is_file():  # reading a pipe would wait for ever
+    if not path.is_file():  # reading a pipe would block for ever
         return False
     try:
         description = read_json(path)
     except (OSError, ValueError):
-        return False  # whoever reads it says what is wrong
+        return False  # the reader of the file reports the error
     return isinstance(description, dict) and 'model_type' in description
 
 
 def read_pretrained(name: str) -> ModelConfig:
     """
-    Make the config of a pair of pretrained models, or of a joint one.
+    Return the config of a pair of pretrained models, or of a joint one.
 
-    Nothing but their descriptions is read; the config's arguments say where the weights are.
+    Only the models' own configs are read; the config's arguments name the source of the weights.
 
-    :param name: of one or two models, as the module's docstring says.
+    :param name: names of one or two models, as in the module's docstring.
     :raises ValueError: if a name is unknown, a model is for another task, its depth is relative,
         or it has too many classes.
     :raises FileNotFoundError: if a model is not there.
@@ -112,8 +113,8 @@ def read_pretrained(name: str) -> ModelConfig:
 
 
 def read_joint(name: str) -> ModelConfig:
-    """Make the config of a model that is joint by itself."""
-    from sync_perception.models.huggingface import base, joint  # seconds, and an optional library
+    """Return the config of a joint model."""
+    from sync_perception.models.huggingface import base, joint  # slow, optional
     source = find_source(name, 'joint')
     description = base.read_description(source)
     if description['model_type'] not in joint.JOINT_TYPES:
@@ -129,8 +130,8 @@ def read_joint(name: str) -> ModelConfig:
 
 
 def read_pair(name: str) -> ModelConfig:
-    """Make the config of a synchronised network with both couplings off."""
-    from sync_perception.models.huggingface import base, depth  # seconds, and an optional library
+    """Return the config of a synchronised network with both couplings off."""
+    from sync_perception.models.huggingface import base, depth  # slow, optional
     parts = name.split('+')
     if len(parts) != 2 or not all(parts):
         raise ValueError(
@@ -163,7 +164,7 @@ def read_pair(name: str) -> ModelConfig:
 
 
 def as_it_comes(config: PretrainedConfig) -> dict[str, Any]:
-    """Return the settings for images in [0, 1], which models normalise, and metres as they are."""
+    """Return the settings for images in [0, 1], normalised by each model, and metric depth."""
     return {
         'input_pixels': INPUT_PIXELS[config.model_type], 'mean': [0.0] * 3, 'std': [1.0] * 3,
         'canonical_focal': None}
@@ -171,10 +172,10 @@ def as_it_comes(config: PretrainedConfig) -> dict[str, Any]:
 
 def split_options(name: str) -> tuple[str, dict[str, Any]]:
     """
-    Take what follows the @ off a depth model's name.
+    Split a depth model's name at the @ into name and options.
 
     :return: the name, and the depth branch's arguments: scale and shift, or metric.
-    :raises ValueError: if it is neither numbers nor `metric`.
+    :raises ValueError: if the options are neither numbers nor `metric`.
     """
     if '@' not in name or Path(name).is_dir():
         return name, {}
@@ -194,10 +195,10 @@ def split_options(name: str) -> tuple[str, dict[str, Any]]:
 
 def find_source(name: str, task: str) -> str:
     """
-    Return the folder or hub id that a name means.
+    Return the folder or hub id of a model name.
 
     :param task: a key of SHORT_NAMES.
-    :raises ValueError: if it is none; the message lists the short names.
+    :raises ValueError: if the name is unknown; the message lists the short names.
     """
     # seconds, and an optional library
     from sync_perception.models.huggingface.base import expand
@@ -219,12 +220,12 @@ def find_source(name: str, task: str) -> str:
 
 def make_label_space(id2label: Mapping[int, str], name: str) -> LabelSpace:
     """
-    Make a label space of a segmentation model's class names.
+    Return the label space of a segmentation model's class names.
 
     :param id2label: class names by id, 0 to C - 1.
-    :param name: of the model; the space's, unless its classes are those of Cityscapes.
-    :return: cityscapes19 if the names are its names; else a space with the PASCAL VOC devkit's
-        colours, in which classes named as those of `driving` are related to them.
+    :param name: name of the model, and of the label space unless its classes are Cityscapes'.
+    :return: cityscapes19 if the class names match; else a space with the PASCAL VOC devkit's
+        colours, which relates classes to those of `driving` by name.
     :raises ValueError: if there are more classes than ids.
     """
     names = [id2label[index] for index in range(len(id2label))]
@@ -252,7 +253,7 @@ def make_label_space(id2label: Mapping[int, str], name: str) -> LabelSpace:
 
 
 def plain(name: str) -> str:
-    """Return a class name in small letters with single spaces: Traffic_Light is traffic light."""
+    """Return a class name in lower case with single spaces: Traffic_Light is traffic light."""
     return ' '.join(name.lower().replace('_', ' ').replace('-', ' ').split())
 
 

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""The shapes of some published models, so that they can be counted and timed without them."""
+"""Configs of some published models, to measure their cost and time without their weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from typing import Any
 
 
 def dinov2(hidden: int, layers: int, heads: int, **others: Any) -> dict[str, Any]:
-    """Describe DINOv2 (Oquab et al., 2023) for images of 518x518."""
+    """Return the config of DINOv2 (Oquab et al., 2023) for images of 518x518."""
     return {'model_type': 'dinov2', 'hidden_size': hidden, 'num_hidden_layers': layers,
             'num_attention_heads': heads, 'image_size': 518, 'patch_size': 14, **others}
 
@@ -29,7 +29,7 @@ def dinov2(hidden: int, layers: int, heads: int, **others: Any) -> dict[str, Any
 def depth_anything(
         hidden: int, layers: int, heads: int, taps: list[int], neck: list[int], fusion: int
         ) -> dict[str, Any]:
-    """Describe Depth Anything V2 (Yang et al., 2024) with metric depth up to 80 m."""
+    """Return the config of Depth Anything V2 (Yang et al., 2024) with metric depth up to 80 m."""
     return {
         'model_type': 'depth_anything', 'backbone_config': dinov2(
             hidden, layers, heads, out_indices=taps, apply_layernorm=True,
@@ -40,19 +40,19 @@ def depth_anything(
 
 
 def segformer(width: int, depths: list[int], decoder: int) -> dict[str, Any]:
-    """Describe SegFormer (Xie et al., 2021, table 6); width is that of the first stage."""
+    """Return the config of SegFormer (Xie et al., 2021, table 6); width is the first stage's."""
     widths = [32, 64, 160, 256] if width == 32 else [64, 128, 320, 512]
     return {'model_type': 'segformer', 'hidden_sizes': widths, 'depths': depths,
             'decoder_hidden_size': decoder}
 
 
 def swin(depths: list[int], **others: Any) -> dict[str, Any]:
-    """Describe Swin tiny or small (Liu et al., 2021)."""
+    """Return the config of Swin tiny or small (Liu et al., 2021)."""
     return {'model_type': 'swin', 'embed_dim': 96, 'depths': depths,
             'num_heads': [3, 6, 12, 24], 'window_size': 7, **others}
 
 
-# of each hub id, the library's description without its defaults
+# the library's config of each hub id, without default values
 CONFIGS: dict[str, dict[str, Any]] = {
     'depth-anything/Depth-Anything-V2-Metric-Outdoor-Small-hf': depth_anything(
         384, 12, 6, [3, 6, 9, 12], [48, 96, 192, 384], 64),
@@ -84,9 +84,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 def offline(arguments: dict[str, Any]) -> dict[str, Any]:
     """
-    Return an architecture's arguments with `config` in the place of every known `pretrained`.
+    Return an architecture's arguments with every `pretrained` replaced by its `config`.
 
-    :raises ValueError: if the shape of a pretrained model is not known here.
+    :raises ValueError: if the config of a pretrained model is not in CONFIGS.
     """
     replaced: dict[str, Any] = {}
     for key, value in arguments.items():

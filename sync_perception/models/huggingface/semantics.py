@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Branches around the transformers library's models for semantic segmentation."""
+"""Branches whose networks are segmentation models of the transformers library."""
 
 from __future__ import annotations
 
@@ -47,20 +47,21 @@ class TransformersSegmentation(TransformersBranch):
     """
     A semantic branch whose network comes from the transformers library.
 
-    Its map has one channel a class: logits. Where the pretrained model has another number of
-    classes, its classifier is new and all else keeps its weights; the log says so.
+    Its map holds the logits, one channel per class. If the pretrained model has another number of
+    classes, its classifier is initialised randomly, with a log message; all other weights are
+    kept.
 
     :param out_channels: number of classes.
-    :param config: the library's description of the network, with its model_type.
+    :param config: the library's config of the network, with its model_type.
     :param pretrained: instead of config: folder or hub id of the weights.
-    :param mean: of the images that the network knows, per channel, in [0, 1]; by default as its
-        preprocessor_config.json says, without one as the library does for such models.
-    :param std: of the images that the network knows, likewise.
-    :param options: of the kind of model.
-    :raises ValueError: if it is no such model, or its weights do not fit.
+    :param mean: mean of the network's normalisation, per channel, in [0, 1]; by default that of
+        its preprocessor_config.json, or else the library's default for the model type.
+    :param std: standard deviation of the same normalisation.
+    :param options: options of the subclass.
+    :raises ValueError: if the model is of another type, or its weights do not fit.
 
     :cvar model_class: class of the library for the task.
-    :cvar classifier: beginnings of the names of what depends on the number of classes.
+    :cvar classifier: name prefixes of the weights that depend on the number of classes.
     """
 
     model_class: ClassVar[type]
@@ -79,12 +80,12 @@ class TransformersSegmentation(TransformersBranch):
         self.take(model, **options)
 
     def changes(self) -> dict[str, Any]:
-        """Return what shall differ from the library's description."""
+        """Return the entries that replace those of the library's config."""
         return {}
 
     @abstractmethod
     def take(self, model: PreTrainedModel, **options: Any) -> None:
-        """Keep the model's parts as `encoder` and `decoder`, and say what the features are."""
+        """Store the model's parts as `encoder` and `decoder`, and set channels and strides."""
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """Return the logits (B, out_channels, h, w)."""
@@ -93,20 +94,20 @@ class TransformersSegmentation(TransformersBranch):
 
 class Segformer(TransformersSegmentation):
     """
-    SegFormer (Xie et al., 2021): the features of its four stages, and its head of linear layers.
+    SegFormer (Xie et al., 2021): the features of its four stages, and its linear head.
 
-    The map is at a quarter of the image.
+    The map has a quarter of the image's resolution.
     """
 
     model_class = AutoModelForSemanticSegmentation
     classifier = ('decode_head.classifier.',)
 
     def changes(self) -> dict[str, Any]:
-        """Ask for the last stage as a map: as tokens, the library takes it for a square."""
+        """Return the setting that reshapes the last stage: the library would assume a square."""
         return {'reshape_last_stage': True}
 
     def take(self, model: PreTrainedModel) -> None:
-        """Keep the stages and the head."""
+        """Store the stages and the head."""
         self.encoder, self.decoder = model.segformer, model.decode_head
         self.channels = tuple(model.config.hidden_sizes)
         self.strides = tuple(accumulate(model.config.strides, mul))
@@ -131,14 +132,14 @@ class Mask2Former(TransformersSegmentation):
     """
 
     model_class = AutoModelForUniversalSegmentation
-    # the loss, which is not kept, counts the classes as well
+    # the criterion, which is dropped, also depends on the number of classes
     classifier = ('class_predictor.', 'criterion.')
 
     def take(self, model: PreTrainedModel) -> None:
-        """Keep the backbone, and all else as the decoder."""
+        """Store the backbone as the encoder and the rest as the decoder."""
         self.encoder, self.decoder = model.model.pixel_level_module.encoder, MaskDecoder(model)
         if isinstance(self.encoder, SwinBackbone):
-            # of use to a classifier alone: each feature has a norm of its own
+            # used for classification only: each feature has its own norm
             self.encoder.swin.layernorm = nn.Identity()
         self.channels = tuple(self.encoder.channels)
         self.strides = tuple(model.config.feature_strides)
@@ -151,22 +152,22 @@ class Mask2Former(TransformersSegmentation):
 
 class Eomt(TransformersSegmentation):
     """
-    EoMT (Kerssies et al., 2025): a plain ViT whose last blocks see the queries as well.
+    EoMT (Kerssies et al., 2025): a plain ViT whose last blocks also process the queries.
 
     The features are the patches before those blocks and, as a map of a single pixel, the class and
-    register tokens. The map is the semantic map of the queries (`semantic_logits`). Images of
-    another size than the pretrained model's squares are taken whole, with its position embeddings
-    interpolated; the library slides a square window instead.
+    register tokens. The output is the semantic map of the queries (`semantic_logits`). Images of
+    other sizes than the pretrained model's squares are processed whole, with interpolated position
+    embeddings; the library uses a sliding square window instead.
 
     :param masked: for each of the last blocks, whether attention is masked; by default where the
-        pretrained model's probability of it is above 0. Training takes the same masks.
+        pretrained model's masking probability is above 0. Training uses the same masks.
     """
 
     model_class = AutoModelForUniversalSegmentation
     classifier = ('class_predictor.', 'criterion.')
 
     def take(self, model: PreTrainedModel, masked: Sequence[bool] | None = None) -> None:
-        """Keep the ViT without its last blocks, and all else as the decoder."""
+        """Store the ViT without its last blocks as the encoder, and the rest as the decoder."""
         config = model.config
         if masked is None:
             masked = (model.attn_mask_probs > 0).tolist()
@@ -198,8 +199,7 @@ def transformers_segmentation(out_channels: int, **arguments: Any) -> Transforme
 
     :param out_channels: number of classes.
     :param arguments: `config` or `pretrained`, and the others of TransformersSegmentation.
-    :raises ValueError: if the model is of a kind that is not known here; the message lists those
-        that are.
+    :raises ValueError: if the model type is not supported; the message lists the supported ones.
     """
     config, pretrained = arguments.get('config'), arguments.get('pretrained')
     check_source(config, pretrained)

@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Models as folders: config.json and model.safetensors, on the disk or on the hub."""
+"""Model folders with config.json and model.safetensors, on disk or on the hub."""

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Any model as a folder: config.json says what it is, model.safetensors holds the weights."""
+"""Base classes of models stored as folders with config.json and model.safetensors."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ WEIGHTS_NAME = 'model.safetensors'
 
 class FolderConfig:
     """
-    Base of the dataclasses that config.json files hold: every key is checked by name.
+    Base of the dataclasses stored in config.json files; every key is checked.
 
-    :cvar checks: of each field, what its value must be.
+    :cvar checks: check of each field's value.
     """
 
     checks: ClassVar[dict[str, Check]]
 
     def __post_init__(self):
-        """Refuse values of which no model can be made."""
+        """Check all values."""
         for name, check in self.checks.items():
             check(getattr(self, name), name)
 
@@ -53,9 +53,9 @@ class FolderConfig:
     def from_dict(cls: type[Config], description: dict[str, Any], source: str = 'model config'
                   ) -> Config:
         """
-        Check and take a config.json's content.
+        Return the config of a config.json's content.
 
-        :raises ValueError: naming a key that is unknown, missing or of another kind.
+        :raises ValueError: naming a key that is unknown, missing or of another type.
         """
         mapping(description, source)
         known = {entry.name for entry in fields(cls)}
@@ -75,11 +75,11 @@ class FolderConfig:
 
 class FolderModel(nn.Module, PyTorchModelHubMixin):
     """
-    A module that is saved to and loaded from a folder, or the Hugging Face hub.
+    Module that is saved to and loaded from a folder or the Hugging Face hub.
 
     Its constructor takes one argument, the config: an instance of `config_type` or its dictionary.
 
-    :ivar config: what rebuilds the module where no pretrained parts are at hand.
+    :ivar config: config that rebuilds the module without its pretrained sources.
     """
 
     config_type: ClassVar[type[FolderConfig]]
@@ -87,14 +87,14 @@ class FolderModel(nn.Module, PyTorchModelHubMixin):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Return the device of the weights."""
         return next(self.parameters()).device
 
     @classmethod
     def _from_pretrained(
             cls: type[Model], *, model_id: str, map_location: str = 'cpu', config: dict[str, Any],
             **download: Any) -> Model:
-        # the mixin's own would fall back to a pickle where there is no model.safetensors
+        # the mixin's own method would fall back to a pickle if there is no model.safetensors
         path = find_file(model_id, WEIGHTS_NAME)
         if path is None:
             raise FileNotFoundError(f'{model_id}: expected {WEIGHTS_NAME} beside {CONFIG_NAME}')
@@ -129,7 +129,7 @@ def load(model_type: type[Model], model: str | Path, device: str | torch.device 
 
     Only config.json and model.safetensors are read; nothing is ever unpickled.
 
-    :raises FileNotFoundError: if the folder is not there or lacks a file.
+    :raises FileNotFoundError: if the folder does not exist or lacks a file.
     :raises ValueError: if the config is not understood or the weights do not fit it.
     """
     read_config(model, model_type.config_type)
@@ -153,10 +153,10 @@ def save(model: FolderModel, folder: str | Path, card: str = '') -> None:
     """
     Write a model as a folder.
 
-    Each file is written beside and then put in its place at once: whoever reads the folder
-    meanwhile, or after the writer was killed, finds the former file or the new one, never a part.
+    Each file is written to a temporary file and renamed, so that readers always find a complete
+    file, old or new.
 
-    :param card: text of the folder's README.md; without it the folder's present one stays.
+    :param card: text of the folder's README.md; if empty, an existing README.md is kept.
     """
     folder = Path(folder)
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}

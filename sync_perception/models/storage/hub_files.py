@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Files of models, in a local folder or on the Hugging Face hub."""
+"""Locate model files in a local folder or on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from huggingface_hub.errors import (
 from sync_perception.resources import is_hub_id
 
 PATIENCE = 3.0
-"""Seconds until a hub that does not answer counts as out of reach."""
+"""Timeout of a request to the hub, seconds."""
 
 
 def find_file(model: str, name: str) -> Path | None:
     """
-    Find a file of a local model folder, or download that of a model on the hub.
+    Find a file of a local model folder, or download it from the hub.
 
-    :param model: the folder, or an id of the hub.
-    :param name: of the file.
-    :return: where it is; None where the model has no such file.
+    :param model: the folder, or a hub id.
+    :param name: name of the file.
+    :return: path of the file; None if the model has no such file.
     :raises FileNotFoundError: if the name is a path at which there is no folder, or the hub has
         no such model.
     :raises ConnectionError: if the hub is out of reach, and the file was not downloaded before.
@@ -49,7 +49,7 @@ def find_file(model: str, name: str) -> Path | None:
             f'{model}: there is no such folder ({Path(model).absolute()}); expected a folder, or '
             'owner/name for a model of the Hugging Face hub')
     try:
-        # the download itself would try five times, for 23 seconds
+        # the download itself would retry five times, for 23 seconds
         get_hf_file_metadata(hf_hub_url(model, name), timeout=PATIENCE)
     except EntryNotFoundError:
         return None

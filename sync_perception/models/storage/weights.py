@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Checks of a model's weights: names, shapes, and that they are numbers."""
+"""Checks of a model's weights: names, shapes and finite values."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ def model_shapes(
     """
     Return the shapes of a model's weights by name.
 
-    They are found without memory for the weights where that is possible, so that a config with
-    absurd sizes is refused before it fills the memory.
+    If possible, no memory is allocated for the weights, so that a config with absurd sizes is
+    rejected before it exhausts memory.
     """
     try:
         with torch.device('meta'):
             model = model_type(config)
-    except RuntimeError:  # a constructor that looks at its own numbers
+    except RuntimeError:  # the constructor reads values of its tensors
         model = model_type(config)
     return {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
 
 
 def check_weights(path: str | Path, shapes: dict[str, tuple[int, ...]]) -> None:
     """
-    Refuse a file of weights that differs in a name or a shape; its data are not read.
+    Check the names and shapes of a file of weights, without reading its data.
 
-    :param shapes: what is expected, by name.
+    :param shapes: expected shapes by name.
     :raises ValueError: naming the differences.
     """
     with safe_open(path, 'pt') as file:
@@ -60,9 +60,9 @@ def check_weights(path: str | Path, shapes: dict[str, tuple[int, ...]]) -> None:
 def differences(
         found: dict[str, tuple[int, ...] | str], expected: dict[str, tuple[int, ...]]) -> str:
     """
-    Say in which names and shapes two sets of weights differ; nothing if they do not.
+    Describe the differing names and shapes of two sets of weights; '' if there are none.
 
-    :param found: shapes by name, or the type of what is no tensor.
+    :param found: shapes by name, or the type name of other values.
     :param expected: shapes by name.
     """
     parts = {
@@ -76,7 +76,7 @@ def differences(
 
 
 def enumerate_some(names: list[str]) -> str:
-    """Join names; of a great many, the first ones and how many more there are."""
+    """Join names; of long lists, only the first names and the number of others."""
     shown = ', '.join(names[:NAMED_AT_MOST])
     more = len(names) - NAMED_AT_MOST
     return f'{shown} and {more} more' if more > 0 else shown
@@ -84,7 +84,7 @@ def enumerate_some(names: list[str]) -> str:
 
 def check_finite(model: nn.Module) -> None:
     """
-    Refuse weights that are not numbers.
+    Check that all weights are finite.
 
     :raises ValueError: naming the first tensor with NaN or infinite values.
     """

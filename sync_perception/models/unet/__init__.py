@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""UNet branches and their encoders and decoders."""
+"""UNet branches with their encoders and decoders."""

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The blocks of the UNet: ResNet, ConvNeXt and ViT blocks, linear, full and windowed attention."""
+"""Blocks of the UNet: ResNet, ConvNeXt and ViT; linear, full and windowed attention."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GROUPS = 8
 
 class ResNetBlock(nn.Module):
     """
-    Two times 3x3 convolution, GroupNorm of 8 groups and SiLU, beside a shortcut.
+    Residual block: twice 3x3 convolution, GroupNorm of 8 groups and SiLU.
 
     The residual block of DDPM (Ho et al., 2020) without time embedding.
 
@@ -64,10 +64,10 @@ class ResNetBlock(nn.Module):
 
 class ConvNextBlock(nn.Module):
     """
-    7x7 depthwise, then 3x3 to a multiple of the width and 3x3 back, beside a shortcut.
+    Residual block: 7x7 depthwise, 3x3 to a multiple of the width, 3x3 back.
 
-    ConvNeXt (Liu et al., 2022) as the DDPM-style UNet of the paper has it: GroupNorm of one
-    group before either 3x3 convolution, GELU between them.
+    ConvNeXt (Liu et al., 2022) as in the paper's DDPM-style UNet: GroupNorm of one group before
+    either 3x3 convolution, GELU between them.
 
     :param in_channels: channels of the input.
     :param out_channels: channels of the output.
@@ -99,12 +99,13 @@ class ConvNextBlock(nn.Module):
 
 class VitBlock(nn.Module):
     """
-    Pre-norm self-attention and MLP over pixels as tokens (Dosovitskiy et al., 2021).
+    ViT block: pre-norm self-attention and MLP over pixels (Dosovitskiy et al., 2021).
 
-    A depthwise 3x3 convolution tells the tokens where they stand, at any size (conditional
-    positional encoding, Chu et al., 2021).
+    A depthwise 3x3 convolution encodes positions at any size (conditional positional encoding, Chu
+    et al., 2021).
 
-    :param in_channels: channels of the input; a 1x1 convolution comes first where they differ.
+    :param in_channels: channels of the input; if they differ from the output's, a 1x1 convolution
+        comes first.
     :param out_channels: channels of the output.
     :param window: side of the attention's windows in pixels; None attends to the whole image,
         whose cost grows with the square of the number of pixels.
@@ -129,7 +130,7 @@ class VitBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """
-        Return the features of the same size; any H and W will do.
+        Return features of the same size, for any H and W.
 
         :param x: (B, in_channels, H, W).
         :return: (B, out_channels, H, W).
@@ -146,7 +147,7 @@ class WindowAttention(nn.Module):
     """
     Multi-head self-attention inside square windows, or over the whole image.
 
-    The image is padded to whole windows; the padding is masked, never attended to.
+    The image is padded to whole windows, and the padding is masked.
 
     :param channels: channels of input and output; every 32 of them make one head.
     :param window: side of a window in pixels, or None for the whole image.
@@ -167,7 +168,7 @@ class WindowAttention(nn.Module):
 
     def forward(self, x_bhwc: Tensor) -> Tensor:
         """
-        Return what each pixel gathers from the pixels of its window.
+        Return the attention's output for each pixel over its window.
 
         :param x_bhwc: (B, H, W, C).
         :return: (B, H, W, C).
@@ -219,7 +220,7 @@ class FullAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """
-        Return what each pixel gathers from the whole image; cost grows with (H * W)^2.
+        Return the attention's output over the whole image; the cost grows with (H * W)^2.
 
         :param x: (B, C, H, W).
         :return: (B, C, H, W).
@@ -231,7 +232,7 @@ class FullAttention(nn.Module):
 
 class LinearAttention(nn.Module):
     """
-    Attention whose cost grows with H * W alone (Efficient Attention, Shen et al., 2021).
+    Attention with a cost linear in H * W (Efficient Attention, Shen et al., 2021).
 
     4 heads of 32 channels. The queries' softmax runs over a head's channels, the keys' over the
     pixels, so each of the 32 key channels gathers one mean of the values over the image, which
@@ -249,7 +250,7 @@ class LinearAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """
-        Return what each pixel gathers from the whole image.
+        Return the attention's output over the whole image.
 
         :param x: (B, C, H, W).
         :return: (B, C, H, W).
@@ -265,7 +266,7 @@ class ResidualPreNorm(nn.Module):
     x + layer(GroupNorm(x)), with one group.
 
     :param channels: channels of input and output.
-    :param layer: what is applied to the normalised features; keeps their shape.
+    :param layer: shape-preserving module applied to the normalised features.
     """
 
     def __init__(self, channels: int, layer: nn.Module):
@@ -295,7 +296,7 @@ def split_heads(qkv: Tensor) -> Tensor:
 
 
 def make_shortcut(in_channels: int, out_channels: int) -> nn.Module:
-    """Return a 1x1 convolution where the channels differ, else the identity."""
+    """Return a 1x1 convolution if the channels differ, else the identity."""
     if in_channels == out_channels:
         return nn.Identity()
     return nn.Conv2d(in_channels, out_channels, 1)

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The UNet with DDPM's augmentations: the paper's branch for depth or for semantics."""
+"""DDPM-style UNet: the paper's branch for depth or semantics."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from sync_perception.models.unet.blocks import (
 import torch
 from torch import nn, Tensor
 
-# size -> dim, and multipliers of dim at each level; base is the paper's
+# size -> dim, and multipliers of dim at each level; base is that of the paper
 SIZES = {
     'tiny': (16, (1, 2, 4)),
     'small': (32, (1, 2, 4, 8)),
@@ -41,22 +41,22 @@ FULL_ATTENTION_STRIDE = 8
 
 class UNet(Branch):
     """
-    A UNet of two blocks and a linear attention a level, with full attention in the middle.
+    UNet with two blocks and linear attention per level, and full attention at the bottleneck.
 
-    Encoder: 7x7 convolution; per level two blocks and a residual pre-norm linear attention, a
-    strided 4x4 convolution down between levels; in the middle block, full attention, block.
-    Decoder: per level the skip is concatenated, two blocks, linear attention, a 4x4 transposed
-    convolution up; the head joins the finest skip, then block and 1x1. No time embedding.
-    As a branch it offers every level's skip and the bottleneck.
+    Encoder: a 7x7 convolution; per level two blocks and a residual pre-norm linear attention, with
+    a strided 4x4 convolution between levels; at the bottleneck block, full attention, block.
+    Decoder: per level concatenation of the skip, two blocks, linear attention, a 4x4 transposed
+    convolution; the head concatenates the finest skip and applies a block and a 1x1 convolution.
+    There is no time embedding. The features are every level's skip and the bottleneck.
 
     :param out_channels: channels of the raw map: 1 for depth, the number of classes for labels.
     :param block: 'resnet', 'convnext' or 'vit'. ViT blocks attend in windows of 8 at the fine
         levels, the second of two shifted, and to the whole image from stride 8 on.
     :param size: 'tiny', 'small' or 'base' (dim 64, multipliers 1, 2, 4, 8).
-    :param dim: channels of the first convolution and of the head, instead of the size's.
-    :param multipliers: channels of each level in multiples of dim, instead of the size's.
+    :param dim: channels of the first convolution and of the head; None for those of the size.
+    :param multipliers: channels of each level in multiples of dim; None for those of the size.
     :param in_channels: channels of the image.
-    :raises ValueError: for an unknown block or size, or for sizes no network can have.
+    :raises ValueError: for an unknown block or size, or invalid numbers.
     """
 
     def __init__(self, out_channels: int, block: str = 'resnet', size: str = 'small',
@@ -82,7 +82,7 @@ class UNet(Branch):
         first, second = make_blocks(block, widths[-1], widths[-1], strides[-1])
         self.middle = nn.Sequential(
             first, ResidualPreNorm(widths[-1], FullAttention(widths[-1])), second)
-        # coarse to fine: each stage joins a skip and narrows to the next finer level's width
+        # coarse to fine: each stage joins a skip and reduces to the next finer level's width
         coarse_to_fine = list(levels)[:0:-1]
         self.up_stages = nn.ModuleList(
             make_stage(block, 2 * widths[level], widths[level - 1], strides[level])
@@ -118,9 +118,9 @@ class UNet(Branch):
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """
-        Turn the features into the raw map.
+        Return the raw map of the features.
 
-        :param features: what encode returned, possibly with the other branch's added.
+        :param features: features of encode, possibly with the other branch's added.
         :return: (B, out_channels, h, w), of the image's size.
         :raises ValueError: if the number of features is not that of `channels`.
         """
@@ -139,8 +139,7 @@ def make_blocks(kind: str, in_channels: int, out_channels: int,
     Return the two blocks of a level, the first from in_channels, both to out_channels.
 
     :param kind: a key of BLOCKS.
-    :param stride: pixels of the image a step of the level; ViT blocks attend to the whole image
-        from stride 8 on.
+    :param stride: stride of the level; ViT blocks attend to the whole image from stride 8 on.
     """
     if kind == 'vit':
         window = None if stride >= FULL_ATTENTION_STRIDE else WINDOW
@@ -159,7 +158,7 @@ def make_stage(kind: str, in_channels: int, out_channels: int, stride: int) -> n
 def check_arguments(out_channels: int, block: str, size: str, dim: int | None,
                     multipliers: Sequence[int] | None) -> tuple[int, tuple[int, ...]]:
     """
-    Return dim and multipliers, of the size where they are not given.
+    Return dim and multipliers, by default those of the size.
 
     :raises ValueError: naming what was got and what was expected.
     """

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The light UNet decoder, and the branch that any encoder becomes with it."""
+"""Light UNet decoder, and a branch that combines it with any encoder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from torch.nn import functional
 
 
 class UpBlock(nn.Module):
-    """Enlarge to the skip feature, concatenate it, 3x3 convolution, batch norm, ReLU."""
+    """Decoder block: upsample, concatenate the skip feature, 3x3 convolution, batch norm, ReLU."""
 
     def __init__(self, inputs: int, skip: int, outputs: int):
         super().__init__()
@@ -41,12 +41,12 @@ class UpBlock(nn.Module):
 
 class LightUNet(Branch):
     """
-    A branch of an encoder and a light decoder that ends at the finest feature's stride.
+    Branch with an encoder and a light decoder that ends at the finest feature's stride.
 
     :param out_channels: channels of the raw map.
-    :param encoder: from images to features, fine to coarse; may come from pretraining.
-    :param channels: channels of those features.
-    :param strides: their strides.
+    :param encoder: module from images to features, fine to coarse; may be pretrained.
+    :param channels: channels of the encoder's features.
+    :param strides: strides of the encoder's features.
     :param widths: the decoder's channels, one for each feature.
     :raises ValueError: if there are not as many widths as features.
     """

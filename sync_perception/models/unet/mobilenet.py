@@ -38,9 +38,9 @@ LAST_OF_STRIDE = (0, 1, 2, 4, 6)
 
 class Convolution(nn.Conv2d):
     """
-    3x3 or 1x1 convolution; stride 2 pads right and bottom, as TensorFlow does.
+    3x3 or 1x1 convolution; with stride 2, padded right and bottom as in TensorFlow.
 
-    That padding is what the ImageNet weights were trained with.
+    The ImageNet weights were trained with this padding.
     """
 
     def __init__(self, inputs: int, outputs: int, size: int, stride: int = 1, groups: int = 1):
@@ -58,10 +58,10 @@ def convolution(
         inputs: int, outputs: int, size: int, stride: int = 1, groups: int = 1,
         normalised: bool = False) -> list[nn.Module]:
     """
-    Make the unit that the network is built of, without its ReLU6.
+    Create the network's basic unit, without its ReLU6.
 
-    :param normalised: padded on all sides and followed by a batch norm, as PyTorch's
-        implementations are; otherwise folded, with TensorFlow's padding.
+    :param normalised: whether to pad on all sides and add a batch norm, as in PyTorch; otherwise
+        folded, with TensorFlow's padding.
     """
     if not normalised:
         return [Convolution(inputs, outputs, size, stride, groups)]
@@ -72,10 +72,10 @@ def convolution(
 
 class InvertedResidual(nn.Module):
     """
-    Expand, convolve depthwise, project; a residual where the shapes agree.
+    Inverted residual: expansion, depthwise convolution, projection; residual if shapes agree.
 
-    :param normalised: with batch norms; such a block expands by 1 as by any other factor, a
-        folded one leaves that convolution out.
+    :param normalised: whether there are batch norms; such a block also has the convolution that
+        expands by 1, which a folded one omits.
     """
 
     def __init__(
@@ -101,16 +101,16 @@ class InvertedResidual(nn.Module):
 
 class MobileNetV2(nn.Module):
     """
-    The feature extractor, with its batch norms folded into the convolutions or with them.
+    MobileNetV2 without its classifier, with explicit or folded batch norms.
 
-    Folded, it costs no normalisation on a CPU, is the same function in training and inference,
-    and starts from ImageNet weights as a frozen-norm network would.
+    Folded, it needs no normalisation on a CPU, is the same function in training and inference, and
+    starts from ImageNet weights like a network with frozen norms.
 
-    :param taps: the stages, rows of STAGES, whose last features are given; by default the last
-        ones at strides 2, 4, 8, 16 and 32.
-    :param normalised: with batch norms, padded on all sides.
-    :ivar channels: of the features, fine to coarse.
-    :ivar strides: of the features, fine to coarse.
+    :param taps: stages, rows of STAGES, whose last features are returned; by default the last ones
+        at strides 2, 4, 8, 16 and 32.
+    :param normalised: whether there are batch norms, and padding on all sides.
+    :ivar channels: channels of the features, fine to coarse.
+    :ivar strides: strides of the features, fine to coarse.
     """
 
     def __init__(self, taps: Sequence[int] = LAST_OF_STRIDE, normalised: bool = False):
@@ -141,7 +141,7 @@ class MobileNetV2(nn.Module):
         return features
 
     def freeze(self, blocks: int) -> None:
-        """Stop learning in the stem and the first so many blocks."""
+        """Freeze the stem and the first blocks, as many as given."""
         for module in (self.stem, *self.blocks[:blocks]):
             module.requires_grad_(False)
 
@@ -151,13 +151,13 @@ class MobileNetV2(nn.Module):
 
     def load_folded(self, path: str | Path) -> None:
         """
-        Take the weights of a folded ImageNet network.
+        Load the weights of a folded ImageNet network.
 
-        Batch norms become additions of the bias: they must stay in evaluation mode. The
-        convolution that expands by 1, which a folded network does not have, does nothing.
+        Batch norms then only add the bias, and must stay in evaluation mode. The convolution that
+        expands by 1, which a folded network does not have, becomes the identity.
 
-        :param path: npz with float32 arrays `NNN.weight` and `NNN.bias`, one pair a convolution
-            in the order of computation; later ones (the classifier's) are left.
+        :param path: npz with float32 arrays `NNN.weight` and `NNN.bias`, one pair per convolution
+            in the order of computation; later ones (the classifier's) are ignored.
         :raises ValueError: if an array is missing or has another shape; the message names it.
         """
         convolutions = self.convolutions()
@@ -184,8 +184,8 @@ def open_arrays(path: str | Path) -> np.lib.npyio.NpzFile:
     """
     Open a file of arrays by name; nothing is unpickled.
 
-    :raises FileNotFoundError: if there is none.
-    :raises ValueError: if it is damaged or something else.
+    :raises FileNotFoundError: if the file does not exist.
+    :raises ValueError: if the file is damaged or of another format.
     """
     try:
         arrays = np.load(path, allow_pickle=False)
@@ -198,7 +198,7 @@ def open_arrays(path: str | Path) -> np.lib.npyio.NpzFile:
 
 
 def shift_only(norm: nn.BatchNorm2d) -> None:
-    """Let a batch norm add its bias and nothing else, as long as it is in evaluation mode."""
+    """Make a batch norm in evaluation mode only add its bias."""
     nn.init.ones_(norm.weight)
     norm.running_mean.zero_()
     norm.running_var.fill_(1 - norm.eps)
@@ -206,12 +206,12 @@ def shift_only(norm: nn.BatchNorm2d) -> None:
 
 class MobileUNet(LightUNet):
     """
-    A branch for robots: MobileNetV2 encoder, light UNet decoder, output at half the input's size.
+    MobileNetV2 encoder with the light UNet decoder; the output has half the input's size.
 
     :param out_channels: channels of the raw map.
     :param widths: the decoder's channels at strides 2, 4, 8, 16 and 32.
-    :param frozen_blocks: the encoder's stem and so many of its 17 blocks do not learn: the first
-        ones hold generic features, and most of the cost of a training step.
+    :param frozen_blocks: number of the encoder's 17 blocks that are frozen with the stem: the
+        first ones compute generic features, at most of the cost of a training step.
     :param pretrained: folded ImageNet weights (npz) that the encoder starts from; environment
         variables are expanded.
     """

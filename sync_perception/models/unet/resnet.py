@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""ResNet (He et al., 2016) as an encoder, which takes ImageNet's published weights by name."""
+"""ResNet (He et al., 2016) as an encoder, compatible with published ImageNet weights."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ PICKLES = ('.pth', '.pt', '.bin')
 
 class BasicBlock(nn.Module):
     """
-    Two 3x3 convolutions beside a shortcut; the first one strides.
+    Residual block of two 3x3 convolutions, the first of which strides.
 
     :param inputs: channels of the input.
     :param width: channels of the output.
-    :param stride: of the block.
+    :param stride: stride of the block.
     """
 
     expansion = 1
@@ -63,14 +63,14 @@ class BasicBlock(nn.Module):
 
 class Bottleneck(nn.Module):
     """
-    1x1 down, 3x3, 1x1 up to four times the width, beside a shortcut; the 3x3 one strides.
+    Residual block: 1x1, 3x3 with stride, 1x1 to four times the width.
 
-    The paper strides in the first 1x1. In the 3x3, as here, is "v1.5", for which the weights in
-    use were trained.
+    The paper strides in the first 1x1 convolution. Striding in the 3x3, as here, is "v1.5", which
+    the published weights use.
 
     :param inputs: channels of the input.
     :param width: channels of the 3x3 convolution, a quarter of the output's.
-    :param stride: of the block.
+    :param stride: stride of the block.
     """
 
     expansion = 4
@@ -96,10 +96,10 @@ class Bottleneck(nn.Module):
 
 class Layout(NamedTuple):
     """
-    What tells one ResNet from another (Table 1 of the paper).
+    Layout of a ResNet (Table 1 of the paper).
 
-    :param block: of which it is made.
-    :param repeats: blocks of each of the four stages.
+    :param block: class of its blocks.
+    :param repeats: number of blocks of each of the four stages.
     """
 
     block: type[BasicBlock] | type[Bottleneck]
@@ -115,15 +115,15 @@ RESNETS = {
 
 class ResNet(nn.Module):
     """
-    The feature extractor, with torchvision's names of parameters; the classifier is left out.
+    ResNet without its classifier, with torchvision's parameter names.
 
     :param kind: a key of RESNETS.
-    :param in_channels: of the input; 6 for two images.
-    :param dilated: whether the last stage dilates where it would stride and so stays at stride
-        16: on every second pixel it computes what it would without.
-    :param pretrained: ImageNet weights, as `read_weights` takes them.
-    :ivar channels: of the five features, fine to coarse.
-    :ivar strides: of the five features, fine to coarse.
+    :param in_channels: channels of the input; 6 for two images.
+    :param dilated: whether the last stage dilates instead of striding, and so keeps stride 16; on
+        every second pixel the result is the same.
+    :param pretrained: source of ImageNet weights, as for `read_weights`.
+    :ivar channels: channels of the five features, fine to coarse.
+    :ivar strides: strides of the five features, fine to coarse.
     :raises ValueError: for an unknown kind, or weights of another network.
     """
 
@@ -153,7 +153,8 @@ class ResNet(nn.Module):
         """
         Return the stem's feature and those of the four stages, fine to coarse.
 
-        :param image_bchw: (B, in_channels, h, w); weights from ImageNet know its normalisation.
+        :param image_bchw: (B, in_channels, h, w); ImageNet weights expect ImageNet's
+            normalisation.
         :return: features i of (B, channels[i], h / strides[i], w / strides[i]).
         """
         features = [functional.relu(self.bn1(self.conv1(image_bchw)))]
@@ -165,9 +166,11 @@ class ResNet(nn.Module):
 
     def load_pretrained(self, source: str) -> None:
         """
-        Take published weights; a first convolution for several images repeats and averages them.
+        Load published weights.
 
-        :param source: as `read_weights` takes it.
+        For several input images the first convolution's weights are repeated and averaged.
+
+        :param source: source of the weights, as for `read_weights`.
         :raises ValueError: if a tensor is missing, unknown or of another shape, all named.
         """
         own = {name: tensor for name, tensor in self.state_dict().items()
@@ -190,7 +193,7 @@ class ResNet(nn.Module):
 
 
 def make_shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
-    """Return a strided 1x1 projection with batch norm, or the identity where shapes agree."""
+    """Return a strided 1x1 projection with batch norm, or the identity if shapes agree."""
     if stride == 1 and inputs == outputs:
         return nn.Identity()
     return nn.Sequential(
@@ -198,7 +201,7 @@ def make_shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
 
 
 def dilate(stage: nn.Module) -> None:
-    """Let a stage keep the size: what strides no longer does, what follows dilates by 2."""
+    """Replace a stage's stride of 2 by 1, and dilate the following convolutions by 2."""
     for module in stage.modules():
         if not isinstance(module, nn.Conv2d):
             continue
@@ -209,16 +212,16 @@ def dilate(stage: nn.Module) -> None:
 
 
 def shortened(names: list[str], most: int = 4) -> str:
-    """Join the first few names, and say how many more there are."""
+    """Join the first few names and the number of others."""
     more = f' and {len(names) - most} more' if len(names) > most else ''
     return (', '.join(names[:most]) or 'none') + more
 
 
 def read_weights(source: str) -> dict[str, Tensor]:
     """
-    Read a ResNet's weights, without its classifier, under torchvision's names.
+    Read a ResNet's weights, without its classifier, by torchvision's names.
 
-    Names of `transformers` are translated. Batch counters, which old files lack, are left out.
+    Names of `transformers` are translated. Batch counters, which old files lack, are omitted.
 
     :param source: a .safetensors file; a .pth, .pt or .bin file with nothing but tensors; a
         folder with model.safetensors, or a model of the Hugging Face hub with one. `~` and
@@ -238,7 +241,7 @@ def read_weights(source: str) -> dict[str, Tensor]:
             content = load_file(path)
     except (FileNotFoundError, PermissionError):
         raise
-    except Exception as error:  # a damaged archive makes torch raise whatever there is
+    except Exception as error:  # torch raises many types of errors for damaged archives
         raise ValueError(
             f'{source}: expected a file of nothing but weights: {first_line(error)}') from error
     if isinstance(content, dict) and isinstance(content.get('state_dict'), dict):
@@ -252,7 +255,7 @@ def read_weights(source: str) -> dict[str, Tensor]:
 
 
 def model_file(folder: Path, source: str) -> Path:
-    """Return model.safetensors of a local folder or of a model on the hub, its config checked."""
+    """Return the path of model.safetensors in a local folder or on the hub; check its config."""
     config, weights = (
         find_file(str(folder), name) for name in ('config.json', 'model.safetensors'))
     if weights is None:
@@ -267,7 +270,7 @@ def model_file(folder: Path, source: str) -> Path:
 
 
 def torchvision_name(name: str) -> str:
-    """Return torchvision's name of a tensor: a translation of transformers', or the same."""
+    """Return a tensor's name in torchvision, given its name in transformers or torchvision."""
     name = name.removeprefix('resnet.')
     parts = name.split('.')
     kind = {'convolution': 'conv', 'normalization': 'bn'}.get(parts[-2] if parts[1:] else '')
