@@ -174,7 +174,8 @@ class MountScale:
         predicted = depth[grid]
         used = (self.is_ground[labels[grid]] & (plane > self.limits.near)
                 & (plane < self.limits.far) & (predicted > 0))
-        self.doubt = self.consider(np.log(plane[used] / predicted[used]), plane[used], plane.size)
+        ratios = np.log(plane[used] / predicted[used])
+        self.doubt = self.update_factor(ratios, plane[used], plane.size)
         self.last_doubt = self.doubt or self.last_doubt
         self.seen += 1
         return self.factor
@@ -209,7 +210,7 @@ class MountScale:
             self._plane = key, depth
         return self._plane[1]
 
-    def consider(self, ratios: np.ndarray, plane: np.ndarray, pixels: int) -> str:
+    def update_factor(self, ratios: np.ndarray, plane: np.ndarray, pixels: int) -> str:
         """
         Update the factor with the ratios of a frame, or return why the frame is rejected.
 

@@ -28,9 +28,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from sync_perception.files.locks import output_lock
-from sync_perception.ros.bags.answers import chosen_outputs, OutputWriter, stated_mount
 from sync_perception.ros.bags.camera import BagCamera, PairedImage, Pairing
 from sync_perception.ros.bags.chunks import ChunkedBag, refuse_unless_resumable
+from sync_perception.ros.bags.output_writer import chosen_outputs, OutputWriter, stated_mount
 from sync_perception.ros.bags.rosbag2 import Bag, Record
 from sync_perception.ros.io.calibration_messages import read_camera_info
 from sync_perception.ros.node.model_loading import load_predictor

@@ -57,7 +57,7 @@ def bring_up(watcher: Watcher, perception: ChildProcess) -> None:
         answer = client.call_async(ChangeState.Request(transition=Transition(id=transition)))
         wait_until(answer.done, watcher, [perception], 'load its model')
         if not answer.result().success:
-            raise DemoFailed(died(perception, 'did not come up'))
+            raise DemoFailed(failure_message(perception, 'did not come up'))
 
 
 def wait_until(condition: Callable[[], bool], watcher: Watcher, children: list[ChildProcess],
@@ -72,18 +72,18 @@ def wait_until(condition: Callable[[], bool], watcher: Watcher, children: list[C
         watcher.spin(0.1)
         check(children)
         if time.monotonic() > end:
-            raise DemoFailed(died(children[0], f'did not {what} within {limit:.0f} s'))
+            raise DemoFailed(failure_message(children[0], f'did not {what} within {limit:.0f} s'))
 
 
 def check(children: list[ChildProcess]) -> None:
     """Raise DemoFailed if one of the children has ended."""
     for child in children:
         if child.exit_code is not None:
-            raise DemoFailed(died(child, f'ended with status {child.exit_code}'))
+            raise DemoFailed(failure_message(child, f'ended with status {child.exit_code}'))
 
 
-def died(child: ChildProcess, how: str) -> str:
-    """Say what happened to a child, with the end of its log."""
+def failure_message(child: ChildProcess, how: str) -> str:
+    """Return what happened to a child process, with the end of its log."""
     return f'{child.name} {how}. The end of {child.log}:\n{child.last_lines()}'
 
 
@@ -110,7 +110,7 @@ def follow(watcher: Watcher, perception: ChildProcess, replay: ChildProcess, tit
             if replay.exit_code == 0 and quiet > patience:
                 break
             if quiet > START_LIMIT:
-                raise DemoFailed(died(replay, f'sent nothing for {START_LIMIT:.0f} s'))
+                raise DemoFailed(failure_message(replay, f'sent nothing for {START_LIMIT:.0f} s'))
     if not console.is_terminal:
         console.line()
 
@@ -191,7 +191,7 @@ def run(drive: Drive, out: Path, rate: float, pictures: int, model: str, device:
             [*drive.parameters, f'rate:={rate}', f'count:={drive.count}'], 'replay')
         follow(watcher, perception, replay, drive.title, console)
         if not watcher.progress.answered:
-            raise DemoFailed(died(perception, 'answered no image'))
+            raise DemoFailed(failure_message(perception, 'answered no image'))
     with console.status('Drawing ...'):
         names = write_pictures(watcher, out)
     summary = {

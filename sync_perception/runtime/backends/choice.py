@@ -81,7 +81,7 @@ def choose_backend(
         if name not in ('auto', 'openvino'):
             raise BackendError(
                 f'device openvino:{target} needs the backend openvino, got {name!r}')
-        return openvino_or_refuse(model, half, target)
+        return openvino_backend(model, half, target)
     if precision == 'int8':
         return quantised_or_refuse(model, name, folder)
     asked = name
@@ -92,12 +92,12 @@ def choose_backend(
         quantised = quantised_if_it_pays(model, folder)
         if quantised is not None:
             return quantised
-    if name == 'auto' or (asked == 'auto' and not possible(model, name)):
+    if name == 'auto' or (asked == 'auto' and not can_run(model, name)):
         return fastest(model, half)
-    problem = objection(model, name)
+    problem = unusable_reason(model, name)
     if problem:
         raise BackendError(f'backend {name!r}: {problem}')
-    return openvino_or_refuse(model, half, CPU) if name == 'openvino' else reference(model, half)
+    return openvino_backend(model, half, CPU) if name == 'openvino' else reference(model, half)
 
 
 def check_backend(name: str) -> None:
@@ -129,7 +129,7 @@ def quantised_or_refuse(
     :raises BackendError: if there is no graph, it was made from other weights, the backend is not
         OpenVINO, or the device is not a CPU.
     """
-    problem = objection(model, 'openvino') if name in ('auto', 'openvino') else (
+    problem = unusable_reason(model, 'openvino') if name in ('auto', 'openvino') else (
         f'it does not run 8-bit graphs, which openvino does, got backend {name!r}')
     path = None if problem else find_quantised(folder)
     if path is None:
@@ -145,7 +145,7 @@ def quantised_or_refuse(
 def quantised_if_it_pays(
         model: PerceptionModel | ExportedModel, folder: str) -> QuantisedBackend | None:
     """Return the 8-bit backend of a local model folder if this processor is faster with it."""
-    if not folder or not Path(folder).is_dir() or not possible(model, 'openvino') or not pays():
+    if not folder or not Path(folder).is_dir() or not can_run(model, 'openvino') or not pays():
         return None
     path = find_quantised(folder)
     try:
@@ -160,7 +160,7 @@ def reference(model: PerceptionModel | ExportedModel, half: bool) -> Backend:
     return OnnxBackend(model) if isinstance(model, OnnxModel) else EagerBackend(model, half)
 
 
-def objection(model: PerceptionModel | ExportedModel, name: str) -> str:
+def unusable_reason(model: PerceptionModel | ExportedModel, name: str) -> str:
     """Return why a backend cannot run a model; empty if it can."""
     onnx = isinstance(model, OnnxModel)
     if name == 'torch' and onnx:
@@ -174,12 +174,12 @@ def objection(model: PerceptionModel | ExportedModel, name: str) -> str:
     return ''
 
 
-def possible(model: PerceptionModel | ExportedModel, name: str) -> bool:
+def can_run(model: PerceptionModel | ExportedModel, name: str) -> bool:
     """Return whether a backend can run a model."""
-    return not objection(model, name)
+    return not unusable_reason(model, name)
 
 
-def openvino_or_refuse(
+def openvino_backend(
         model: PerceptionModel | ExportedModel, half: bool, target: str) -> OpenVinoBackend:
     """
     Return the OpenVINO backend of a model.
@@ -197,7 +197,7 @@ def openvino_or_refuse(
 def fastest(model: PerceptionModel | ExportedModel, half: bool) -> Backend:
     """Return the fastest available backend that agrees with eager torch, measured or cached."""
     slow = reference(model, half)
-    if not possible(model, 'openvino'):
+    if not can_run(model, 'openvino'):
         return slow
     key = remembered.key(model, half)
     known = remembered.recall(key)

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What the model says of the images of a bag, written into another one."""
+"""The outputs for the images of a bag, written into another bag beside its own messages."""
 
 from __future__ import annotations
 
