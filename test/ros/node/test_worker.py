@@ -18,6 +18,7 @@
 from __future__ import annotations
 
 from threading import Event, Thread
+import weakref
 
 from conditions import PATIENCE, wait_until
 from sync_perception.ros.node.worker import Worker
@@ -207,3 +208,15 @@ def test_an_errand_goes_before_what_waits_and_holds_up_nothing_after_it():
     recorder.worker.run(lambda: done.append('alone'))
     wait_until(lambda: done[-1] == 'alone')
     assert recorder.worker.stop() and recorder.dropped == []
+
+
+def test_no_handled_item_is_kept_while_the_worker_waits():
+    """A frame's image and maps are many megabytes."""
+    class Packet:
+        pass
+    item, worker = Packet(), Worker(lambda items: [], lambda item: None)
+    kept = weakref.ref(item)
+    worker.offer(item)
+    del item
+    wait_until(lambda: kept() is None)
+    assert worker.stop()
