@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The only place that imports rclpy or messages."""
+"""ROS 2 interface; the only subpackage that imports rclpy or message types."""

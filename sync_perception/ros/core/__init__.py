@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What every node of the package needs of ROS: executor, signals, services, QoS."""
+"""ROS infrastructure of every node of the package: executor, signals, services and QoS."""

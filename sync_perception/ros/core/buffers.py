@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Memory for the data of messages, used again once nobody holds the message any more."""
+"""Pool of memory for message data, reused once no message refers to it any more."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ import sys
 from threading import Lock
 
 KEPT = 16
-"""So many arrays are kept at most, and only of the sizes that were taken as lately."""
+"""Most arrays in the pool; only sizes among this many latest requests are kept."""
 
 
 def holders(arrays: list[array.array], index: int) -> int:
-    """Return Python's count of those that hold an array, views of its memory among them."""
+    """Return Python's reference count of an array, including views of its memory."""
     return sys.getrefcount(arrays[index])
 
 
 NOBODY = holders([array.array('B')], 0)
-"""The count where the list alone holds the array."""
+"""Reference count of an array that only the list refers to."""
 
 
 class Buffers:
     """
-    Byte arrays that are handed out again as soon as nobody else holds them.
+    Pool of byte arrays that are reused as soon as nobody else refers to them.
 
-    New memory costs a page fault every 4 kB, which takes longer than writing to it.
+    New memory costs a page fault per 4 kB, which takes longer than writing to it.
     """
 
     def __init__(self):
         self.lock = Lock()
-        self.arrays: list[array.array] = []  # the one taken last is the last
+        self.arrays: list[array.array] = []  # the most recently used is last
         self.sizes: deque[int] = deque(maxlen=KEPT)
 
     def take(self, size: int) -> array.array:
         """
-        Return an array of so many bytes, whatever they hold.
+        Return an uninitialised array.
 
-        :param size: in bytes.
+        :param size: number of bytes.
         """
         with self.lock:
             self.sizes.append(size)

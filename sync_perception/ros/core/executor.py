@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Runs a node until it is told to stop."""
+"""Run a node until it is asked to stop."""
 
 from __future__ import annotations
 
@@ -31,16 +31,15 @@ from sync_perception.ros.core.stopping import StopRequest
 
 def spin(node: Node, stop: StopRequest) -> None:
     """
-    Serve a node's callbacks until it is asked to stop, ROS is shut down, or its work is done.
+    Execute a node's callbacks until a stop is requested, ROS is shut down, or its work is done.
 
-    With the default executor, not rclpy's experimental EventsExecutor: that one is entered from
-    the middleware's threads, and as of rclpy 7.1 it hung for ever when another thread, such as
-    the node's worker, published or shut down at the same moment (each held what the other waited
-    for, the interpreter's lock and the executor's).
+    This uses the default executor, not rclpy's experimental EventsExecutor, which is called from
+    the middleware's threads. As of rclpy 7.1 it deadlocks when another thread, such as the node's
+    worker, publishes or shuts down at the same time (interpreter lock against executor lock).
 
-    :param node: the node. Its coroutine function `autostart`, if it has one, runs first; its
+    :param node: the node. Its coroutine function `autostart`, if it has one, runs first. Its
         future `done`, if it has one, ends the spinning, and its exception is raised.
-    :param stop: ends the spinning.
+    :param stop: request that ends the spinning.
     """
     executor = SingleThreadedExecutor()
     executor.add_node(node)
@@ -51,7 +50,7 @@ def spin(node: Node, stop: StopRequest) -> None:
         try:
             condition.trigger()
         except InvalidHandle:
-            pass  # the node has ended by itself
+            pass  # the node has already ended
 
     stop.serve(wake)
     if hasattr(node, 'autostart'):
@@ -71,16 +70,16 @@ def spin(node: Node, stop: StopRequest) -> None:
 
 def run(make_node: Callable[[], Node], arguments: list[str] | None, stop: StopRequest) -> int:
     """
-    Run a node as a process of its own.
+    Run a node as the main node of the process.
 
-    :param make_node: called when ROS is up; the node has a method `close`, which is called before
-        it is destroyed. See `spin` for what else it may have.
-    :param arguments: command line; None for the process's.
-    :param stop: made at the start of the process.
-    :return: the exit status: 1, after a clear line in the log, where the node refuses its input.
+    :param make_node: called after ROS is initialised. The node has a method `close`, which is
+        called before it is destroyed; `spin` lists its optional attributes.
+    :param arguments: command line; None for that of the process.
+    :param stop: stop request, created at the start of the process.
+    :return: the exit status; 1 if the node rejects its input, which is logged.
     """
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    stop.serve(lambda: None)  # what is made now must be given back
+    stop.serve(lambda: None)  # from here on, resources must be released in order
     node = None
     try:
         node = make_node()
@@ -88,7 +87,7 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None, stop: StopRe
     except (ValueError, OSError) as error:
         get_logger('sync_perception').fatal(str(error))
         return 1
-    except Exception:  # noqa: BLE001 - a bug: the process ends without Python's own last words
+    except Exception:  # noqa: BLE001 - a bug; the process ends without Python's own traceback
         traceback.print_exc()
         return 1
     finally:

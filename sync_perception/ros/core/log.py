@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Warnings that do not flood the log."""
+"""Rate-limited warnings."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ import time
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 PERIOD = 5.0
-"""Seconds between two lines about the same trouble."""
+"""Least seconds between two lines of the same kind."""
 
 
 class SeldomLog:
     """
-    Warns at most once in a period about each kind of trouble, from any thread.
+    Logger that warns at most once per period about each kind of trouble; thread-safe.
 
-    :param logger: the node's.
-    :ivar last: by trouble, when it was logged: seconds of the monotonic clock.
+    :param logger: logger of the node.
+    :ivar last: time of the last line of each kind, seconds of the monotonic clock.
     """
 
     def __init__(self, logger: RcutilsLogger):
@@ -38,10 +38,10 @@ class SeldomLog:
 
     def warn(self, trouble: str, message: str, period: float = PERIOD) -> None:
         """
-        Log a message, unless its trouble was logged a moment ago.
+        Log a warning, unless one of the same kind was logged within the period.
 
-        :param trouble: names the kind.
-        :param period: seconds; infinity for once.
+        :param trouble: kind of the warning.
+        :param period: seconds; infinity to log it only once.
         """
         now = time.monotonic()
         if trouble not in self.last or now - self.last[trouble] > period:

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""How Fast DDS carries large messages between processes; this imports nothing slow."""
+"""Fast DDS settings for large messages between processes; this module imports nothing slow."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from pathlib import Path
 from sync_perception.resources import config_folder
 
 PROFILE_VARIABLES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
-"""What the versions of Fast DDS read; ROS 2 Jazzy's reads the second."""
+"""Environment variables of the Fast DDS versions; that of ROS 2 Jazzy reads the second."""
 TRANSPORTS_VARIABLE = 'FASTDDS_BUILTIN_TRANSPORTS'
-"""With the value DEFAULT it stands for what Fast DDS does by itself."""
+"""Environment variable of the transports; DEFAULT means Fast DDS's own default."""
 LOCAL_FILES = ('DEFAULT_FASTDDS_PROFILES.xml', 'DEFAULT_FASTRTPS_PROFILES.xml')
-"""What Fast DDS reads in the working directory."""
+"""Profile files that Fast DDS reads from the working directory."""
 
 
 def shared_memory_profile() -> Path:
-    """Return the shipped profile, in which there is room for images and clouds."""
+    """Return the shipped profile, whose shared memory has room for images and clouds."""
     return config_folder() / 'fastdds_shm.xml'
 
 
 def use_shared_memory() -> None:
     """
-    Have this process and its children use the shipped profile, unless the user chose another.
+    Select the shipped profile for this process and its children, unless the user chose another.
 
-    The user did so by one of the variables or by a file in the working directory. A profile that
-    is named for one version of Fast DDS is named for the others, too. Call it before the
-    middleware starts.
+    The user chooses a profile by one of the variables or by a file in the working directory. A
+    profile chosen for one version of Fast DDS is used for the others, too. Call this function
+    before the middleware starts.
     """
     named = next(filter(None, map(os.environ.get, PROFILE_VARIABLES)), '')
     if not named and (
@@ -51,6 +51,6 @@ def use_shared_memory() -> None:
 
 
 def advice() -> str:
-    """Return what helps where messages are lost on their way to this process."""
+    """Return advice for the user if messages to this process are lost."""
     return (f'if the publisher runs on this machine, start it with {PROFILE_VARIABLES[1]}='
             f'{shared_memory_profile()}, with room in /dev/shm')

@@ -14,9 +14,9 @@
 
 
 """
-Quality of service of every topic; users override it by `qos_overrides.*` parameters.
+Quality of service of every topic; users override it with `qos_overrides.*` parameters.
 
-Each call gives a new profile, because rclpy writes the overrides into the profile it is given.
+Each call returns a new profile, because rclpy writes the overrides into the given profile.
 """
 
 from __future__ import annotations
@@ -32,43 +32,43 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 
 
 def image_input() -> QoSProfile:
-    """Best effort, as it matches reliable and best effort cameras alike; only the newest image."""
+    """Return best effort, keep last 1; it matches reliable and best-effort cameras."""
     return QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 def every_image_input() -> QoSProfile:
-    """Reliable, and nothing is thrown away: who publishes faster has to wait."""
+    """Return reliable, keep all; a faster publisher has to wait."""
     return QoSProfile(
         history=HistoryPolicy.KEEP_ALL, depth=1, reliability=ReliabilityPolicy.RELIABLE)
 
 
 def camera_info_input() -> QoSProfile:
-    """Best effort, and some more of them than images: each image is to find its own."""
+    """Return best effort, with a larger depth than images so that each image finds its own."""
     return QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 def output() -> QoSProfile:
-    """Reliable; a subscriber that cannot keep up loses the older ones."""
+    """Return reliable; a slow subscriber loses older messages."""
     return QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 
 
 def latched(depth: int = 1) -> QoSProfile:
-    """Reliable, and the last so many kept for those who subscribe later."""
+    """Return reliable, transient local; late subscribers receive the last `depth` messages."""
     return QoSProfile(
         depth=depth, reliability=ReliabilityPolicy.RELIABLE,
         durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 def camera_info_output() -> QoSProfile:
-    """Latched; as deep as the other outputs, so that each frame's calibration arrives with it."""
+    """Return latched, as deep as other outputs, so that each frame's calibration arrives."""
     return latched(output().depth)
 
 
 def overridable() -> QoSOverridingOptions:
     """
-    Let users set a topic's history, depth, reliability and durability by parameters.
+    Return the options that expose a topic's history, depth, reliability and durability.
 
-    Durability, for cameras that publish a latched camera_info only once.
+    Durability is for cameras that publish a latched camera_info only once.
     """
     return QoSOverridingOptions([
         QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY,

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Services that refuse what cannot be carried out: an exception would end the executor."""
+"""Services that reject invalid requests, since an exception would end the executor."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from sync_perception.ros.core.log import SeldomLog
 
 PARAMETER_TYPES = [kind.value for kind in Parameter.Type]
 LONGEST_REASON = 500
-"""Characters: names from outside may be of any length."""
+"""Limit in characters, since external names may have any length."""
 
 
 def guard_services(node: Node, log: SeldomLog) -> None:
     """
-    Make every service that a node has so far refuse the requests on which its callback raises.
+    Make all present services of a node reject requests for which their callback raises.
 
-    This includes the services that rclpy itself creates, for parameters and the life cycle: they
-    raise on values that their enumerations lack. A refusal is logged, and answered with the
-    reason where the response has room for one.
+    This includes rclpy's own services for parameters and the life cycle, which raise on values
+    outside of their enumerations. A rejection is logged, and the response contains the reason if
+    it has a field for it.
 
-    :param node: its callbacks are replaced; those of rclpy and its own may be coroutines.
-    :param log: for the refusals.
+    :param node: the node, whose service callbacks are replaced; they may be coroutines.
+    :param log: log of the rejections.
     """
     for service in node.services:
         service.callback = Guard(service, log).answer
@@ -50,10 +50,10 @@ def guard_services(node: Node, log: SeldomLog) -> None:
 
 def run_after(service: Service, prepare: Callable[[Any], Awaitable[None]]) -> None:
     """
-    Make a service wait for something before it carries out a request; the node goes on meanwhile.
+    Make a service await a coroutine before each request, without blocking the node.
 
-    :param service: whose callback is called after `prepare`.
-    :param prepare: a coroutine function of the request.
+    :param service: the service, whose callback is called after `prepare`.
+    :param prepare: coroutine function of the request.
     """
     callback = service.callback
 
@@ -62,17 +62,17 @@ def run_after(service: Service, prepare: Callable[[Any], Awaitable[None]]) -> No
         return callback(request, response)
 
     service.callback = answer
-    # in the node's own group, every other callback would wait as well
+    # in the node's default group, all other callbacks would wait, too
     service.callback_group = ReentrantCallbackGroup()
     service.callback_group.add_entity(service)
 
 
 class Guard:
     """
-    Stands before the callback of a service.
+    Wrapper of a service callback that turns exceptions into rejections.
 
-    :param service: whose callback is called.
-    :param log: for the refusals.
+    :param service: the service, whose callback is wrapped.
+    :param log: log of the rejections.
     """
 
     def __init__(self, service: Service, log: SeldomLog):
@@ -80,7 +80,7 @@ class Guard:
         self.log = log
 
     async def answer(self, request: Any, response: Any) -> Any:
-        """Carry out a request or refuse it; parameters that are not atomic go one by one."""
+        """Execute or reject a request; non-atomic parameters are handled one by one."""
         if self.kind is not SetParameters:
             return await self._try(request, response)
         for parameter in request.parameters:
@@ -95,7 +95,7 @@ class Guard:
                 check_types(request)
             answer = self.callback(request, response)
             return await answer if inspect.isawaitable(answer) else answer
-        except Exception as error:  # noqa: BLE001 - whatever it is, the node must live
+        except Exception as error:  # noqa: BLE001 - no error may end the node
             reason = str(error) if isinstance(error, ValueError) else (
                 f'{type(error).__name__}: {error}')
             reason = reason[:LONGEST_REASON]
@@ -104,7 +104,7 @@ class Guard:
             return self._refusal(request, reason)
 
     def _refusal(self, request: Any, reason: str) -> Any:
-        """Return a response whose fields say no, or nothing."""
+        """Return a response that reports failure, if it has fields for it."""
         result = SetParametersResult(successful=False, reason=reason)
         if self.kind is SetParameters:
             return self.kind.Response(results=[result] * len(request.parameters))
@@ -115,9 +115,9 @@ class Guard:
 
 def check_types(request: SetParameters.Request | SetParametersAtomically.Request) -> None:
     """
-    Refuse a parameter whose value has a type that there is not.
+    Check that the parameters in a request have known types.
 
-    :raises ValueError: naming the parameter and the type.
+    :raises ValueError: if a type is unknown; the message names the parameter and the type.
     """
     for parameter in request.parameters:
         if parameter.value.type not in PARAMETER_TYPES:

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""SIGINT and SIGTERM end a node in order, whatever it is doing; this imports nothing slow."""
+"""Orderly shutdown of a node on SIGINT and SIGTERM; this module imports nothing slow."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from threading import Event, Lock, Thread
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE = 1.2
-"""Seconds for the node to end in order, of the two after which it must be gone."""
+"""Seconds for an orderly shutdown; the process must end within two seconds."""
 
 
 class StopRequest:
     """
-    Waits for SIGINT and SIGTERM on a thread of its own, from when it is made.
+    Stop request by SIGINT or SIGTERM, received on a separate thread.
 
-    No thread is interrupted: a KeyboardInterrupt in the middle of native code (torch, rclpy) would
-    abort the process. Instead `asked` is set and the executor woken. A process that is not gone
-    a moment later, or gets a second signal, ends at once; so does one that has not called `serve`.
-    The exit status is 0 in all cases.
+    No thread is interrupted, since a KeyboardInterrupt in native code (torch, rclpy) would abort
+    the process. Instead `asked` is set and the executor is woken. The process ends immediately if
+    it has not ended after GRACE, receives a second signal, or has not called `serve`. The exit
+    status is 0 in all cases.
 
-    :ivar asked: whether the process is to end.
+    :ivar asked: whether a stop was requested.
     """
 
     def __init__(self):
-        # inherited by all threads that start from here on: only sigwait takes the signals
+        # all threads started from here on inherit the mask, so only sigwait receives the signals
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         self.asked = Event()
         self.lock = Lock()
@@ -49,9 +49,9 @@ class StopRequest:
 
     def serve(self, wake: Callable[[], None]) -> None:
         """
-        End in order from now on, no longer at once.
+        Switch from immediate to orderly shutdown.
 
-        :param wake: called from a thread when the process is to end; it must not raise.
+        :param wake: called from another thread when a stop is requested; it must not raise.
         """
         with self.lock:
             self.wake = wake
@@ -69,13 +69,14 @@ class StopRequest:
 
 def leave(status: int) -> None:
     """
-    End the process without Python's own end, which takes modules from under running threads.
+    End the process without Python's finalisation.
 
-    A thread that loads a model or serves DDS would then crash it.
+    Finalisation unloads modules under running threads, so a thread that loads a model or serves
+    DDS would crash the process.
     """
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError):
-            pass  # whoever read it is gone
+            pass  # the reader of the stream is gone
     os._exit(status)

@@ -11,12 +11,12 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Names of message types, as the ROS graph and bags have them."""
+"""Names of message types, as used in the ROS graph and in bags."""
 
 from __future__ import annotations
 
 
 def type_name(kind: type) -> str:
-    """Name a message class, such as `sensor_msgs/msg/Image`."""
+    """Return the name of a message class, such as `sensor_msgs/msg/Image`."""
     package, folder = kind.__module__.split('.')[:2]
     return f'{package}/{folder}/{kind.__name__}'

@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What the node reports about itself: diagnostics, counters, reasons for waiting."""
+"""Monitoring of the node: diagnostics, counters and reasons for missing input."""

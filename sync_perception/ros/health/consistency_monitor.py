@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Judges now and then whether the depth and the labels of a frame fit together."""
+"""Periodic check whether the depth and the labels of a frame are consistent."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ NEVER = -float('inf')
 
 class ConsistencyMonitor:
     """
-    Scores a frame of one camera at a time, at a low rate; all cameras take turns.
+    Monitor that scores single frames at a low rate; the cameras take turns.
 
-    :param scorer: whose `score` is the cosine similarity of the embeddings of depth and labels.
-    :ivar scores: the latest of each camera, by its name.
+    :param scorer: object whose `score` is the cosine similarity of the embeddings of depth and
+        labels.
+    :ivar scores: latest score of each camera, by its name.
     """
 
     MAPS = frozenset({'depth', 'labels'})
@@ -44,12 +45,12 @@ class ConsistencyMonitor:
 
     def choose(self, cameras: Sequence[str], period: float) -> int | None:
         """
-        Choose which of the frames in hand is to be judged.
+        Return which of the current frames is due for a check.
 
-        :param cameras: the name of each frame's camera.
-        :param period: seconds between two judgements. A camera waits as many periods as there
-            are cameras, so that a fast one leaves the others their turn.
-        :return: the index of the frame whose camera was judged longest ago; None if none is due.
+        :param cameras: name of the camera of each frame.
+        :param period: seconds between two checks. With n cameras, a camera waits n periods, so
+            that a fast camera does not displace the others.
+        :return: index of the frame whose camera was checked longest ago; None if none is due.
         """
         now = time.monotonic()
         for name in cameras:
@@ -64,9 +65,9 @@ class ConsistencyMonitor:
         """
         Score a prediction with depth and labels.
 
-        :param camera: its name.
-        :param minimum: cosine similarity from which on they fit together.
-        :return: what is wrong, or an empty string.
+        :param camera: name of the camera.
+        :param minimum: least cosine similarity of consistent maps.
+        :return: a warning, or an empty string.
         """
         self.latest = self.judged[camera] = time.monotonic()
         score = self.scores[camera] = self.scorer.score(prediction, frame, labels)

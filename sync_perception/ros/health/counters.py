@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""What the node has done so far, in numbers."""
+"""Counters of the images of one camera."""
 
 from __future__ import annotations
 
@@ -24,17 +24,20 @@ from dataclasses import dataclass, field
 @dataclass
 class Counters:
     """
-    Counts since the node was activated; every received image ends in one of published to refused.
+    Counts since the node was activated.
+
+    Every received image is finally counted as one of published, dropped, warming_up, skipped,
+    unwanted, failed or refused.
 
     :param received: images that arrived.
-    :param published: frames of which at least one output was published.
-    :param dropped: images replaced by a newer one before their turn came.
+    :param published: frames with at least one published output.
+    :param dropped: images replaced by a newer one before they were processed.
     :param warming_up: images replaced by a newer one while the network was prepared for them.
-    :param skipped: images that came sooner than the parameter max_rate allows.
-    :param unwanted: images that were not processed because nobody subscribes to an output.
+    :param skipped: images that exceeded the parameter max_rate.
+    :param unwanted: images that were not processed because no output has a subscriber.
     :param failed: frames whose processing failed.
-    :param lost: images that were lost between their publisher and this node, which are not among
-        those that arrived.
+    :param lost: images lost between their publisher and this node; they are not counted as
+        received.
     :param refused: malformed images and camera_infos, by reason.
     :param durations: seconds from arrival to publication of the latest frames.
     :param ages: seconds from stamp to publication of the latest frames, by the node's clock.
@@ -53,7 +56,7 @@ class Counters:
     ages: deque[float] = field(default_factory=lambda: deque(maxlen=256))
 
     def summary(self) -> str:
-        """Say the counts in one line, for the log."""
+        """Return the counts as one line for the log."""
         refused = ', '.join(f'{count} {reason}' for reason, count in self.refused.items())
         return (f'{self.received} images received, {self.published} frames published, '
                 f'{self.dropped} dropped, {self.warming_up} while warming up, '

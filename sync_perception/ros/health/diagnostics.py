@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What the node publishes on /diagnostics: the status of the model and of each camera."""
+"""Messages on /diagnostics: the status of the model and of each camera."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ PERIOD = 1.0
 """Seconds between two messages."""
 PERCENTILES = (50, 95, 99)
 FOREIGN = 3600.0
-"""Seconds of age from which on a stamp was not made by this clock."""
+"""Age in seconds beyond which a stamp must be from another clock."""
 
 
 @dataclass
 class Report:
     """
-    One status in the making: the worst of what is found gives its level.
+    Builder of one diagnostic status, whose level is that of the worst finding.
 
-    :param name: of the status.
-    :param summary: its message, if nothing is found.
+    :param name: name of the status.
+    :param summary: message of the status if there are no findings.
     """
 
     name: str
@@ -52,12 +52,12 @@ class Report:
     values: dict[str, Any] = field(default_factory=dict)
 
     def find(self, level: bytes, finding: str) -> None:
-        """Add what is wrong."""
+        """Add a finding."""
         self.level = max(self.level, level)
         self.findings.append(finding)
 
     def status(self, hardware_id: str) -> DiagnosticStatus:
-        """Make the message."""
+        """Return the message."""
         return DiagnosticStatus(
             level=self.level, name=self.name, hardware_id=hardware_id,
             message='; '.join(self.findings) or self.summary,
@@ -66,9 +66,9 @@ class Report:
 
 class Pace:
     """
-    A camera's rates, from what its counts were at the last call.
+    Rates of a camera since the last call.
 
-    :ivar begun: when the node began to listen to it, as far as calls can tell.
+    :ivar begun: time of the first call since the node listens to the camera.
     """
 
     def __init__(self):
@@ -79,11 +79,11 @@ class Pace:
 
     def measure(self, counters: Counters, now: float) -> tuple[float, ...]:
         """
-        Compare the counts with those of the last call.
+        Return the rates since the last call.
 
         :param now: seconds of the monotonic clock.
         :return: images received, frames published, images refused, frames failed and images lost,
-            a second; and the seconds since an image was received, as far as calls can tell.
+            each per second; and the seconds since the last image, at the resolution of the calls.
         """
         counts = (counters.received, counters.published, sum(counters.refused.values()),
                   counters.failed, counters.lost)
@@ -101,10 +101,10 @@ class Pace:
 
 def camera_report(camera: Camera, pace: Pace, now: float, name: str) -> Report:
     """
-    Report on a camera that the node listens to.
+    Return the report on a camera that the node listens to.
 
     :param now: seconds of the monotonic clock.
-    :param name: the node's.
+    :param name: name of the node.
     """
     received, published, refused, failed, lost, silence = pace.measure(camera.counters, now)
     counters = camera.counters
@@ -139,13 +139,13 @@ def camera_report(camera: Camera, pace: Pace, now: float, name: str) -> Report:
 def model_report(state: str, pipeline: Pipeline | None, problem: str, enabled: bool,
                  name: str, loading: str = '') -> Report:
     """
-    Report on the model.
+    Return the report on the model.
 
-    :param state: the node's, of its life cycle.
+    :param state: life-cycle state of the node.
     :param problem: why the node could not be configured or activated, or empty.
     :param enabled: whether the node listens to its cameras when it is active.
-    :param name: the node's.
-    :param loading: which model is being loaded, if one is.
+    :param name: name of the node.
+    :param loading: the model that is being loaded, or empty.
     """
     report = Report(f'{name}: model', state, values={'state': state, 'enabled': enabled})
     if problem:
@@ -176,9 +176,9 @@ def model_report(state: str, pipeline: Pipeline | None, problem: str, enabled: b
 
 class Reporter:
     """
-    Makes the reports of a node, with the rates since the last ones.
+    Source of a node's reports, with the rates since the last reports.
 
-    :param name: the node's.
+    :param name: name of the node.
     """
 
     def __init__(self, name: str):
@@ -187,7 +187,7 @@ class Reporter:
 
     def reports(self, state: str, pipeline: Pipeline | None, cameras: Sequence[Camera],
                 problem: str, enabled: bool, loading: str = '') -> list[Report]:
-        """Report on the model and the cameras, also on those that the node does not listen to."""
+        """Return the reports on the model and on all cameras, including inactive ones."""
         now = time.monotonic()
         reports = [model_report(state, pipeline, problem, enabled, self.name, loading)]
         for camera in cameras:
@@ -202,7 +202,7 @@ class Reporter:
 
 
 def latencies(name: str, seconds: Sequence[float]) -> dict[str, str]:
-    """Return the percentiles of the latest frames in milliseconds."""
+    """Return the percentiles of latencies in milliseconds, by name."""
     seconds = list(seconds)
     if not seconds:
         return {}
@@ -213,7 +213,7 @@ def latencies(name: str, seconds: Sequence[float]) -> dict[str, str]:
 
 
 def message(reports: Sequence[Report], hardware_id: str, time: Time) -> DiagnosticArray:
-    """Make the message of all reports."""
+    """Return the message with all reports."""
     array = DiagnosticArray(status=[report.status(hardware_id) for report in reports])
     array.header.stamp = time.to_msg()
     return array

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Why nothing comes on a topic: who publishes there, what does come, and what would help."""
+"""Explanations why no messages arrive on a topic, with advice for the user."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from sync_perception.ros.core.log import SeldomLog
 from sync_perception.ros.core.type_names import type_name
 
 SILENCE = 3.0
-"""Seconds without a message after which the node looks at who publishes."""
+"""Seconds without a message after which the node examines the ROS graph."""
 REMINDER = 60.0
 """Seconds between two log lines of the same content."""
 MOST_TOPICS = 4
-"""Other topics that a message lists."""
+"""Most other topics listed in a message."""
 UNKNOWN = '_NODE_NAME_UNKNOWN_'
 PREFIX = 'sensor_msgs/msg/'
 COMPRESSED = '/compressed'
@@ -48,10 +48,10 @@ TRANSPORTS = {f'{PREFIX}Image': 'raw', f'{PREFIX}CompressedImage': 'compressed'}
 def describe_wait(node: Node, subscription: Subscription, argument: str, silence: float,
                   log: SeldomLog) -> str:
     """
-    Describe what is waited for; after SILENCE with the reason, which is logged, too.
+    Return which topic is awaited; after SILENCE with the reason, which is also logged.
 
-    :param node: the subscription's.
-    :param argument: what remappings call the topic.
+    :param node: node of the subscription.
+    :param argument: name of the topic in remappings.
     :param silence: seconds without a message.
     :return: a sentence for /diagnostics.
     """
@@ -66,10 +66,10 @@ def describe_wait(node: Node, subscription: Subscription, argument: str, silence
 
 def explain_silence(node: Node, subscription: Subscription, argument: str) -> str:
     """
-    Say what the ROS graph knows about a topic on which no message comes, and what would help.
+    Return an explanation why no message arrives on a topic, from the ROS graph, with advice.
 
-    :param node: the subscription's.
-    :param argument: what remappings call the topic.
+    :param node: node of the subscription.
+    :param argument: name of the topic in remappings.
     """
     topic = subscription.topic_name
     expected = type_name(subscription.msg_type)
@@ -91,7 +91,7 @@ def explain_silence(node: Node, subscription: Subscription, argument: str) -> st
 
 
 def has_mismatch(node: Node, endpoint: Subscription | Publisher) -> bool:
-    """Tell whether the graph has a peer whose quality of service keeps it from being heard."""
+    """Return whether the graph has a peer with an incompatible quality of service."""
     topic, own = endpoint.topic_name, endpoint.qos_profile
     if isinstance(endpoint, Subscription):
         pairs = [(peer.qos_profile, own) for peer in node.get_publishers_info_by_topic(topic)]
@@ -102,14 +102,14 @@ def has_mismatch(node: Node, endpoint: Subscription | Publisher) -> bool:
 
 
 def latched_publishers(node: Node, topic: str, message_type: type) -> bool:
-    """Tell whether somebody keeps messages of this topic for those who subscribe later."""
+    """Return whether the topic has a publisher with transient local durability."""
     return any(each.topic_type == type_name(message_type)
                and each.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
                for each in node.get_publishers_info_by_topic(topic))
 
 
 def _elsewhere(node: Node, topic: str, expected: str, argument: str) -> str:
-    """Say on which other topics the messages may be meant to come."""
+    """Return advice on other topics that may be the intended ones."""
     compressed = f'{topic}{COMPRESSED}'
     if expected == f'{PREFIX}Image' and node.get_publishers_info_by_topic(compressed):
         return f'{compressed} is published: set image_transport to compressed'
@@ -128,7 +128,7 @@ def _elsewhere(node: Node, topic: str, expected: str, argument: str) -> str:
 
 
 def _transport_advice(topic: str, kind: str, expected: str, argument: str) -> str:
-    """Say how to come from a topic of another type to one that can be read."""
+    """Return advice on how to read a topic of another type."""
     if kind not in TRANSPORTS or expected not in TRANSPORTS:
         return f'{_remap(argument)} to a topic of that type'
     advice = f'set image_transport to {TRANSPORTS[kind]}'
@@ -141,12 +141,12 @@ def _transport_advice(topic: str, kind: str, expected: str, argument: str) -> st
 
 
 def _remap(argument: str) -> str:
-    """Say how a topic is named, on a command line and in the launch files."""
+    """Return how to set a topic on the command line and in the launch files."""
     return f'remap {argument} (in the launch files {argument.rpartition("/")[2]}_topic)'
 
 
 def _qos_problem(publisher: TopicEndpointInfo, own: QoSProfile, topic: str) -> str:
-    """Say in which quality of service a publisher does not reach this node; '' if it does."""
+    """Return in which quality of service a publisher is incompatible; '' if it is compatible."""
     offered, advice = publisher.qos_profile, []
     compatible, _ = qos_check_compatible(offered, own)
     if compatible == QoSCompatibility.ERROR:
@@ -168,7 +168,7 @@ def _qos_problem(publisher: TopicEndpointInfo, own: QoSProfile, topic: str) -> s
 
 
 def _names(publishers: Iterable[TopicEndpointInfo]) -> str:
-    """Name the nodes of some publishers; those that are not discovered yet have no name."""
+    """Return the names of the publishers' nodes; undiscovered nodes have no name."""
     names = sorted({f'{each.node_namespace.rstrip("/")}/{each.node_name}' for each in publishers
                     if each.node_name != UNKNOWN})
     return ' and '.join(names[:MOST_TOPICS]) or 'somebody'

@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""ROS messages to arrays and back."""
+"""Conversion between ROS messages and arrays."""

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Calibrations from messages and back to messages."""
+"""Conversion between camera_info messages and calibrations."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from sync_perception.calibration.camera_calibration import Calibration, read_cal
 
 def calibration_of(camera_info: CameraInfo) -> Calibration:
     """
-    Return the calibration that a camera_info states; the same object for the same numbers.
+    Return the calibration in a camera_info; equal values give the same object.
 
-    :raises CalibrationError: if it contradicts itself.
+    :raises CalibrationError: if the values contradict each other.
     """
     region = camera_info.roi
     return _calibration(
@@ -52,9 +52,9 @@ def _calibration(
 
 def camera_info_of(calibration: Calibration) -> CameraInfo:
     """
-    Make the message of a calibration; its header is empty.
+    Return a calibration as a message with an empty header.
 
-    Where P is not known, that of an image without distortion is K.
+    If P is unknown and there is no distortion, K is used for P.
     """
     P = calibration.P
     if not calibration.has_projection and not calibration.D.any():
@@ -67,7 +67,7 @@ def camera_info_of(calibration: Calibration) -> CameraInfo:
 
 def read_camera_info(path: str) -> CameraInfo:
     """
-    Read a calibration file as a message.
+    Read a calibration file and return it as a message.
 
     :raises ValueError: as `read_calibration`, or if there is no such file.
     """

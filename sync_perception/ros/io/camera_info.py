@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Calibrations: the one that belongs to an image, and that of a rectified camera."""
+"""camera_info messages: matching them with images, and creating them."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from sync_perception.ros.io.calibration_messages import calibration_of, camera_i
 from sync_perception.ros.io.conversions import check_length, stamp_nanoseconds
 
 SAME_CAPTURE = 5_000_000
-"""Nanoseconds by which the stamps of an image and its calibration may differ."""
+"""Largest difference in nanoseconds of the stamps of an image and its calibration."""
 
 
 class CameraInfoCache:
     """
-    Remembers the latest calibrations of a camera; may be used from several threads.
+    Cache of the latest calibrations of a camera; thread-safe.
 
-    An image's own calibration has its stamp, or nearly so. Where that one is missing (it was
-    lost, or comes late, or the camera publishes it seldom), the latest one of the same frame
-    stands in for it. Another frame's stands in only where the topic has those of no other frame:
-    else it may be another camera's, whose focal length would silently scale every metre.
+    The calibration of an image has the same or nearly the same stamp. If it is missing (lost, late
+    or published rarely), the latest one with the same frame_id is used. A calibration with a
+    different frame_id is used only if the topic has a single frame_id. Otherwise it may be that of
+    another camera, whose focal length would silently scale all depth.
 
-    :param capacity: how many are remembered.
+    :param capacity: number of cached calibrations.
     """
 
     def __init__(self, capacity: int = 60):
@@ -50,9 +50,9 @@ class CameraInfoCache:
 
     def add(self, camera_info: CameraInfo) -> None:
         """
-        Remember a calibration; the one that came first is forgotten when there is no room.
+        Add a calibration; if the cache is full, the oldest one is removed.
 
-        :raises MalformedInput: if it is too long to be kept.
+        :raises MalformedInput: if the message is too long to be cached.
         """
         check_length(camera_info)
         key = stamp_nanoseconds(camera_info.header), camera_info.header.frame_id
@@ -63,20 +63,20 @@ class CameraInfoCache:
                 self.remembered.popitem(last=False)
 
     def frames(self) -> list[str]:
-        """Return the frames of the remembered calibrations, sorted."""
+        """Return the frame_ids of the cached calibrations, sorted."""
         with self.lock:
             return sorted({frame_id for _, frame_id in self.remembered})
 
     def find(self, header: Header, size: tuple[int, int] | None = None) -> CameraInfo | None:
         """
-        Find the calibration of an image.
+        Return the calibration of an image, or None.
 
         :param header: the image's header.
-        :param size: the image's height and width, where they are known without decoding it.
-        :return: the one of the same stamp, preferably of the same frame; otherwise the one of the
-            same frame whose stamp is within SAME_CAPTURE of it; otherwise the latest of the same
-            frame, or of the only frame that there is. Of these, preferably one of the same size
-            (the conversion states a size that does not fit). None if there is none.
+        :param size: the image's height and width, if they are known without decoding it.
+        :return: in order of preference, the one with the same stamp, preferably with the same
+            frame_id; the one with the same frame_id and a stamp within SAME_CAPTURE; the latest
+            with the same frame_id, or of the only frame_id. Among these, one of the same size is
+            preferred (the conversion reports a size that does not match).
         """
         stamp = stamp_nanoseconds(header)
         with self.lock:
@@ -97,9 +97,9 @@ class CameraInfoCache:
 
 def pairing_doubt(header: Header, camera_info: CameraInfo) -> str:
     """
-    Describe what is doubtful about the calibration that was found for an image.
+    Return a warning about a doubtful match of an image and a calibration.
 
-    :return: a sentence if its frame and its stamp are both not the image's; else ''.
+    :return: a sentence if both frame_id and stamp differ from the image's; otherwise ''.
     """
     found = camera_info.header
     if found.frame_id == header.frame_id or found.stamp == header.stamp:
@@ -110,7 +110,7 @@ def pairing_doubt(header: Header, camera_info: CameraInfo) -> str:
 
 def pinhole(K: np.ndarray, size: tuple[int, int]) -> CameraInfo:
     """
-    Describe a rectified camera without distortion.
+    Return the camera_info of a rectified camera without distortion.
 
     :param K: float64 (3, 3), pixels.
     :param size: height and width, pixels.
@@ -124,14 +124,14 @@ def pinhole(K: np.ndarray, size: tuple[int, int]) -> CameraInfo:
 def turn_camera_info(
         camera_info: CameraInfo, stored: tuple[int, int], orientation: int) -> CameraInfo:
     """
-    Describe the camera of images that are turned upright.
+    Return the camera_info of the upright images.
 
-    :param camera_info: belongs to the images as they are stored, unless its size is that of the
-        turned ones only.
-    :param stored: height and width of the images as they are stored.
-    :param orientation: by which they are turned, 1 to 8 as in EXIF.
-    :raises ValueError: if its size is neither, or it describes what cannot be turned: tangential
-        distortion, rectification, a second camera, a region or binning.
+    :param camera_info: calibration of the images as stored, unless its size matches only the
+        upright images.
+    :param stored: height and width of the images as stored.
+    :param orientation: EXIF orientation of the images, 1 to 8.
+    :raises ValueError: if its size matches neither, or it contains parts that cannot be rotated:
+        tangential distortion, rectification, a second camera, a region or binning.
     """
     if orientation == 1:
         return camera_info

@@ -14,11 +14,11 @@
 
 
 """
-Messages in, packets out; packets in, messages out. Everything here is a pure function.
+Conversion between ROS messages and the package's data types, as pure functions.
 
-Pixels are copied at most once in either direction, and not at all where the camera already sends
-what the package works on (rgb8 without padding). Messages are made with check_fields, since only
-then an array that is assigned to `data` is kept; otherwise it is copied once more.
+Pixels are copied at most once in either direction, and not at all if the camera sends rgb8 without
+padding. Messages are created with check_fields, since only then an array assigned to `data` is not
+copied again.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ from sync_perception.runtime.pointcloud import POINT, SEMANTIC_POINT
 from sync_perception.types import Frame, MalformedInput
 
 MAX_NAME = 255
-"""Characters of a frame_id, which every output carries; the longest in use have some 100."""
+"""Limit in characters of a frame_id, which every output contains; usual ones have up to 100."""
 MAX_COEFFICIENTS = 64
-"""Of a distortion model; OpenCV's largest has 14."""
+"""Limit of the number of distortion coefficients; OpenCV's largest model has 14."""
 MAX_MILLIMETRES = float(np.nextafter(np.float32(65535.5), np.float32(0)))
-"""The largest float32 that is rounded to a uint16."""
+"""Largest float32 that rounds to a uint16."""
 BUFFERS = Buffers()
 
-# the colours are PCL's: four bytes that call themselves a float
+# colours follow PCL: four bytes declared as a float
 POINT_FIELD_TYPES = {
     'x': PointField.FLOAT32, 'y': PointField.FLOAT32, 'z': PointField.FLOAT32,
     'rgb': PointField.FLOAT32, 'label': PointField.UINT32, 'confidence': PointField.FLOAT32,
@@ -64,18 +64,18 @@ def to_frame(image: Image | CompressedImage, camera_info: CameraInfo,
              bit_depth: BitDepth | None = None, max_pixels: int = MAX_PIXELS,
              rectifier: Rectifier | None = None) -> Frame:
     """
-    Turn a camera's messages into the packet that the runtime works on.
+    Convert a camera's messages to a frame.
 
     :param image: raw in one of `LAYOUTS` or `PLANAR`, or compressed as JPEG or PNG.
-    :param camera_info: the calibration that belongs to this image.
-    :param bit_depth: of this camera; by default 16-bit pixels use their full range.
-    :param max_pixels: larger images are refused.
-    :param rectifier: of this camera; None for images that are rectified already.
-    :raises MalformedInput: if one of them cannot be interpreted, or they do not fit together.
+    :param camera_info: the calibration of this image.
+    :param bit_depth: bit depth of the camera; by default 16-bit pixels use their full range.
+    :param max_pixels: limit of the image's pixels.
+    :param rectifier: rectifier of the camera; None for rectified images.
+    :raises MalformedInput: if a message is malformed, or the messages do not match.
     """
     check_frame_id(image.header)
     if isinstance(image, CompressedImage):
-        # what does not fit is not decoded
+        # the header is checked first, so that mismatching images are not decoded
         header = compressed_header(image, max_pixels)
         intrinsics(camera_info, header.size)
         rgb = decompress(image, bit_depth, max_pixels, header)
@@ -91,7 +91,7 @@ def to_frame(image: Image | CompressedImage, camera_info: CameraInfo,
 
 def check_frame_id(header: Header) -> None:
     """
-    Refuse a header whose frame_id cannot be a frame's name.
+    Check the frame_id of a header.
 
     :raises MalformedInput: if it is too long.
     """
@@ -103,7 +103,7 @@ def check_frame_id(header: Header) -> None:
 
 def check_length(camera_info: CameraInfo) -> None:
     """
-    Refuse a calibration that is too long to be kept, since many of them are.
+    Check the length of a calibration, since many of them are cached.
 
     :raises MalformedInput: if a string or the distortion coefficients are too long.
     """
@@ -117,16 +117,16 @@ def check_length(camera_info: CameraInfo) -> None:
 
 def intrinsics(camera_info: CameraInfo, size: tuple[int, int]) -> np.ndarray:
     """
-    Return the intrinsics of the rectified image that belongs to a CameraInfo.
+    Return the intrinsics of the rectified image from a CameraInfo.
 
-    They are the left 3x3 of P, and K only where P is not set. The region of interest and the
-    binning are applied; they are stated in pixels of the full resolution.
+    They are the left 3x3 of P, or K if P is not set, converted from the full resolution by the
+    region of interest and the binning.
 
     :param camera_info: the camera's calibration.
     :param size: the image's height and width, in pixels.
     :return: float64 (3, 3), pixels of the image.
-    :raises MalformedInput: if it belongs to an image of another size, contradicts itself, or has
-        no focal length.
+    :raises MalformedInput: if it is for an image of another size, its values contradict each
+        other, or it has no focal length.
     """
     calibration = calibration_of(camera_info)
     calibration.check_size(size)
@@ -135,11 +135,11 @@ def intrinsics(camera_info: CameraInfo, size: tuple[int, int]) -> np.ndarray:
 
 def image_message(pixels: np.ndarray, header: Header, encoding: str) -> Image:
     """
-    Make an image message of an array.
+    Return an array as an image message.
 
-    :param pixels: (H, W) or (H, W, C), with the type and the channels that the encoding says.
-    :param header: becomes the message's header.
-    :param encoding: one of sensor_msgs' names.
+    :param pixels: (H, W) or (H, W, C), with the dtype and the channels of the encoding.
+    :param header: header of the message.
+    :param encoding: name of an encoding in sensor_msgs.
     """
     height, width = pixels.shape[:2]
     message = Image(
@@ -151,24 +151,24 @@ def image_message(pixels: np.ndarray, header: Header, encoding: str) -> Image:
 
 def depth_message(depth: np.ndarray, header: Header, encoding: str) -> Image:
     """
-    Make a depth image as REP 118 has it.
+    Return a depth image as specified by REP 118.
 
     :param depth: float32 (H, W), metres along z, NaN invalid.
-    :param encoding: 32FC1 (metres, NaN invalid) or 16UC1 (millimetres, 0 invalid: also what is
-        beyond 65.535 m and does not fit).
+    :param encoding: 32FC1 (metres, NaN invalid) or 16UC1 (millimetres, 0 invalid; depth beyond
+        65.535 m also becomes 0).
     """
     if encoding == '16UC1':
-        # in float32: 65535.5, which would be rounded to 65536, and more become 0
+        # in float32; values from 65535.5 on, which round to 65536 or more, become 0
         millimetres = depth * np.float32(1000)
         cv2.threshold(millimetres, MAX_MILLIMETRES, 0, cv2.THRESH_TOZERO_INV, dst=millimetres)
-        # rounds; what is negative or not a number becomes 0, too
+        # rounds; negative values and NaN become 0, too
         depth = cv2.addWeighted(millimetres, 1, millimetres, 0, 0, dtype=cv2.CV_16U)
     return image_message(depth, header, encoding)
 
 
 def labels_message(labels: np.ndarray, header: Header, encoding: str) -> Image:
     """
-    Make an image of label ids.
+    Return an image message of label ids.
 
     :param labels: uint8 (H, W), 255 void.
     :param encoding: mono8 (255 void) or 16SC1 (-1 void).
@@ -182,15 +182,15 @@ def labels_message(labels: np.ndarray, header: Header, encoding: str) -> Image:
 
 def cloud_message(cloud: np.ndarray, header: Header) -> PointCloud2:
     """
-    Make a message of a cloud.
+    Return a cloud as a message.
 
-    :param cloud: `POINT` or `SEMANTIC_POINT`, (H, W) for an organized cloud, which may have holes
-        of NaN, or (N,) for a list of valid points.
+    :param cloud: `POINT` or `SEMANTIC_POINT`, (H, W) for an organized cloud, which may contain
+        NaN, or (N,) for a list of valid points.
     """
     height, width = cloud.shape if cloud.ndim == 2 else (1, len(cloud))
     message = _empty_cloud(height, width, header, cloud.dtype)
     message.is_dense = cloud.ndim == 1
-    message.data = array.array('B')  # of another length each time
+    message.data = array.array('B')  # not pooled, since its length varies
     message.data.frombytes(memoryview(np.ascontiguousarray(cloud).reshape(-1).view(np.uint8)))
     return message
 
@@ -198,11 +198,11 @@ def cloud_message(cloud: np.ndarray, header: Header) -> PointCloud2:
 def writable_cloud(size: tuple[int, int], header: Header,
                    semantic_color: bool = False) -> tuple[PointCloud2, np.ndarray]:
     """
-    Make a message whose organized cloud is still to be written, which saves a copy of it.
+    Return a message with an uninitialised organized cloud; writing into it saves a copy.
 
     :param size: height and width of the cloud.
-    :param semantic_color: whether its points will be `SEMANTIC_POINT`.
-    :return: the message, and its data as writable bytes that hold anything.
+    :param semantic_color: whether its points are `SEMANTIC_POINT`.
+    :return: the message, and its data as writable, uninitialised bytes.
     """
     message = _empty_cloud(*size, header, SEMANTIC_POINT if semantic_color else POINT)
     message.data = BUFFERS.take(message.row_step * message.height)
@@ -221,7 +221,7 @@ def _empty_cloud(height: int, width: int, header: Header, dtype: np.dtype) -> Po
 
 
 def _bytes_of(values: np.ndarray) -> array.array:
-    # into the array's memory; array('B', values) would walk every byte in Python
+    # copied into the array's memory; array('B', values) would iterate over bytes in Python
     data = BUFFERS.take(values.nbytes)
     np.frombuffer(data, values.dtype).reshape(values.shape)[...] = values
     return data

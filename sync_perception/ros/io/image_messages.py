@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Image messages, raw and compressed, in; uint8 RGB out."""
+"""Decoding of raw and compressed image messages to uint8 RGB."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from sync_perception.types import MalformedInput
 
 class Layout(NamedTuple):
     """
-    How an encoding stores a pixel, and OpenCV's code for turning it into RGB.
+    Pixel layout of an encoding, with OpenCV's code for the conversion to RGB.
 
-    :param multiple: the width must be a multiple of it (chroma shared between pixels).
+    :param multiple: divisor of the width (chroma shared between pixels).
     """
 
     dtype: type
@@ -47,8 +47,8 @@ class Layout(NamedTuple):
     multiple: int = 1
 
 
-# 8UC3, 16UC3 and the like do not name their channels: blue comes first, as everywhere in OpenCV
-# and cv_bridge
+# 8UC3, 16UC3 and similar encodings do not name their channels; as in OpenCV and cv_bridge, blue
+# comes first
 LAYOUTS = {
     'rgb8': Layout(np.uint8, 3, None),
     'bgr8': Layout(np.uint8, 3, cv2.COLOR_BGR2RGB),
@@ -83,11 +83,11 @@ LAYOUTS = {
 
 class Planes(NamedTuple):
     """
-    How an encoding with a plane of brightness stores the colours behind it.
+    Plane layout of a planar YUV encoding.
 
-    :param to_rgb: OpenCV's code for turning it into RGB.
-    :param bytes_per_pixel: of all planes together.
-    :param interleaved: both colours lie in one plane, else each has its own.
+    :param to_rgb: OpenCV's code for the conversion to RGB.
+    :param bytes_per_pixel: bytes per pixel of all planes together.
+    :param interleaved: whether both chroma channels are in one plane.
     """
 
     to_rgb: int
@@ -112,14 +112,14 @@ COLOR = re.compile(r'(rgb|bgr)a?(8|16);')
 def decode(message: Image, bit_depth: BitDepth | None = None,
            max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """
-    Turn a raw image into uint8 (H, W, 3) RGB.
+    Decode a raw image to uint8 (H, W, 3) RGB.
 
     Rows may be padded, and 16-bit pixels may have either byte order.
 
-    :param bit_depth: of this camera; by default 16-bit pixels use their full range.
-    :param max_pixels: larger images are refused.
-    :raises MalformedInput: if the encoding is unknown, the sizes do not fit together, or the
-        image cannot be a camera's.
+    :param bit_depth: bit depth of the camera; by default 16-bit pixels use their full range.
+    :param max_pixels: limit of the image's pixels.
+    :raises MalformedInput: if the encoding is unknown, the sizes are inconsistent, or the image
+        cannot be from a camera.
     """
     check_size((message.height, message.width), max_pixels)
     if message.encoding in PLANAR:
@@ -130,7 +130,7 @@ def decode(message: Image, bit_depth: BitDepth | None = None,
 
 def _to_rgb8(pixels: np.ndarray, layout: Layout, encoding: str,
              bit_depth: BitDepth | None) -> np.ndarray:
-    """Turn pixels of a layout into uint8 (H, W, 3) RGB."""
+    """Convert pixels of a layout to uint8 (H, W, 3) RGB."""
     depth = bit_depth or BitDepth(16)
     grey = layout.to_rgb == cv2.COLOR_GRAY2RGB
     sensed = pixels
@@ -149,10 +149,10 @@ def _to_rgb8(pixels: np.ndarray, layout: Layout, encoding: str,
 
 def _decode_planes(message: Image) -> np.ndarray:
     """
-    Turn an image of the YUV 4:2:0 family, or of 4:4:4 in two planes, into RGB.
+    Decode a YUV 4:2:0 image, or a 4:4:4 image in two planes, to RGB.
 
-    `step` is that of the plane of brightness; or, where step x height is the whole length, that
-    of all planes together, without padding.
+    `step` is that of the luma plane; or, if step x height is the whole length, that of all planes
+    together, without padding.
     """
     height, width, step = message.height, message.width, message.step
     planes = PLANAR[message.encoding]
@@ -175,7 +175,7 @@ def _decode_planes(message: Image) -> np.ndarray:
     data = np.frombuffer(message.data, np.uint8)
     brightness = data[:height * step].reshape(height, step)[:, :width]
     colors = data[height * step:]
-    if planes.bytes_per_pixel == 3:  # OpenCV knows them at half the size only
+    if planes.bytes_per_pixel == 3:  # OpenCV supports only half-size chroma
         colors = colors.reshape(height, step, 2)[:, :width]
         colors = cv2.resize(colors, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
     elif planes.interleaved:
@@ -189,20 +189,20 @@ def _decode_planes(message: Image) -> np.ndarray:
 def decompress(message: CompressedImage, bit_depth: BitDepth | None = None,
                max_pixels: int = MAX_PIXELS, header: ImageHeader | None = None) -> np.ndarray:
     """
-    Turn a compressed image into uint8 (H, W, 3) RGB.
+    Decode a compressed image to uint8 (H, W, 3) RGB.
 
-    What image_transport's `format` names goes before what the file looks like: a mosaic
-    (bayer_*) is stored as a grey image, and of colours that were not compressed as bgr8 or bgr16
-    red and blue are exchanged.
+    image_transport's `format` takes precedence over the file's own format: a Bayer mosaic
+    (bayer_*) is stored as a grey image, and colours that were not compressed as bgr8 or bgr16 have
+    red and blue swapped.
 
-    :param bit_depth: of this camera; by default 16-bit pixels use their full range.
-    :param max_pixels: larger images are refused.
-    :param header: what `compressed_header` has returned for it, if it was asked.
-    :raises MalformedInput: if it is no whole JPEG or PNG, or cannot be a camera's.
+    :param bit_depth: bit depth of the camera; by default 16-bit pixels use their full range.
+    :param max_pixels: limit of the image's pixels.
+    :param header: result of `compressed_header` if it was already called.
+    :raises MalformedInput: if it is not a complete JPEG or PNG, or cannot be from a camera.
     """
     header = header or compressed_header(message, max_pixels)
     try:
-        # the orientation tag is ignored: camera_info belongs to the pixels as they are stored
+        # the orientation tag is ignored, since camera_info describes the pixels as stored
         stored = decode_image(np.frombuffer(message.data, np.uint8), max_pixels, header)
     except MalformedInput as error:
         raise MalformedInput(
@@ -220,9 +220,10 @@ def decompress(message: CompressedImage, bit_depth: BitDepth | None = None,
 
 def compressed_header(message: CompressedImage, max_pixels: int = MAX_PIXELS) -> ImageHeader:
     """
-    Return what a compressed image claims to be; nothing is decoded.
+    Return the header of a compressed image without decoding it.
 
-    :raises MalformedInput: if it is no JPEG or PNG, cannot be a camera's, or has too few bytes.
+    :raises MalformedInput: if it is not a JPEG or PNG, cannot be from a camera, or has too few
+        bytes.
     """
     header = read_header(bytes(message.data))
     if header is None:
@@ -260,5 +261,5 @@ def _pixels(message: Image) -> tuple[np.ndarray, Layout]:
         shape, strides = (*shape, layout.channels), (*strides, dtype.itemsize)
     view = np.ndarray(shape, dtype, message.data, strides=strides)
     if step % dtype.itemsize:
-        view = view.copy()  # OpenCV refuses rows that start within a number
+        view = view.copy()  # OpenCV rejects rows with unaligned starts
     return view.astype(layout.dtype, copy=False), layout
