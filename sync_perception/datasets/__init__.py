@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""One file a data set, one sample contract."""
+"""Readers of data sets, one per file, with one sample contract."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def dataset_class(name: str) -> type[DenseDataset]:
     """
     Return the class of a data set by its name.
 
-    :raises ValueError: if there is none; the message lists those that there are.
+    :raises ValueError: if the name is unknown; the message lists the known ones.
     """
     if name not in DATASETS:
         raise ValueError(f'no data set {name!r}, there are: {", ".join(DATASETS)}')
@@ -77,16 +77,17 @@ def open_dataset(
         name: str, root: str | Path | None = None, split: str = 'all',
         arguments: dict[str, Any] | None = None) -> DenseDataset:
     """
-    List a data set's files.
+    Open a data set: list its files without reading them.
 
     :param name: a key of DATASETS.
-    :param root: its folder; environment variables are expanded. Only `synthetic` needs none.
+    :param root: the data set's folder; environment variables are expanded. Only `synthetic` needs
+        none.
     :param split: one of the data set's splits, or `all`; or a file of `sync_perception select`,
         FILE.json, or FILE.json:25 for its first 25 images.
-    :param arguments: further ones that its class takes, such as a camera.
-    :raises ValueError: if there is no such data set, split or argument, no folder is named, or a
-        selection is not of this data set.
-    :raises FileNotFoundError: if the folder does not hold the data set.
+    :param arguments: further arguments of the data set's class, such as a camera.
+    :raises ValueError: if the data set, split or an argument is unknown, the folder is missing, or
+        a selection is of another data set.
+    :raises FileNotFoundError: if the folder does not contain the data set.
     """
     kind, arguments = dataset_class(name), dict(arguments or {})
     known = [key for key in inspect.signature(kind.__init__).parameters if key not in FIXED]

@@ -14,7 +14,7 @@
 
 
 """
-CamVid: 701 labelled frames of four drives through Cambridge.
+Readers of CamVid: 701 labelled frames of four drives through Cambridge.
 
 Source: Brostow et al., "Semantic object classes in video", PRL 2009; the 11 classes, their
 grouping, the splits and the 480x360 copies are those of Badrinarayanan et al., "SegNet", PAMI
@@ -50,16 +50,16 @@ GROUPS = {
     'pedestrian': ('Pedestrian', 'Child', 'CartLuggagePram', 'Animal'),
     'bicyclist': ('Bicyclist', 'MotorcycleScooter'),
 }
-"""The 11 classes, each with those of the 31 that it comprises."""
+"""The 11 classes, each with the classes of the 31 that it comprises."""
 IMAGES, ANNOTATIONS = '701_StillsRaw_full', 'LabeledApproved_full'
 VAL_DRIVE, VAL_FRAMES = '0016E5', (7959, 8159)
 LAST_TRAINING_DUSK = 8520
-"""Of the drive 0001TP, whose later frames are tested on."""
+"""First test frame of the drive 0001TP."""
 
 
 class CamVid(DenseDataset):
     """
-    Images with dense labels in 11 classes; neither depth nor intrinsics. Ids: `split/NAME`.
+    CamVid with dense labels in 11 classes, without depth and intrinsics. Ids: `split/NAME`.
 
     Validation frames come from one of the drives that the training frames come from.
     """
@@ -87,12 +87,12 @@ class CamVid(DenseDataset):
 
 class CamVidFull(DenseDataset):
     """
-    The whole photographs, 960x720, with labels in CamVid's own 31 classes or grouped into 11.
+    CamVid at full size, 960x720, with labels in its own 31 classes or grouped into 11.
 
     Ids are the images' names. A split is the list of names in a file `{split}.txt` in the root;
-    where there is no such file, it is SegNet's: 367, 101 and 233 frames. Colours that are no
-    class's are void, as is the 32nd class, Void itself. A `label_colors.txt` in the root must
-    hold the colours of the label space `camvid32`.
+    without such a file, SegNet's splits apply: 367, 101 and 233 frames. Colours of no class are
+    void, as is the 32nd class, Void. A `label_colors.txt` in the root must contain the colours of
+    the label space `camvid32`.
 
     :param classes: 32 or 11.
     :raises ValueError: for another number of classes, or other colours.
@@ -133,7 +133,7 @@ class CamVidFull(DenseDataset):
 
 
 def grouping() -> np.ndarray:
-    """Make the table from the ids of `camvid32` to those of `camvid11`: uint8 (256,)."""
+    """Return the table from the ids of `camvid32` to those of `camvid11`: uint8 (256,)."""
     fine, coarse = LabelSpace.load('camvid32'), LabelSpace.load('camvid11')
     table = np.full(256, coarse.void, np.uint8)
     for group, members in GROUPS.items():
@@ -143,10 +143,10 @@ def grouping() -> np.ndarray:
 
 def customary_split(name: str) -> str:
     """
-    Say to which of SegNet's splits a frame belongs.
+    Return the one of SegNet's splits that a frame belongs to.
 
-    :param name: `drive_number`, the number perhaps after an f.
-    :raises ValueError: if the name is no such one.
+    :param name: `drive_number`, the number optionally after an f.
+    :raises ValueError: if the name has another form.
     """
     drive, _, number = name.partition('_')
     if not number.lstrip('f').isdecimal():
@@ -162,7 +162,7 @@ def check_colors(path: Path, space: LabelSpace) -> None:
     """
     Compare a file of lines `red green blue name` with a label space.
 
-    :raises ValueError: naming the first line that does not agree.
+    :raises ValueError: naming the first line that disagrees.
     """
     known = {'Void': '0 0 0'}
     for name, color in zip(space.names, space.colors):

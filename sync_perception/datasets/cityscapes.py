@@ -14,7 +14,7 @@
 
 
 """
-Cityscapes: streets of 50 cities, 2048x1024, with fine labels and stereo disparity.
+Reader of Cityscapes: streets of 50 cities, 2048x1024, with fine labels and stereo disparity.
 
 Every labelled image is the 20th of a sequence of 30, taken at 17 Hz.
 
@@ -41,7 +41,7 @@ BEFORE, AFTER = 19, 10
 
 
 def train_id_table() -> np.ndarray:
-    """Make the table from label ids to train ids: int16 (256,), -1 where there is no label."""
+    """Return the table from label ids to train ids: int16 (256,), -1 for ids without label."""
     table = identity_table(0, void=range(LAST_ID + 1))
     table[list(EVALUATED_IDS)] = np.arange(len(EVALUATED_IDS))
     return table
@@ -52,13 +52,13 @@ TRAIN_IDS = train_id_table()
 
 def doubt_label_ids(present: np.ndarray) -> str:
     """
-    Say so if the values of a label file look like train ids instead of label ids.
+    Return a warning if the values of a label file look like train ids, else ''.
 
-    Train ids end at 18, and most files hold their void, 255, or their sky, 10. Label ids of that
-    range alone are streets without plants, sky, signs, people and cars; 255 is none of them, and
-    10 a rail track.
+    Train ids end at 18, and most files contain void, 255, or sky, 10. A file with label ids only
+    in that range would show a street without plants, sky, signs, people and cars; 255 is not a
+    label id, and 10 is rail track.
 
-    :param present: the values that occur.
+    :param present: the values in the file.
     """
     ids = present[present != VOID]
     if ids.size and ids.max() < len(EVALUATED_IDS) and {VOID, 10} & set(present.tolist()):
@@ -89,12 +89,12 @@ def read_camera(path: Path) -> tuple[np.ndarray, float]:
 
 def disparity_to_depth(stored: np.ndarray, focal: float, baseline: float) -> np.ndarray:
     """
-    Turn stored disparity into depth: d = (p - 1) / 256 pixels for p > 0, depth = b f / d.
+    Convert stored disparity to depth: d = (p - 1) / 256 pixels for p > 0, depth = b f / d.
 
     :param stored: uint16 (H, W), 0 invalid.
     :param focal: focal length fx in pixels.
     :param baseline: metres.
-    :return: float32 (H, W), metres, NaN where there is no disparity or it is zero.
+    :return: float32 (H, W), metres, NaN where disparity is missing or zero.
     """
     disparity = (stored.astype(np.float32) - 1) / DISPARITY_UNITS
     disparity[stored <= 1] = np.nan
@@ -103,11 +103,10 @@ def disparity_to_depth(stored: np.ndarray, focal: float, baseline: float) -> np.
 
 class Cityscapes(DenseDataset):
     """
-    Images with fine labels; intrinsics and depth where `camera` and `disparity` are unpacked.
+    Cityscapes with fine labels; with intrinsics and depth if `camera` and `disparity` exist.
 
-    What is unpacked of a split (`gtFine`, `camera`, `disparity`) must be there for each of its
-    images. Neighbours are there where `leftImg8bit_sequence` is unpacked. Ids:
-    `split/city/{city}_{seq}_{frame}`.
+    Each of `gtFine`, `camera` and `disparity` that exists for a split must be complete. Neighbours
+    exist if `leftImg8bit_sequence` is unpacked. Ids: `split/city/{city}_{seq}_{frame}`.
     """
 
     splits = ('train', 'val', 'test')
@@ -123,7 +122,7 @@ class Cityscapes(DenseDataset):
         return list(self.images)
 
     def photographs(self, kind: str) -> dict[str, Path]:
-        """Return the split's photographs of a folder of the root by id."""
+        """Return the split's images in a folder of the root by id."""
         return {
             f'{split}/{folder.name}/{stem}': path
             for split in (self.splits if self.split == 'all' else (self.split,))
@@ -131,7 +130,7 @@ class Cityscapes(DenseDataset):
             for stem, path in images_by_stem(folder, '_leftImg8bit').items()}
 
     def read(self, sample_id: str) -> Sample:
-        """Read an image with what is known about it."""
+        """Read an image with its annotations."""
         image = read_image(self.images[sample_id])
         size = image.shape[:2]
         labels = self.annotation('gtFine', sample_id, 'gtFine_labelIds.png')
@@ -158,7 +157,7 @@ class Cityscapes(DenseDataset):
         return disparity_to_depth(stored, K[0, 0], baseline)
 
     def annotation(self, kind: str, sample_id: str, ending: str) -> Path | None:
-        """Return an annotation's file, or None where its kind is not unpacked for the split."""
+        """Return an annotation's file, or None if its kind is not unpacked for the split."""
         folder = self.root / kind / sample_id.split('/')[0]
         if not folder.is_dir():
             return None
@@ -168,18 +167,18 @@ class Cityscapes(DenseDataset):
         return path
 
     def neighbour_file(self, sample_id: str, offset: int) -> Path | None:
-        """Find the photograph some frames later in the same sequence."""
+        """Return the image `offset` frames later in the same sequence."""
         moved = later(sample_id, offset)
         return self.sequences.get(moved, self.images.get(moved))
 
     def partner_file(self, sample_id: str) -> Path | None:
-        """Find the right camera's photograph, where `rightImg8bit` is unpacked."""
+        """Return the right camera's image, if `rightImg8bit` is unpacked."""
         kind = self.images[sample_id].relative_to(self.root).parts[0].replace('left', 'right')
         path = self.root / kind / f'{sample_id}_rightImg8bit{self.images[sample_id].suffix}'
         return path if path.is_file() else None
 
     def partner_pose(self, sample_id: str) -> np.ndarray | None:
-        """Return right_T_left, metres; None without `camera` or the right photograph."""
+        """Return right_T_left, metres; None without `camera` or the right image."""
         baseline = self.camera(sample_id)[1]
         if baseline is None or self.partner_file(sample_id) is None:
             return None
@@ -188,7 +187,7 @@ class Cityscapes(DenseDataset):
         return pose
 
     def partner_image(self, sample_id: str) -> np.ndarray:
-        """Read the right camera's photograph."""
+        """Read the right camera's image."""
         path = self.partner_file(sample_id)
         return super().partner_image(sample_id) if path is None else read_image(path)
 
@@ -197,9 +196,9 @@ class CityscapesSequence(Cityscapes):
     """
     All frames of the 30-frame sequences, of which the 20th has fine labels.
 
-    Labels are None elsewhere. Intrinsics are those of the sequence's labelled frame, where
-    `camera` is unpacked; depth is there where `disparity_sequence` is, and must then be for each
-    frame. Ids: `split/city/{city}_{seq}_{frame}`.
+    Other frames have no labels. Intrinsics are those of the sequence's labelled frame, if `camera`
+    is unpacked. Depth requires a complete `disparity_sequence`. Ids:
+    `split/city/{city}_{seq}_{frame}`.
     """
 
     layout = 'leftImg8bit_sequence/{split}/{city}/{city}_{seq}_{frame}_leftImg8bit.(png|jpg)'
@@ -210,7 +209,7 @@ class CityscapesSequence(Cityscapes):
         return list(self.images)
 
     def read(self, sample_id: str) -> Sample:
-        """Read a frame with what is known about it."""
+        """Read a frame with its annotations."""
         image = read_image(self.images[sample_id])
         size = image.shape[:2]
         labels = self.root / 'gtFine' / f'{sample_id}_gtFine_labelIds.png'
@@ -231,6 +230,6 @@ class CityscapesSequence(Cityscapes):
 
 
 def later(sample_id: str, offset: int) -> str:
-    """Name the frame that is so many frames later in the same sequence."""
+    """Return the id of the frame `offset` frames later in the same sequence."""
     start, number = sample_id.rsplit('_', 1)
     return f'{start}_{shifted(number, offset)}'

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Reads what data sets are made of: photographs, 16-bit depth, labels, confidences, numbers."""
+"""Readers of data set files: images, 16-bit depth, labels, confidences, numbers."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from sync_perception.images.reading import read_stored
 from sync_perception.labels import LabelSpace, VOID
 
 IDS = 256
-EXPERT_CLASSES = 19  # experts speak the Cityscapes train ids
+EXPERT_CLASSES = 19  # expert labels are Cityscapes train ids
 
 Size = tuple[int, int]
 
 
 def shifted(number: str, offset: int) -> str:
-    """Add to a number in a file's name, keeping its leading zeros; below zero it is empty."""
+    """Add an offset to a number in a file name, with leading zeros kept; '' below zero."""
     moved = int(number) + offset
     return f'{moved:0{len(number)}}' if moved >= 0 else ''
 
@@ -42,8 +42,8 @@ def read_gray(path: str | Path, dtype: type[np.generic], size: Size, meaning: st
 
     :param path: the file.
     :param dtype: np.uint8 or np.uint16.
-    :param size: expected height and width: those of the photograph.
-    :param meaning: what the file holds, for the error message.
+    :param size: expected height and width: those of the image.
+    :param meaning: content of the file, for the error message.
     :return: array (H, W) of that dtype.
     :raises FileNotFoundError: if there is no such file.
     :raises ValueError: if the file is broken or has another depth, channel count or size.
@@ -70,7 +70,7 @@ def read_depth(
     :param path: the file.
     :param size: expected height and width.
     :param units_per_metre: 256 for KITTI, 100 for Virtual KITTI 2.
-    :param infinite: the value that stands for the sky, if there is one.
+    :param infinite: stored value of the sky, if there is one.
     :return: float32 (H, W), metres, NaN where unknown, inf where sky.
     """
     stored = read_gray(path, np.uint16, size, 'depth, 0 unknown')
@@ -83,10 +83,10 @@ def read_depth(
 
 def identity_table(classes: int, void: Iterable[int] = ()) -> np.ndarray:
     """
-    Make the table of a label file that already holds the ids of its space.
+    Return the look-up table of a label file that already contains the ids of its space.
 
-    :param classes: ids 0..classes-1 stay as they are.
-    :param void: further ids that the files may hold; they become 255, as 255 itself.
+    :param classes: number of classes; ids 0..classes-1 are unchanged.
+    :param void: further ids that the files may contain; they become 255, like 255 itself.
     :return: int16 (256,), -1 for ids that must not occur.
     """
     table = np.full(IDS, -1, np.int16)
@@ -103,11 +103,11 @@ def read_labels(
 
     :param path: the file.
     :param size: expected height and width.
-    :param table: int16 (256,), the id for each stored value, -1 where that must not occur.
-    :param doubt: returns a sentence if the values that occur are of another coding, else ''.
+    :param table: int16 (256,), the id for each stored value, -1 for invalid values.
+    :param doubt: function of the stored values that returns a message if they look like another
+        coding, else ''.
     :return: uint8 (H, W), 255 void.
-    :raises ValueError: if the file holds a value that must not occur, or there is a doubt:
-        another label space.
+    :raises ValueError: if the file contains an invalid value, or `doubt` returns a message.
     """
     stored = read_gray(path, np.uint8, size, 'label ids')
     present = np.bincount(stored.ravel(), minlength=IDS) > 0
@@ -124,14 +124,14 @@ def read_labels(
 
 def read_color_labels(path: str | Path, size: Size, space: LabelSpace) -> np.ndarray:
     """
-    Read labels that are stored as the colours of their classes.
+    Read a label image that stores the colours of classes.
 
     :param path: the file.
     :param size: expected height and width.
     :param space: the classes and their colours.
-    :return: uint8 (H, W), 255 where the colour is no class's.
+    :return: uint8 (H, W), 255 where the colour belongs to no class.
     :raises FileNotFoundError: if there is no such file.
-    :raises ValueError: if the file is broken, of another size, or no colour is a class's.
+    :raises ValueError: if the file is broken, of another size, or no colour belongs to a class.
     """
     coded = read_stored(path)
     if coded.dtype != np.uint8 or coded.ndim != 3 or coded.shape[2] != 3:
@@ -148,7 +148,7 @@ def read_color_labels(path: str | Path, size: Size, space: LabelSpace) -> np.nda
 
 
 def read_expert_labels(path: str | Path, size: Size) -> np.ndarray:
-    """Read an expert's Cityscapes train ids: uint8 (H, W), 255 where it is not sure."""
+    """Read an expert's Cityscapes train ids: uint8 (H, W), 255 where it is uncertain."""
     return read_labels(path, size, identity_table(EXPERT_CLASSES))
 
 
@@ -160,11 +160,11 @@ def read_confidence(path: str | Path, size: Size) -> np.ndarray:
 
 def read_intrinsics(path: str | Path) -> np.ndarray:
     """
-    Read a text file of nine numbers, the intrinsics row by row.
+    Read intrinsics from a text file of nine numbers, row by row.
 
     :return: float64 (3, 3), pixels.
     :raises FileNotFoundError: if there is no such file.
-    :raises ValueError: if it holds anything else.
+    :raises ValueError: if the content is anything else.
     """
     path = Path(path)
     if not path.is_file():
@@ -187,13 +187,13 @@ def read_list(
         path: str | Path, split: str, content: str, images: Container[str] | None = None
         ) -> list[str]:
     """
-    Read the file that names what belongs to a split, one a line.
+    Read the list file of a split, with one entry per line.
 
     :param split: the split, for the error message.
-    :param content: what a line is expected to hold, for the error message.
-    :param images: the names that a line may hold; None allows any.
-    :return: the lines without white space around them, without empty ones.
-    :raises FileNotFoundError: if there is no such file, or not all that it lists.
+    :param content: expected content of a line, for the error message.
+    :param images: the allowed names; None allows any.
+    :return: the stripped, non-empty lines.
+    :raises FileNotFoundError: if the file or one of its entries does not exist.
     """
     path = Path(path)
     if not path.is_file():
@@ -208,12 +208,12 @@ def read_list(
 
 def rigid(numbers: np.ndarray, source: str) -> np.ndarray:
     """
-    Take a pose from its numbers.
+    Return the pose of its matrix entries.
 
-    :param numbers: 16 of them, row by row.
-    :param source: where they are from, for the error message.
+    :param numbers: 16 numbers, row by row.
+    :param source: source of the numbers, for the error message.
     :return: float64 (4, 4).
-    :raises ValueError: if they are no rigid transform.
+    :raises ValueError: if they do not form a rigid transform.
     """
     pose = np.asarray(numbers, np.float64).reshape(4, 4)
     rotation = pose[:3, :3]

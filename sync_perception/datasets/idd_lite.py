@@ -14,7 +14,7 @@
 
 
 """
-IDD-lite: Indian roads, 320x227, in seven coarse classes.
+Reader of IDD-lite: Indian roads, 320x227, in seven coarse classes.
 
 Source: Mishra et al., "Semantic segmentation datasets for resource constrained training",
 NCVPRIPG 2019; a subset of Varma et al., "IDD", WACV 2019.
@@ -31,10 +31,10 @@ LABELS = identity_table(7)
 
 class IddLite(DenseDataset):
     """
-    Images with coarse labels, and an expert's finer ones where there are any.
+    IDD-lite with coarse labels, and an expert's finer labels where they exist.
 
-    An expert's label is a choice among the Cityscapes classes that the coarse label allows. No
-    depth, no intrinsics. Ids: `split/sequence/N`.
+    An expert's label is one of the Cityscapes classes that the coarse label comprises. There are
+    no depth and no intrinsics. Ids: `split/sequence/N`.
     """
 
     splits = ('train', 'val')

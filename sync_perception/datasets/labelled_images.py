@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Folders of images and label images in any label space: LabelMeFacade, RUGD, one's own."""
+"""Reader of images and label images in any label space: LabelMeFacade, RUGD, own data."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ CODINGS = ('ids', 'cityscapes_label_ids')
 
 class LabelledImages(DenseDataset):
     """
-    Images and label images of the same names. No depth, no intrinsics. Ids: the images' names.
+    Images and label images of the same names, without depth. Ids: the images' names.
 
-    :param root: the folder that holds both.
+    :param root: the folder that contains both.
     :param split: only `all`.
     :param images: subfolder of the images.
     :param labels: subfolder of the label images, 8-bit PNG.
     :param label_space: the labels' space: a name or a YAML file.
-    :param coding: what a label image holds: `ids` of the label space, 255 for void; or
+    :param coding: coding of the label images: `ids` of the label space, 255 for void; or
         `cityscapes_label_ids`, 0 to 33, of which those without a train id are void.
-    :param exclude: ids that are left out.
-    :raises ValueError: if the coding is unknown, does not suit the label space, or an id to leave
-        out is not there.
+    :param exclude: ids of images to omit.
+    :raises ValueError: if the coding is unknown or does not match the label space, or an excluded
+        id does not exist.
     """
 
     splits = ()

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What a moving camera saw just before and after, or its stereo partner at the same moment."""
+"""Neighbours of a sample: earlier and later frames, and the stereo partner."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from sync_perception.datasets.sample import DenseDataset, Sample
 from sync_perception.datasets.views import View
 
 STEREO = 0
-"""The offset in time of a stereo partner."""
+"""Offset that denotes the stereo partner."""
 MIRROR = np.diag([-1.0, 1, 1, 1])
 
 
 @dataclass(frozen=True)
 class Neighbour:
     """
-    An image of what a sample shows, from elsewhere, with the sample's size and intrinsics.
+    Neighbouring image of a sample, with the sample's size and intrinsics.
 
     :param image: uint8 (H, W, 3), RGB.
     :param pose: neighbour_T_sample, float64 (4, 4), metres, in optical frames; None if unknown.
@@ -48,7 +48,7 @@ def read_neighbours(
     Read a sample's neighbours.
 
     :param offsets: frames of the recording, negative ones earlier; STEREO for the partner.
-    :return: one for each offset, None where there is none.
+    :return: one for each offset, None if it does not exist.
     :raises ValueError: if a file is broken.
     """
     times = [offset for offset in offsets if offset != STEREO]
@@ -74,7 +74,7 @@ def read_partner(dataset: DenseDataset, sample_id: str) -> Neighbour | None:
 
 
 def has_any(dataset: DenseDataset, sample_id: str, offsets: Sequence[int]) -> bool:
-    """Say whether a sample has one of these neighbours, without reading it."""
+    """Return whether a sample has one of these neighbours, without reading it."""
     return any(
         dataset.partner_pose(sample_id) is not None if offset == STEREO
         else dataset.has_neighbours(sample_id, [offset]) for offset in offsets)
@@ -83,14 +83,14 @@ def has_any(dataset: DenseDataset, sample_id: str, offsets: Sequence[int]) -> bo
 def check_recordings(recordings: Sequence[tuple[str, DenseDataset]], offsets: Sequence[int]
                      ) -> None:
     """
-    Refuse data sets that cannot bring the neighbours that are asked for, without reading any.
+    Check that data sets can provide the requested neighbours, without reading any.
 
-    A data set whose samples have none at all may stand beside others, but not alone.
+    A data set without neighbours is allowed beside others, but not alone.
 
     :param recordings: names of data sets, for the messages, and the data sets.
-    :param offsets: of the neighbours; STEREO for the partner.
-    :raises ValueError: if no sample has a neighbour in time though there should be some; if none
-        has a partner though there should be one; or if a recording is too short.
+    :param offsets: offsets of the neighbours in frames; STEREO for the partner.
+    :raises ValueError: if no sample has a requested neighbour in time or stereo partner, or if a
+        recording is too short.
     """
     times = [offset for offset in offsets if offset != STEREO]
     names = ', '.join(name for name, _ in recordings) or 'no source'
@@ -118,7 +118,7 @@ def check_recordings(recordings: Sequence[tuple[str, DenseDataset]], offsets: Se
 
 
 def has_pose(dataset: DenseDataset, sample_id: str, offsets: Sequence[int]) -> bool:
-    """Say whether the motion to one of a sample's neighbours in time is known."""
+    """Return whether the motion to one of a sample's neighbours in time is known."""
     return dataset.pose(sample_id) is not None and any(
         has_any(dataset, sample_id, [offset]) and dataset.pose(sample_id, offset) is not None
         for offset in offsets if offset != STEREO)
@@ -128,19 +128,19 @@ def neighbour_arrays(
         sample: Sample, neighbours: Sequence[Neighbour | None], offsets: Sequence[int],
         view: View) -> dict[str, Any]:
     """
-    Cut a sample's view out of its neighbours, too. Shapes depend on the offsets alone: they stack.
+    Return a sample's view of its neighbours as arrays, whose shapes depend only on the offsets.
 
-    Resizing and cropping change K, not the poses. The mirror image of a scene has its x axis
-    turned round in both cameras, so that the pose T becomes S T S, S = diag(-1, 1, 1, 1).
+    Resizing and cropping change K, not the poses. Mirroring negates the x axis of both cameras, so
+    that the pose T becomes S T S, S = diag(-1, 1, 1, 1).
 
-    :param sample: whose neighbours they are.
-    :param neighbours: one for each offset, None where there is none.
-    :param offsets: frames from the sample.
-    :param view: the sample's.
+    :param sample: the sample.
+    :param neighbours: its neighbours, one for each offset, None if missing.
+    :param offsets: offsets in frames from the sample.
+    :param view: the sample's view.
     :return: neighbours uint8 (N, h, w, 3); neighbour_there bool (N,); neighbour_offset int64
         (N,); neighbour_pose float32 (N, 4, 4), neighbour_T_sample in metres, NaN where unknown; K
         float32 (3, 3), intrinsics of the view in pixels, NaN where unknown.
-    :raises ValueError: if there is a neighbour of another size.
+    :raises ValueError: if a neighbour has another size.
     """
     count, size = len(offsets), sample.image.shape[:2]
     arrays = {

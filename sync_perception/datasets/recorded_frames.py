@@ -13,9 +13,9 @@
 # limitations under the License.
 
 """
-Any camera's recording: a folder of frames in order, or a video, and the camera's intrinsics.
+Reader of own recordings: folders of frames or videos, with the camera's intrinsics.
 
-For learning from video alone: nothing is annotated.
+For self-supervised training: there are no annotations.
 """
 
 from __future__ import annotations
@@ -47,30 +47,30 @@ JPEG_QUALITY = 95
 
 class Frames(DenseDataset):
     """
-    Consecutive frames of one camera: images in the order of their names, or those of a video.
+    Consecutive frames of one camera: images in the order of their names, or of a video.
 
     The order is the natural one: 1, 2, 10. An orientation in the header of an image or a video is
     applied to the images and to their intrinsics.
 
     The root is a clip, or a folder of clips: a clip is a folder of images or a video file. Frames
-    that follow each other by name are neighbours, whatever their numbers. A video is unpacked
-    once, as JPEG files, into a folder of its name and the ending `.frames` beside it, since
-    seeking in videos is slow and not exact.
+    that are consecutive by name are neighbours, whatever their numbers. A video is unpacked once,
+    as JPEG files, into a folder beside it with the suffix `.frames`, because seeking in videos is
+    slow and inexact.
 
-    Images are taken to be rectified, unless `rectify` is set, as by the node. Intrinsics are given
-    here, or by a file `camera_info.yaml` in the clip's folder or above it, as ROS's
-    camera_calibration writes it. Ids: `clip/name`, or `name` where the root is the clip.
+    Images must be rectified unless `rectify` is set, as for the node. Intrinsics come from the
+    arguments, or from a file `camera_info.yaml` of ROS's camera_calibration in the clip's folder
+    or above it. Ids: `clip/name`, or `name` if the root is the clip.
 
     :param root: the clip or the folder of clips.
-    :param split: a list of clips in a file of that name, `train.txt`, one a line; or `all`.
+    :param split: name of a file such as `train.txt` that lists clips, one per line; or `all`.
     :param fx: focal length in pixels; fy is the same unless given.
     :param fy: focal length downwards, pixels.
     :param cx: column of the principal point, by default the image's centre.
-    :param cy: its row, likewise.
-    :param camera_info: the calibration file, instead.
-    :param rectify: undistort the images by their calibration file. Choose a P without borders
-        (alpha 0): pixels that the lens does not show are black, and learned from like others.
-    :raises ValueError: if there are no intrinsics, both kinds of them, or a file is malformed.
+    :param cy: row of the principal point, by default the image's centre.
+    :param camera_info: calibration file, instead of the intrinsics.
+    :param rectify: whether to undistort the images by their calibration file. Choose a P without
+        borders (alpha 0): black pixels outside the lens's view are used in training like others.
+    :raises ValueError: if intrinsics are missing or given twice, or a file is malformed.
     :raises FileNotFoundError: if there are no frames.
     """
 
@@ -101,7 +101,7 @@ class Frames(DenseDataset):
         super().__init__(unpacked(root) if self.is_video(root) else root, split)
 
     def is_video(self, path: Path) -> bool:
-        """Say whether this is a video file, by its ending."""
+        """Return whether this is a video file, by its suffix."""
         return path.suffix.lower() in self.video_suffixes and path.is_file()
 
     def list_ids(self) -> list[str]:
@@ -140,7 +140,7 @@ class Frames(DenseDataset):
         """
         Raise ValueError unless a clip's intrinsics are known.
 
-        Without them nothing could be warped: better to hear of it before a training begins.
+        Warping needs them, so the error is raised before a training begins.
         """
         if self.fx is None:
             self.calibration(clip)
@@ -162,10 +162,10 @@ class Frames(DenseDataset):
 
     def photograph(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
         """
-        Read a photograph, upright, with its intrinsics, turned alike; rectified if asked for.
+        Read an image with its intrinsics, both rotated upright; rectified if requested.
 
         :return: uint8 (H, W, 3) RGB, and K float64 (3, 3).
-        :raises ValueError: if the calibration is that of another size, or cannot be used.
+        :raises ValueError: if the calibration is for another size, or cannot be used.
         """
         image, orientation, stored = read_upright(path)
         if self.fx is not None:
@@ -191,12 +191,12 @@ class Frames(DenseDataset):
     def neighbours(
             self, sample_id: str, offsets: Sequence[int] = NEIGHBOURS
             ) -> list[np.ndarray | None]:
-        """Read the photographs before and after a sample, as the sample's own."""
+        """Read the images before and after a sample, prepared like the sample's own."""
         files = (self.neighbour_file(sample_id, offset) for offset in offsets)
         return [None if path is None else self.photograph(path)[0] for path in files]
 
     def neighbour_file(self, sample_id: str, offset: int) -> Path | None:
-        """Find the frame so many places later in the same clip."""
+        """Return the frame `offset` positions later in the same clip."""
         clip, place = self.places[sample_id]
         place += offset
         ids = self.clips[clip]
@@ -205,7 +205,7 @@ class Frames(DenseDataset):
 
 def unpacked(video: Path) -> Path:
     """
-    Return the folder with a video's frames, which is written the first time.
+    Return the folder with a video's frames; it is written on first use.
 
     :raises ValueError: if OpenCV cannot read the video, or the folder cannot be written.
     """
@@ -226,7 +226,7 @@ def unpacked(video: Path) -> Path:
             raise ValueError(f'{video} is not a video that OpenCV can read')
         part.rename(folder)
     except OSError as error:
-        if not folder.is_dir():  # another process may have been faster
+        if not folder.is_dir():  # another process may have written it
             raise ValueError(f'{video} cannot be unpacked into {folder}: {error}') from error
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The one contract that every data set keeps: what is known about an image, and what is not."""
+"""Sample and base class of all data sets."""
 
 from __future__ import annotations
 
@@ -28,29 +28,30 @@ from sync_perception.images.reading import read_image
 
 NEIGHBOURS = (-1, 1)
 MAX_CLASSES = 4
-"""Most classes of an expert that a pixel can have with their probabilities."""
+"""Maximum number of an expert's classes per pixel with probabilities."""
 PROBABILITY_UNITS = 255
 """Stored units of a probability."""
 READ_ERRORS = (ValueError, OSError)
-"""What reading a sample raises if a file is missing, broken or not what it should be."""
+"""Errors raised for a missing, broken or wrong file of a sample."""
 
 
 @dataclass(frozen=True)
 class Sample:
     """
-    One image with its annotations, at the size of the recording. What is missing is None.
+    One image with its annotations, at the size of the recording. Missing annotations are None.
 
-    :param id: names the sample within its data set, for messages and split files.
+    :param id: name of the sample in its data set, for messages and split files.
     :param image: uint8 (H, W, 3), RGB.
     :param K: float64 (3, 3), intrinsics in pixels of this image.
     :param depth: float32 (H, W), metres along z, NaN where unknown, inf where known to be sky.
     :param labels: uint8 (H, W), ids of the data set's label space, 255 void.
     :param expert_labels: uint8 (H, W), an expert network's labels, ids of the data set's
-        `expert_space`, 255 where it is not sure.
+        `expert_space`, 255 where it is uncertain.
     :param expert_confidence: float32 (H, W) in [0, 1], probability of the expert's label.
     :param expert_classes: uint8 (H, W, K), K up to MAX_CLASSES: the expert's most probable
-        classes, of which the first is its label; 255 for none.
-    :param expert_probabilities: uint8 (H, W, K), theirs, in PROBABILITY_UNITS.
+        classes, the first of which is its label; 255 for none.
+    :param expert_probabilities: uint8 (H, W, K), probabilities of these classes, in
+        PROBABILITY_UNITS.
     :param normals: float32 (H, W, 3), unit normals in the optical frame, NaN where unknown.
     """
 
@@ -68,30 +69,29 @@ class Sample:
 
 class DenseDataset(ABC):
     """
-    A folder of recordings in the layout in which the data set is distributed.
+    Base class of data sets: a folder in the layout in which the data set is distributed.
 
-    Usable as a map-style torch data set. The constructor only lists files; a sample is read when
-    it is asked for.
+    It is a map-style torch data set. The constructor only lists files; samples are read on access.
 
-    Where the recordings are sequences, a sample's neighbours in time can be had, and its camera's
-    pose. Neighbours are counted in the frames of the recording, not in those that are at hand: in
-    a sequence of which every 20th frame was kept, no frame has neighbours at -1 and 1.
+    Data sets of sequences also provide a sample's neighbours in time and its camera's pose.
+    Offsets count the frames of the original recording: if only every 20th frame was kept, no frame
+    has neighbours at -1 and 1.
 
     :param root: the data set's folder.
     :param split: one of `splits`, or `all`.
-    :raises FileNotFoundError: if the folder holds no recording of this layout.
-    :raises ValueError: if the split does not exist; the message lists those that do.
+    :raises FileNotFoundError: if the folder contains no recording of this layout.
+    :raises ValueError: if the split does not exist; the message lists the existing ones.
     """
 
     splits: ClassVar[tuple[str, ...]]
     label_space: ClassVar[str | None]
     layout: ClassVar[str]
     expert_space: ClassVar[str] = 'cityscapes19'
-    """Label space of the expert labels, where there are any: a name or a file."""
+    """Label space of the expert labels, if there are any: a name or a file."""
     max_depth: ClassVar[float] = 80.0
-    """Metres; the data set's protocol scores true depth below it."""
+    """Upper limit of the true depth that the data set's protocol evaluates, metres."""
     ordered: ClassVar[bool] = False
-    """Whether the samples come in a random order already and are costly in any other."""
+    """Whether samples are already in random order, and slow to read in any other."""
 
     def __init__(self, root: str | Path, split: str = 'all'):
         self.check_split(split)
@@ -121,16 +121,16 @@ class DenseDataset(ABC):
 
     def keep(self, ids: Sequence[str]) -> None:
         """
-        Drop all samples but these, whose order stays that of the data set.
+        Keep only these samples, in the order of the data set.
 
-        :param ids: of the split's samples.
-        :raises ValueError: if one of them is none of the split's.
+        :param ids: ids of samples of the split.
+        :raises ValueError: if one is not in the split.
         """
         self.ids = kept(self.ids, ids, type(self).__name__)
         self.__dict__.pop('samples_of_files', None)
 
     def __len__(self) -> int:
-        """Count the samples."""
+        """Return the number of samples."""
         return len(self.ids)
 
     def __getitem__(self, index: int) -> Sample:
@@ -139,7 +139,7 @@ class DenseDataset(ABC):
 
     def crop(self, sample_id: str) -> str | None:
         """
-        Name the part of the image in which the data set's protocol scores depth.
+        Return the name of the crop in which the data set's protocol evaluates depth.
 
         :return: a key of `sync_perception.evaluation.metrics.CROPS`; None for the whole image.
         """
@@ -157,41 +157,41 @@ class DenseDataset(ABC):
 
     def neighbour_file(self, sample_id: str, offset: int) -> Path | None:
         """
-        Find the photograph some frames later in the recording, by the same camera.
+        Return the same camera's image `offset` frames later in the recording.
 
         :param offset: frames of the recording; negative ones are earlier.
-        :return: an existing file; None where there is none.
+        :return: an existing file; None if there is none.
         """
         return None
 
     @cached_property
     def samples_of_files(self) -> dict[Path | None, str]:
-        """Return the samples' ids by their own photographs."""
+        """Return the samples' ids by their image files."""
         return {self.neighbour_file(sample_id, 0): sample_id for sample_id in self.ids}
 
     def neighbour_id(self, sample_id: str, offset: int) -> str | None:
         """
-        Return the id of the sample some frames later in the recording, by the same camera.
+        Return the id of the same camera's sample `offset` frames later in the recording.
 
         :param offset: frames of the recording; negative ones are earlier.
-        :return: an id to read; None where there is no such frame, or it is none of the samples.
+        :return: a readable id; None if there is no such frame or it is not a sample.
         """
         path = self.neighbour_file(sample_id, offset)
         return None if path is None else self.samples_of_files.get(path)
 
     def has_neighbours(self, sample_id: str, offsets: Sequence[int] = NEIGHBOURS) -> bool:
-        """Say whether a sample has all of these neighbours, without reading them."""
+        """Return whether a sample has all of these neighbours, without reading them."""
         return all(self.neighbour_file(sample_id, offset) is not None for offset in offsets)
 
     def neighbours(
             self, sample_id: str, offsets: Sequence[int] = NEIGHBOURS
             ) -> list[np.ndarray | None]:
         """
-        Read the photographs before and after a sample.
+        Read the images before and after a sample.
 
         :param offsets: frames of the recording; negative ones are earlier.
-        :return: uint8 (H, W, 3) images, RGB, with the sample's size and intrinsics; None for
-            each one that there is not.
+        :return: uint8 (H, W, 3) images, RGB, with the sample's size and intrinsics; None for each
+            missing one.
         :raises ValueError: if a file is broken.
         """
         files = (self.neighbour_file(sample_id, offset) for offset in offsets)
@@ -199,16 +199,16 @@ class DenseDataset(ABC):
 
     def partner_pose(self, sample_id: str) -> np.ndarray | None:
         """
-        Return where the stereo partner of a sample's camera is, without reading its image.
+        Return the pose of the stereo partner of a sample's camera, without reading its image.
 
-        :return: partner_T_camera, float64 (4, 4), metres, of two cameras with the same intrinsics
-            that look at the same moment; None where there is no partner's image.
+        :return: partner_T_camera, float64 (4, 4), metres, of two synchronous cameras with the same
+            intrinsics; None if there is no partner image.
         """
         return None
 
     def partner_image(self, sample_id: str) -> np.ndarray:
         """
-        Read the stereo partner's image, where `partner_pose` knows one: uint8 (H, W, 3), RGB.
+        Read the stereo partner's image, if `partner_pose` is not None: uint8 (H, W, 3), RGB.
 
         :raises ValueError: if there is none, or its file is broken.
         """
@@ -220,7 +220,7 @@ def kept(ids: Sequence[str], chosen: Sequence[str], name: str) -> list[str]:
     Return those ids that are chosen.
 
     :param name: of the data set, for the message.
-    :raises ValueError: if a chosen one is not there.
+    :raises ValueError: if a chosen id does not exist.
     """
     wanted = set(chosen)
     missing = wanted.difference(ids)

@@ -14,7 +14,7 @@
 
 
 """
-RGB-D sequences with poses in the layout of 7-Scenes.
+Reader of RGB-D sequences with poses in the layout of 7-Scenes.
 
 Source: Shotton et al., "Scene Coordinate Regression Forests for Camera Relocalization in RGB-D
 Images", CVPR 2013, and its description of the files.
@@ -40,8 +40,8 @@ class SevenScenes(DenseDataset):
     """
     Frames of hand-held Kinect sequences with depth and camera-to-world poses; no labels.
 
-    Depth is as the sensor gave it, not registered to the colour image: along edges it is some
-    pixels off. Ids: `sequence/frame-NNNNNN`, or `frame-NNNNNN` where the root is a sequence.
+    Depth is the raw sensor depth, not registered to the colour image: it is some pixels off along
+    edges. Ids: `sequence/frame-NNNNNN`, or `frame-NNNNNN` if the root is a sequence.
 
     :param root: a scene with sequences `seq-NN`, or one sequence.
     """
@@ -74,7 +74,7 @@ class SevenScenes(DenseDataset):
         return [self.root / f'seq-{int(number[1]):02}' for number in numbers]
 
     def read(self, sample_id: str) -> Sample:
-        """Read an image with its depth, where its file is there."""
+        """Read an image with its depth, if its file exists."""
         path = self.images[sample_id]
         image = read_image(path)
         size = image.shape[:2]
@@ -88,15 +88,15 @@ class SevenScenes(DenseDataset):
             K=np.array([[FOCAL, 0, CENTRE[0]], [0, FOCAL, CENTRE[1]], [0, 0, 1]]))
 
     def neighbour_file(self, sample_id: str, offset: int) -> Path | None:
-        """Find the photograph some frames later in the same sequence."""
+        """Return the image `offset` frames later in the same sequence."""
         return self.images.get(later(sample_id, offset))
 
     def pose(self, sample_id: str, offset: int = 0) -> np.ndarray | None:
         """
         Return the camera's pose: world_T_camera, float64 (4, 4), metres.
 
-        :return: None where the frame has no pose file.
-        :raises ValueError: if the file holds anything but a rigid transform.
+        :return: None if the frame has no pose file.
+        :raises ValueError: if the file does not contain a rigid transform.
         """
         path = self.root / f'{later(sample_id, offset)}.pose.txt'
         if not path.is_file():
@@ -110,6 +110,6 @@ class SevenScenes(DenseDataset):
 
 
 def later(sample_id: str, offset: int) -> str:
-    """Name the frame that is so many frames later in the same sequence."""
+    """Return the id of the frame `offset` frames later in the same sequence."""
     start, number = sample_id.rsplit('-', 1)
     return f'{start}-{shifted(number, offset)}'

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""The street world as a data set: rendered when asked for, as many streets as wanted."""
+"""Synthetic data set of the street world, rendered on access."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ class Synthetic(DenseDataset):
     """
     Rendered street scenes with depth, labels, normals and intrinsics; needs no files.
 
-    Read in order (no shuffling: every street is random anyway), a street is built once and
-    neighbouring samples come from `interleave` different ones. Streets are built lazily, in the
-    process that reads them, so that data-loading workers may be forked before the first read.
-    The streets of `val` are none of `train`'s; `all` is `train`. A neighbour is 0.1 s away.
+    Read in order (shuffling is not needed, as every street is random), each street is built once,
+    and neighbouring samples come from `interleave` different streets. Streets are built lazily, in
+    the process that reads them, so that data-loading workers may be forked before the first read.
+    The streets of `val` and `train` are disjoint; `all` is `train`. Neighbours are 0.1 s apart.
 
-    :param root: not used, there are no files.
-    :param split: which streets.
-    :param length: how many samples, by default 10000, for `val` 200; a large number costs
+    :param root: not used, as there are no files.
+    :param split: `train`, `val` or `all`.
+    :param length: number of samples, by default 10000, for `val` 200; a large number costs
         nothing.
     :param size: height and width of the images.
-    :param seed: decides all streets; streets of different seeds differ.
+    :param seed: random seed of all streets.
     :param frames_per_world: samples of one street, `STRIDE` frames apart.
-    :param interleave: streets that are kept in memory, about 100 MB each.
-    :param vary_camera: draw focal length, principal point, height and pitch for every street;
-        False keeps KITTI's camera.
-    :param weather: one of `weather.WEATHERS`; None draws one for every street.
+    :param interleave: number of streets kept in memory, about 100 MB each.
+    :param vary_camera: whether to draw focal length, principal point, height and pitch for every
+        street; otherwise KITTI's camera is used.
+    :param weather: one of `weather.WEATHERS`; None draws one for each street.
     :raises ValueError: for an unknown split, or counts below one.
     """
 
@@ -77,7 +77,7 @@ class Synthetic(DenseDataset):
         self.chosen: list[str] | None = None
 
     def list_ids(self) -> list[str]:
-        """Return the samples' names: the street's number and the frame in it."""
+        """Return the samples' names: number of the street and frame in it."""
         return [self.name(i) for i in range(self.length)]
 
     @property
@@ -86,16 +86,16 @@ class Synthetic(DenseDataset):
         return self.list_ids() if self.chosen is None else self.chosen
 
     def keep(self, ids: Sequence[str]) -> None:
-        """Drop all samples but these, as every data set can."""
+        """Keep only these samples."""
         self.chosen = kept(self.ids, ids, type(self).__name__)
         self.length = len(self.chosen)
 
     def __len__(self) -> int:
-        """Count the samples."""
+        """Return the number of samples."""
         return self.length
 
     def place(self, index: int) -> tuple[int, int]:
-        """Return the number of the street and of the frame in it for a sample's position."""
+        """Return the numbers of a sample's street and of its frame there."""
         group, rest = divmod(index, self.interleave * self.frames_per_world)
         frame, member = divmod(rest, self.interleave)
         return group * self.interleave + member, frame * STRIDE
@@ -124,21 +124,21 @@ class Synthetic(DenseDataset):
                       depth=rendered.depth, labels=rendered.labels, normals=rendered.normals)
 
     def moment(self, sample_id: str, offset: int = 0) -> tuple[StreetWorld, int | None]:
-        """Return a sample's street, and the frame some frames later, None beyond its ends."""
+        """Return a sample's street and the frame `offset` frames later, None beyond its ends."""
         _, number, frame = sample_id.split('_')
         moved = int(frame) + offset
         within = 0 <= moved < self.frames_per_world * STRIDE
         return self.world(int(number)), moved if within else None
 
     def neighbour_id(self, sample_id: str, offset: int) -> str | None:
-        """Return the id of the frame so many later, which can be read; None beyond the drive."""
+        """Return the readable id of the frame `offset` frames later; None beyond the drive."""
         start, number, frame = sample_id.split('_')
         moved = int(frame) + offset
         within = 0 <= moved < self.frames_per_world * STRIDE
         return f'{start}_{number}_{moved:05d}' if within else None
 
     def has_neighbours(self, sample_id: str, offsets: Sequence[int] = NEIGHBOURS) -> bool:
-        """Say whether the street's drive goes on for so long, without rendering it."""
+        """Return whether all of these neighbours lie within the drive, without rendering them."""
         frame = int(sample_id.split('_')[2])
         moved = [frame + offset for offset in offsets]
         return min(moved) >= 0 and max(moved) < self.frames_per_world * STRIDE
@@ -163,12 +163,12 @@ class Synthetic(DenseDataset):
         return pose
 
     def partner_image(self, sample_id: str) -> np.ndarray:
-        """Render what the camera to the right sees."""
+        """Render the image of the camera to the right."""
         world, frame = self.moment(sample_id)
         return world.render(frame, right=BASELINE).frame.image
 
     def world(self, number: int) -> StreetWorld:
-        """Return a street, built or remembered."""
+        """Return a street, built or from memory."""
         if number in self.worlds:
             self.worlds.move_to_end(number)
             return self.worlds[number]
@@ -194,5 +194,5 @@ class Synthetic(DenseDataset):
         return K, rng.uniform(1.2, 2.1), rng.normal(scale=0.03)
 
     def __getstate__(self) -> dict:
-        """Leave the built streets behind: ray-casting scenes cannot go to another process."""
+        """Return the state without built streets: ray-casting scenes cannot be pickled."""
         return {**self.__dict__, 'worlds': OrderedDict()}

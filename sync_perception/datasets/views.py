@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""From a recording to a training crop: scale, crop and mirror with geometry kept true."""
+"""Views of samples for training: scale, crop and mirror with consistent geometry."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ SPARSE_SHARE = 0.5
 @dataclass(frozen=True)
 class View:
     """
-    A window on a resized, perhaps mirrored image.
+    A window of a resized, optionally mirrored image.
 
-    :param scale: size of the resized image over the recording's.
+    :param scale: size of the resized image relative to the recording's.
     :param top: first row of the window in the resized image, pixels; may be negative.
-    :param left: first column, likewise, before mirroring.
+    :param left: first column before mirroring, pixels; may be negative.
     :param size: height and width of the window.
     :param mirror: whether the window is mirrored.
     """
@@ -47,7 +47,7 @@ class View:
     mirror: bool = False
 
     def intrinsics(self, K: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-        """Return the window's intrinsics, float64 (3, 3), from the recording's."""
+        """Return the window's intrinsics, float64 (3, 3), given the recording's."""
         K = resize_intrinsics(K, image_size, self.resized(image_size))
         K = crop_intrinsics(K, self.top, self.left)
         return flip_intrinsics(K, self.size[1]) if self.mirror else K
@@ -57,7 +57,7 @@ class View:
         return round(image_size[0] * self.scale), round(image_size[1] * self.scale)
 
     def image(self, image: np.ndarray) -> np.ndarray:
-        """Cut the window out of a uint8 (H, W, 3) image; mid-grey outside of it."""
+        """Return the window of a uint8 (H, W, 3) image; mid-grey outside of the image."""
         height, width = self.resized(image.shape[:2])
         interpolation = cv2.INTER_AREA if self.scale < 1 else cv2.INTER_LINEAR
         resized = cv2.resize(image, (width, height), interpolation=interpolation)
@@ -70,13 +70,13 @@ class View:
 
     def nearest(self, image: np.ndarray, stride: int, void: Any) -> np.ndarray:
         """
-        Cut the window out of a map by nearest neighbour, in the middle of each cell.
+        Return the window of a map, sampled by nearest neighbour at the centre of each cell.
 
-        A cell is stride x stride pixels of the window: what one pixel of a network's map, resized
-        to the window, stands for.
+        A cell is stride x stride pixels of the window, which one pixel of a network's map covers.
 
         :param image: (H, W) or (H, W, C).
-        :return: (h / stride, w / stride), with C likewise; `void` outside of the recording.
+        :return: (h / stride, w / stride) or (h / stride, w / stride, C); `void` outside of the
+            recording.
         """
         rows, columns = self._centres(image.shape, stride)
         inside = ((rows >= 0) & (rows < image.shape[0]))[:, None] & (
@@ -88,7 +88,7 @@ class View:
 
     def scatter(self, depth: np.ndarray, stride: int) -> np.ndarray:
         """
-        Carry a sparse (H, W) depth map over point by point; the nearest of several wins.
+        Return the window of a sparse (H, W) depth map, by point; the nearest point of a cell wins.
 
         :return: float32 (h / stride, w / stride), NaN where no point falls.
         """
@@ -105,14 +105,14 @@ class View:
         return window[:, ::-1] if self.mirror else window
 
     def depth(self, depth: np.ndarray, stride: int) -> np.ndarray:
-        """Carry a depth map over, dense or sparse: float32 (h / stride, w / stride), NaN."""
+        """Return the window of dense or sparse depth: float32 (h / stride, w / stride), NaN."""
         if np.isnan(depth).mean() > SPARSE_SHARE:
             return self.scatter(depth, stride)
         return self.nearest(depth, stride, np.nan)
 
     def normals(self, normals: np.ndarray, stride: int) -> np.ndarray:
         """
-        Carry unit normals of the optical frame over; mirrored ones point the other way along x.
+        Return the window of unit normals in the optical frame; mirroring negates their x.
 
         :param normals: float (H, W, 3), NaN where unknown.
         :return: (h / stride, w / stride, 3), NaN where unknown and outside of the recording.
@@ -133,10 +133,10 @@ def random_view(
         rng: np.random.Generator, image_size: tuple[int, int], crop: tuple[int, int],
         scale_range: tuple[float, float]) -> View:
     """
-    Draw a view: log-uniform scale, a window anywhere on the image, mirrored every other time.
+    Draw a random view: log-uniform scale, uniform position, mirrored with probability 1/2.
 
     :param crop: height and width of the window.
-    :param scale_range: least and greatest size of the resized image over the recording's.
+    :param scale_range: least and greatest size of the resized image relative to the recording's.
     """
     scale = float(np.exp(rng.uniform(*np.log(scale_range))))
     resized = round(image_size[0] * scale), round(image_size[1] * scale)
@@ -146,14 +146,14 @@ def random_view(
 
 def training_arrays(sample: Sample, view: View, stride: int) -> dict[str, Any]:
     """
-    Cut a view out of a sample.
+    Return a view of a sample as arrays for training.
 
-    :param stride: targets are given for cells of stride x stride pixels of the window.
+    :param stride: side of the targets' cells, pixels of the window.
     :return: image uint8 (h, w, 3); focal (pixels of the window, NaN if unknown); depth float32
-        (h', w') metres, NaN where unknown or without end; labels, expert_labels uint8 (h', w');
-        expert_confidence float32 (h', w'); expert_classes uint8 (MAX_CLASSES, h', w'), void
-        where there is none, and expert_probabilities, likewise, in PROBABILITY_UNITS; normals
-        float32 (3, h', w'), NaN where unknown; with h' = h / stride.
+        (h', w') metres, NaN where unknown or infinite; labels, expert_labels uint8 (h', w');
+        expert_confidence float32 (h', w'); expert_classes uint8 (MAX_CLASSES, h', w'), void where
+        missing, and expert_probabilities, of the same shape and dtype, in PROBABILITY_UNITS;
+        normals float32 (3, h', w'), NaN where unknown; with h' = h / stride.
     """
     shape = view.size[0] // stride, view.size[1] // stride
     void = np.full(shape, VOID, np.uint8)
@@ -185,10 +185,10 @@ def training_arrays(sample: Sample, view: View, stride: int) -> dict[str, Any]:
 
 def soft_targets(sample: Sample, view: View, stride: int) -> dict[str, np.ndarray]:
     """
-    Cut an expert's most probable classes and their probabilities out of a sample.
+    Return a view of an expert's most probable classes and their probabilities.
 
-    The shapes are the same for every sample, also for one without them, so that they stack: bytes,
-    of which eight a cell cost a batch little.
+    The shapes are the same for every sample, also for those without soft labels, so that they can
+    be stacked; they take eight bytes per cell.
 
     :return: expert_classes and expert_probabilities, uint8 (MAX_CLASSES, h / stride, w / stride).
     """

@@ -14,7 +14,7 @@
 
 
 """
-Virtual KITTI 2: five rendered streets with exact depth and labels for every frame.
+Reader of Virtual KITTI 2: five rendered streets with exact depth and labels.
 
 Source: Cabon et al., "Virtual KITTI 2", arXiv:2001.10773 (release 2.0.3).
 """
@@ -41,7 +41,7 @@ VARIANTS = (
     'clone', '15-deg-left', '15-deg-right', '30-deg-left', '30-deg-right', 'fog', 'morning',
     'overcast', 'rain', 'sunset')
 CAMERAS = (0, 1)
-ARCHIVE = 'vkitti_2.0.3_'  # how the folders of the archives begin
+ARCHIVE = 'vkitti_2.0.3_'  # prefix of the archives' folders
 UNITS_PER_METRE = 100
 SKY = 65535
 SCENE = re.compile(r'Scene\d+', re.IGNORECASE)
@@ -52,7 +52,7 @@ class Stream:
     """
     One camera's recording of one variant of a scene.
 
-    :param rgb: the photographs by frame, a five-digit string.
+    :param rgb: the images by frame, a five-digit string.
     :param depth: the depth maps by frame; empty where they are not unpacked.
     :param labels: the colour-coded labels by frame; empty where they are not unpacked.
     :param intrinsics: (3, 3) by frame.
@@ -70,13 +70,13 @@ class VirtualKitti2(DenseDataset):
     """
     Rendered frames with intrinsics, dense depth and dense labels.
 
-    Archives may be unpacked flat or each in its own `vkitti_2.0.3_*` folder; letter case does not
-    matter. Depth or labels that are not unpacked are None. Variants of one scene show the same
-    frames under other light or from other angles. The split `all` takes every scene that is there,
-    further ones in the same layout included. Ids: `scene/variant/Camera_n/frame`.
+    Archives may be unpacked into one folder or each into its own `vkitti_2.0.3_*` folder; letter
+    case does not matter. Depth or labels that are not unpacked are None. Variants of one scene
+    show the same frames in other light or from other angles. The split `all` contains every scene
+    in the root, including further ones in the same layout. Ids: `scene/variant/Camera_n/frame`.
 
-    :param variants: which variants to use, by default all.
-    :param cameras: which cameras to use, 0 left, 1 right.
+    :param variants: variants to use, by default all.
+    :param cameras: cameras to use, 0 left, 1 right.
     :raises ValueError: if a variant or a camera does not exist.
     """
 
@@ -109,7 +109,7 @@ class VirtualKitti2(DenseDataset):
         return [f'{name}/{frame}' for name, stream in self.streams.items() for frame in stream.rgb]
 
     def add_streams(self, bases: list[Path], scene: str, variant: str) -> None:
-        """Find one variant's folders, each in whichever base holds it."""
+        """Add one variant's streams, whose folders may be in different bases."""
         cameras = {}
         for camera in self.cameras:
             rgb, depth, labels = (
@@ -152,7 +152,7 @@ class VirtualKitti2(DenseDataset):
             labels=labels)
 
     def neighbour_file(self, sample_id: str, offset: int) -> Path | None:
-        """Find the photograph some frames later, in the same weather, by the same camera."""
+        """Return the image `offset` frames later of the same variant and camera."""
         name, frame = sample_id.rsplit('/', 1)
         return self.streams[name].rgb.get(shifted(frame, offset))
 
@@ -160,8 +160,8 @@ class VirtualKitti2(DenseDataset):
         """
         Return the camera's pose: world_T_camera, float64 (4, 4), metres.
 
-        :return: None where extrinsic.txt is not unpacked or has no row for the frame.
-        :raises ValueError: if the row is no rigid transform.
+        :return: None if extrinsic.txt is not unpacked or has no row for the frame.
+        :raises ValueError: if the row is not a rigid transform.
         """
         name, frame = sample_id.rsplit('/', 1)
         path = self.streams[name].extrinsics
@@ -174,7 +174,7 @@ class VirtualKitti2(DenseDataset):
         return np.linalg.inv(rigid(matrix, f'{path}, frame {key[0]}, camera {key[1]},'))
 
     def partner_file(self, sample_id: str) -> Path | None:
-        """Find the other camera's photograph of the same frame, whether it is used or not."""
+        """Return the other camera's image of the same frame, whether it is used or not."""
         name, frame = sample_id.rsplit('/', 1)
         path, camera = self.streams[name].rgb[frame], int(name[-1])
         partner = path.parents[1] / f'{path.parent.name[:-1]}{1 - camera}' / path.name
@@ -190,13 +190,13 @@ class VirtualKitti2(DenseDataset):
         return None if matrix is None else rigid(matrix, f'{path}, frame {frame}') @ here
 
     def partner_image(self, sample_id: str) -> np.ndarray:
-        """Read the other camera's photograph."""
+        """Read the other camera's image."""
         path = self.partner_file(sample_id)
         return super().partner_image(sample_id) if path is None else read_image(path)
 
 
 def find(bases: Iterable[Path], *names: str) -> Path | None:
-    """Return the first base's descendant of these names, letter case aside, or None."""
+    """Return the first base's descendant of these names, ignoring letter case, or None."""
     for path in bases:
         for name in names:
             entries = path.iterdir() if path.is_dir() else ()
@@ -217,15 +217,15 @@ def frames(folder: Path | None, prefix: str) -> dict[str, Path]:
             if stem.lower().startswith(start)}
 
 
-@lru_cache(maxsize=16)  # extrinsics are asked for frame by frame
+@lru_cache(maxsize=16)  # extrinsics are read for each frame
 def read_rows(path: Path, columns: int) -> dict[tuple[str, int], np.ndarray]:
     """
-    Read a table with one head line and rows `frame camera number...`.
+    Read a table with one header line and rows `frame camera number...`.
 
     :param path: intrinsic.txt or extrinsic.txt.
-    :param columns: how many numbers follow frame and camera.
+    :param columns: count of numbers after frame and camera.
     :return: float64 (columns,) by frame (a five-digit string) and camera.
-    :raises ValueError: if a row has another number of columns, or something else than numbers.
+    :raises ValueError: if a row has another number of columns, or anything but numbers.
     """
     try:
         table = np.loadtxt(path, skiprows=1, ndmin=2)
@@ -243,7 +243,7 @@ def pinhole(fx: float, fy: float, cx: float, cy: float) -> np.ndarray:
 
 
 def require(paths: dict[str, Path], frame: str, kind: str, stream: str) -> Path:
-    """Return a frame's file, or say which one is missing."""
+    """Return a frame's file, or raise FileNotFoundError."""
     if frame not in paths:
         raise FileNotFoundError(
             f'no {kind} of frame {frame} of {stream}, although other frames have it')

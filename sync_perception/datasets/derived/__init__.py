@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Data sets made of others: pseudo-labelled, with few labels, selected."""
+"""Data sets derived from others: pseudo-labelled, partly labelled, selected."""

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Data sets of which only some samples show their labels, as if the others had none."""
+"""Data sets with the labels of most samples hidden, for semi-supervised training."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from sync_perception.datasets.sample import DenseDataset, kept, Sample
 @dataclass
 class Labelled:
     """
-    Which samples show their labels.
+    Selection of the samples that keep their labels.
 
     :param file: a selection file of `sync_perception select`; environment variables are expanded.
-    :param budget: how many of its samples, from its first on; None for all.
+    :param budget: number of samples, from the first of the file; None for all.
     """
 
     file: str  # noqa: A003 (its name in recipes)
@@ -39,7 +39,7 @@ class Labelled:
 
     def ids(self) -> list[str]:
         """
-        Return their ids.
+        Return the ids of these samples.
 
         :raises FileNotFoundError: if there is no such file.
         :raises ValueError: if it is no selection file, or has fewer samples.
@@ -49,14 +49,14 @@ class Labelled:
 
 class PartlyLabelled:
     """
-    A data set of which only some samples show their labels; in all else it is that data set.
+    Wrapper of a data set that hides the labels of all but some samples.
 
-    An expert's labels are hidden, too: some experts were told the truth. Image, intrinsics, depth,
-    normals, neighbours and poses stay.
+    Expert labels are hidden, too, as some experts used the true labels. Image, intrinsics, depth,
+    normals, neighbours and poses are kept.
 
     :param base: the data set.
     :param shown: ids of samples that keep their labels.
-    :raises ValueError: if one of them is none of the data set's.
+    :raises ValueError: if an id is not in the data set.
     """
 
     def __init__(self, base: DenseDataset, shown: Collection[str]):
@@ -64,13 +64,13 @@ class PartlyLabelled:
         self.shown = frozenset(kept(base.ids, list(shown), type(base).__name__))
 
     def __getattr__(self, name: str) -> Any:
-        """Ask the data set for all that is not here."""
-        if name == 'base':  # not there yet, while a copy is made
+        """Return an attribute of the wrapped data set."""
+        if name == 'base':  # not yet set while the object is copied
             raise AttributeError(name)
         return getattr(self.base, name)
 
     def __len__(self) -> int:
-        """Count the samples."""
+        """Return the number of samples."""
         return len(self.base)
 
     def __getitem__(self, index: int) -> Sample:
@@ -82,7 +82,7 @@ class PartlyLabelled:
         return self.seen(self.base.read(sample_id))
 
     def seen(self, sample: Sample) -> Sample:
-        """Return a sample without its labels, unless they are shown."""
+        """Return a sample without its labels, unless it keeps them."""
         return sample if sample.id in self.shown else replace(
             sample, labels=None, expert_labels=None, expert_confidence=None, expert_classes=None,
             expert_probabilities=None)

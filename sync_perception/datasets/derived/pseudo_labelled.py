@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A data set's images with what an expert network said about them, joined by the samples' ids."""
+"""Data set with pseudo-labels of a teacher network, joined by the samples' ids."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ DEVIATION_UNITS = 10000
 @dataclass
 class Manifest:
     """
-    What a folder of pseudo labels is made of; `pseudo_labels.json` in it.
+    Manifest of a folder of pseudo-labels, stored as `pseudo_labels.json`.
 
-    :param teacher: the model, as it was named.
-    :param fingerprint: of the teacher's weights; empty if there is no file to take it from.
+    :param teacher: name of the teacher model.
+    :param fingerprint: fingerprint of the teacher's weights; empty if there is no file of them.
     :param dataset: key of DATASETS.
     :param root: the data set's folder.
-    :param split: its split.
-    :param arguments: further ones of the data set's class.
-    :param label_space: the teacher's, as `LabelSpace.to_dict` gives it.
-    :param maps: which of MAPS the teacher gives.
-    :param settings: how the maps were filtered.
+    :param split: the data set's split.
+    :param arguments: further arguments of the data set's class.
+    :param label_space: the teacher's label space, as `LabelSpace.to_dict` returns it.
+    :param maps: the teacher's maps, a subset of MAPS.
+    :param settings: settings of the filters.
     """
 
     teacher: str
@@ -78,8 +78,8 @@ class Manifest:
         """
         Read a folder's manifest.
 
-        :raises FileNotFoundError: if there is none.
-        :raises ValueError: if it is not one.
+        :raises FileNotFoundError: if there is no manifest.
+        :raises ValueError: if the file is not a manifest.
         """
         path = Path(folder) / MANIFEST
         if not path.is_file():
@@ -95,7 +95,7 @@ class Manifest:
             raise ValueError(f'{path}: expected the keys {sorted(expected)}, got {content!r:.200}')
         manifest = cls(**content)
         for name, value in (('soft', 0), ('scales', [1.0]), ('flip', False)):
-            manifest.settings.setdefault(name, value)  # folders of before these settings
+            manifest.settings.setdefault(name, value)  # folders older than these settings
         return manifest
 
     def to_json(self) -> str:
@@ -104,12 +104,12 @@ class Manifest:
 
 
 def map_file(folder: Path, kind: str, sample_id: str) -> Path:
-    """Name the PNG of a sample's map, one of MAPS."""
+    """Return the path of the PNG of a sample's map, one of MAPS."""
     return folder / kind / f'{sample_id}.png'
 
 
 def is_whole(path: Path) -> bool:
-    """Say whether there is a PNG with both its ends."""
+    """Return whether a complete PNG exists, by its first and last bytes."""
     if not path.is_file():
         return False
     with path.open('rb') as file:
@@ -121,9 +121,9 @@ def is_whole(path: Path) -> bool:
 
 def is_labelled(folder: Path, manifest: Manifest, sample_id: str) -> bool:
     """
-    Say whether all of a sample's maps are there and whole.
+    Return whether all of a sample's maps exist and are complete.
 
-    Depth may be absent beside labels: that of an image whose camera is not known.
+    Depth may be missing: it is not computed for images without intrinsics.
     """
     semantic = (LABELS, CONFIDENCE, *SOFT)
     required = [kind for kind in manifest.maps if kind in semantic] or manifest.maps
@@ -133,24 +133,24 @@ def is_labelled(folder: Path, manifest: Manifest, sample_id: str) -> bool:
 
 class PseudoLabelled(DenseDataset):
     """
-    The samples of another data set for which a folder holds a teacher's maps.
+    Samples of another data set with a teacher's maps from a folder.
 
-    The teacher's labels become the samples' expert labels, in place of others. Its depth is taken
-    where the data set has none; measured on such depth, a model's score says how far it agrees
-    with the teacher. Sky has no depth. Whatever else the data set knows of a sample stays.
+    The teacher's labels replace the samples' expert labels. Its depth is used for samples without
+    depth; scores on such depth measure the agreement with the teacher. Sky has no depth. All other
+    annotations are kept.
 
     :param root: a folder that `sync_perception pseudo-label` wrote.
-    :param split: of the data set; `all` is the split that the teacher labelled.
-    :param images: the data set's folder, if it is no longer where the teacher found it;
-        environment variables are expanded.
+    :param split: split of the data set; `all` is the split that the teacher labelled.
+    :param images: the data set's folder, if it has moved since; environment variables are
+        expanded.
     :param depth: whether the teacher's depth is used.
     :param labels: whether the teacher's labels are used.
     :param max_deviation: standard deviation of ln(depth) above which depth is not used, if the
-        teacher tells it.
-    :param soft: whether the teacher's most probable classes are used with their probabilities.
-    :param open_base: opens the data set that the teacher annotated: `datasets.open_dataset`.
-    :raises FileNotFoundError: if the folder holds nothing about these samples.
-    :raises ValueError: if soft labels are wanted that the folder lacks, or no labels at all.
+        teacher predicts it.
+    :param soft: whether to use the teacher's most probable classes with their probabilities.
+    :param open_base: function that opens the annotated data set: `datasets.open_dataset`.
+    :raises FileNotFoundError: if the folder has no maps of these samples.
+    :raises ValueError: if soft labels are requested, but missing or disabled with all labels.
     """
 
     splits = ()
@@ -186,12 +186,12 @@ class PseudoLabelled(DenseDataset):
                 f'{self.root} holds no maps of the split {split!r} of {self.manifest.dataset}')
 
     def list_ids(self) -> list[str]:
-        """Return the ids of the data set that have maps, in its order."""
+        """Return the ids with maps, in the data set's order."""
         return [name for name in self.base.ids
                 if any(map_file(self.root, kind, name).is_file() for kind in self.manifest.maps)]
 
     def read(self, sample_id: str) -> Sample:
-        """Read a sample of the data set, and the teacher's maps."""
+        """Read a sample of the data set with the teacher's maps."""
         sample = self.base.read(sample_id)
         size = sample.image.shape[:2]
         changes: dict[str, np.ndarray] = {}
@@ -214,7 +214,7 @@ class PseudoLabelled(DenseDataset):
     def read_soft(
             self, sample_id: str, labels: np.ndarray, confidence: np.ndarray
             ) -> dict[str, np.ndarray]:
-        """Join the classes after the label to it, and their probabilities to its confidence."""
+        """Return the classes, the label first, and their probabilities, its confidence first."""
         size = labels.shape[0] * (self.classes - 1), labels.shape[1]
         classes, probabilities = (map_file(self.root, kind, sample_id) for kind in SOFT)
         later = (read_labels(classes, size, identity_table(len(self.space))),
@@ -226,27 +226,27 @@ class PseudoLabelled(DenseDataset):
         return dict(zip(('expert_classes', 'expert_probabilities'), joined))
 
     def crop(self, sample_id: str) -> str | None:
-        """Name the crop of the data set's protocol."""
+        """Return the crop of the data set's protocol."""
         return self.base.crop(sample_id)
 
     def pose(self, sample_id: str, offset: int = 0) -> np.ndarray | None:
-        """Return the camera's pose as the data set knows it."""
+        """Return the camera's pose from the data set."""
         return self.base.pose(sample_id, offset)
 
     def neighbour_id(self, sample_id: str, offset: int) -> str | None:
-        """Return the id of the data set's sample so many frames later."""
+        """Return the id of the data set's sample `offset` frames later."""
         return self.base.neighbour_id(sample_id, offset)
 
     def neighbour_file(self, sample_id: str, offset: int) -> Path | None:
-        """Find the photograph some frames later in the data set."""
+        """Return the data set's image `offset` frames later."""
         return self.base.neighbour_file(sample_id, offset)
 
     def partner_pose(self, sample_id: str) -> np.ndarray | None:
-        """Return where the stereo partner is, as the data set knows it."""
+        """Return the stereo partner's pose from the data set."""
         return self.base.partner_pose(sample_id)
 
     def partner_image(self, sample_id: str) -> np.ndarray:
-        """Read the stereo partner's image of the data set."""
+        """Read the stereo partner's image from the data set."""
         return self.base.partner_image(sample_id)
 
 
@@ -257,7 +257,7 @@ def read_deviation(path: str | Path, size: tuple[int, int]) -> np.ndarray:
 
 
 def space_name(space: LabelSpace, folder: Path) -> str:
-    """Return what `LabelSpace.load` finds a teacher's space by: a shipped name, or a file."""
+    """Return a teacher's argument of `LabelSpace.load`: a shipped name, or a file."""
     try:
         shipped = LabelSpace.load(space.name)
     except ValueError:
@@ -267,7 +267,7 @@ def space_name(space: LabelSpace, folder: Path) -> str:
 
 
 def png_bytes(array: np.ndarray) -> bytes:
-    """Encode a map of one channel, uint8 or uint16 (H, W)."""
+    """Encode a map, uint8 or uint16 (H, W), as PNG."""
     done, coded = cv2.imencode('.png', array)
     assert done, array.dtype
     return coded.tobytes()
@@ -278,17 +278,17 @@ def encode_maps(
         deviation: np.ndarray | None, classes: np.ndarray | None = None,
         probabilities: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """
-    Turn a teacher's maps into what the files store; the inverse of reading them.
+    Convert a teacher's maps to the arrays stored in files; the inverse of reading them.
 
     :param labels: uint8 (H, W), 255 void.
     :param confidence: float (H, W) in [0, 1].
-    :param depth: float (H, W), metres, NaN where unknown; what does not fit (from 256 m on, or
-        below 2 mm) is stored as unknown.
+    :param depth: float (H, W), metres, NaN where unknown; values outside the format (from 256 m
+        on, or below 2 mm) are stored as unknown.
     :param deviation: float (H, W), standard deviation of ln(depth); stored up to 6.5.
-    :param classes: uint8 (K - 1, H, W), those after the label; kept where there is a label and
-        their probability is not stored as 0.
-    :param probabilities: float (K - 1, H, W) in [0, 1], theirs.
-    :return: by kind, of MAPS.
+    :param classes: uint8 (K - 1, H, W), classes after the label; kept where there is a label and
+        the stored probability is not 0.
+    :param probabilities: float (K - 1, H, W) in [0, 1], probabilities of these classes.
+    :return: arrays by kind, a key of MAPS.
     """
     stored: dict[str, np.ndarray] = {}
     if labels is not None:

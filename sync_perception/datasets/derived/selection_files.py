@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Selection files: which images of a data set to label first, as a split that can be read."""
+"""Selection files: ranked images of a data set to label first, usable as a split."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ WORDS = re.compile(r'(?P<file>.*\.json)(?::(?P<budget>\d+))?', re.DOTALL)
 @dataclass(frozen=True)
 class Selection:
     """
-    Images of a data set in the order in which they were chosen.
+    Images of a data set in the order of selection.
 
     :param dataset: a key of DATASETS.
-    :param split: of the data set, from which they were chosen.
-    :param strategy: how they were chosen.
-    :param seed: of the random choices.
-    :param budgets: numbers of images, rising; the first so many ids are the choice for each.
-    :param ids: of the chosen samples, in the order of choice.
-    :param scores: why each was chosen; None where that was by chance.
-    :param root: the data set's folder when they were chosen; '' for a set without files.
-    :param model: whose features and depth were compared; '' for a random choice.
-    :param arguments: further ones of the data set's class.
-    :param record: settings and other facts of how it was made.
+    :param split: split of the data set that was selected from.
+    :param strategy: selection strategy.
+    :param seed: random seed.
+    :param budgets: increasing numbers of images; the selection for a budget is its first ids.
+    :param ids: ids of the selected samples, in the order of selection.
+    :param scores: score of each sample when selected; None for a random one.
+    :param root: the data set's folder at that time; '' for a data set without files.
+    :param model: model whose features and depth were compared; '' for a random selection.
+    :param arguments: further arguments of the data set's class.
+    :param record: settings and other facts about the selection.
     """
 
     dataset: str
@@ -59,7 +59,7 @@ class Selection:
     record: dict[str, Any] | None = None
 
     def __post_init__(self):
-        """Refuse what is no order of choice."""
+        """Check that the selection is consistent."""
         if not self.ids or len(set(self.ids)) != len(self.ids):
             raise ValueError(
                 f'a selection needs ids, each of them once, got {len(self.ids)} ids of which '
@@ -71,10 +71,10 @@ class Selection:
 
     def first(self, budget: int | None = None) -> list[str]:
         """
-        Return the first ids, in the order of choice.
+        Return the first ids, in the order of selection.
 
-        :param budget: how many; None for all.
-        :raises ValueError: if there are not so many.
+        :param budget: number of ids; None for all.
+        :raises ValueError: if there are fewer ids.
         """
         if budget is None:
             return list(self.ids)
@@ -109,16 +109,16 @@ class Selection:
                 f'{type(error).__name__}: {error}') from error
 
     def write(self, path: str | Path) -> None:
-        """Write a selection file, at once."""
+        """Write a selection file atomically."""
         write_json(path, asdict(self), indent=1, shared=True)
 
 
 def read_selection(path: str | Path, budget: int | None = None) -> list[str]:
     """
-    Return the ids of a selection file's first images, in the order of choice.
+    Return the ids of a selection file's first images, in the order of selection.
 
     :param path: environment variables are expanded.
-    :param budget: how many; None for all.
+    :param budget: number of ids; None for all.
     :raises FileNotFoundError: if there is no such file.
     :raises ValueError: if it is no selection file, or has fewer images.
     """
@@ -131,10 +131,10 @@ def read_selection(path: str | Path, budget: int | None = None) -> list[str]:
 
 def split_words(split: str) -> tuple[str, int | None] | None:
     """
-    Take a split that names a selection file apart.
+    Parse a split that names a selection file.
 
-    :param split: of an `open_dataset`: FILE.json for all images of the file, FILE.json:25 for its
-        first 25.
+    :param split: argument of `open_dataset`: FILE.json for all images of the file, FILE.json:25
+        for its first 25.
     :return: the file and the budget; None if the split is one of the data set's own.
     """
     found = WORDS.fullmatch(split)

@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Data sets of the KITTI benchmarks."""
+"""Readers of the KITTI data sets."""

@@ -14,7 +14,7 @@
 
 
 """
-KITTI's depth selection: cropped frames with LiDAR depth and the intrinsics of each.
+Reader of KITTI's depth selection: cropped frames with LiDAR depth and intrinsics.
 
 Source: Uhrig et al., "Sparsity Invariant CNNs", 3DV 2017 (`val_selection_cropped`).
 """
@@ -45,21 +45,20 @@ class KittiDepthSelection(DenseDataset):
     """
     Images with intrinsics and sparse depth, in the layout of KITTI's depth selection.
 
-    Ids are the images' names. Names that begin with `ddad` are DDAD frames in the same layout.
-    The splits: `kitti` and `ddad` by camera car; `val` are the last five KITTI frames by name,
-    `train` is everything else. Of the frames at hand these five (object_train 000031, 000038,
+    Ids are the images' names. Names with the prefix `ddad` are DDAD frames in the same layout. The
+    splits are `kitti` and `ddad` by camera car; `val`, the last five KITTI frames by name; and
+    `train`, all others. In the available data these five frames (object_train 000031, 000038,
     000114, 000134, 007347) show streets that no other frame shows.
 
-    DDAD's side cameras see their car's bonnet. It has no depth of its own, but about a hundred of
-    a frame's ten thousand laser points, of the ground behind it, fall on its edge; and experts
-    call it road.
+    DDAD's side cameras see their car's bonnet, which has no depth. About a hundred of a frame's
+    ten thousand laser points, of the ground behind it, fall on its edge; and experts label it
+    road.
 
-    Only names that begin with `kitti` are scored within Garg's crop.
+    Only names with the prefix `kitti` are evaluated within Garg's crop.
 
-    :param root: the folder `val_selection_cropped`, or the one that holds it.
-    :param exclude: ids that are left out, such as frames that show what another data set's
-        validation shows.
-    :raises ValueError: if an id to leave out is not there.
+    :param root: the folder `val_selection_cropped`, or its parent.
+    :param exclude: ids to omit, such as frames of streets in another data set's validation set.
+    :raises ValueError: if an excluded id does not exist.
     """
 
     splits = ('train', 'val', 'kitti', 'ddad')
@@ -113,5 +112,5 @@ class KittiDepthSelection(DenseDataset):
             if confidence.is_file() else None)
 
     def crop(self, sample_id: str) -> str | None:
-        """Name Garg's crop for KITTI's frames, none for others."""
+        """Return Garg's crop for KITTI's frames, None for others."""
         return 'garg' if sample_id.startswith(KITTI) else None

@@ -14,7 +14,7 @@
 
 
 """
-KITTI raw: drives with a laser scanner, whose points give sparse depth.
+Reader of KITTI raw: drives with sparse depth from a laser scanner.
 
 Sources: Geiger et al., "Vision meets Robotics: The KITTI Dataset", IJRR 2013; depth maps of
 Uhrig et al., "Sparsity Invariant CNNs", 3DV 2017.
@@ -81,7 +81,7 @@ def lidar_depth(
 
 @lru_cache(maxsize=64)
 def shift(folder: Path, camera: int) -> np.ndarray:
-    """Return t of P_rect = K [1 | t], which takes points of camera 00 to a camera: metres."""
+    """Return t of P_rect = K [1 | t], the translation from camera 00 to a camera, metres."""
     return KittiCalibration.read(folder, camera).shift
 
 
@@ -89,14 +89,14 @@ class KittiRaw(DenseDataset):
     """
     Frames of KITTI raw drives. Ids: `drive/frame`.
 
-    Depth comes from `proj_depth` where that is present, in the drive or in the depth benchmark's
-    own tree under the same root; else from the frame's laser scan; else there is none. Expert
-    labels, and their confidence, where present. Poses where `oxts` is unpacked.
+    Depth comes from `proj_depth` if it exists, in the drive or in the depth benchmark's tree under
+    the same root; otherwise from the frame's laser scan, if it exists. Expert labels and their
+    confidence are read if they exist. Poses require `oxts`.
 
-    The splits `train` and `val` are those of the depth benchmark and need its tree: `train` are
-    the drives below `train/`. The splits `eigen_train`, `eigen_val` and `eigen_test` are lists of
-    frames in a file of that name, `eigen_test.txt`, in the root: each line names a drive and a
-    frame, and may name the camera, as `2011_09_26/2011_09_26_drive_0002_sync 69 l` or as the
+    The splits `train` and `val` are those of the depth benchmark and need its tree: `train`
+    contains the drives below `train/`. The splits `eigen_train`, `eigen_val` and `eigen_test` are
+    lists of frames in a file of that name, `eigen_test.txt`, in the root: each line names a drive
+    and a frame, and may name the camera, as `2011_09_26/2011_09_26_drive_0002_sync 69 l` or as the
     path of an image.
 
     :param root: a folder of days, a day, or a drive.
@@ -130,7 +130,7 @@ class KittiRaw(DenseDataset):
         Return the ids of this camera's frames in the split's file, in its order.
 
         :raises FileNotFoundError: if the file or one of its frames is missing.
-        :raises ValueError: if a line names no frame.
+        :raises ValueError: if a line does not name a frame.
         """
         path = self.root / f'{self.split}.txt'
         ids = []
@@ -156,7 +156,7 @@ class KittiRaw(DenseDataset):
         labels, confidence = (
             drive.folder / folder / f'{stem}.png'
             for folder in ('expert_semantics', 'expert_confidence'))
-        left_colour = self.camera == 2  # the camera for which experts were asked
+        left_colour = self.camera == 2  # expert labels exist only for this camera
         return Sample(
             id=sample_id, image=image, K=drive.K, depth=self.read_depth(drive, index),
             expert_labels=read_expert_labels(labels, size)
@@ -165,25 +165,26 @@ class KittiRaw(DenseDataset):
             if left_colour and confidence.is_file() else None)
 
     def neighbour_file(self, sample_id: str, offset: int) -> Path | None:
-        """Find the photograph some frames later in the same drive."""
+        """Return the image `offset` frames later in the same drive."""
         name, number = sample_id.split('/')
         position = self.positions.get(f'{name}/{shifted(number, offset)}')
         return None if position is None else self.drives[name].image_paths[position]
 
     def pose(self, sample_id: str, offset: int = 0) -> np.ndarray | None:
         """
-        Return the camera's pose by the drive's inertial and satellite navigation.
+        Return the camera's pose from the drive's GPS/IMU data (OXTS).
 
         :return: world_T_camera, float64 (4, 4), metres; the world's x points east, y north, z up
             from where the drive's first packet was taken. None without `oxts` of that frame.
-        :raises FileNotFoundError: if there is oxts, but the calibration between the devices lacks.
+        :raises FileNotFoundError: if `oxts` exists, but a calibration between the devices is
+            missing.
         :raises ValueError: if a file is malformed.
         """
         name, number = sample_id.split('/')
         return oxts.camera_pose(self.drives[name], shifted(number, offset))
 
     def partner_file(self, sample_id: str) -> Path | None:
-        """Find the photograph of the other grey or colour camera at the same moment."""
+        """Return the image of the other grey or colour camera at the same time."""
         name, _ = sample_id.split('/')
         image = self.drives[name].image_paths[self.positions[sample_id]]
         folder = self.drives[name].folder / f'image_{PARTNERS[self.camera]:02}' / 'data'
@@ -191,7 +192,7 @@ class KittiRaw(DenseDataset):
         return next((path for path in files if path.is_file()), None)
 
     def partner_pose(self, sample_id: str) -> np.ndarray | None:
-        """Return partner_T_camera, metres: rectified cameras are moved along x, hardly else."""
+        """Return partner_T_camera, metres: nearly a translation along x."""
         if self.partner_file(sample_id) is None:
             return None
         drive = self.drives[sample_id.split('/')[0]]
@@ -201,19 +202,19 @@ class KittiRaw(DenseDataset):
         return pose
 
     def partner_image(self, sample_id: str) -> np.ndarray:
-        """Read the other camera's photograph."""
+        """Read the other camera's image."""
         path = self.partner_file(sample_id)
         return super().partner_image(sample_id) if path is None else read_image(path)
 
     def crop(self, sample_id: str) -> str:
-        """Name Garg's crop."""
+        """Return the name of Garg's crop."""
         return 'garg'
 
     def read_depth(self, drive: KittiDrive, index: int) -> np.ndarray | None:
         """
         Read or project a frame's depth.
 
-        :return: float32 (H, W), metres, NaN where unknown; None where nothing was measured.
+        :return: float32 (H, W), metres, NaN where unknown; None if there is no measurement.
         """
         below = Path('proj_depth', 'groundtruth', f'image_{self.camera:02}',
                      f'{drive.image_paths[index].stem}.png')

@@ -14,7 +14,7 @@
 
 
 """
-KITTI's semantics benchmark: street scenes in the Cityscapes classes.
+Reader of KITTI's semantics benchmark: street scenes in the Cityscapes classes.
 
 Source: Alhaija et al., "Augmented Reality Meets Computer Vision", IJCV 2018.
 """
@@ -35,16 +35,16 @@ LABELLED = '_10'
 
 class KittiSemantics(DenseDataset):
     """
-    Images with dense labels; intrinsics where the stereo benchmark's calibration is unpacked.
+    Images with dense labels; intrinsics require the stereo benchmark's calibration.
 
-    Ids are the images' names. Neighbours are there where the multi-view images of the scene flow
-    benchmark lie beside them: `_09` and `_11` to each `_10`.
+    Ids are the images' names. Neighbours, `_09` and `_11` of each `_10`, require the scene flow
+    benchmark's multi-view images in the same folder.
 
     The benchmark has no validation set of its own. A split is the list of ids in a file
-    `{split}.txt` in the root; where there is no such file, `val` are 000018 to 000021 and 000043
-    to 000047, and `train` is the rest. Images that follow each other often show one street; of
-    the images 000018 to 000047, each of these two groups shows a street (the first a green one
-    with fences, the second a crossing) that none outside of it shows.
+    `{split}.txt` in the root; without such a file, `val` contains 000018 to 000021 and 000043 to
+    000047, and `train` all others. Consecutive images often show one street; of the images 000018
+    to 000047, each of these two groups shows a street (a green one with fences, and a crossing)
+    that no other image shows.
     """
 
     splits = ('train', 'val')
@@ -79,6 +79,6 @@ class KittiSemantics(DenseDataset):
                 doubt_label_ids))
 
     def neighbour_file(self, sample_id: str, offset: int) -> Path | None:
-        """Find the photograph some frames later in the same scene."""
+        """Return the image `offset` frames later in the same scene."""
         scene, number = sample_id.split('_')
         return self.images.get(f'{scene}_{shifted(number, offset)}')

@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""NYU Depth v2 in three layouts."""
+"""Readers of NYU Depth v2 in three layouts."""

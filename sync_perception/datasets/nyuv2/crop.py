@@ -12,9 +12,9 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The part of an image of NYU Depth v2 that is evaluated (Eigen et al., NeurIPS 2014)."""
+"""Evaluation crop of NYU Depth v2 (Eigen et al., NeurIPS 2014)."""
 
 EIGEN_SIZE = (480, 640)
 """Height and width of a whole image, pixels."""
 EIGEN_CROP = (slice(45, 471), slice(41, 601))
-"""Rows and columns of it that have depth."""
+"""Rows and columns with depth."""

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 """
-NYU Depth v2 as folders of images, depth maps and labels, at any size.
+Reader of NYU Depth v2 as folders of images, depth maps and labels, at any size.
 
 Source: Silberman et al., "Indoor Segmentation and Support Inference from RGBD Images", ECCV
 2012; the 40 classes are those of Gupta et al., "Perceptual Organization and Recognition of Indoor
@@ -38,15 +38,14 @@ TENTHS = ('without', 'only')
 
 class NyuDepthV2Images(DenseDataset):
     """
-    Images with depth and 40 classes. Ids: `split/NAME`, or NAME where the root has no splits.
+    Images with depth and 40 classes. Ids: `split/NAME`, or NAME if the root has no splits.
 
-    A split is a folder of the root; a root that holds `rgb` itself is the split `all`. Depth and
-    labels of the white frame around the pictures, outside of the crop of Eigen et al., are
-    unknown.
+    A split is a folder of the root; a root that contains `rgb` itself is the split `all`. Depth
+    and labels of the white border, outside of the crop of Eigen et al., are unknown.
 
-    :param tenth: `only` keeps every tenth image by name, `without` the other nine tenths: a fixed
-        part to validate on where the official test images are not at hand; None keeps all.
-    :raises ValueError: if `tenth` is another word.
+    :param tenth: `only` keeps every tenth image by name, `without` the others: a fixed validation
+        set if the official test images are not available; None keeps all.
+    :raises ValueError: for another value of `tenth`.
     """
 
     splits = ('train', 'val', 'test')
@@ -80,7 +79,7 @@ class NyuDepthV2Images(DenseDataset):
                 if (place % 10 == 9) == (self.tenth == 'only')]
 
     def read(self, sample_id: str) -> Sample:
-        """Read an image with its intrinsics, and depth and labels where there are any."""
+        """Read an image with its intrinsics, and depth and labels if they exist."""
         path = self.images[sample_id]
         image = read_image(path)
         size = image.shape[:2]
@@ -98,7 +97,7 @@ class NyuDepthV2Images(DenseDataset):
 
 
 def outside_of_picture(size: tuple[int, int]) -> np.ndarray:
-    """Return the white frame around a picture: bool (H, W); Eigen's crop at any size."""
+    """Return the white border of an image, outside of Eigen's crop at any size: bool (H, W)."""
     outside = np.ones(size, bool)
     rows, columns = (
         slice(int(np.ceil(part.start * side / whole)), int(part.stop * side / whole))

@@ -14,7 +14,7 @@
 
 
 """
-NYU Depth v2 as its authors distribute it: all labelled images in one MATLAB file.
+Reader of NYU Depth v2's labelled images in the authors' MATLAB file.
 
 Source: Silberman et al., "Indoor Segmentation and Support Inference from RGBD Images", ECCV
 2012; the 40 classes are those of Gupta et al., "Perceptual Organization and Recognition of Indoor
@@ -40,14 +40,14 @@ DEPTHS = {'filled': 'depths', 'raw': 'rawDepths'}
 
 class NyuDepthV2Labeled(DenseDataset):
     """
-    The 1449 labelled images with depth, and with 40 classes where their mapping is there.
+    The 1449 labelled images with depth, and with 40 classes if their mapping exists.
 
-    `nyu_depth_v2_labeled.mat` has hundreds of classes; `classMapping40.mat` says which of the 40
-    each is. The splits are those of `splits.mat`: 795 for training, 654 for testing. No normals.
+    `nyu_depth_v2_labeled.mat` has hundreds of classes; `classMapping40.mat` maps them to the 40.
+    The splits are those of `splits.mat`: 795 for training, 654 for testing. There are no normals.
     Ids: the image's number, from 0001.
 
-    :param depth: `filled`, the sensor's depth with its holes painted in, or `raw`, with holes.
-    :raises ValueError: for another kind of depth, or if a file is not what it should be.
+    :param depth: `filled`, the sensor's depth with inpainted holes, or `raw`, with holes.
+    :raises ValueError: for another kind of depth, or an invalid file.
     """
 
     splits = ('train', 'test')
@@ -77,7 +77,7 @@ class NyuDepthV2Labeled(DenseDataset):
         return [f'{number:04}' for number in numbers]
 
     def class_table(self) -> np.ndarray | None:
-        """Make the table from the file's classes to the 40: uint8, 255 for 0; None without."""
+        """Return the table of the file's classes to the 40, uint8, 255 for 0, if it exists."""
         path = self.root / CLASSES
         if not path.is_file():
             return None
@@ -102,16 +102,16 @@ class NyuDepthV2Labeled(DenseDataset):
             labels=None if self.table is None else self.table[labels])
 
     def crop(self, sample_id: str) -> str:
-        """Name the crop of Eigen et al."""
+        """Return the name of the crop of Eigen et al."""
         return 'eigen'
 
     def load(self, pick: Callable[[Any], Any]) -> Any:
         """
-        Take something out of the file of images.
+        Read from the file of images.
 
-        The file is opened each time: an open one does not survive in the processes of a loader.
+        The file is opened each time, because an open file cannot be shared with loader processes.
 
-        :raises ValueError: if it is broken or lacks an array.
+        :raises ValueError: if the file is broken or lacks an array.
         """
         import h5py  # optional: only this data set needs it
         path = self.root / IMAGES
@@ -129,7 +129,7 @@ def read_matrix(path: Path, name: str) -> list[int]:
     Read an array of integers from a MATLAB file.
 
     :raises FileNotFoundError: if there is no such file.
-    :raises ValueError: if it is no MATLAB file or lacks the array.
+    :raises ValueError: if it is not a MATLAB file or lacks the array.
     """
     from scipy.io import loadmat  # optional: only this data set needs it
     if not path.is_file():

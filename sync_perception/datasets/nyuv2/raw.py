@@ -14,7 +14,7 @@
 
 
 """
-NYU Depth v2: rooms, 640x480, with dense depth, 40 classes and surface normals.
+Reader of NYU Depth v2: rooms, 640x480, with dense depth, 40 classes and surface normals.
 
 Source: Silberman et al., "Indoor Segmentation and Support Inference from RGBD Images", ECCV
 2012, and the camera parameters of its toolbox; the 40 classes are those of Gupta et al.,
@@ -39,15 +39,15 @@ K = np.array([
     [0, 519.46961112127485, 253.73616633400465 - 1],
     [0, 0, 1]])
 UNIT_TOLERANCE = 0.1
-# Files hold x to the right, y into the picture, z up.
+# In the files, x points right, y forward and z up.
 OPTICAL_FROM_FILE = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], np.float32)
 
 
 class NyuDepthV2(DenseDataset):
     """
-    Images with depth, labels and normals, each where its file is there. Ids: the image's number.
+    Images with depth, labels and normals, each if its file exists. Ids: the image's number.
 
-    A split is a text file of ids, one a line, beside the images.
+    A split is a text file of ids, one per line, beside the images.
     """
 
     splits = ('train', 'test')
@@ -67,7 +67,7 @@ class NyuDepthV2(DenseDataset):
         return read_list(path, self.split, 'the ids', self.images)
 
     def read(self, sample_id: str) -> Sample:
-        """Read an image with what is known about it."""
+        """Read an image with its annotations."""
         image = read_image(self.images[sample_id])
         size = image.shape[:2]
         if size != SIZE:
@@ -83,7 +83,7 @@ class NyuDepthV2(DenseDataset):
             normals=read_normals(normals, size) if normals.is_file() else None)
 
     def crop(self, sample_id: str) -> str:
-        """Name the crop of Eigen et al."""
+        """Return the name of the crop of Eigen et al."""
         return 'eigen'
 
 
@@ -93,7 +93,7 @@ def read_normals(path: Path, size: tuple[int, int]) -> np.ndarray:
 
     :param size: expected height and width.
     :return: float32 (H, W, 3), unit normals in the optical frame, towards the camera, NaN where
-        the file holds none (grey).
+        the file has none (grey).
     :raises ValueError: if the file is broken or has another shape.
     """
     stored = read_stored(path)
