@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Parameters of the nodes and arguments of the launch files."""
+"""Parameters of the nodes, and arguments of the launch files."""

@@ -14,9 +14,9 @@
 
 
 """
-What the software that reads the node's topics expects of them.
+Presets of the node for the software that reads its topics.
 
-Everything here was read off those programs' own sources; docs/consumers.md names the versions.
+They follow the source code of those programs; docs/consumers.md names the versions.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from typing import Any
 @dataclass(frozen=True)
 class Consumer:
     """
-    How the node has to be set up for one program.
+    Preset of the node for one program.
 
-    :param parameters: values by parameter name, which hold unless the user set that parameter.
-    :param remaps: the topic that the program reads by itself, by ours. Only those are named that
-        a single camera without a name can publish there; a program that is told its topics by
-        parameters has none.
+    :param parameters: values by parameter name; the user's own settings take precedence.
+    :param remaps: default topics of the program, by the node's topics. They are limited to the
+        topics of a single unnamed camera, and empty for a program that gets its topics from
+        parameters.
     """
 
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -42,29 +42,29 @@ class Consumer:
 
 CONSUMERS = {
     'generic': Consumer(),
-    # Only -1 is passed over without a word: any other id that is no class is an error in its log,
-    # or has to be declared invalid, and then the pixel's depth is lost as well.
+    # Hydra silently skips only the id -1. Any other unknown id is logged as an error, or has to be
+    # declared invalid, which also discards the pixel's depth.
     'hydra': Consumer(
         {'semantics.encoding': '16SC1', 'depth.encoding': '32FC1'},
         {'sync/depth': '/hydra/input/camera/depth_registered/image_rect',
          'sync/semantics': '/hydra/input/camera/semantic/image_raw',
          'sync/camera_info': '/hydra/input/camera/rgb/camera_info'}),
-    # It knows labels by the colours of points; holes it would drop point by point.
+    # Kimera identifies labels by the colours of points, and drops invalid points one by one.
     'kimera': Consumer(
         {'points.color': 'label', 'points.organized': False},
         {'sync/points': '/semantic_pointcloud'}),
-    # The camera publishes image and camera_info where its launch file looks for them.
+    # RTAB-Map's launch file reads image and camera_info directly from the camera.
     'rtabmap': Consumer(
         {'depth.encoding': '32FC1'},
         {'sync/depth': '/camera/depth_registered/image_raw'}),
-    # It tells holes by depth <= 0, which NaN is not. It reads one camera_info under two names.
+    # nvblox marks invalid depth by values <= 0, not by NaN. It reads camera_info from two topics.
     'nvblox': Consumer(
         {'depth.encoding': '16UC1'},
         {'sync/depth': '/camera_0/depth/image',
          'sync/camera_info': '/camera_0/depth/camera_info',
          'sync/dynamic_mask': '/camera_0/mask/image',
          'sync/dynamic_mask/camera_info': '/camera_0/mask/camera_info'}),
-    # Labels and confidence are read as bytes, and the n-th point belongs to the n-th pixel.
+    # Nav2's layer reads labels and confidence as bytes, and assigns point n to pixel n.
     'nav2': Consumer(
         {'semantics.encoding': 'mono8', 'confidence.encoding': 'mono8', 'points.organized': True,
          'points.stride': 1}),

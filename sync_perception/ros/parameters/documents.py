@@ -13,9 +13,9 @@
 # limitations under the License.
 
 """
-The parameter file and the parameter tables of the documentation, made from the definitions.
+The parameter file and the parameter tables of the documentation, generated from the definitions.
 
-`make parameters` writes them. A test fails when they differ from the definitions.
+`make parameters` writes them. A test fails if they differ from the definitions.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ TABLES = {
     'perception parameters': ('docs/node.md', PerceptionParameters),
     'replay parameters': ('docs/bags.md', ReplayParameters),
 }
-"""By name of the generated part: the page, and the dataclass of the parameters."""
+"""Page and dataclass of the parameters, by name of the generated part."""
 WIDTH = 99
 LICENCE_LINES = 13
-"""Lines at the head of this file that state the licence, which the parameter file has too."""
+"""Number of licence lines at the top of this file, which are copied to the parameter file."""
 INTRODUCTION = (
     'Parameters of the perception node, with their defaults. Copy this file, change what you need '
     'and give it to the launch file (params_file:=...) or to the node (--ros-args --params-file '
@@ -74,7 +74,7 @@ def file_entries(group: str, specs: Sequence[Field]) -> Iterator[str]:
     """
     Yield the lines of the parameters that share the first part of their name.
 
-    Those that a consumer decides are commented out.
+    Parameters that are set by a consumer's preset are commented out.
     """
     nested = '.' in specs[0].metadata['name']
     indent = '      ' if nested else '    '
@@ -123,7 +123,7 @@ def limits(spec: Field) -> Iterator[str]:
 
 
 def decided(spec: Field) -> bool:
-    """Tell whether some consumer's preset sets this parameter of the perception node."""
+    """Return whether a consumer's preset sets this parameter of the perception node."""
     return any(spec.metadata['name'] in consumer.parameters for consumer in CONSUMERS.values())
 
 
@@ -135,12 +135,12 @@ def comment(text: str, indent: str = '') -> list[str]:
 
 
 def plain_number(value: float) -> str:
-    """Return a number without a fraction of zero."""
+    """Return a number as text, without a zero fraction."""
     return str(int(value) if value == int(value) else value)
 
 
 def yaml_value(value: Any) -> str:
-    """Return a parameter's value as it stands in a parameter file."""
+    """Return a parameter's value as YAML."""
     listed = list(value) if isinstance(value, tuple) else value
     return yaml.safe_dump([listed], default_flow_style=True).strip()[1:-1]
 
@@ -149,7 +149,7 @@ def write(root: Path) -> None:
     """
     Write the parameter file and the tables.
 
-    :param root: the folder of the source tree.
+    :param root: root of the source tree.
     """
     write_text(root / PARAMETER_FILE, parameter_file(), shared=True)
     for name, (page, kind) in TABLES.items():

@@ -14,10 +14,10 @@
 
 
 """
-The arguments of the launch files: made from the nodes' parameters, and checked at once.
+Arguments of the launch files, derived from the nodes' parameters and validated at the start.
 
 A launch file reads all its arguments with `read_arguments` before it starts anything. This module
-does without the launch system itself.
+does not import the launch system.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ import yaml
 
 LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
 NONE = 'none'
-# what launch itself takes as arguments
+# arguments of launch itself
 OF_LAUNCH = ('launch-prefix', 'launch-prefix-filter', 'sigterm_timeout', 'sigkill_timeout',
              'emulate_tty')
 
 
 class Unexpected(ValueError):
-    """An argument that cannot be accepted; the message says what was expected."""
+    """An invalid argument; the message states what was expected."""
 
 
 @dataclass(frozen=True)
 class Argument:
     """
-    One argument of a launch file.
+    Argument of a launch file.
 
-    :param default: its text, or a substitution of launch.
-    :param description: what it does.
-    :param read: turns the text into its value, and raises Unexpected if it cannot.
-    :param parameter: name of the node's parameter that it sets; empty if it sets none.
+    :param default: default text, or a launch substitution.
+    :param description: description for the user.
+    :param read: function that converts the text to a value, or raises Unexpected.
+    :param parameter: name of the node's parameter that it sets, or empty.
     """
 
     default: Any
@@ -71,14 +71,13 @@ def parameter_arguments(kind: type, *, leave_out: Iterable[str] = (),
                         readers: Mapping[str, Callable[[str], Any]] | None = None
                         ) -> dict[str, Argument]:
     """
-    Make an argument of each parameter of a node.
+    Return a launch argument for each parameter of a node.
 
-    :param kind: the dataclass of the parameters; the names of its fields are those of the
-        arguments.
-    :param leave_out: fields that are no arguments.
-    :param optional: the default of the arguments is the empty text, which is read as None;
-        otherwise it is that of the parameter.
-    :param readers: by field, what reads the text instead of what the definition says.
+    :param kind: dataclass of the parameters; its field names become the argument names.
+    :param leave_out: fields without an argument.
+    :param optional: whether the default is the empty text, which is read as None, instead of the
+        parameter's default.
+    :param readers: by field, functions that replace the reader from the definition.
     """
     kinds, arguments = get_type_hints(kind), {}
     for spec in fields(kind):
@@ -107,10 +106,10 @@ def parameter_arguments(kind: type, *, leave_out: Iterable[str] = (),
 
 def read_arguments(arguments: Mapping[str, Argument], texts: Mapping[str, str]) -> dict[str, Any]:
     """
-    Read the texts of all arguments.
+    Return the values of all arguments.
 
-    :return: the values by the argument's name.
-    :raises ValueError: naming the argument, what was got and what was expected.
+    :return: values by argument name.
+    :raises ValueError: if a text is invalid; the message names the argument and what was expected.
     """
     values = {}
     for name, argument in arguments.items():
@@ -123,18 +122,19 @@ def read_arguments(arguments: Mapping[str, Argument], texts: Mapping[str, str]) 
 
 def parameter_values(arguments: Mapping[str, Argument], values: Mapping[str, Any]
                      ) -> dict[str, Any]:
-    """Return the values of those arguments that set a parameter, by the parameter's name."""
+    """Return the values of the arguments that set a parameter, by parameter name."""
     return {argument.parameter: values[name] for name, argument in arguments.items()
             if argument.parameter and values[name] is not None}
 
 
 def check_names(command: Sequence[str], launch_file: str | Path, known: Iterable[str]) -> None:
     """
-    Refuse arguments that the launch file does not have: launch itself ignores them.
+    Check the names of the arguments on the command line, since launch ignores unknown ones.
 
-    :param command: the command line of this process. If it starts another launch file, which
-        includes this one, its arguments are those of the other.
-    :raises ValueError: naming the first unknown argument, and the known one that is most like it.
+    :param command: command line of this process. If it starts another launch file that includes
+        this one, the arguments belong to that file and are not checked.
+    :raises ValueError: if an argument is unknown; the message names it and the most similar known
+        one.
     """
     if not _starts(command, Path(launch_file)):
         return
@@ -147,7 +147,7 @@ def check_names(command: Sequence[str], launch_file: str | Path, known: Iterable
 
 
 def read_parameter(spec: Any, kind: Any, text: str) -> Any:
-    """Read a parameter's value and compare it with the parameter's range."""
+    """Return a parameter's value from text, checked against the parameter's range."""
     if kind is bool:
         return boolean(text)
     if kind in (int, float):
@@ -167,7 +167,7 @@ def read_parameter(spec: Any, kind: Any, text: str) -> Any:
 
 
 def boolean(text: str) -> bool:
-    """Read true or false, capitals or not."""
+    """Return true or false from text in any case."""
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
@@ -178,12 +178,12 @@ def boolean(text: str) -> bool:
 
 
 def unless_empty(read: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Return the function that reads a text, where the empty one is None."""
+    """Return a reader that returns None for empty text."""
     return lambda text: read(text) if text else None
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
-    """Return the function that takes one of these words."""
+    """Return a reader that accepts the given words."""
     def read(text: str) -> str:
         if text not in choices:
             raise Unexpected(f'one of {", ".join(choices)}')
@@ -192,7 +192,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def word_or_file(*choices: str) -> Callable[[str], str]:
-    """Return the function that takes one of these words, or the path of a file that is there."""
+    """Return a reader that accepts the given words and paths of existing files."""
     def read(text: str) -> str:
         if text in choices:
             return text
@@ -204,7 +204,7 @@ def word_or_file(*choices: str) -> Callable[[str], str]:
 
 
 def topic(text: str) -> str:
-    """Take the name of a topic."""
+    """Return the name of a topic, checked."""
     try:
         validate_topic_name(text)
     except InvalidTopicNameException as error:
@@ -213,7 +213,7 @@ def topic(text: str) -> str:
 
 
 def namespace(text: str) -> str:
-    """Take a namespace, which may be empty or relative."""
+    """Return a namespace, which may be empty or relative, checked."""
     try:
         validate_namespace(text if text.startswith('/') else f'/{text}')
     except InvalidNamespaceException as error:
@@ -222,14 +222,14 @@ def namespace(text: str) -> str:
 
 
 def log_level(text: str) -> str:
-    """Take a level, for all loggers or as LOGGER:=LEVEL."""
+    """Return a log level, for all loggers or as LOGGER:=LEVEL, checked."""
     if text.rpartition(':=')[2].lower() not in LOG_LEVELS:
         raise Unexpected(f'one of {", ".join(LOG_LEVELS)}, or LOGGER:=LEVEL')
     return text
 
 
 def existing_path(text: str) -> str:
-    """Take the path of a file or a folder that is there; return it absolute."""
+    """Return the absolute path of an existing file or folder."""
     path = Path(text).expanduser().absolute()
     if not path.exists():
         raise Unexpected('a path that exists')
@@ -237,7 +237,7 @@ def existing_path(text: str) -> str:
 
 
 def parameters_file(text: str) -> str | None:
-    """Take a YAML file of parameters; empty or the word `none` is None."""
+    """Return the path of a YAML file of parameters; None for empty text or `none`."""
     if text in ('', NONE):
         return None
     path = Path(text).expanduser().absolute()
@@ -245,7 +245,7 @@ def parameters_file(text: str) -> str | None:
         raise Unexpected(f'a YAML file, or {NONE}')
     context = Context()
     try:
-        # the parser that the node itself uses
+        # the node's own parser
         context.init(['--ros-args', '--params-file', str(path)], initialize_logging=False)
     except RuntimeError as error:  # rclpy's RCLError
         reason = _first_line(error).partition('Error: ')[2].partition(', at /')[0]
@@ -255,13 +255,13 @@ def parameters_file(text: str) -> str | None:
 
 
 def model(text: str) -> str:
-    """Take the name of a model; a path must exist, a short name is left to the node."""
+    """Return the name of a model; a path must exist, other names are checked by the node."""
     local = ('/' in text or Path(text).suffix) and '+' not in text and not is_hub_id(text)
     return existing_path(text) if local else text
 
 
 def words(text: str) -> list[str]:
-    """Split a command line as a shell does."""
+    """Split a command line like a shell."""
     try:
         return shlex.split(text)
     except ValueError as error:

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What users can set on the perception node."""
+"""Parameters of the perception node."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DEVICE_NAME = re.compile(r'auto|cpu|cuda(:\d+)?|openvino:[A-Z.0-9]+', re.ASCII)
 
 
 def expected_cameras(names: Sequence[str]) -> str:
-    """Return what was expected if these cannot be the names of cameras, otherwise ''."""
+    """Return what was expected if these are not valid camera names; otherwise ''."""
     if list(names) == ['']:
         return ''
     if not names or len(set(names)) != len(names):
@@ -42,13 +42,13 @@ def expected_cameras(names: Sequence[str]) -> str:
 
 
 def expected_device(name: str) -> str:
-    """Return what was expected if this is not the name of a device, otherwise ''."""
+    """Return what was expected if this is not a valid device name; otherwise ''."""
     return '' if DEVICE_NAME.fullmatch(name) else 'auto, cpu, cuda, cuda:N or openvino:DEVICE'
 
 
 @dataclass(frozen=True)
 class PerceptionParameters:
-    """What users can set on the perception node."""
+    """Parameters of the perception node."""
 
     autostart: bool = parameter(
         'autostart', True, 'Configure and activate at start, without waiting for a lifecycle '

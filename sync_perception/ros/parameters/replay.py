@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What users can set on the replay node."""
+"""Parameters of the replay node."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sync_perception.ros.parameters.server import parameter
 
 @dataclass(frozen=True)
 class ReplayParameters:
-    """What users can set on the replay node."""
+    """Parameters of the replay node."""
 
     source: str = parameter(
         'source', 'synthetic', 'What is replayed: kitti (a raw drive), bag (rosbag2: .mcap or '

@@ -13,12 +13,12 @@
 # limitations under the License.
 
 """
-Parameters of a node: typed, described, with ranges; declared and watched in one place.
+Typed parameters of a node with descriptions and ranges, declared and updated in one place.
 
-One definition of each parameter, a field of a dataclass, gives the declared parameter, the launch
-argument (launch_arguments.py), the parameter file and the tables of the documentation
-(documents.py). generate_parameter_library does the same from YAML, but it comes only with a ROS 2
-installation, and this package must also build and run where ROS 2 comes from Python wheels.
+Each parameter is defined once, as a field of a dataclass. The definition gives the declared
+parameter, the launch argument (launch_arguments.py), the parameter file and the tables of the
+documentation (documents.py). generate_parameter_library does the same from YAML, but requires a
+ROS 2 installation, and this package must also build and run with ROS 2 from Python wheels.
 """
 
 from __future__ import annotations
@@ -43,21 +43,21 @@ def parameter(name: str, default: Any, description: str, *, choices: tuple[str, 
               check: Callable[[Any], str] | None = None, live: bool = False,
               hooked: bool = False, read_only: bool = False, see: str = ''):
     """
-    Describe one parameter.
+    Return the dataclass field that defines one parameter.
 
-    :param name: its name in ROS, with dots.
-    :param default: its value where nothing is set; its type is the parameter's. A tuple of
-        strings is a list in ROS.
-    :param description: what it does, with its unit.
-    :param choices: the strings it may be; any, if empty.
-    :param low: its smallest value.
-    :param high: its largest value.
-    :param check: returns what was expected if a value cannot be accepted, otherwise ''.
-    :param live: a change takes effect with the next frame; otherwise it does when the node
-        configures the next time.
-    :param hooked: a hook of the ParameterServer carries out a change at once.
-    :param read_only: it can only be set when the node starts.
-    :param see: link from the documentation's table to the page or section with more.
+    :param name: name in ROS, with dots.
+    :param default: default value; its type is that of the parameter. A tuple of strings is a list
+        in ROS.
+    :param description: description with the unit.
+    :param choices: valid strings; empty for any string.
+    :param low: smallest value.
+    :param high: largest value.
+    :param check: function that returns what was expected for an invalid value, otherwise ''.
+    :param live: whether a change takes effect with the next frame; otherwise it takes effect when
+        the node is configured again.
+    :param hooked: whether a hook of the ParameterServer applies a change immediately.
+    :param read_only: whether it can be set only when the node starts.
+    :param see: link from the documentation's table to a page or section with details.
     """
     return field(default=default, metadata={
         'name': name, 'description': description, 'choices': choices, 'low': low, 'high': high,
@@ -68,7 +68,7 @@ def takes_effect(metadata: Mapping[str, Any]) -> str:
     """
     Return when a change of a parameter takes effect.
 
-    :param metadata: of its field.
+    :param metadata: metadata of the parameter's field.
     """
     if metadata['read_only']:
         return 'only at start'
@@ -80,19 +80,19 @@ Values = TypeVar('Values')
 
 class ParameterServer(Generic[Values]):
     """
-    Declares the parameters on a node and keeps their values.
+    Declaration of the parameters on a node, and storage of their values.
 
-    A value that cannot be accepted at start (wrong type, out of range, no such choice) does not
-    stop the node: it is put into `problems`, which keeps the node from being configured until a
-    good value is set.
+    An invalid value at the start (wrong type, out of range, unknown choice) does not stop the
+    node. It is recorded in `problems`, and the node cannot be configured until a valid value is
+    set.
 
     :param node: the node; its parameter overrides are applied.
-    :param kind: the dataclass of the parameters.
-    :ivar values: what holds now.
-    :ivar locked: whether parameters that are not live wait for `unlock` instead of taking effect.
-    :ivar waiting: by name, the values that wait.
-    :ivar hooks: by name, functions that carry out a change at once, whatever the lock: they get
-        the new value, unless it is the present one, and refuse it by raising ValueError.
+    :param kind: dataclass of the parameters.
+    :ivar values: current values.
+    :ivar locked: whether parameters that are not live wait for `unlock` before they take effect.
+    :ivar waiting: waiting values by name.
+    :ivar hooks: functions by name that apply a change immediately, regardless of the lock. They
+        receive a changed value, and raise ValueError to reject it.
     """
 
     def __init__(self, node: Node, kind: type[Values]):
@@ -103,7 +103,7 @@ class ParameterServer(Generic[Values]):
         self.locked = False
         self.waiting: dict[str, Any] = {}
         self.hooks: dict[str, Callable[[Any], None]] = {}
-        # rclpy offers no public way to see what was set but never declared
+        # rclpy has no public access to overrides of undeclared parameters
         self.overrides: dict[str, Parameter] = getattr(node, '_parameter_overrides', {})
         self.specs = {spec.metadata['name']: spec for spec in fields(kind)}
         self.chosen = self.overrides.keys() & self.specs.keys()
@@ -116,7 +116,7 @@ class ParameterServer(Generic[Values]):
             if not node.has_parameter(name) and not name.startswith('qos_overrides.'))
 
     def unlock(self) -> None:
-        """Let the values that wait take effect, and those that come from now on at once."""
+        """Apply the waiting values; from now on values take effect immediately."""
         self.locked = False
         for name, value in self.waiting.items():
             self._keep(self.specs[name], value)
@@ -124,10 +124,10 @@ class ParameterServer(Generic[Values]):
 
     def preset(self, values: dict[str, Any]) -> None:
         """
-        Set parameters that the user left alone; those not named get their defaults.
+        Set the parameters that the user has not set; those not named get their defaults.
 
-        :param values: by name.
-        :raises ValueError: if one cannot be accepted.
+        :param values: values by name.
+        :raises ValueError: if a value is invalid.
         """
         current = {name: getattr(self.values, spec.name) for name, spec in self.specs.items()}
         wanted = {name: values.get(name, self.specs[name].default)
@@ -148,7 +148,7 @@ class ParameterServer(Generic[Values]):
         descriptor = _descriptor(spec, kind)
         override = self.overrides.get(name)
         if kind is float and override is not None and isinstance(override.value, int):
-            # who writes rate:=5 means 5.0
+            # rate:=5 is an integer in ROS, but means 5.0
             self.overrides[name] = Parameter(name, value=float(override.value))
         default = _in_ros(spec.default)
         try:
@@ -203,7 +203,7 @@ def _in_ros(value: Any) -> Any:
 
 
 def _mismatch(spec, value: Any) -> str:
-    """Say why a value cannot be accepted; rclpy itself has checked its type and range."""
+    """Return why a value is invalid, or ''; rclpy itself has checked its type and range."""
     choices, check = spec.metadata['choices'], spec.metadata['check']
     expected = check(value) if check else ''
     if choices and value not in choices:

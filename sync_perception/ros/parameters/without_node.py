@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""The perception node's parameters where there is no node: from names and values, checked."""
+"""Parameters of the perception node from names and values, without a node."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from sync_perception.ros.parameters.perception import PerceptionParameters
 
 def make_parameters(values: dict[str, Any]) -> PerceptionParameters:
     """
-    Make the node's parameters of names and values, with the consumer's where none is given.
+    Return the node's parameters from names and values; others get the consumer's preset.
 
-    :param values: by name as in ROS, such as `points.stride`.
-    :raises ValueError: if there is no such parameter, or the value cannot be accepted.
+    :param values: values by name in ROS, such as `points.stride`.
+    :raises ValueError: if a parameter is unknown, or a value is invalid.
     """
     specs = {spec.metadata['name']: spec for spec in fields(PerceptionParameters)}
     kinds = get_type_hints(PerceptionParameters)
@@ -46,7 +46,7 @@ def make_parameters(values: dict[str, Any]) -> PerceptionParameters:
 
 
 def checked_value(spec: Any, kind: Any, value: Any) -> Any:
-    """Return a value of a parameter's type within its range, or raise ValueError."""
+    """Return a value converted to a parameter's type; raise ValueError if it is invalid."""
     if kind is float and type(value) is int:
         value = float(value)
     expected = expected_value(spec, kind, value)
@@ -56,7 +56,7 @@ def checked_value(spec: Any, kind: Any, value: Any) -> Any:
 
 
 def expected_value(spec: Any, kind: Any, value: Any) -> str:
-    """Return what was expected if a parameter cannot have this value, otherwise ''."""
+    """Return what was expected if a value is invalid for a parameter; otherwise ''."""
     metadata = spec.metadata
     if kind in (bool, int, float, str) and type(value) is not kind:
         return kind.__name__

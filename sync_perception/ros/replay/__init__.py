@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The replay node: publishes recordings as a camera would."""
+"""The replay node, which publishes recordings like a camera."""

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""A bag as the source of a replay."""
+"""Replay source for bags."""
 
 from __future__ import annotations
 
@@ -34,12 +34,13 @@ from sync_perception.types import MalformedInput
 
 class BagSource:
     """
-    The images of one camera of a rosbag2 bag; stamps and frame ids are the recorded ones.
+    Images of one camera in a rosbag2 bag, with the recorded stamps and frame_ids.
 
-    Raw images go out as they were recorded, whatever their size and encoding, compressed ones
-    as rgb8. Each has the calibration that was recorded for it, or that of the parameters' file.
+    Raw images are published as recorded, with any size and encoding; compressed images are
+    published as rgb8. Each image has its recorded calibration, or that of the file named in the
+    parameters.
 
-    :raises ValueError: if there is no such bag, or the parameters name no camera of it.
+    :raises ValueError: if there is no such bag, or the parameters match none of its cameras.
     """
 
     def __init__(self, parameters: ReplayParameters):
@@ -57,7 +58,7 @@ class BagSource:
 
     def shots(self, start: int) -> Iterator[Shot]:
         """
-        Read the frames one by one, from this one on; what cannot be read is left out.
+        Yield the frames from index `start` on; unreadable frames are skipped.
 
         :raises ValueError: at the end of the recording, if a part of it could not be read.
         """

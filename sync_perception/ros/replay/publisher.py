@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""The replay node: publishes a recording as if it were a camera."""
+"""The replay node, which publishes a recording like a camera."""
 
 from __future__ import annotations
 
@@ -45,24 +45,24 @@ from sync_perception.ros.replay.schedule import LONGEST_PAUSE, Schedule
 from sync_perception.ros.replay.shot import Shot, Source
 from sync_perception.ros.replay.sources import NANOSECONDS, SOURCES
 
-# Seconds from a match until the first frame: DDS tells when this side knows the other, but not
-# when the other side knows this one, and until then it would lose what is sent
+# Seconds from a match until the first frame: DDS reports when this side has discovered the other,
+# but not the reverse, and messages sent before that are lost
 GRACE = 0.3
-# In lockstep a frame counts as lost when its answer takes so many times as long as the slowest of
-# the latest ones, but at least this many seconds; of the first frame nothing is known
+# In lockstep, a frame counts as lost if its answer takes SLOWER times as long as the slowest
+# recent answer (FIRST_DELAY seconds before the first one), and at least LEAST_PATIENCE seconds
 SLOWER, LEAST_PATIENCE, FIRST_DELAY = 5.0, 1.0, 2.0
-LATEST = 2 ** 31 * NANOSECONDS  # seconds of a stamp are int32
-POLL = 0.005  # seconds between two looks for an answer, where frames have their own time
+LATEST = 2 ** 31 * NANOSECONDS  # the seconds of a stamp are int32
+POLL = 0.005  # seconds between two checks for an answer, if frames have their own schedule
 
 
 class ReplayNode(Node):
     """
-    Publishes `image` and `camera_info` of a recording at a set rate, or as it was recorded.
+    Node that publishes `image` and `camera_info` of a recording, at a fixed or the recorded rate.
 
-    :param sources: makes the source of each kind.
-    :param node_arguments: go to the Node.
-    :ivar done: a future that is complete when everything was published, or with the exception
-        that ended the replay.
+    :param sources: constructor of each kind of source.
+    :param node_arguments: arguments of the Node.
+    :ivar done: future that completes when everything was published, or with the exception that
+        ended the replay.
     :raises ValueError: if the parameters do not name a recording.
     """
 
@@ -82,7 +82,7 @@ class ReplayNode(Node):
         self.awaited: int | None = None
         self.awaited_since = self.sent_at = 0.0
         self.messages: list[tuple[Publisher, Any]] = []
-        self.delays: deque[float] = deque(maxlen=10)  # of the latest answers, seconds
+        self.delays: deque[float] = deque(maxlen=10)  # seconds, of the latest answers
         self.timer = None
         self.schedule: Schedule | None = None
         self.source = sources[self.parameters.source](self.parameters)
@@ -146,7 +146,7 @@ class ReplayNode(Node):
             self._tick()
 
     def _tick_when_due(self) -> None:
-        """Publish the frame whose time has come, and sleep until that of the next one."""
+        """Publish the frame that is due, and sleep until the next one."""
         if self.upcoming is None or self._until_due() <= 0:
             self._tick()
         waits = self.awaited is not None or self.upcoming is None
@@ -156,11 +156,11 @@ class ReplayNode(Node):
             self.timer.reset()
 
     def _until_due(self) -> float:
-        """Return the seconds until the next frame is to be published."""
+        """Return the seconds until the next frame is due."""
         return self.started + self.due - time.monotonic()
 
     def _timer(self, period: float, callback: Callable[[], None]):
-        # of the steady clock: simulated time may come from this very node
+        # steady clock, since this node may itself be the source of simulated time
         return self.create_timer(period, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _tick(self) -> None:
@@ -171,7 +171,7 @@ class ReplayNode(Node):
             return
         try:
             self._publish(self.upcoming)
-            self.upcoming = next(self.shots, None)  # read ahead, so that it is there in time
+            self.upcoming = next(self.shots, None)  # read ahead, so that it is ready in time
             if self.schedule is not None and self.upcoming is not None:
                 self.due = self.schedule.seconds(self.upcoming)
         except Exception as error:  # noqa: BLE001 - it ends the process, with its message
@@ -179,7 +179,7 @@ class ReplayNode(Node):
             self.done.set_exception(error)
 
     def _is_waiting(self) -> bool:
-        """Say whether the answer is still to come; a frame that may be lost is sent again."""
+        """Return whether an answer is pending; resend a frame that may be lost."""
         now = time.monotonic()
         if now - self.awaited_since >= self.parameters.lockstep_timeout:
             self.get_logger().warning(
@@ -227,7 +227,7 @@ class ReplayNode(Node):
             self.awaited, self.awaited_since = stamp, time.monotonic()
 
     def _calibration(self, shot: Shot) -> CameraInfo | None:
-        """Return a frame's calibration: its own as it was recorded, else the source's."""
+        """Return a frame's calibration: the recorded one, or that of the source."""
         if shot.camera_info is not None or self.source.camera_info is None:
             return copy.copy(shot.camera_info)
         camera_info = self.source.camera_info
@@ -253,12 +253,12 @@ class ReplayNode(Node):
 
 
 def is_timed(shot: Shot, parameters: ReplayParameters) -> bool:
-    """Tell whether a recording is played with its own spacing."""
+    """Return whether a recording is played at its recorded times."""
     return shot.recorded is not None and parameters.speed > 0
 
 
 def as_message(shot: Shot, header: Header) -> Image:
-    """Make the message of a frame; a recorded one only gets the header."""
+    """Return the message of a frame; a recorded message only gets a new header."""
     if isinstance(shot.image, Image):
         message = copy.copy(shot.image)
         message.header = header
@@ -267,20 +267,20 @@ def as_message(shot: Shot, header: Header) -> Image:
 
 
 def frames_of(source: Source) -> str:
-    """Say how many frames a source has."""
+    """Return a text with the number of frames of a source."""
     return 'frames of unknown number' if source.count is None else f'{source.count} frames'
 
 
 def iterate(source: Source, parameters: ReplayParameters) -> Iterator[Shot]:
     """
-    Read the frames that the parameters ask for, in every pass.
+    Yield the frames selected by the parameters, in every loop.
 
-    In later passes the stamps go on where the pass before ended.
+    In later loops, the stamps continue after those of the previous loop.
 
-    :raises ValueError: if there is no frame at the start.
+    :raises ValueError: if there is no frame at the start index.
     """
     period = round(NANOSECONDS / parameters.rate)
-    offset = played = 0  # of the stamps, and of the times of recording
+    offset = played = 0  # offset of the stamps, and of the recording times
     while True:
         first = last = None
         gaps = []
@@ -297,7 +297,7 @@ def iterate(source: Source, parameters: ReplayParameters) -> Iterator[Shot]:
             return
         pause = period
         if is_timed(first, parameters):
-            # after the last frame there is a pause as they had between them, mostly
+            # the pause after the last frame is a usual interval between frames
             regular = [gap for gap in gaps if 0 < gap <= LONGEST_PAUSE * NANOSECONDS]
             pause = round(median(regular)) if regular else period
             played += last.recorded - first.recorded + pause

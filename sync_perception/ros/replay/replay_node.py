@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The replay node as a process: obeys signals before it imports anything that takes time."""
+"""Entry point of the replay node; signals are handled before slow imports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sync_perception.ros.core.stopping import leave, StopRequest
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the replay node and end the process: status 0 when all was published, 1 on an error."""
+    """Run the replay node and end the process with status 0, or 1 on an error."""
     stop = StopRequest()
     use_shared_memory()
     # rclpy takes a while, and signals and shared memory are set up before it

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""When the frames of a recording are due, whatever the recorder's clock did."""
+"""Schedule of a replay from recording times, robust against jumps of the recorder's clock."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from collections.abc import Callable
 from sync_perception.ros.replay.shot import Shot
 from sync_perception.ros.replay.sources import NANOSECONDS
 
-# Seconds between two frames. Beyond, the clock was set, as it is when a robot finds its time
-# server; a true pause of that length is shortened, too
+# Seconds between two frames. A longer interval means that the clock was set, as when a robot
+# reaches its time server; a real pause of that length is shortened, too
 LONGEST_PAUSE = 60.0
-WAITING = 5.0  # seconds until a frame, from which on the user is told
+WAITING = 5.0  # seconds until a frame, from which on the user is notified
 
 
 class Schedule:
     """
-    Turns the times of recording into the times of a replay.
+    Conversion of recording times to replay times.
 
-    Where the clock of the recording jumps, forwards or backwards, the replay goes on with the
-    spacing of the frames before. Frames that were recorded at the same moment, as all are where
-    the recorder had no clock, are spaced as their stamps are, or at the replay's rate.
+    If the recording clock jumps forwards or backwards, the replay continues with the previous
+    interval between frames. Frames with equal recording times, as from a recorder without a clock,
+    are spaced by their stamps, or at the replay's rate.
 
-    :param speed: how many times as fast as recorded.
-    :param period: nanoseconds between frames of which nothing is known.
-    :param report: takes the kind of trouble and a line for the user.
+    :param speed: replay speed relative to the recording.
+    :param period: nanoseconds between frames without usable times.
+    :param report: receives the kind of a problem and a line for the user.
     """
 
     def __init__(self, speed: float, period: int, report: Callable[[str, str], None]):
@@ -45,14 +45,14 @@ class Schedule:
         self.spacing = period
         self.report = report
         self.before: Shot | None = None
-        self.anchor = 0  # the time of recording that is due at the begin of the replay
-        self.due = 0  # nanoseconds of the recording since the begin, of the frame before
+        self.anchor = 0  # recording time that corresponds to the start of the replay
+        self.due = 0  # of the previous frame, nanoseconds of the recording since the start
 
     def seconds(self, shot: Shot) -> float:
         """
         Return when the next frame is due, in seconds since the first one.
 
-        :param shot: frames are given in their order; each has a time of recording.
+        :param shot: the next frame in order, with a recording time.
         """
         before, self.before = self.before, shot
         if before is None:

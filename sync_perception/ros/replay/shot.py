@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""The interface of a replay's sources: a recording, and one image of it."""
+"""Interface of replay sources: a recording, and one of its images."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from sensor_msgs.msg import CameraInfo, Image
 @dataclass(frozen=True)
 class Shot:
     """
-    One recorded image.
+    Recorded image.
 
     :param image: uint8 (H, W, 3), RGB; or a recorded message, whose header is replaced.
     :param stamp: acquisition time in nanoseconds.
-    :param recorded: when it was recorded, nanoseconds; None where only the stamps are known.
-    :param camera_info: its calibration; None for that of the source.
-    :param frame_id: the camera's optical frame; None for that of the parameters.
+    :param recorded: recording time in nanoseconds; None if only the stamps are known.
+    :param camera_info: calibration of the image; None for that of the source.
+    :param frame_id: optical frame of the camera; None for that in the parameters.
     """
 
     image: np.ndarray | Image
@@ -53,12 +53,11 @@ class Shot:
 
 class Source(Protocol):
     """
-    A recording.
+    Recording that a replay publishes.
 
-    :ivar title: what it is, for people.
-    :ivar camera_info: the calibration of those of its images that have none of their own; the
-        header is left empty.
-    :ivar count: how many frames there are; None where only reading to the end tells.
+    :ivar title: description for the user.
+    :ivar camera_info: calibration of the images without their own; its header is empty.
+    :ivar count: number of frames; None if it is unknown before the end.
     """
 
     title: str
@@ -67,4 +66,4 @@ class Source(Protocol):
     count: int | None
 
     def shots(self, start: int) -> Iterator[Shot]:
-        """Read the frames one by one, from this one on."""
+        """Yield the frames from index `start` on."""

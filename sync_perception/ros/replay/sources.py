@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Where a replay's frames come from: a drive, a bag, images, a video, the synthetic world."""
+"""Replay sources: KITTI drives, bags, image folders, videos and the synthetic street world."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ NANOSECONDS = 10 ** 9
 
 def readable(indices: Iterable[int], read: Callable[[int], Shot]) -> Iterator[Shot]:
     """
-    Read frames one by one; what is damaged is left out, as it is of bags, and said in the log.
+    Yield frames one by one; damaged frames are skipped and logged.
 
-    :param read: raises ValueError where a frame cannot be read.
+    :param read: function that reads a frame, or raises ValueError.
     """
     for index in indices:
         try:
@@ -48,7 +48,7 @@ def readable(indices: Iterable[int], read: Callable[[int], Shot]) -> Iterator[Sh
 
 
 class KittiSource:
-    """A KITTI raw drive; its stamps are the recorded ones."""
+    """KITTI raw drive, with the recorded stamps."""
 
     def __init__(self, parameters: ReplayParameters):
         self.drive = KittiDrive(_existing(parameters), parameters.camera)
@@ -57,16 +57,16 @@ class KittiSource:
         self.camera_info = pinhole(self.drive.K, self.drive.size)
 
     def shots(self, start: int) -> Iterator[Shot]:
-        """Read the frames one by one, from this one on."""
+        """Yield the frames from index `start` on."""
         return readable(range(start, self.count), lambda index: Shot(
             self.drive.image(index), self.drive.stamps[index]))
 
 
 class ImagesSource:
     """
-    A folder of images, by name; their stamps are counted from zero at the replay's rate.
+    Images of a folder, sorted by name, with stamps from zero at the replay's rate.
 
-    They are turned upright as their metadata says, and their calibration with them.
+    Images and calibration are rotated to the upright orientation given by the image metadata.
     """
 
     def __init__(self, parameters: ReplayParameters):
@@ -82,7 +82,7 @@ class ImagesSource:
         self.camera_info = read_camera_info(parameters.camera_info)
 
     def shots(self, start: int) -> Iterator[Shot]:
-        """Read the frames one by one, from this one on."""
+        """Yield the frames from index `start` on."""
         def read(index: int) -> Shot:
             image, orientation, stored = read_upright(self.paths[index], self.bit_depth)
             return Shot(image, index * self.period,
@@ -93,9 +93,9 @@ class ImagesSource:
 
 class VideoSource:
     """
-    A video file; its stamps are counted from zero at the video's own rate.
+    Video file, with stamps from zero at the video's own rate.
 
-    It is turned upright as its header says, and its calibration with it.
+    Frames and calibration are rotated to the upright orientation given by the file's header.
     """
 
     def __init__(self, parameters: ReplayParameters):
@@ -107,13 +107,13 @@ class VideoSource:
             read_camera_info(parameters.camera_info), self.video.size, self.video.orientation)
 
     def shots(self, start: int) -> Iterator[Shot]:
-        """Read the frames one by one, from this one on, to the end of the file."""
+        """Yield the frames from index `start` to the end of the file."""
         for index, image in enumerate(self.video.frames(start), start):
             yield Shot(turn(image, self.video.orientation), index * self.period)
 
 
 class SyntheticSource:
-    """A drive through the synthetic street world; its stamps are counted from zero at 10 Hz."""
+    """Drive through the synthetic street world, with stamps from zero at 10 Hz."""
 
     def __init__(self, parameters: ReplayParameters):
         # Open3D is an optional library
@@ -124,7 +124,7 @@ class SyntheticSource:
         self.camera_info = pinhole(self.world.K, self.world.size)
 
     def shots(self, start: int) -> Iterator[Shot]:
-        """Render the frames one by one, from this one on."""
+        """Render and yield the frames from index `start` on."""
         for index in range(start, self.count):
             frame = self.world.render(index).frame
             yield Shot(frame.image, frame.stamp)
@@ -132,7 +132,7 @@ class SyntheticSource:
 
 def bag_source(parameters: ReplayParameters) -> Source:
     """
-    Open a bag.
+    Return the source for a bag.
 
     :raises ValueError: if it cannot be read, or the library that reads bags is not installed.
     """
