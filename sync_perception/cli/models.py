@@ -96,7 +96,7 @@ def export(
     from sync_perception.runtime.preprocess import network_size
     loaded = hub.load(model or default_model_folder())
     seen = exporting.parse_size(size) if size else network_size(
-        KITTI_SIZE, loaded.config.input_pixels)
+        KITTI_SIZE, loaded.config.input_pixels, loaded.config.input_multiple)
     differences = exporting.export_model(loaded, out, seen, format, opset)
     worst = max(differences, key=differences.get)
     typer.echo(

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+import math
 import operator
 from typing import Any, ClassVar
 
@@ -26,13 +27,29 @@ from sync_perception.models.storage.folder import FolderConfig
 
 SCALES = ('depth', 'stereo', 'poses', 'camera height')
 """Sources of metric scale in training."""
-MOST_PIXELS = 2 ** 25
-"""Limit of a network's input, pixels: those of an 8K image."""
+MOST_PIXELS = 2 ** 22
+"""Limit of a network's input, pixels: more would take gigabytes of memory for one image."""
+MOST_UNEQUAL_SIDES = 64
+"""Limit of the ratio of the sides of a network's input."""
+MOST_MULTIPLE = 512
+"""Limit of `input_multiple`, pixels."""
 
 
 def label_space(value: Any, key: str) -> None:
-    """Check that a value is the description of a label space."""
-    LabelSpace.from_dict(value, key)
+    """Check that a value describes a label space with a class at a finite distance."""
+    if LabelSpace.from_dict(value, key).infinite.all():
+        raise ValueError(
+            f'{key}: expected a class at a finite distance, got {{infinite: true}} for all')
+
+
+def input_size(value: Any, key: str) -> None:
+    """Check that a value is a height and width of a bounded area and shape."""
+    several(whole(1, 2 ** 14), 2)(value, key)
+    area, ratio = math.prod(value), max(value) / min(value)
+    if area > MOST_PIXELS or ratio > MOST_UNEQUAL_SIDES:
+        raise ValueError(
+            f'{key}: expected at most {MOST_PIXELS} pixels and sides that differ by a factor of '
+            f'at most {MOST_UNEQUAL_SIDES}, got {list(value)}')
 
 
 @dataclass
@@ -44,6 +61,8 @@ class ModelConfig(FolderConfig):
     :param arguments: the architecture's own arguments.
     :param label_space: description of the label space, as `LabelSpace.to_dict` returns it.
     :param input_pixels: area to which images are resized for the network, pixels.
+    :param input_multiple: both sides of the network's input are multiples of it, pixels; 96 keeps
+        the scale of a branch that sees the image at 2/3 of its size.
     :param input_size: fixed height and width of the network's input, as in an exported file; None
         for a network that takes any size.
     :param mean: mean of the input's normalisation, per channel, in [0, 1].
@@ -63,9 +82,9 @@ class ModelConfig(FolderConfig):
     """
 
     checks: ClassVar = {
-        'architecture': text(), 'arguments': mapping, 'label_space': LabelSpace.from_dict,
-        'input_pixels': whole(1, MOST_PIXELS),
-        'input_size': optional(several(whole(1, 2 ** 14), 2)),
+        'architecture': text(), 'arguments': mapping, 'label_space': label_space,
+        'input_pixels': whole(1, MOST_PIXELS), 'input_multiple': whole(1, MOST_MULTIPLE),
+        'input_size': optional(input_size),
         'mean': several(number(0, 1), 3), 'std': several(number(0.001, 1), 3),
         'depth_range': several(number(1e-6, 1e6), 2, order=operator.lt),
         'canonical_focal': optional(number(1, 1e6)),
@@ -76,6 +95,7 @@ class ModelConfig(FolderConfig):
     arguments: dict[str, Any]
     label_space: dict[str, Any]
     input_pixels: int = 640 * 192
+    input_multiple: int = 32
     input_size: list[int] | None = None
     mean: list[float] = field(default_factory=lambda: [0.5, 0.5, 0.5])
     std: list[float] = field(default_factory=lambda: [0.5, 0.5, 0.5])

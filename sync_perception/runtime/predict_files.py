@@ -39,6 +39,7 @@ from sync_perception.images.reading import (
     write_image,
 )
 from sync_perception.labels import LabelSpace
+from sync_perception.runtime.content import missing_content
 from sync_perception.runtime.mount_scale import missing_maps, Mount, MountScale, wheel_ground
 from sync_perception.runtime.pictures.visualize import cloud_view, panel
 from sync_perception.runtime.pointcloud import point_cloud
@@ -138,6 +139,9 @@ def predict_files(
         entries.append({
             'image': str(path), 'seconds': round(seconds, 4), 'K': frame.K.tolist(),
             'files': files, **summarize(prediction, predictor.labels), **scaled})
+        empty = missing_content(prediction)
+        if empty:
+            report(f'warning: {path}: {empty}')
         report(f'{path} -> {out / name}_*: {seconds:.2f} s' + ''.join(
             f', {key.replace("_", " ")}: {value}' for key, value in scaled.items()))
     summary = {

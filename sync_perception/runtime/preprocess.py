@@ -64,7 +64,7 @@ def seen_size(config: ModelConfig, size: tuple[int, int]) -> tuple[int, int]:
     """
     if config.input_size is not None:
         return config.input_size[0], config.input_size[1]
-    return network_size(size, config.input_pixels)
+    return network_size(size, config.input_pixels, config.input_multiple)
 
 
 def seen_focal(K: np.ndarray, size: tuple[int, int], seen: tuple[int, int]) -> float:

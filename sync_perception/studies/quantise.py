@@ -133,7 +133,8 @@ def quantise(
             backend.graphs.for_all.clone(), nncf.Dataset(data),
             preset=nncf.QuantizationPreset.MIXED, subset_size=len(data),
             ignored_scope=nncf.IgnoredScope(types=list(sensitive), validate=False))
-        after = scores(GraphModel(network, FixedGraphBackend(graph)), sources, judged)
+        after = scores(GraphModel(network, FixedGraphBackend(
+            graph, network.config.input_multiple)), sources, judged)
         problem = losses(before, after, limits)
         if not problem:
             store(folder, graph, {

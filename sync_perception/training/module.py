@@ -49,6 +49,7 @@ class SynchronisedLearning(lightning.LightningModule):
         names of the parts (`depth`, `semantics.encoder`).
     :param label_space: of the network; labels of other spaces are matched to it.
     :param input_pixels: area, pixels, at which the trained network will see images.
+    :param input_multiple: both sides of that input are multiples of it, pixels.
     :param depth_range: least and greatest depth of the canonical camera, metres.
     :param canonical_focal: focal length of the canonical camera, pixels; None to learn metres
         whatever the camera.
@@ -64,7 +65,8 @@ class SynchronisedLearning(lightning.LightningModule):
     def __init__(
             self, architecture: str, arguments: dict[str, Any],
             initial: dict[str, Origin] | None = None, label_space: str = 'driving',
-            input_pixels: int = 170_000, depth_range: tuple[float, float] = (0.5, 200.0),
+            input_pixels: int = 170_000, input_multiple: int = 32,
+            depth_range: tuple[float, float] = (0.5, 200.0),
             canonical_focal: float | None = 400.0,
             class_weights: dict[str, float] | None = None,
             objectives: Objectives = Objectives(),  # noqa: B008 (frozen)
@@ -75,7 +77,8 @@ class SynchronisedLearning(lightning.LightningModule):
         self.space = LabelSpace.load(label_space)
         self.model = build_model(ModelConfig(
             architecture=architecture, arguments=arguments, label_space=self.space.to_dict(),
-            input_pixels=input_pixels, depth_range=list(depth_range),
+            input_pixels=input_pixels, input_multiple=input_multiple,
+            depth_range=list(depth_range),
             canonical_focal=canonical_focal))
         self.objectives: dict[str, Objective] = {}
         setup = Setup(

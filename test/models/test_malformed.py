@@ -96,6 +96,8 @@ def test_weights_that_are_none_are_refused_in_one_line(folder, name):
     {'canonical_focal': -1}, {'canonical_focal': float('nan')}, {'std': [0.5, 0, 0.5]},
     {'std': [float('nan')] * 3}, {'mean': [0.5, 0.5]}, {'input_pixels': 0},
     {'input_pixels': 1e300}, {'input_pixels': True}, {'input_size': [0, 640]},
+    {'input_pixels': 2 ** 25}, {'input_size': [16384, 16384]}, {'input_size': [32, 8192]},
+    {'input_multiple': 0},
     {'focal_range': [400, 300]}, {'scale_from': ['guess']}, {'metric': 1}], ids=str)
 def test_nonsense_is_refused_by_its_key(folder, changes):
     """The line says which key, what was expected and what was got."""
@@ -223,3 +225,14 @@ def test_graphs_that_break_the_contract_are_refused(small_model, tmp_path, chang
     with pytest.raises(ValueError, match=message) as refused:
         predictor.Predictor(path, device='cpu')
     assert str(path) in str(refused.value) and '\n' not in str(refused.value)
+
+
+def test_a_label_space_without_a_finite_class_is_refused(folder):
+    """Depth is NaN wherever the class is at an infinite distance: it would be NaN everywhere."""
+    path = folder / 'config.json'
+    config = json.loads(path.read_text())
+    for entry in config['label_space']['classes']:
+        entry['infinite'] = True
+    path.write_text(json.dumps(config))
+    with pytest.raises(ValueError, match='label_space: expected .*finite'):
+        predictor.Predictor(folder, device='cpu')

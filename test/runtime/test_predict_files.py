@@ -39,6 +39,7 @@ from sync_perception.runtime.predict_files import (
     unique_names,
     write_ply,
 )
+from sync_perception.types import Prediction
 import yaml
 import zoo
 
@@ -279,3 +280,12 @@ def test_rectified_images_have_the_projections_intrinsics_and_void_borders(small
 def test_rectification_needs_a_calibration(small_model, pictures):
     with pytest.raises(ValueError, match='rectify needs camera_info'):
         predict_files([pictures / 'a'], pictures / 'out', small_model, rectify=True)
+
+
+def test_an_image_without_any_depth_is_warned_of(small_model, pictures, monkeypatch):
+    empty = lambda *arguments: Prediction(depth=np.full((64, 96), np.nan, np.float32))  # noqa: E731
+    monkeypatch.setattr('sync_perception.runtime.predict_files.Predictor.predict', empty)
+    lines = []
+    predict_files([pictures / 'a'], pictures / 'out', small_model, 'cpu', fx=90.0,
+                  report=lines.append)
+    assert any('warning' in line and 'NaN' in line for line in lines)

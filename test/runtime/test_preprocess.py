@@ -75,3 +75,12 @@ def test_no_shape_makes_the_network_larger(size, input_pixels):
     height, width = network_size(size, input_pixels)
     assert height % 32 == width % 32 == 0 and min(height, width) >= 32
     assert height * width <= 2 * input_pixels
+
+
+@pytest.mark.parametrize(('multiple', 'size', 'seen'), [
+    (32, (375, 1242), (384, 1248)), (96, (375, 1242), (384, 1248)), (96, (720, 1280), (480, 864))])
+def test_the_sides_are_multiples_of_what_the_config_says(multiple, size, seen):
+    """KITTI's 1242x375 at its own size is 13 x 96 and 4 x 96 pixels."""
+    config = ModelConfig('of this test', {}, LabelSpace.load('driving').to_dict(),
+                         input_pixels=466_000, input_multiple=multiple)
+    assert seen_size(config, size) == seen

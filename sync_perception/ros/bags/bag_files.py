@@ -110,6 +110,8 @@ class BagFile:
     """
 
     def __init__(self, path: Path, compressed_messages: bool = False):
+        if path.exists() and not path.is_file():
+            raise ValueError('it is no regular file')
         self.path = path
         self.compressed_messages = compressed_messages
         self.unpacked = None

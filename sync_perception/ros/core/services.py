@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable
 import inspect
 from typing import Any
 
+from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -29,6 +30,8 @@ from rclpy.service import Service
 from sync_perception.ros.core.log import SeldomLog
 
 PARAMETER_TYPES = [kind.value for kind in Parameter.Type]
+TRANSITIONS = ('configure', 'cleanup', 'activate', 'deactivate', 'shutdown')
+"""Labels of the transitions that can be requested."""
 LONGEST_REASON = 500
 """Limit in characters, since external names may have any length."""
 
@@ -93,6 +96,8 @@ class Guard:
         try:
             if self.kind in (SetParameters, SetParametersAtomically):
                 check_types(request)
+            elif self.kind is ChangeState:
+                check_label(request.transition.label)
             answer = self.callback(request, response)
             return await answer if inspect.isawaitable(answer) else answer
         except Exception as error:  # noqa: BLE001 - no error may end the node
@@ -111,6 +116,18 @@ class Guard:
         if self.kind is SetParametersAtomically:
             return self.kind.Response(result=result)
         return self.kind.Response()
+
+
+def check_label(label: str) -> None:
+    """
+    Refuse the label of a transition that does not exist, which rcl would log whole.
+
+    :param label: empty where the request names the transition by its number.
+    :raises ValueError: naming those that exist.
+    """
+    if label and label not in TRANSITIONS:
+        raise ValueError(
+            f'got the transition {label!r:.80}, expected {", ".join(TRANSITIONS)}')
 
 
 def check_types(request: SetParameters.Request | SetParametersAtomically.Request) -> None:

@@ -20,7 +20,12 @@ from functools import lru_cache
 
 import numpy as np
 from sensor_msgs.msg import CameraInfo
-from sync_perception.calibration.camera_calibration import Calibration, read_calibration, Region
+from sync_perception.calibration.camera_calibration import (
+    Calibration,
+    DISTORTION_MODELS,
+    read_calibration,
+    Region,
+)
 
 
 def calibration_of(camera_info: CameraInfo) -> Calibration:
@@ -34,7 +39,7 @@ def calibration_of(camera_info: CameraInfo) -> Calibration:
         (camera_info.height, camera_info.width),
         np.asarray(camera_info.d, np.float64).tobytes(),
         np.concatenate([camera_info.k, camera_info.p, camera_info.r]).tobytes(),
-        camera_info.distortion_model,
+        DISTORTION_MODELS.get(camera_info.distortion_model, camera_info.distortion_model),
         (region.y_offset, region.x_offset, region.height, region.width),
         (camera_info.binning_y or 1, camera_info.binning_x or 1))
 

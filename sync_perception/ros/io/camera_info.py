@@ -73,10 +73,10 @@ class CameraInfoCache:
 
         :param header: the image's header.
         :param size: the image's height and width, if they are known without decoding it.
-        :return: in order of preference, the one with the same stamp, preferably with the same
-            frame_id; the one with the same frame_id and a stamp within SAME_CAPTURE; the latest
-            with the same frame_id, or of the only frame_id. Among these, one of the same size is
-            preferred (the conversion reports a size that does not match).
+        :return: among those of the same frame_id, or of the only frame_id on the topic, in order of
+            preference: the one with the same stamp; the one with a stamp within SAME_CAPTURE; the
+            latest. Among these, one of the same size is preferred (the conversion reports a size
+            that does not match).
         """
         stamp = stamp_nanoseconds(header)
         with self.lock:
@@ -85,24 +85,23 @@ class CameraInfoCache:
         frames = {info.header.frame_id for _, info in latest}
         frame_id = next(iter(frames)) if len(frames) == 1 else header.frame_id
         same_frame = [(apart, info) for apart, info in latest if info.header.frame_id == frame_id]
-        same_stamp = [info for apart, info in latest if apart == 0]
         own = [info for apart, info in same_frame if apart == 0]
         same_size = [(apart, info) for apart, info in same_frame
                      if size in (None, (info.height, info.width))]
         near = sorted((each for each in same_size if each[0] <= SAME_CAPTURE),
                       key=lambda each: each[0])
         others = [info for _, info in (*near, *same_size, *same_frame)]
-        return next(iter([*own, *same_stamp, *others]), None)
+        return next(iter([*own, *others]), None)
 
 
 def pairing_doubt(header: Header, camera_info: CameraInfo) -> str:
     """
     Return a warning about a doubtful match of an image and a calibration.
 
-    :return: a sentence if both frame_id and stamp differ from the image's; otherwise ''.
+    :return: a sentence if its frame_id is not the image's; otherwise ''.
     """
     found = camera_info.header
-    if found.frame_id == header.frame_id or found.stamp == header.stamp:
+    if found.frame_id == header.frame_id:
         return ''
     return (f'the image is of frame {header.frame_id!r:.80}, but the only camera_info is of frame '
             f'{found.frame_id!r:.80}: it is taken to be of the same camera')

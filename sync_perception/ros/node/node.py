@@ -48,7 +48,7 @@ from sync_perception.ros.node.warm_up import KnownSizes
 from sync_perception.ros.node.worker import Worker
 from sync_perception.ros.parameters.consumers import CONSUMERS
 from sync_perception.ros.parameters.perception import PerceptionParameters
-from sync_perception.ros.parameters.server import ParameterServer
+from sync_perception.ros.parameters.server import is_plain, ParameterServer
 from sync_perception.types import MalformedInput
 
 
@@ -194,7 +194,8 @@ class PerceptionNode(LifecycleNode):
             is_model = (parameter.name == 'model'
                         and parameter.value.type == ParameterType.PARAMETER_STRING)
             if is_model and self.pipeline is not None and (
-                    parameter.value.string_value != values.model):
+                    parameter.value.string_value != values.model
+                    and is_plain(parameter.value.string_value)):
                 await self.loader.prepare(
                     self._load_warm, replace(values, model=parameter.value.string_value))
 

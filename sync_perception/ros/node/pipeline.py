@@ -20,12 +20,10 @@ from collections.abc import Callable, Iterable
 from threading import Event, Thread
 from typing import Any
 
-import numpy as np
 from rclpy.clock import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from sync_perception.calibration.camera_calibration import CalibrationError
 from sync_perception.calibration.plausibility import contradictions, distortion_doubt
-from sync_perception.labels import VOID
 from sync_perception.ros.core.log import SeldomLog
 from sync_perception.ros.health.consistency_monitor import ConsistencyMonitor
 from sync_perception.ros.io.calibration_messages import calibration_of
@@ -37,11 +35,10 @@ from sync_perception.ros.node.outputs import maps_of, void_uncertain_labels
 from sync_perception.ros.node.packet import FramePacket
 from sync_perception.ros.node.warm_up import warm_up
 from sync_perception.ros.parameters.perception import PerceptionParameters
+from sync_perception.runtime.content import missing_content
 from sync_perception.runtime.mount_scale import Mount, MountScale
 from sync_perception.types import Prediction
 
-SPARSE = 16
-"""Every how many rows and columns a pixel is looked at first."""
 MOST_FRAMES = 6
 """Frames that a message lists."""
 
@@ -267,20 +264,3 @@ def missing_camera_info(camera: Camera, frame_id: str) -> str:
     return (f'{problem}, where those of the frames '
             f'{", ".join(f"{frame!r:.80}" for frame in frames[:MOST_FRAMES])} come: remap '
             'camera_info to a topic of this camera alone, or have its driver use one frame_id')
-
-
-def missing_content(prediction: Prediction) -> str:
-    """Say so if a frame has no depth or no label at all; else an empty string."""
-    problems, depth, labels = [], prediction.depth, prediction.labels
-    if depth is not None and holds_everywhere(np.isnan, depth):
-        problems.append('depth is NaN everywhere: all is sky, out of range, or nothing that the '
-                        'model knows')
-    if labels is not None and holds_everywhere(lambda ids: ids == VOID, labels):
-        problems.append('every label is void: nothing that the model knows, or '
-                        'semantics.min_confidence is too high')
-    return '; '.join(problems)
-
-
-def holds_everywhere(test: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray) -> bool:
-    """Tell whether a test holds for all pixels; where it does not, a few of them say so."""
-    return bool(test(pixels[::SPARSE, ::SPARSE]).all() and test(pixels).all())

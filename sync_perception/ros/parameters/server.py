@@ -64,6 +64,10 @@ def parameter(name: str, default: Any, description: str, *, choices: tuple[str, 
         'check': check, 'live': live, 'hooked': hooked, 'read_only': read_only, 'see': see})
 
 
+LONGEST_TEXT = 1000
+"""Characters of a text parameter."""
+
+
 def takes_effect(metadata: Mapping[str, Any]) -> str:
     """
     Return when a change of a parameter takes effect.
@@ -206,9 +210,17 @@ def _mismatch(spec, value: Any) -> str:
     """Return why a value is invalid, or ''; rclpy itself has checked its type and range."""
     choices, check = spec.metadata['choices'], spec.metadata['check']
     expected = check(value) if check else ''
+    texts = value if isinstance(value, (list, tuple)) else (value,)
+    if not all(map(is_plain, texts)):
+        expected = f'printable text of at most {LONGEST_TEXT} characters'
     if choices and value not in choices:
         expected = f'one of {", ".join(choices)}'
-    return f'{spec.metadata["name"]}: got {value!r}, expected {expected}' if expected else ''
+    return f'{spec.metadata["name"]}: got {value!r:.200}, expected {expected}' if expected else ''
+
+
+def is_plain(value: Any) -> bool:
+    """Return whether a value can be logged as it is: no control characters, not too long."""
+    return not isinstance(value, str) or value.isprintable() and len(value) <= LONGEST_TEXT
 
 
 def _descriptor(spec, kind: type) -> ParameterDescriptor:

@@ -25,7 +25,8 @@ from sync_perception.types import DenseOutput
 import torch
 from torch import Tensor
 
-PROBE_SIZE = (64, 96)
+PROBE_CELLS = (2, 3)
+"""Height and width of a probe in multiples of the sides of a network's input."""
 
 
 class Backend(ABC):
@@ -90,7 +91,8 @@ def probe(
 
     :param size: height and width; by default a small size that the model accepts.
     """
-    size = size or model.config.input_size or PROBE_SIZE
+    size = size or model.config.input_size or [
+        cells * model.config.input_multiple for cells in PROBE_CELLS]
     image = torch.linspace(-1, 1, 3 * math.prod(size), device=model.device)
     return image.reshape(1, 3, *size).contiguous(memory_format=torch.channels_last)
 

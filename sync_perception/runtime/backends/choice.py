@@ -236,7 +236,8 @@ def compare(
 def seconds(backend: Backend, model: PerceptionModel | ExportedModel) -> float:
     """Return the seconds of one run of a backend, at a quarter of the model's input area."""
     config = model.config
-    size = config.input_size or network_size(SHAPE, config.input_pixels // SHARE)
+    size = config.input_size or network_size(
+        SHAPE, config.input_pixels // SHARE, config.input_multiple)
     image = probe(model, tuple(size))
     start = time.perf_counter()
     backend(image)

@@ -36,7 +36,6 @@ import torch
 
 LOGGER = logging.getLogger(__name__)
 FORMAT = 1  # version of the cached graphs; raised when the conversion changes
-MULTIPLE = 32
 MAX_BYTES = 2_000_000_000
 
 
@@ -146,13 +145,14 @@ class Graphs:
         self.model: PerceptionModel | ExportedModel | None = model
         self.name, self.agrees = fingerprint(model), agrees
         self.folder = cache_folder('openvino')
+        self.multiple = model.config.input_multiple
         self.for_all: Any = None
         if model.config.input_size is None:
             self.for_all = self.read('any') or self.convert_for_all()
 
     def at(self, batch: int, size: tuple[int, int]) -> Any:
         """Return the graph for a batch size and an image size (height, width), shapes fixed."""
-        if self.for_all is not None and not any(side % MULTIPLE for side in size):
+        if self.for_all is not None and not any(side % self.multiple for side in size):
             graph = self.for_all.clone()
         else:
             name = f'{size[0]}x{size[1]}'
@@ -162,7 +162,8 @@ class Graphs:
 
     def convert_for_all(self) -> Any:
         """Return a graph for all sizes, or None if the network has none."""
-        traced, other = (2 * MULTIPLE, 3 * MULTIPLE), (3 * MULTIPLE, 5 * MULTIPLE)
+        cell = self.multiple
+        traced, other = (2 * cell, 3 * cell), (3 * cell, 5 * cell)
         graph = convert(self.model, traced)
         try:
             free_size(graph, traced)

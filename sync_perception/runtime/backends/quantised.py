@@ -23,7 +23,7 @@ from sync_perception.files.whole_files import read_json
 from sync_perception.models.exchange.exported import ExportedModel
 from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.models.storage.hub_files import find_file
-from sync_perception.runtime.backends.graphs import MULTIPLE, weights_digest
+from sync_perception.runtime.backends.graphs import weights_digest
 from sync_perception.runtime.backends.library import load_openvino
 from sync_perception.runtime.backends.openvino import GraphBackend
 import torch
@@ -56,14 +56,15 @@ class FixedGraphBackend(GraphBackend):
     8-bit OpenVINO graph for all image sizes, run on the CPU.
 
     :param graph: an openvino.Model with input (B, h, w, 3) and outputs named like the maps.
+    :param multiple: both sides of an image are multiples of it, pixels.
     :raises ImportError: if OpenVINO is not installed.
     """
 
     precision = 'int8'
 
-    def __init__(self, graph: Any):
+    def __init__(self, graph: Any, multiple: int = 32):
         super().__init__()
-        self.graphs = FixedGraph(graph)
+        self.graphs = FixedGraph(graph, multiple)
 
 
 class QuantisedBackend(FixedGraphBackend):
@@ -86,7 +87,8 @@ class QuantisedBackend(FixedGraphBackend):
             raise ValueError(
                 f'{path} was made of other weights than those beside it: quantise the model anew')
         try:
-            super().__init__(load_openvino().Core().read_model(path))
+            super().__init__(
+                load_openvino().Core().read_model(path), model.config.input_multiple)
         except RuntimeError as error:
             raise ValueError(f'{path} is no graph that OpenVINO reads') from error
 
@@ -96,19 +98,20 @@ class FixedGraph:
     Source of graphs that returns the same graph for all sizes.
 
     :param graph: an openvino.Model of images (B, h, w, 3) of any size.
+    :param multiple: both sides of an image are multiples of it, pixels.
     """
 
-    def __init__(self, graph: Any):
-        self.graph = graph
+    def __init__(self, graph: Any, multiple: int):
+        self.graph, self.multiple = graph, multiple
 
     def at(self, batch: int, size: tuple[int, int]) -> Any:
         """
         Return the graph for a batch size and an image size (height, width), shapes fixed.
 
-        :raises ValueError: if a side is not a multiple of 32.
+        :raises ValueError: if a side is not such a multiple.
         """
-        if any(side % MULTIPLE for side in size):
-            raise ValueError(f'expected sides that are multiples of {MULTIPLE}, got {size}')
+        if any(side % self.multiple for side in size):
+            raise ValueError(f'expected sides that are multiples of {self.multiple}, got {size}')
         graph = self.graph.clone()
         graph.reshape([batch, *size, 3])
         return graph

@@ -17,6 +17,8 @@
 
 from __future__ import annotations
 
+import os
+
 from bag_checks import check_bag
 from camera_bags import cut, PERIOD, split_bag, START
 import pytest
@@ -107,3 +109,13 @@ def test_a_compressed_bag_is_read(tmp_path, storage, mode):
         cut(path)
         with pytest.raises(ValueError, match=path.name):
             Bag(tmp_path / 'bag')
+
+
+@pytest.mark.timeout(20)
+def test_a_named_pipe_in_place_of_a_file_is_named_and_not_waited_for(tmp_path):
+    folder = split_bag(tmp_path / 'bag')
+    pipe = sorted(folder.glob('*.mcap'))[1]
+    pipe.unlink()
+    os.mkfifo(pipe)
+    bag = rosbag2.Bag(folder)
+    assert 'regular file' in bag.damage[pipe.name]

@@ -206,3 +206,8 @@ def check_transitions(caller: Caller, name: str) -> None:
         wrong = copy.deepcopy(request)
         wrong.transition.label = label
         assert not caller.call(ChangeState, name, wrong).success
+    forged = copy.deepcopy(request)
+    forged.transition.label = 'x\n[FATAL] forged' + 'a' * 100_000
+    assert not caller.call(ChangeState, name, forged).success
+    log = caller.process.last_lines(1000)
+    assert '\n[FATAL] forged' not in log and len(log) < 100_000

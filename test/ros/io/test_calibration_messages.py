@@ -113,3 +113,11 @@ def test_the_same_numbers_are_the_same_calibration(calibration):
     other = camera_info_of(first)
     other.binning_x = 2
     assert calibration_of(other) is not first
+
+
+def test_a_message_may_call_the_equidistant_model_fisheye(tmp_path):
+    path = tmp_path / 'fisheye.yaml'
+    path.write_text(FISHEYE)
+    message = read_camera_info(str(path))
+    message.distortion_model = 'fisheye'
+    assert calibration_of(message).model == 'equidistant'

@@ -89,8 +89,18 @@ def test_of_several_frames_none_stands_in_for_another():
     assert cache.frames() == ['rear', 'right']
 
 
-def test_a_calibration_of_the_same_frame_or_stamp_is_beyond_doubt():
-    assert pairing_doubt(header(9), info(4)) == pairing_doubt(header(4), info(4, 'right')) == ''
+def test_another_frames_calibration_of_the_same_stamp_does_not_replace_the_own_one():
+    """Two cameras share a topic; the own calibration is 40 microseconds off."""
+    own, other = info(4_000_000, 'left'), info(4_040_000, 'right', width=32)
+    assert cache_of(own, other).find(header(4_040_000, 'left')) is own
+
+
+def test_a_calibration_of_the_same_frame_is_beyond_doubt():
+    assert pairing_doubt(header(9), info(4)) == ''
+
+
+def test_a_calibration_of_another_frame_is_doubtful_whatever_its_stamp():
+    assert "'right'" in pairing_doubt(header(4), info(4, 'right'))
 
 
 def test_of_two_cameras_that_share_a_stamp_each_gets_its_own():

@@ -106,6 +106,9 @@ def test_a_name_that_nobody_declares_is_reported(serve):
     ('points.color', 'pink', 'expected one of'),
     ('points.organized', 1, 'type'),
     ('autostart', False, 'read-only'),
+    ('model', '/nope\n[FATAL] forged', 'printable'),
+    ('model', 'x' * 100_000, 'printable'),
+    ('cameras', ['front', 'a\x1b[31m'], 'printable'),
 ])
 def test_a_bad_change_is_refused_and_changes_nothing(serve, name, value, reason):
     server = serve()

@@ -1,0 +1,43 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Detects predictions without content: depth NaN, or labels void, everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from sync_perception.labels import VOID
+from sync_perception.types import Prediction
+
+SPARSE = 16
+"""Distance of the rows and columns that are looked at first."""
+
+
+def missing_content(prediction: Prediction) -> str:
+    """Describe a prediction without any depth or any label; an empty string for others."""
+    problems, depth, labels = [], prediction.depth, prediction.labels
+    if depth is not None and holds_everywhere(np.isnan, depth):
+        problems.append('depth is NaN everywhere: all is sky, out of range, or nothing that the '
+                        'model knows')
+    if labels is not None and holds_everywhere(lambda ids: ids == VOID, labels):
+        problems.append('every label is void: nothing that the model knows, or '
+                        'semantics.min_confidence is too high')
+    return '; '.join(problems)
+
+
+def holds_everywhere(test: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray) -> bool:
+    """Return whether a test holds for all pixels, after a look at a few of them."""
+    return bool(test(pixels[::SPARSE, ::SPARSE]).all() and test(pixels).all())
