@@ -283,8 +283,9 @@ def test_rectification_needs_a_calibration(small_model, pictures):
 
 
 def test_an_image_without_any_depth_is_warned_of(small_model, pictures, monkeypatch):
-    empty = lambda *arguments: Prediction(depth=np.full((64, 96), np.nan, np.float32))  # noqa: E731
-    monkeypatch.setattr('sync_perception.runtime.predict_files.Predictor.predict', empty)
+    empty = Prediction(depth=np.full((64, 96), np.nan, np.float32))
+    monkeypatch.setattr('sync_perception.runtime.predict_files.Predictor.predict',
+                        lambda *arguments: empty)
     lines = []
     predict_files([pictures / 'a'], pictures / 'out', small_model, 'cpu', fx=90.0,
                   report=lines.append)

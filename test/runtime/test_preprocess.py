@@ -80,7 +80,7 @@ def test_no_shape_makes_the_network_larger(size, input_pixels):
 @pytest.mark.parametrize(('multiple', 'size', 'seen'), [
     (32, (375, 1242), (384, 1248)), (96, (375, 1242), (384, 1248)), (96, (720, 1280), (480, 864))])
 def test_the_sides_are_multiples_of_what_the_config_says(multiple, size, seen):
-    """KITTI's 1242x375 at its own size is 13 x 96 and 4 x 96 pixels."""
+    """At its own size an image of KITTI, 1242x375, is 13 x 96 and 4 x 96 pixels."""
     config = ModelConfig('of this test', {}, LabelSpace.load('driving').to_dict(),
                          input_pixels=466_000, input_multiple=multiple)
     assert seen_size(config, size) == seen

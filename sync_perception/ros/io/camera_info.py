@@ -73,10 +73,10 @@ class CameraInfoCache:
 
         :param header: the image's header.
         :param size: the image's height and width, if they are known without decoding it.
-        :return: among those of the same frame_id, or of the only frame_id on the topic, in order of
-            preference: the one with the same stamp; the one with a stamp within SAME_CAPTURE; the
-            latest. Among these, one of the same size is preferred (the conversion reports a size
-            that does not match).
+        :return: among those of the same frame_id, or of the only frame_id on the topic, in order
+            of preference: the one with the same stamp; the one with a stamp within SAME_CAPTURE;
+            the latest. Among these, one of the same size is preferred (the conversion reports a
+            size that does not match).
         """
         stamp = stamp_nanoseconds(header)
         with self.lock:

@@ -145,12 +145,13 @@ class Camera:
             # the convention of image_transport: beside the raw topic, wherever it was remapped to
             topic = f'{self.node.resolve_topic_name(topic)}/compressed'
             image_type = CompressedImage
-        self.inputs.append(self._subscription(
+        camera_info = self._subscription(
             CameraInfo, self.topic('camera_info'), receive_camera_info,
-            qos.every_image_input() if keep_all else qos.camera_info_input()))
-        self.inputs.append(self._subscription(
+            qos.every_image_input() if keep_all else qos.camera_info_input())
+        image = self._subscription(
             image_type, topic, receive_image,
-            qos.every_image_input() if keep_all else qos.image_input()))
+            qos.every_image_input() if keep_all else qos.image_input())
+        self.inputs = [camera_info, image]  # at once: other threads read them
 
     def subscribe_to_latched(self) -> None:
         """
