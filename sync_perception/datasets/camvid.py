@@ -54,7 +54,7 @@ GROUPS = {
 IMAGES, ANNOTATIONS = '701_StillsRaw_full', 'LabeledApproved_full'
 VAL_DRIVE, VAL_FRAMES = '0016E5', (7959, 8159)
 LAST_TRAINING_DUSK = 8520
-"""First test frame of the drive 0001TP."""
+"""Last training frame of the drive 0001TP; its later frames are test frames."""
 
 
 class CamVid(DenseDataset):

@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Measures models on data sets and videos, by the protocols of the field."""
+"""Evaluation of models on data sets and videos by standard protocols."""

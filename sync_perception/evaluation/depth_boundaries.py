@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""How well the discontinuities of a depth map agree with those of dense true depth."""
+"""Boundary F1 of depth discontinuities against dense true depth."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class BoundaryMetrics:
     """
     F1 of depth discontinuities, averaged over images (Bochkovskii et al., "Depth Pro", 2024).
 
-    Of two neighbouring pixels one occludes the other at a threshold t if its depth is less than
-    1 / t of the other's. Precision and recall of these relations are averaged over the four
-    directions; their F1 is averaged over ten thresholds from 1.05 to 1.25, weighted by t. It does
-    not depend on the scale of the depth.
+    A pixel occludes its neighbour at a threshold t if its depth is less than 1 / t of the
+    neighbour's. Precision and recall of these relations are averaged over the four directions;
+    their F1 is averaged over ten thresholds from 1.05 to 1.25, weighted by t. The metric is
+    invariant to the scale of depth.
 
-    Only pairs of pixels with true depth in range count, and only images of which at least half of
-    the pixels have it: between the points of a laser scan nothing can be said of borders.
+    Only pairs of pixels with true depth in range count, and only images in which at least half of
+    the pixels have it: sparse laser points do not show boundaries.
 
     :param min_depth: metres, exclusive.
     :param max_depth: metres, exclusive.
@@ -48,7 +48,7 @@ class BoundaryMetrics:
 
     @property
     def images(self) -> int:
-        """Images that had dense true depth."""
+        """Return the number of images with dense true depth."""
         return len(self.scores)
 
     def update(self, prediction: np.ndarray, truth: np.ndarray) -> None:
@@ -56,7 +56,7 @@ class BoundaryMetrics:
         Add an image; one without dense true depth is not counted.
 
         :param prediction: float (H, W), positive, in any unit.
-        :param truth: float (H, W), metres; what is not within the range is invalid.
+        :param truth: float (H, W), metres; values out of range are invalid.
         :raises ValueError: if the sizes differ.
         """
         if prediction.shape != truth.shape:
@@ -83,7 +83,7 @@ class BoundaryMetrics:
 
 def f1(prediction: np.ndarray, truth: np.ndarray, threshold: float) -> float:
     """
-    Return the F1 of one image's occlusions at a threshold; 0 where nothing agrees.
+    Return the F1 of one image's occlusions at a threshold; 0 if nothing agrees.
 
     :param prediction: float (H, W), positive.
     :param truth: float (H, W), NaN where unknown.
@@ -101,7 +101,7 @@ def f1(prediction: np.ndarray, truth: np.ndarray, threshold: float) -> float:
 
 def occlusions(depth: np.ndarray, threshold: float) -> list[np.ndarray]:
     """
-    Return where a pixel occludes its neighbour: to the right, left, below and above.
+    Return masks of pixels that occlude their right, left, lower and upper neighbour.
 
     :return: two bool (H, W - 1) and two bool (H - 1, W); false where a depth is NaN.
     """
@@ -112,7 +112,7 @@ def occlusions(depth: np.ndarray, threshold: float) -> list[np.ndarray]:
 
 
 def neighbour_sums(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return the sums of horizontal or vertical neighbours, whichever have the shape."""
+    """Return the sums of horizontal or vertical neighbours, whichever match the shape."""
     if shape == values[:, 1:].shape:
         return values[:, 1:] + values[:, :-1]
     return values[1:] + values[:-1]

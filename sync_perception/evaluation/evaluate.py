@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""`sync_perception evaluate`: measures a model on a data set, in the data set's own classes."""
+"""`sync_perception evaluate`: evaluate a model on a data set, in the data set's classes."""
 
 from __future__ import annotations
 
@@ -57,15 +57,15 @@ LOG = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class SharedClasses:
     """
-    The classes that a model and a data set can be compared in: groups of each one's classes.
+    Groups of corresponding classes of a model and a data set.
 
-    :param names: of the groups, after the data set's classes.
-    :param members: float32 (groups, model's classes), 1 where a class belongs to a group.
-    :param candidates: bool (model's classes,), those that the model decides among: of a union,
-        the parts that have to do with the data set.
+    :param names: names of the groups, from the data set's classes.
+    :param members: float32 (groups, model's classes), 1 if a class belongs to a group.
+    :param candidates: bool (model's classes,), classes of the argmax: of a union, only the parts
+        related to the data set.
     :param table: uint8 (256,), from the data set's ids to groups, 255 void.
-    :param not_scored: classes of the data set that the model has nothing for.
-    :param not_asked: classes of the model that the data set has nothing for.
+    :param not_scored: classes of the data set without counterpart in the model.
+    :param not_asked: classes of the model without counterpart in the data set.
     """
 
     names: tuple[str, ...]
@@ -78,9 +78,9 @@ class SharedClasses:
 
 def share_classes(model: LabelSpace, data: LabelSpace) -> SharedClasses:
     """
-    Join two label spaces: classes that correspond, directly or through others, form one group.
+    Match two label spaces: classes that correspond, directly or transitively, form a group.
 
-    A group of several of the data set's classes is named by all of them, joined by `|`.
+    A group's name is that of its data set classes, joined by `|`.
 
     :raises ValueError: if the spaces have no class in common.
     """
@@ -112,12 +112,12 @@ def share_classes(model: LabelSpace, data: LabelSpace) -> SharedClasses:
 
 class Evaluation:
     """
-    Runs a model over samples and accumulates the metrics that their annotations allow.
+    Evaluation of a model on samples, with all metrics that their annotations allow.
 
-    :param model: of a normalised image batch to a DenseOutput, with `config` and `labels`, in
-        evaluation mode and on its device.
-    :param label_space: the data set's, or None without labels.
-    :param depth: how depth is measured.
+    :param model: module from a normalised image batch to a DenseOutput, with `config` and
+        `labels`, in evaluation mode and on its device.
+    :param label_space: the data set's label space, or None without labels.
+    :param depth: metrics of depth.
     """
 
     def __init__(
@@ -137,14 +137,14 @@ class Evaluation:
     @torch.inference_mode()
     def add(self, sample: Sample, crop: str | None = None) -> DenseOutput:
         """
-        Measure one sample.
+        Evaluate one sample.
 
-        :param sample: depth is measured where it has depth and intrinsics, labels where it has
-            labels, normals where it has normals; an expert's labels are no ground truth. What
-            the model does not give is not measured.
-        :param crop: a key of `metrics.CROPS`, outside of which depth is not scored.
-        :return: what the model gave, at the size at which it gives it.
-        :raises ValueError: if the sample's classes and the model's have nothing in common.
+        :param sample: depth is evaluated if the sample has depth and intrinsics, labels if it has
+            labels, normals if it has normals; expert labels are not ground truth. Maps that the
+            model lacks are not evaluated.
+        :param crop: a key of `metrics.CROPS`; depth outside of it is not evaluated.
+        :return: the model's output, at the network's resolution.
+        :raises ValueError: if the sample's classes and the model's have no correspondence.
         """
         output = ask(self.model, sample.image)
         if sample.depth is not None and output.depth is not None:
@@ -161,7 +161,7 @@ class Evaluation:
     def add_depth(
             self, output: DenseOutput, sample: Sample,
             crop: str | None) -> None:
-        """Compare depth in metres, at the ground truth's size, and its errors to the expected."""
+        """Compare metric depth at the ground truth's size, and errors with the uncertainty."""
         metres = enlarge(output.depth, sample.depth.shape) * self.metres(sample)
         before = self.depth.images
         prediction = metres[0, 0].cpu().numpy()
@@ -175,7 +175,7 @@ class Evaluation:
             self.calibration.update(prediction, sample.depth, deviation.cpu().numpy(), part)
 
     def metres(self, sample: Sample) -> float:
-        """Return how many metres of the sample's camera a metre of the model's depth is."""
+        """Return the scale from canonical to metric depth, f / f_canonical, for a sample."""
         return metric_scale(self.config, sample.K, sample.image.shape[:2])
 
     def add_normals(self, output: DenseOutput, sample: Sample) -> None:
@@ -184,7 +184,7 @@ class Evaluation:
         self.normals.update(normals.permute(1, 2, 0).cpu().numpy(), sample.normals)
 
     def add_labels(self, output: DenseOutput, sample: Sample) -> None:
-        """Compare labels: the group whose members' probabilities sum to the most."""
+        """Compare labels; the prediction is the group with the greatest summed probability."""
         if self.label_space is None:
             return
         if self.classes is None:
@@ -205,7 +205,7 @@ class Evaluation:
         return enlarge(probabilities, size)[0].argmax(dim=0).cpu().numpy()
 
     def scores(self) -> dict[str, Any]:
-        """Return what could be measured, by name; an IoU of a class that never occurs is None."""
+        """Return the available metrics by name; the IoU of a class that never occurs is None."""
         scores: dict[str, Any] = {}
         if self.labelled and self.segmentation.confusion.any():
             scores['miou'] = self.segmentation.mean_iou()
@@ -224,7 +224,7 @@ class Evaluation:
         return scores
 
     def protocol(self) -> dict[str, Any]:
-        """Say how it was measured, and on how many frames."""
+        """Describe the protocol, with the numbers of frames."""
         notes: dict[str, Any] = {
             'labelled_frames': self.labelled, 'depth_frames': self.depth.images}
         if self.labelled:
@@ -268,34 +268,33 @@ def evaluate(
         watch: Callable[[Evaluation, Sample, DenseOutput], None] | None = None,
         video: bool = False) -> dict[str, Any]:
     """
-    Measure a model on a data set.
+    Evaluate a model on a data set.
 
     :param model: a model folder or hub id; None for the default model.
     :param dataset: a key of DATASETS.
-    :param root: the data set's folder; None for one that has no files.
+    :param root: the data set's folder; None for a data set without files.
     :param split: one of the data set's splits, or `all`.
     :param device: auto, cpu, cuda or cuda:N.
     :param pooled: whether depth errors are pooled over all pixels instead of averaged over
         frames.
     :param median_scaling: whether each depth map is scaled by its frame's median first.
-    :param max_depth: metres; true depth from there on is not scored; None for the data set's.
+    :param max_depth: upper limit of the evaluated true depth, metres; None for the data set's.
     :param frames: whether the result lists the frames' ids.
-    :param skip_bad: whether samples that cannot be read are logged and left out, and listed with
-        their errors as `skipped`; otherwise the first one is raised.
-    :param arguments: further ones of the data set's class.
-    :param limit: how many frames, spread evenly over the split; None for all.
-    :param watch: called after each frame with what measures, the frame and the model's answer.
-    :param video: whether each frame is also compared with the one before it.
-    :return: model, dataset, split, frames (their number), device, protocol; miou,
-        pixel_accuracy and iou by class name where there are labels; abs_rel, sq_rel, rmse,
-        rmse_log, silog, delta1, delta2 and delta3 where there are depth and intrinsics, with
-        depth_within_1_sigma and depth_within_2_sigma if the model gives its uncertainty, and
-        boundary_f1 where depth is dense;
-        normals_mean, normals_median (degrees), normals_within_11.25, _22.5 and _30 where there
-        are normals and the model gives them; of a video temporal_miou and temporal_abs_rel, as
-        `VideoMetrics` has them.
+    :param skip_bad: whether unreadable samples are logged, skipped and listed with their errors as
+        `skipped`; otherwise the first error is raised.
+    :param arguments: further arguments of the data set's class.
+    :param limit: number of frames, spread evenly over the split; None for all.
+    :param watch: callback after each frame, with the evaluation, the frame and the model's output.
+    :param video: whether to measure temporal consistency, too.
+    :return: model, dataset, split, frames (their number), device, protocol; miou, pixel_accuracy
+        and iou by class name, if there are labels; abs_rel, sq_rel, rmse, rmse_log, silog, delta1,
+        delta2 and delta3, if there are depth and intrinsics, with depth_within_1_sigma and
+        depth_within_2_sigma if the model predicts its uncertainty, and boundary_f1 if depth is
+        dense; normals_mean, normals_median (degrees), normals_within_11.25, _22.5 and _30, if data
+        set and model have normals; for a video temporal_miou and temporal_abs_rel of
+        `VideoMetrics`.
     :raises ValueError: if the data set, the split or the device is unknown.
-    :raises FileNotFoundError: if there is no model or no recording.
+    :raises FileNotFoundError: if the model or the recording does not exist.
     """
     if max_depth is not None and max_depth <= MIN_DEPTH:
         raise ValueError(f'max_depth must be above {MIN_DEPTH} m, got {max_depth}')
@@ -340,9 +339,9 @@ def evaluate(
 
 def spread(ids: list[str], limit: int | None) -> list[str]:
     """
-    Pick so many ids, spread evenly; all for None.
+    Return `limit` evenly spread ids; all for None.
 
-    :raises ValueError: if not one is asked for.
+    :raises ValueError: if the limit is less than one.
     """
     if limit is None or limit >= len(ids):
         return list(ids)
@@ -353,9 +352,9 @@ def spread(ids: list[str], limit: int | None) -> list[str]:
 
 def report(result: dict[str, Any], json_file: str | Path | None = None) -> None:
     """
-    Print what `evaluate` returned as a table, and write it as JSON where asked for.
+    Print the result of `evaluate` as a table, and optionally write it as JSON.
 
-    :param json_file: written with its folders.
+    :param json_file: path of the JSON file; missing folders are created.
     """
     table = Table(title=f'{result["model"]} on {result["dataset"]}, {result["split"]} '
                         f'({result["frames"]} frames)')

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Agreement between a depth map and labels: what contradicts the geometry is not learned from."""
+"""Geometric agreement of depth and labels, to exclude contradictions from training."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sync_perception.geometry import backproject, pixel_rays
 from sync_perception.labels import LabelSpace
 
 GROUND = {'road', 'sidewalk', 'floor', 'floor mat'}
-"""Flat classes: by what they comprise of street scenes, else by their own names."""
+"""Flat classes: by the street classes that they comprise, else by their own names."""
 HYPOTHESES, SAMPLED = 200, 3000
 UPRIGHT = np.cos(np.radians(35))
 
@@ -32,17 +32,18 @@ UPRIGHT = np.cos(np.radians(35))
 @dataclass(frozen=True)
 class Limits:
     """
-    How much is taken for a contradiction.
+    Thresholds of contradictions.
 
-    :param height: metres from the ground plane up to which ground is believed beside the camera.
-    :param slope: metres that this grows with every metre of depth: roads bend, and an error of
-        depth of 10 % lifts a road by 10 % of the camera's height wherever it is.
-    :param reach: metres of depth up to which the plane is fitted.
-    :param sky: metres of depth below which sky is not believed; None if the depth says nothing
-        about the sky, as that of networks that learned from laser scans.
-    :param horizon: degrees below the ground plane's horizon from which on sky is not believed.
-    :param share: of the ground pixels within reach that must lie on the plane for it to count.
-    :param pixels: of ground within reach, fewer of which fit no plane.
+    :param height: greatest accepted distance of ground from the ground plane next to the camera,
+        metres.
+    :param slope: increase of this distance per metre of depth: roads bend, and a depth error of 10
+        % lifts a road by 10 % of the camera's height at any distance.
+    :param reach: greatest depth of the points for the plane fit, metres.
+    :param sky: least accepted depth of sky, metres; None if the depth of sky is undefined, as for
+        networks trained on laser scans.
+    :param horizon: greatest accepted angle of sky below the ground plane's horizon, degrees.
+    :param share: least share of the ground pixels within reach that must lie on the plane.
+    :param pixels: least number of ground pixels within reach for a plane fit.
     """
 
     height: float = 0.35
@@ -57,12 +58,12 @@ class Limits:
 @dataclass(frozen=True)
 class Agreement:
     """
-    Where depth and labels can both be true.
+    Result of the check of depth against labels.
 
-    :param agrees: bool (H, W); true where nothing can be said.
+    :param agrees: bool (H, W); also true where nothing can be checked.
     :param plane: float64 (4,), unit normal n towards the camera and its height h above ground,
-        metres, in the optical frame: n . point + h is a point's height. None where no ground
-        plane was found, and ground was therefore not checked.
+        metres, in the optical frame: n . point + h is a point's height. None if no ground plane
+        was found, so that ground was not checked.
     """
 
     agrees: np.ndarray
@@ -73,15 +74,15 @@ def check_agreement(
         labels: np.ndarray, depth: np.ndarray, K: np.ndarray, space: LabelSpace,
         limits: Limits = Limits()) -> Agreement:
     """
-    Find pixels whose label and depth contradict each other.
+    Find pixels whose label contradicts their depth.
 
-    Ground whose point is not near the plane through most of the ground; sky that is below the
-    horizon, or near.
+    Contradictions are ground pixels far from the ground plane, and sky that is below the horizon
+    or near.
 
     :param labels: uint8 (H, W), 255 void.
-    :param depth: float (H, W), metres along z, NaN or inf where there is none.
+    :param depth: float (H, W), metres along z, NaN or inf where unknown.
     :param K: float64 (3, 3), intrinsics in pixels of the maps.
-    :param space: of the labels.
+    :param space: label space.
     :raises ValueError: if the sizes differ.
     """
     if labels.shape != depth.shape:
@@ -105,20 +106,21 @@ def check_agreement(
 
 
 def ground_ids(space: LabelSpace, kinds: Set[str] = GROUND) -> np.ndarray:
-    """Return the ids of the classes that are flat ground, of these kinds, and nothing else."""
+    """Return the ids of the classes that comprise only these kinds of flat ground."""
     members = space.pivot or tuple((name,) for name in space.names)
     return np.flatnonzero([bool(names) and set(names) <= kinds for names in members])
 
 
 def fit_ground(points: np.ndarray, limits: Limits, seed: int = 0) -> np.ndarray | None:
     """
-    Fit the plane that the most points lie near (RANSAC, Fischler and Bolles, 1981).
+    Fit a ground plane to points by RANSAC (Fischler and Bolles, 1981).
 
-    The camera stands above the ground and rolls and pitches by less than 35 degrees.
+    The camera must be above the ground, with roll and pitch of less than 35 degrees.
 
     :param points: float64 (N, 3), N >= 3, metres in the optical frame.
-    :param seed: of the choice of points.
-    :return: as `Agreement.plane`; None if less than `limits.share` of the points are near.
+    :param seed: random seed.
+    :return: plane as in `Agreement.plane`; None if less than `limits.share` of the points are
+        near.
     """
     rng = np.random.default_rng(seed)
     if len(points) > SAMPLED:
@@ -144,7 +146,7 @@ def fit_ground(points: np.ndarray, limits: Limits, seed: int = 0) -> np.ndarray 
 
 
 def least_squares(points: np.ndarray) -> np.ndarray:
-    """Return the plane nearest to points, float64 (N, 3): unit normal against y, and offset."""
+    """Return the least-squares plane of points (N, 3): unit normal towards -y, and offset."""
     middle = points.mean(axis=0)
     normal = np.linalg.eigh(np.cov((points - middle).T, ddof=0))[1][:, 0]
     normal = -normal if normal[1] > 0 else normal

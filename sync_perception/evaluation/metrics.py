@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Metrics of depth, normals and labels by the field's protocols, accumulated frame by frame."""
+"""Metrics of depth, normals and labels by standard protocols, accumulated over frames."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sync_perception.datasets.nyuv2.crop import EIGEN_CROP, EIGEN_SIZE
 
 MIN_DEPTH = 1e-3
 MAX_DEPTH = 80.0
-# Rows and columns, as shares of height and width (Garg et al., ECCV 2016).
+# Rows and columns, as fractions of height and width (Garg et al., ECCV 2016).
 GARG_ROWS = (0.40810811, 0.99189189)
 GARG_COLUMNS = (0.03594771, 0.96405229)
 DELTA = 1.25
@@ -29,10 +29,10 @@ DELTA = 1.25
 
 def garg_crop(size: tuple[int, int]) -> tuple[slice, slice]:
     """
-    Return the part of a KITTI image in which depth is scored.
+    Return Garg's crop, in which depth is evaluated on KITTI.
 
     :param size: height and width in pixels.
-    :return: slices of rows and columns; limits are cut to whole pixels.
+    :return: slices of rows and columns; limits are truncated to integers.
     """
     return tuple(
         slice(int(share[0] * extent), int(share[1] * extent))
@@ -41,11 +41,11 @@ def garg_crop(size: tuple[int, int]) -> tuple[slice, slice]:
 
 def eigen_crop(size: tuple[int, int]) -> tuple[slice, slice]:
     """
-    Return the part of an image of NYU Depth v2 in which depth is scored.
+    Return Eigen's crop, in which depth is evaluated on NYU Depth v2.
 
     :param size: height and width in pixels.
     :return: slices of rows and columns: rows 45 to 470, columns 41 to 600.
-    :raises ValueError: unless the image is a whole one.
+    :raises ValueError: unless the image has its full size.
     """
     if tuple(size) != EIGEN_SIZE:
         raise ValueError(
@@ -55,20 +55,20 @@ def eigen_crop(size: tuple[int, int]) -> tuple[slice, slice]:
 
 
 CROPS = {'garg': garg_crop, 'eigen': eigen_crop}
-"""Protocols' crops by name: of a size to rows and columns."""
+"""Protocols' crops by name: functions from a size to rows and columns."""
 
 
 class DepthMetrics:
     """
     Depth errors over the pixels whose true depth is known and within range (Eigen et al., 2014).
 
-    Where min_depth < truth < max_depth: the prediction is scaled (if asked for), clamped to that
-    range, and compared. Each metric is computed per image and averaged over the images; pooled,
+    Where min_depth < truth < max_depth, the prediction is optionally scaled, clamped to that
+    range, and compared. Each metric is computed per image and averaged over the images; if pooled,
     it is computed once over all pixels of all images.
 
     :param pooled: whether to pool all pixels, as the multi-task literature does.
     :param median_scaling: whether each prediction is multiplied by median(truth) /
-        median(prediction): for networks that know no metres; report it as such.
+        median(prediction): for networks without metric scale; report it as such.
     :param min_depth: metres, exclusive.
     :param max_depth: metres, exclusive.
     """
@@ -85,7 +85,7 @@ class DepthMetrics:
 
     @property
     def images(self) -> int:
-        """Images that had a pixel to score."""
+        """Return the number of images with a valid pixel."""
         return len(self.sums)
 
     def update(
@@ -95,8 +95,8 @@ class DepthMetrics:
         Add an image; one without a valid pixel is not counted.
 
         :param prediction: float (H, W), metres.
-        :param truth: float (H, W), metres; NaN, inf, 0 and whatever is out of range are invalid.
-        :param crop: rows and columns outside of which nothing is scored.
+        :param truth: float (H, W), metres; NaN, inf, 0 and values out of range are invalid.
+        :param crop: rows and columns to evaluate; None for all.
         :raises ValueError: if the sizes differ, or a prediction is NaN where the truth is valid.
         """
         if prediction.shape != truth.shape:
@@ -119,7 +119,7 @@ class DepthMetrics:
 
     def compute(self) -> dict[str, float]:
         """
-        Return every metric by name; SILog is in hundredths, deltas are shares, errors metres.
+        Return every metric by name; SILog times 100, deltas as fractions, errors in metres.
 
         :raises ValueError: if no image had a valid pixel.
         """
@@ -132,12 +132,12 @@ class DepthMetrics:
 
 def error_sums(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
     """
-    Sum over pixels what the metrics need; sums of several images add up.
+    Return the sums over pixels that the metrics need; sums of several images add up.
 
     :param predicted: float64 (N,), metres, positive.
     :param true: float64 (N,), metres, positive.
     :return: float64 (9,): count, |e|/g, e^2/g, e^2, d, d^2 with e = p - g and d = ln p - ln g,
-        and the pixels with max(p/g, g/p) below 1.25, 1.25^2 and 1.25^3.
+        and the numbers of pixels with max(p/g, g/p) below 1.25, 1.25^2 and 1.25^3.
     """
     error = predicted - true
     log_error = np.log(predicted) - np.log(true)
@@ -149,9 +149,9 @@ def error_sums(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
 
 
 def scores_of_sums(sums: np.ndarray) -> np.ndarray:
-    """Turn the sums of `error_sums` into the metrics, in the order of `DepthMetrics.NAMES`."""
+    """Return the metrics of the sums of `error_sums`, in the order of `DepthMetrics.NAMES`."""
     abs_rel, sq_rel, square, log, log_square, *deltas = sums[1:] / sums[0]
-    variance = max(log_square - log ** 2, 0.0)  # rounding may leave less than nothing
+    variance = max(log_square - log ** 2, 0.0)  # rounding may give a negative value
     return np.array([
         abs_rel, sq_rel, np.sqrt(square), np.sqrt(log_square), 100 * np.sqrt(variance), *deltas])
 
@@ -160,8 +160,8 @@ class NormalMetrics:
     """
     Angles between predicted and true normals, pooled over all pixels of all images.
 
-    Mean and median in degrees, and the shares below 11.25, 22.5 and 30 degrees (Fouhey et al.,
-    ICCV 2013). The median is that of a histogram of hundredths of a degree.
+    Mean and median in degrees, and the fractions below 11.25, 22.5 and 30 degrees (Fouhey et al.,
+    ICCV 2013). The median is computed from a histogram with bins of 0.01 degrees.
     """
 
     NAMES = (
@@ -180,7 +180,7 @@ class NormalMetrics:
         """
         Add an image; one without a valid pixel is not counted.
 
-        :param prediction: float (H, W, 3), of any length but zero.
+        :param prediction: float (H, W, 3), of any non-zero length.
         :param truth: float (H, W, 3), unit vectors, NaN where unknown.
         :raises ValueError: if the sizes differ.
         """
@@ -192,7 +192,7 @@ class NormalMetrics:
         if not valid.any():
             return
         p, g = prediction[valid].astype(np.float64), truth[valid].astype(np.float64)
-        # of the arc's two parts, unlike its cosine, exact for small angles
+        # atan2 is exact for small angles, unlike the arc cosine
         angles = np.degrees(np.arctan2(
             np.linalg.norm(np.cross(p, g), axis=-1), np.einsum('nc,nc->n', p, g)))
         self.images += 1
@@ -217,10 +217,10 @@ class NormalMetrics:
 
 class CalibrationMetrics:
     """
-    How often the error of ln(depth) is within so many of its predicted standard deviations.
+    Fractions of errors of ln(depth) within one and two predicted standard deviations.
 
-    Pooled over all pixels of all images. For Gaussian errors whose size is known 68.3 % lie
-    within one standard deviation and 95.4 % within two; fewer mean overconfidence.
+    Pooled over all pixels of all images. For calibrated Gaussian errors, 68.3 % lie within one
+    standard deviation and 95.4 % within two; lower fractions mean overconfidence.
 
     :param min_depth: metres, exclusive.
     :param max_depth: metres, exclusive.
@@ -240,9 +240,9 @@ class CalibrationMetrics:
         Add an image.
 
         :param prediction: float (H, W), metres, positive.
-        :param truth: float (H, W), metres; what is not within the range is invalid.
+        :param truth: float (H, W), metres; values out of range are invalid.
         :param deviation: float (H, W), standard deviation of ln(depth).
-        :param crop: rows and columns outside of which nothing is scored.
+        :param crop: rows and columns to evaluate; None for all.
         :raises ValueError: if the sizes differ.
         """
         if not prediction.shape == truth.shape == deviation.shape:
@@ -258,7 +258,7 @@ class CalibrationMetrics:
 
     def compute(self) -> dict[str, float]:
         """
-        Return the shares by name.
+        Return the fractions by name.
 
         :raises ValueError: if no image had a valid pixel.
         """
@@ -271,16 +271,16 @@ class SegmentationMetrics:
     """
     IoU and pixel accuracy from one confusion matrix over all images.
 
-    Pixels whose true label is void do not count. A prediction that is none of the classes is an
-    error at every other pixel.
+    Pixels whose true label is void do not count. At all others, a prediction that is no class is
+    an error.
 
-    :param num_classes: classes, whose ids are 0 to num_classes - 1.
-    :param void: true label of pixels to leave out.
+    :param num_classes: number of classes, whose ids are 0 to num_classes - 1.
+    :param void: true label of pixels to ignore.
     """
 
     def __init__(self, num_classes: int, void: int = 255):
         self.num_classes, self.void = num_classes, void
-        # rows: truth; columns: prediction, the last one for none of the classes
+        # rows: truth; columns: prediction, the last one for ids of no class
         self.confusion = np.zeros((num_classes, num_classes + 1), np.int64)
 
     def update(self, prediction: np.ndarray, truth: np.ndarray) -> None:
@@ -315,7 +315,7 @@ class SegmentationMetrics:
 
     def mean_iou(self) -> float:
         """
-        Return the mean IoU of the classes that truth or prediction have.
+        Return the mean IoU over the classes that occur in truth or prediction.
 
         :raises ValueError: if no pixel has been counted.
         """
@@ -324,7 +324,7 @@ class SegmentationMetrics:
 
     def pixel_accuracy(self) -> float:
         """
-        Return the share of the pixels that are predicted right.
+        Return the fraction of correctly labelled pixels.
 
         :raises ValueError: if no pixel has been counted.
         """

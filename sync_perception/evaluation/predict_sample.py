@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""How a model in memory is asked about one recorded image, and what its metres mean there."""
+"""Prediction of a model for one recorded image."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ def average_probabilities(
     """
     Return class probabilities averaged over several sizes of an image and its mirror image.
 
-    :param model: of a normalised image batch to a DenseOutput, with `config` and `device`.
+    :param model: module from a normalised image batch to a DenseOutput, with `config` and
+        `device`.
     :param image: uint8 (H, W, 3), RGB.
-    :param scales: sides of the network's input over those at which the model sees such images.
-    :param flip: whether the mirrored image is averaged in as well.
+    :param scales: side lengths of the network's input relative to those of the model's config.
+    :param flip: whether to average with the mirrored image, too.
     :return: float32 (1, C, H, W).
     """
     size, total = image.shape[:2], 0.0
@@ -54,9 +55,10 @@ def average_probabilities(
 @torch.inference_mode()
 def ask(model: nn.Module, image: np.ndarray) -> DenseOutput:
     """
-    Run a model on an image, at the size at which it sees such images.
+    Run a model on an image, at the input size of the model's config.
 
-    :param model: of a normalised image batch to a DenseOutput, with `config` and `device`.
+    :param model: module from a normalised image batch to a DenseOutput, with `config` and
+        `device`.
     :param image: uint8 (H, W, 3), RGB.
     """
     return ask_at(model, image, seen_size(model.config, image.shape[:2]))
@@ -65,7 +67,7 @@ def ask(model: nn.Module, image: np.ndarray) -> DenseOutput:
 @torch.inference_mode()
 def ask_at(model: nn.Module, image: np.ndarray, size: tuple[int, int]) -> DenseOutput:
     """
-    Run a model on an image that is first resized.
+    Run a model on an image resized to a given input size.
 
     :param size: height and width of the network's input.
     """

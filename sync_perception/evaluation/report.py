@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""`sync_perception report`: a page on how a model does on a data set, and where it errs."""
+"""`sync_perception report`: an HTML page with a model's scores and errors on a data set."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ METRIC_LABELS = {
     'normals_within_11.25': ('within 11.25 degrees', '', True),
     'normals_within_22.5': ('within 22.5 degrees', '', True),
     'normals_within_30': ('within 30 degrees', '', True)}
-"""How each metric is called, its unit, and whether more is better; None: the nominal is best."""
+"""Title and unit of each metric, and whether higher is better; None: the nominal is best."""
 TABLES = {
     'Semantics': ('miou', 'pixel_accuracy'),
     'Depth': (*DepthMetrics.NAMES, *BoundaryMetrics.NAMES, *CalibrationMetrics.NAMES),
@@ -69,11 +69,11 @@ TABLES = {
 @dataclass(frozen=True)
 class FrameScore:
     """
-    How well one frame is predicted.
+    Scores of one frame.
 
-    :param id: the sample's.
-    :param abs_rel: of its depth, None where it has none.
-    :param miou: over the classes that its truth or prediction has, None without labels.
+    :param id: id of the sample.
+    :param abs_rel: AbsRel of its depth, None without depth.
+    :param miou: mIoU over the classes in its truth or prediction, None without labels.
     """
 
     id: str  # noqa: A003
@@ -83,9 +83,9 @@ class FrameScore:
 
 class Watch:
     """
-    Keeps what a page needs beyond the scores: each frame's, and depth errors by distance.
+    Callback of `evaluate` that collects scores per frame and depth errors by distance.
 
-    :param crop: of a sample's id, the name of the part in which depth is scored.
+    :param crop: function from a sample's id to the name of the crop for depth.
     """
 
     def __init__(self, crop: Any):
@@ -96,7 +96,7 @@ class Watch:
         self.images = 0
 
     def __call__(self, evaluation: Evaluation, sample: Sample, output: DenseOutput) -> None:
-        """Take note of a frame that was just measured."""
+        """Add a frame that was just evaluated."""
         if self.evaluation is None:
             self.evaluation = evaluation
             limit = evaluation.depth.max_depth
@@ -117,7 +117,7 @@ class Watch:
         self.frames.append(FrameScore(sample.id, abs_rel, miou))
 
     def add_depth(self, sample: Sample, output: DenseOutput) -> None:
-        """Sort a frame's errors by the true distance."""
+        """Add a frame's depth errors, by true distance."""
         metric = self.evaluation.depth
         depth = enlarge(output.depth, sample.depth.shape)[0, 0].cpu().numpy()
         depth = depth * self.evaluation.metres(sample)
@@ -132,7 +132,7 @@ class Watch:
             self.sums[:, column] += np.bincount(bins, weights, minlength=len(self.sums))
 
     def distances(self) -> list[dict[str, float]]:
-        """Return share of the pixels, mean |error| / truth and mean error / truth by distance."""
+        """Return fraction of pixels, mean |error| / truth and mean error / truth by distance."""
         if self.evaluation is None or not self.images:
             return []
         total = self.sums[:, 0].sum()
@@ -149,21 +149,21 @@ def report(
         device: str = 'auto', skip_bad: bool = False, arguments: dict[str, Any] | None = None
         ) -> Path:
     """
-    Measure a model on a data set and write `index.html` and `report.json`.
+    Evaluate a model on a data set and write `index.html` and `report.json`.
 
-    :param model: whatever `hub.load` takes; None for the default model.
+    :param model: argument of `hub.load`; None for the default model.
     :param dataset: a key of DATASETS.
     :param root: the data set's folder.
     :param out: folder to write into.
     :param split: one of the data set's splits, or `all`.
-    :param limit: how many frames, spread evenly over the split; None for all.
-    :param worst: how many of the worst frames are shown, of each task.
-    :param best: how many of the best ones.
+    :param limit: number of frames, spread evenly over the split; None for all.
+    :param worst: number of worst frames shown for each task.
+    :param best: number of best frames shown for each task.
     :param device: auto, cpu, cuda or cuda:N.
-    :param skip_bad: whether samples that cannot be read are left out.
-    :param arguments: further ones of the data set's class.
-    :return: the page; it holds its pictures and asks for nothing from elsewhere.
-    :raises ValueError: if there is nothing to measure, or an argument is wrong.
+    :param skip_bad: whether to skip unreadable samples.
+    :param arguments: further arguments of the data set's class.
+    :return: path of the page, which embeds its pictures and loads nothing external.
+    :raises ValueError: if nothing can be evaluated, or an argument is wrong.
     """
     if worst < 0 or best < 0:
         raise ValueError(f'worst and best must be 0 or more, got {worst} and {best}')
@@ -200,9 +200,9 @@ def choose(
         frames: list[FrameScore], score: str, name: str, worst: int, best: int, falling: bool
         ) -> dict[str, Any] | None:
     """
-    Choose the frames to show by a score; none twice.
+    Choose the frames to show by a score, without repetition.
 
-    :param falling: whether less is better.
+    :param falling: whether lower is better.
     :return: name, score and groups of title and frames, the worst and the best first; None if no
         frame has the score.
     """
@@ -218,7 +218,7 @@ def choose(
 def render(
         result: dict[str, Any], watch: Watch, galleries: list[dict[str, Any]],
         pictures: dict[str, Any]) -> str:
-    """Fill the page's template."""
+    """Return the page's HTML."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True,
         lstrip_blocks=True, undefined=StrictUndefined)
@@ -236,7 +236,7 @@ def render(
 
 
 def tables(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the metric tables that have a row: title and rows of name, value, unit, better."""
+    """Return the non-empty metric tables: title and rows of name, value, unit, better."""
     arrows = {True: 'more is better', False: 'less is better', None: ''}
     found = []
     for title, names in TABLES.items():
@@ -249,7 +249,7 @@ def tables(result: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def class_rows(result: dict[str, Any], evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Return name, colour, IoU (None if absent) and share of the true pixels of each class."""
+    """Return name, colour, IoU (None if absent) and fraction of true pixels of each class."""
     if 'iou' not in result:
         return []
     true = evaluation.segmentation.confusion.sum(axis=1)
@@ -259,7 +259,7 @@ def class_rows(result: dict[str, Any], evaluation: Evaluation) -> list[dict[str,
 
 
 def matrix_of(evaluation: Evaluation) -> dict[str, Any] | None:
-    """Return the classes that occur, and of each true one how its pixels were labelled."""
+    """Return the classes that occur, and the confusion matrix's rows of the true ones."""
     if not evaluation.labelled or not evaluation.segmentation.confusion.any():
         return None
     confusion = evaluation.segmentation.confusion[:, :-1].astype(np.float64)
@@ -274,7 +274,7 @@ def matrix_of(evaluation: Evaluation) -> dict[str, Any] | None:
 
 
 def facts_of_model(evaluation: Evaluation) -> list[tuple[str, str]]:
-    """Say what kind of model it is."""
+    """Return the model's properties as names and values."""
     config, model = evaluation.config, evaluation.model
     parameters = sum(parameter.numel() for parameter in model.parameters())
     facts = [('architecture', config.architecture)]

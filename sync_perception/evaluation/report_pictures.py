@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Pictures of what a model said about a frame, beside what is true, and of the difference."""
+"""Pictures of a frame's prediction, truth and error for reports."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from sync_perception.types import DenseOutput
 WIDTH = 640
 JPEG_QUALITY = 82
 NEAREST = 40
-"""The nearest depth that has a colour of its own is so many times nearer than the farthest."""
+"""Ratio of the farthest to the nearest depth of the colour scale."""
 ERROR_LIMIT = 0.5
-"""Relative depth error painted in full colour."""
+"""Relative depth error drawn in full colour."""
 FAR, NEAR, RIGHT = (178, 24, 43), (33, 102, 172), (247, 247, 247)
 WRONG = (220, 50, 40)
 DOT = 5
-"""Pixels of the picture that a point of sparse depth covers."""
+"""Size in pixels of a drawn point of sparse depth."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Picture:
     """
     A picture of a page.
 
-    :param title: what it shows.
+    :param title: title of the picture.
     :param source: a data URI.
     :param width: pixels.
     :param height: pixels.
@@ -77,9 +77,9 @@ def draw_frame(
         evaluation: Evaluation, sample: Sample, output: DenseOutput, max_depth: float
         ) -> list[Picture]:
     """
-    Draw the photograph, and prediction, truth and error of each map that was measured.
+    Draw the image, and prediction, truth and error of each evaluated map.
 
-    :param max_depth: metres painted as farthest.
+    :param max_depth: far end of the colour scale, metres.
     """
     height, width = sample.image.shape[:2]
     size = (max(round(height * WIDTH / width), 1), WIDTH) if width > WIDTH else (height, width)
@@ -116,7 +116,7 @@ def draw_labels(
 def draw_depth(
         evaluation: Evaluation, sample: Sample, output: DenseOutput, photograph: np.ndarray,
         max_depth: float) -> list[Picture]:
-    """Draw predicted and true depth, and by how much they differ."""
+    """Draw predicted and true depth, and the relative error."""
     size = photograph.shape[:2]
     depth = enlarge(output.depth, size)[0, 0].cpu().numpy() * evaluation.metres(sample)
     near, limits = max_depth / NEAREST, evaluation.depth
@@ -131,9 +131,9 @@ def draw_depth(
 
 def shrink_depth(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
-    Carry depth to a smaller size, point by point, so that sparse depth loses none but to a nearer.
+    Downsample depth by point: a pixel takes its nearest point, so that sparse depth is kept.
 
-    :param depth: float (H, W), metres, NaN or inf where there is none.
+    :param depth: float (H, W), metres, NaN or inf where unknown.
     :return: float32 (h, w), NaN where no point falls.
     """
     rows, columns = np.nonzero(np.isfinite(depth))
@@ -146,7 +146,7 @@ def shrink_depth(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def thicken(values: np.ndarray) -> np.ndarray:
-    """Let each known value cover unknown pixels around it, if most are unknown: float (H, W)."""
+    """Dilate known values, float (H, W), if most are unknown."""
     known = np.isfinite(values)
     if known.mean() > 0.5:
         return values
@@ -160,7 +160,7 @@ def thicken(values: np.ndarray) -> np.ndarray:
 
 def paint_error(error: np.ndarray, photograph: np.ndarray) -> np.ndarray:
     """
-    Paint relative errors over a dimmed photograph: too near blue, too far red, right white.
+    Draw relative errors over a dimmed image: too near blue, too far red, correct white.
 
     :param error: float (H, W), (predicted - true) / true, NaN where there is none.
     :param photograph: uint8 (H, W, 3), RGB.
@@ -173,7 +173,7 @@ def paint_error(error: np.ndarray, photograph: np.ndarray) -> np.ndarray:
 
 
 def paint_wrong(photograph: np.ndarray, wrong: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Paint wrong pixels red over a dimmed photograph, and what does not count darker."""
+    """Draw wrong pixels red over a dimmed image, and ignored pixels darker."""
     base = dimmed(photograph)
     base[~counts] *= 0.35
     base[wrong] = 0.25 * base[wrong] + 0.75 * np.array(WRONG)
@@ -181,22 +181,22 @@ def paint_wrong(photograph: np.ndarray, wrong: np.ndarray, counts: np.ndarray) -
 
 
 def paint_normals(normals: np.ndarray) -> np.ndarray:
-    """Paint float (H, W, 3) normals as colours, (n + 1) / 2; black where unknown."""
+    """Draw float (H, W, 3) normals as colours, (n + 1) / 2; black where unknown."""
     return (np.nan_to_num((normals + 1) / 2, nan=0).clip(0, 1) * 255).astype(np.uint8)
 
 
 def dimmed(photograph: np.ndarray) -> np.ndarray:
-    """Return a photograph in grey: float64 (H, W, 3)."""
+    """Return an image in dimmed grey: float64 (H, W, 3)."""
     gray = cv2.cvtColor(photograph, cv2.COLOR_RGB2GRAY)
     return np.repeat(gray[..., None], 3, axis=2).astype(np.float64)
 
 
 def depth_scale(max_depth: float) -> Picture:
-    """Draw the colours of depth from the nearest to the farthest, evenly in the logarithm."""
+    """Draw the colour scale of depth, logarithmic from the nearest to the farthest."""
     steps = np.geomspace(max_depth / NEAREST, max_depth, 256)[None].repeat(12, axis=0)
     return picture('colours of depth', colorize_depth(steps, max_depth, max_depth / NEAREST), True)
 
 
 def color_of(space: LabelSpace, group: str) -> str:
-    """Return the CSS colour of a group of classes, that of its first: `|` joins their names."""
+    """Return the CSS colour of the first class of a group, whose name joins classes by `|`."""
     return f'#{space.colors[space.index(group.split("|")[0])].tobytes().hex()}'

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Whether depth and labels of a video hold together: each frame against the one before it."""
+"""Temporal consistency of depth and labels in videos, between consecutive frames."""
 
 from __future__ import annotations
 
@@ -35,23 +35,26 @@ LOG = logging.getLogger(__name__)
 TRUE_DEPTH, PREDICTED_DEPTH, FLOW = (
     'true depth and pose', 'predicted depth and known pose', 'optical flow')
 FAR = 1e5
-"""Metres at which the sky is put: only a rotation moves it."""
+"""Depth of the sky for warping, metres: only rotation moves it."""
 TOLERANCE = 0.05
-"""Relative difference of depth from which on one surface hides another."""
+"""Relative difference of depth that counts as an occlusion."""
 FAR_TOLERANCE = 1e-4
-"""The same, absolute, of inverse depth, 1 / metres: the sky is at FAR or beyond."""
+"""
+Absolute difference of inverse depth that counts as an occlusion, 1 / metres; the sky is at FAR or
+beyond.
+"""
 NONE = 255
 Maps = tuple[np.ndarray | None, np.ndarray | None]
-"""Labels uint8 (H, W), and depth float32 (H, W) in metres, as far as a model gives them."""
+"""Labels uint8 (H, W) and depth float32 (H, W) in metres; None if the model lacks them."""
 
 
 @dataclass(frozen=True)
 class Motion:
     """
-    Where the pixels of a frame were in the frame before.
+    Correspondence of a frame's pixels to the previous frame.
 
     :param there: float32 (H, W, 2), pixels (u, v) of the previous frame.
-    :param valid: bool (H, W), true where the previous frame shows what the pixel shows.
+    :param valid: bool (H, W), true where the pixel's surface is visible in the previous frame.
     :param current_T_previous: float64 (4, 4), metres; None if the camera's motion is not known.
     """
 
@@ -64,16 +67,16 @@ def motion_by_depth(
         depth: np.ndarray, K: np.ndarray, previous_T_current: np.ndarray,
         previous_depth: np.ndarray | None = None) -> Motion:
     """
-    Follow the pixels of a still scene from a frame to the one before.
+    Compute the motion of a static scene from depth and camera motion.
 
-    A point is hidden in the previous frame if that is known to see something nearer or farther
-    there; without the previous depth, if a nearer point of the frame itself falls on its pixel.
+    A point is occluded in the previous frame if that frame's known depth differs there; without
+    previous depth, if a nearer point of the frame itself falls on the same pixel.
 
     :param depth: float (H, W), metres along z, NaN where unknown, inf in the sky.
     :param K: float64 (3, 3), intrinsics of both frames.
     :param previous_T_current: float64 (4, 4), metres.
-    :param previous_depth: float (H, W), true depth of the previous frame, NaN where unknown (it
-        hides nothing there), inf in the sky; None if there is none.
+    :param previous_depth: float (H, W), true depth of the previous frame, NaN where unknown (no
+        occlusion there), inf in the sky; None if not available.
     """
     size = depth.shape
     metres = np.where(np.isposinf(depth), FAR, depth)
@@ -94,10 +97,10 @@ def motion_by_depth(
 
 def motion_by_flow(image: np.ndarray, previous: np.ndarray) -> Motion:
     """
-    Follow pixels by dense inverse search optical flow (Kroeger et al., 2016).
+    Compute motion by dense inverse search optical flow (Kroeger et al., 2016).
 
-    A pixel is valid if the flow back from where it leads comes home, within the bound of
-    Sundaram et al. (2010): |f + b|^2 < 0.01 (|f|^2 + |b|^2) + 0.5.
+    A pixel is valid if forward and backward flow are consistent within the bound of Sundaram et
+    al. (2010): |f + b|^2 < 0.01 (|f|^2 + |b|^2) + 0.5.
 
     :param image: uint8 (H, W, 3), RGB.
     :param previous: uint8 (H, W, 3), RGB.
@@ -116,7 +119,7 @@ def motion_by_flow(image: np.ndarray, previous: np.ndarray) -> Motion:
 
 
 def inside(there: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Say which pixels (u, v), (H, W, 2), lie within an image: bool (H, W)."""
+    """Return which pixels (u, v), (H, W, 2), lie within an image: bool (H, W)."""
     u, v = there[..., 0], there[..., 1]
     return (u >= -0.5) & (u <= size[1] - 0.5) & (v >= -0.5) & (v <= size[0] - 0.5)
 
@@ -128,7 +131,7 @@ def nearest_pixels(there: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray
 
 
 def hidden_by_others(there: np.ndarray, z: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Say which points fall on a pixel on which a nearer one falls, too: bool (H, W)."""
+    """Return which points share a pixel with a nearer point: bool (H, W)."""
     rows, columns = nearest_pixels(there, z.shape)
     nearest = np.full(z.shape, np.inf)
     np.minimum.at(nearest, (rows[valid], columns[valid]), z[valid])
@@ -149,19 +152,19 @@ def sample_inverse(depth: np.ndarray, there: np.ndarray) -> np.ndarray:
 
 
 def warp_labels(previous: np.ndarray, motion: Motion) -> np.ndarray:
-    """Bring the labels of the previous frame, uint8 (H, W), to this one; 255 where not valid."""
+    """Warp the labels of the previous frame, uint8 (H, W), to this one; 255 where not valid."""
     rows, columns = nearest_pixels(motion.there, previous.shape)
     return np.where(motion.valid, previous[rows, columns], np.uint8(NONE))
 
 
 def warp_depth(previous: np.ndarray, motion: Motion, K: np.ndarray | None = None) -> np.ndarray:
     """
-    Bring the depth of the previous frame to this one.
+    Warp the depth of the previous frame to this one.
 
     :param previous: float (H, W), metres along z of the previous camera.
     :param K: float64 (3, 3), intrinsics; needed if the camera's motion is known.
     :return: float64 (H, W), metres along z of this camera, NaN where not valid. If the camera's
-        motion is not known, that of the previous camera.
+        motion is not known, depth along z of the previous camera.
     """
     with np.errstate(divide='ignore', invalid='ignore'):
         depth = 1 / sample_inverse(previous, motion.there)
@@ -177,12 +180,12 @@ class VideoMetrics:
     """
     Temporal consistency of labels and temporal alignment error of depth.
 
-    The first is the mIoU between a frame's labels and the previous frame's labels warped into it,
-    over one confusion matrix of all pairs; the second the mean of |warped - depth| / depth over
-    the pixels of a pair, averaged over the pairs.
+    Temporal consistency is the mIoU between a frame's labels and the previous frame's warped
+    labels, from one confusion matrix of all pairs. The alignment error is the mean of |warped -
+    depth| / depth over the pixels of a pair, averaged over the pairs.
 
-    :param num_classes: of the labels.
-    :param max_depth: metres; depth is compared where what it is warped by is below.
+    :param num_classes: number of classes.
+    :param max_depth: upper limit of the reference depth for comparisons, metres.
     """
 
     NAMES = ('temporal_miou', 'temporal_abs_rel')
@@ -207,11 +210,11 @@ class VideoMetrics:
             self, current: np.ndarray, previous: np.ndarray, motion: Motion,
             reference: np.ndarray, K: np.ndarray | None) -> None:
         """
-        Add a pair of depth maps; one without a pixel to compare is not counted.
+        Add a pair of depth maps; a pair without comparable pixels is not counted.
 
         :param current: float (H, W), metres.
         :param previous: float (H, W), metres, of the previous frame.
-        :param reference: float (H, W), metres by which `max_depth` limits what is compared.
+        :param reference: float (H, W), metres, to which `max_depth` applies.
         :param K: float64 (3, 3), intrinsics of both frames, if the camera's motion is known.
         """
         warped = warp_depth(previous, motion, K)
@@ -222,7 +225,7 @@ class VideoMetrics:
             self.errors.append(float((np.abs(warped[compared] - now) / now).mean()))
 
     def compute(self) -> dict[str, float]:
-        """Return what could be measured, by name."""
+        """Return the available metrics by name."""
         scores = {}
         if self.labels.confusion.any():
             scores['temporal_miou'] = self.labels.mean_iou()
@@ -233,9 +236,9 @@ class VideoMetrics:
 
 def check_video(data: DenseDataset, ids: Sequence[str]) -> None:
     """
-    Refuse frames of which none has another one before it.
+    Check that at least one frame has a previous frame.
 
-    :raises ValueError: if so.
+    :raises ValueError: if there is none.
     """
     if not any(data.has_neighbours(sample_id, (-1,)) for sample_id in ids):
         raise ValueError(
@@ -244,12 +247,13 @@ def check_video(data: DenseDataset, ids: Sequence[str]) -> None:
 
 class VideoEvaluation:
     """
-    Compares what a model says of a frame with what it says of the frame before.
+    Comparison of a model's predictions for consecutive frames.
 
-    :param model: of a normalised image batch to a DenseOutput, with `config`, `labels`, `device`.
+    :param model: module from a normalised image batch to a DenseOutput, with `config`, `labels`,
+        `device`.
     :param data: the recordings.
-    :param max_depth: metres; depth is compared below.
-    :param skip_bad: whether a frame before that cannot be read is logged and counts as missing;
+    :param max_depth: upper limit of compared depth, metres.
+    :param skip_bad: whether an unreadable previous frame is logged and counts as missing;
         otherwise its error is raised.
     """
 
@@ -264,9 +268,9 @@ class VideoEvaluation:
 
     def add(self, sample: Sample, output: DenseOutput) -> None:
         """
-        Compare a sample with the frame before it, where there is one.
+        Compare a sample with its previous frame, if there is one.
 
-        :param output: what the model said of the sample.
+        :param output: the model's output for the sample.
         """
         current = self.maps(sample, output)
         before = self.before(sample)
@@ -277,7 +281,7 @@ class VideoEvaluation:
         self.latest = sample, current
 
     def before(self, sample: Sample) -> tuple[Sample, Maps] | None:
-        """Return the frame before a sample, with all that is known of it, and its maps."""
+        """Return the previous frame of a sample and its predicted maps."""
         name = self.data.neighbour_id(sample.id, -1)
         if self.latest is not None and name == self.latest[0].id:
             return self.latest
@@ -299,10 +303,10 @@ class VideoEvaluation:
     def compare(
             self, sample: Sample, current: Maps, previous: Sample, earlier: Maps) -> None:
         """
-        Compare the maps of a sample with those of the frame before.
+        Compare the maps of a sample with those of the previous frame.
 
-        Depth that is not metric is brought to metres, in both by the same factor: a scale that
-        changes from frame to frame is an error. Without true depth, poses are of no use to it.
+        Relative depth is scaled to metres by the same factor in both frames, so that a varying
+        scale counts as an error. Without true depth, poses cannot be used for it.
         """
         scale = self.scale(sample, current[1])
         if scale is not None:
@@ -318,7 +322,7 @@ class VideoEvaluation:
             self.metrics.update_depth(current[1], earlier[1], motion, reference, sample.K)
 
     def scale(self, sample: Sample, depth: np.ndarray | None) -> np.float32 | None:
-        """Return what brings the median of relative depth to the true one, if that is known."""
+        """Return the scale of relative depth by true median, if true depth is known."""
         if self.model.config.metric or depth is None or sample.depth is None:
             return None
         with np.errstate(invalid='ignore'):
@@ -341,11 +345,11 @@ class VideoEvaluation:
             self, sample: Sample, depth: np.ndarray | None, previous: Sample
             ) -> tuple[str, Motion, np.ndarray | None]:
         """
-        Find where a sample's pixels were in the frame before, by the best that is known.
+        Compute the motion from the previous frame, by the best available data.
 
-        :param depth: what the model says, metres.
-        :param previous: the frame before.
-        :return: how it was found, the motion, and the depth that limits what is compared.
+        :param depth: the model's depth, metres.
+        :param previous: the previous frame.
+        :return: name of the method, the motion, and the reference depth for `max_depth`.
         """
         poses = [self.data.pose(sample.id, offset) for offset in (0, -1)]
         known = sample.K is not None and all(pose is not None for pose in poses)
@@ -359,7 +363,7 @@ class VideoEvaluation:
         return FLOW, motion_by_flow(sample.image, previous.image), depth
 
     def protocol(self) -> str:
-        """Say how it was measured, and on how many frames."""
+        """Describe the protocol, with the numbers of frames."""
         ways = ', '.join(f'{count} pairs by {how}' for how, count in sorted(self.pairs.items()))
         share = self.valid / self.pixels if self.pixels else 0
         note = (

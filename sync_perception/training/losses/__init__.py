@@ -14,11 +14,11 @@
 
 
 """
-Losses as pure functions that return a scalar, and by name for recipes.
+Losses as pure functions that return a scalar, and their registries for recipes.
 
-Each registry's functions share one call: depth (predicted_b1hw, true_b1hw, valid_b1hw), semantics
-(logits_bchw, labels_bhw, groups_gc, weights_g, confidence_bhw, candidates_bc), normals
-(predicted_b3hw, true_b3hw, valid_b1hw); what else one takes has a default.
+The functions of each registry share one signature: depth (predicted_b1hw, true_b1hw, valid_b1hw),
+semantics (logits_bchw, labels_bhw, groups_gc, weights_g, confidence_bhw, candidates_bc), normals
+(predicted_b3hw, true_b3hw, valid_b1hw); other parameters have defaults.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def mean_over_samples(loss: Callable[..., Tensor], *maps: Tensor) -> Tensor:
     """
     Average a loss over the samples of a batch.
 
-    :param loss: of the maps of one sample; 0 where nothing is valid.
+    :param loss: function of the maps of one sample; 0 if nothing is valid.
     :param maps: (B, ., h, w).
     """
     samples = zip(*(values.split(1) for values in maps))

@@ -13,13 +13,13 @@
 # limitations under the License.
 
 """
-The height of a camera above the road: by its own depth, and as it was measured.
+Camera height loss: metric scale from the known height of the camera above the road.
 
-Motion tells depth up to a factor, which is the same for the whole image; a length that is known
-in the image fixes it. Of a camera on a vehicle, that is its height above the road (Xue et al.,
-"Toward Hierarchical Self-Supervised Monocular Absolute Depth Estimation for Autonomous Driving
-Applications", IROS 2020; Wagstaff and Kelly, "Self-Supervised Scale Recovery for Monocular Depth
-and Egomotion Estimation", IROS 2021).
+Motion determines depth up to a factor that is the same for the whole image. A known length fixes
+it: for a camera on a vehicle, its height above the road (Xue et al., "Toward Hierarchical
+Self-Supervised Monocular Absolute Depth Estimation for Autonomous Driving Applications", IROS
+2020; Wagstaff and Kelly, "Self-Supervised Scale Recovery for Monocular Depth and Egomotion
+Estimation", IROS 2021).
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 ROAD = frozenset({'road', 'floor', 'floor mat'})
-"""Classes on which the camera's carrier stands; pavements are higher."""
+"""Classes on which the camera's vehicle stands; pavements are higher."""
 DESCENT = 0.1
-"""Tangent of the angle below the optical axis from which on ground is looked at: 10 heights."""
+"""Least tangent of the angle below the optical axis for ground: 10 camera heights ahead."""
 ABREAST = 1.2
-"""Heights to the left and right up to which what is not labelled may be the road."""
+"""Half width of the assumed road in unlabelled images, in camera heights."""
 UPRIGHT = math.cos(math.radians(15))
 LEAST, FLAT = 0.005, 1 / 3
-"""Shares of the map that may be ground, and of that what must be: a road, not noise."""
+"""Least shares: of ground candidates in the map, and of level points among the candidates."""
 
 
 class Ground(NamedTuple):
     """
-    Where the road may be.
+    Candidate pixels of the road.
 
     :ivar candidates_bhw: bool (B, h, w).
-    :ivar known_b: bool (B,), whether labels say so.
+    :ivar known_b: bool (B,), whether the candidates come from labels.
     """
 
     candidates_bhw: Tensor
@@ -63,20 +63,19 @@ def camera_height_loss(
     """
     Mean over the samples of |log(h / height)|, h the median height above the ground's points.
 
-    The ground's points p are those of the candidates that lie level: their normals, found from
-    depth, are within 15 degrees of the camera's upward direction. The mean of those is the road's
-    normal n, so that h = -n . p is right for a camera that is a little tilted, too. Less than a
-    third of the candidates is not believed: then a sample whose candidates are known to be road
-    counts as if its camera were level, since depth that has learned little has no normals yet;
-    another one has no ground.
+    The ground points p are the level candidates: their normals, computed from depth, are within 15
+    degrees of the camera's upward direction. The mean of these normals is the road's normal n, so
+    that h = -n . p also holds for a slightly tilted camera. If less than a third of the candidates
+    are level, a sample with labelled road is treated as if its camera were level, since depth
+    early in training has no useful normals; other samples have no ground.
 
-    The value is the median's, but its gradient goes to the logarithm of all the ground's depths
-    alike, the normals being held: what is wrong is their common factor, not the middle pixel.
+    The value is that of the median, but the gradient is spread evenly over the logarithm of all
+    ground depths, with fixed normals, because the common factor is wrong, not the median pixel.
 
     :param depth_b1hw: float32 (B, 1, h, w), metres along z.
     :param rays_bhw3: float32 (B, h, w, 3), rays of the map's pixels, z = 1.
-    :param ground: where it may be.
-    :param height: of the camera above the ground, metres.
+    :param ground: candidate pixels.
+    :param height: measured height of the camera above the ground, metres.
     :return: scalar; samples without ground count as 0. None if no sample has any.
     :raises ValueError: if the height is not positive.
     """
@@ -103,15 +102,15 @@ def camera_height_loss(
 
 def find_ground(batch: dict[str, Any], rays_bhw3: Tensor) -> Ground:
     """
-    Say at which pixels the road is looked for.
+    Return the candidate pixels of the road.
 
-    Road or floor by a sample's true labels, else by its expert's; where there are neither, or
-    their label space knows no such class, what is before the camera: a strip as wide as 2.4
-    heights of the camera. Never what is farther than about 10 heights, where depth is not exact
-    enough.
+    Candidates are road or floor by a sample's true labels, else by its expert labels. Without
+    labels, or if their label space has no such class, they are a strip in front of the camera, 2.4
+    camera heights wide. Points farther than about 10 camera heights are excluded, as depth is too
+    inexact there.
 
     :param batch: labels and expert_labels uint8 (B, h, w); space and expert_space, B names.
-    :param rays_bhw3: float32 (B, h, w, 3), rays of their pixels, z = 1.
+    :param rays_bhw3: float32 (B, h, w, 3), rays of the labels' pixels, z = 1.
     """
     x, y, _ = rays_bhw3.unbind(dim=-1)
     below = y > DESCENT
@@ -129,5 +128,5 @@ def find_ground(batch: dict[str, Any], rays_bhw3: Tensor) -> Ground:
 
 @lru_cache(maxsize=64)
 def road_ids(space: str) -> tuple[int, ...]:
-    """Return the ids of a label space's classes that are road or floor; none of no space."""
+    """Return the ids of a label space's classes that are road or floor; () without space."""
     return tuple(ground_ids(LabelSpace.load(space), ROAD).tolist()) if space else ()

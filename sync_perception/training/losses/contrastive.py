@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Losses between embeddings: pairs attract, all else repels; and one between two predictions."""
+"""Contrastive loss of embeddings, and consistency loss of depth and semantic predictions."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ from torch.nn import functional
 
 def symmetric_info_nce(similarity_bb: Tensor) -> Tensor:
     """
-    Cross-entropy of finding each one's partner among the batch, averaged over both directions.
+    Symmetric InfoNCE: cross-entropy of matching pairs in the batch, averaged over directions.
 
-    Source: van den Oord et al., arXiv:1807.03748, as CLIP has it. Chance is ln B.
+    Source: van den Oord et al., arXiv:1807.03748, in the form of CLIP. The loss at chance level is
+    ln B.
 
-    :param similarity_bb: (B, B), logits; partners lie on the diagonal.
+    :param similarity_bb: (B, B), logits; matching pairs are on the diagonal.
     :return: scalar.
     :raises ValueError: if the matrix is not square.
     """
@@ -43,12 +44,11 @@ def symmetric_info_nce(similarity_bb: Tensor) -> Tensor:
 
 def consistency_loss(model: nn.Module, depth_b1hw: Tensor, probabilities_bchw: Tensor) -> Tensor:
     """
-    Penalise depth and semantics that do not fit together: mean of 1 - cosine.
+    Consistency loss of depth and semantics: mean of 1 - cosine of their embeddings.
 
-    The model stays as it is: gradients reach both predictions, never its weights, whether or not
-    they require them.
+    Gradients flow to both predictions, but never to the model's weights.
 
-    :param model: a `sync_perception.models.contrastive.dense_clip.ContrastiveModel`, trained.
+    :param model: a trained `sync_perception.models.contrastive.dense_clip.ContrastiveModel`.
     :param depth_b1hw: (B, 1, H, W), predicted depth in metres.
     :param probabilities_bchw: (B, C, H, W), predicted probabilities of the model's label space.
     :return: scalar in [0, 2].

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Losses between a predicted and a true depth map, in any unit that both share."""
+"""Losses between predicted and true depth, in any common unit."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ def silog(
         predicted_b1hw: Tensor, true_b1hw: Tensor, valid_b1hw: Tensor,
         variance_focus: float = 0.85) -> Tensor:
     """
-    Scale-invariant logarithmic error (Eigen et al., 2014, eq. 4, as a root).
+    Scale-invariant logarithmic error (square root of Eigen et al., 2014, eq. 4).
 
     With e = ln p - ln g over all valid pixels: sqrt(mean(e^2) - variance_focus mean(e)^2).
 
     :param predicted_b1hw: positive (B, 1, h, w).
     :param true_b1hw: (B, 1, h, w), positive where valid.
     :param valid_b1hw: bool (B, 1, h, w).
-    :param variance_focus: 0 weighs the common scale like every other error, 1 ignores it.
+    :param variance_focus: weight of the scale invariance: 0 gives the plain logarithmic RMSE, 1
+        ignores the common scale.
     :return: scalar, 0 if nothing is valid.
     """
     error = log_error(predicted_b1hw, true_b1hw, valid_b1hw)
@@ -45,7 +46,7 @@ def silog(
 
 def log_l1(predicted_b1hw: Tensor, true_b1hw: Tensor, valid_b1hw: Tensor) -> Tensor:
     """
-    Mean absolute error of the logarithms: to first order the mean relative error.
+    Mean absolute error of log depth, to first order the mean relative error.
 
     :return: scalar, 0 if nothing is valid.
     """
@@ -72,12 +73,12 @@ def berhu(
         predicted_b1hw: Tensor, true_b1hw: Tensor, valid_b1hw: Tensor,
         share: float = 0.2) -> Tensor:
     """
-    Reverse Huber error, whose threshold follows the errors (Laina et al., 2016, eq. 1-2).
+    Reverse Huber loss with adaptive threshold (Laina et al., 2016, eq. 1-2).
 
     With e = p - g and c = share * max |e| over all valid pixels of the batch, the mean of
-    `reverse_huber(e, c)`. c is a constant to the gradient: through it, a greater c would lower
-    the loss of every pixel beyond it, so that the one worst pixel would be drawn away from the
-    truth by all of them.
+    `reverse_huber(e, c)`. The gradient treats c as a constant: otherwise a greater c would lower
+    the loss of every pixel beyond it, and these pixels would push the worst one away from the
+    truth.
 
     :param predicted_b1hw: (B, 1, h, w), in any unit, also disparity.
     :param true_b1hw: (B, 1, h, w), finite where valid.
@@ -101,7 +102,7 @@ def reverse_huber(error: Tensor, threshold: Tensor | float) -> Tensor:
     """
     Return |e| up to the threshold c, (e^2 + c^2) / (2 c) beyond it.
 
-    Value and slope are continuous at c. Of any shape; the threshold is positive.
+    Value and slope are continuous at c. The error may have any shape; the threshold is positive.
     """
     size = error.abs()
     return torch.where(size <= threshold, size, (size.square() + threshold ** 2) / (2 * threshold))
@@ -114,8 +115,8 @@ def log_gaussian_nll(
     Negative log-likelihood of ln g under a Gaussian of mean ln p and the predicted variance.
 
     With s the log-variance and e = ln p - ln g: mean((e^2 exp(-s) + s + ln 2 pi) / 2), which is
-    least where exp(s) is the expected e^2 (Kendall and Gal, 2017, eq. 8, for the logarithm of
-    depth, where an error relative to the distance has the same size near and far).
+    minimal if exp(s) is the expected e^2 (Kendall and Gal, 2017, eq. 8, applied to log depth, in
+    which a relative error has the same size near and far).
 
     :param log_variance_b1hw: (B, 1, h, w), any real numbers.
     :return: scalar, 0 if nothing is valid.
@@ -147,7 +148,7 @@ def log_error(predicted: Tensor, true: Tensor, valid: Tensor) -> Tensor:
 
 def valid_pairs(predicted: Tensor, true: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     """
-    Return what was predicted and what is true at the valid pixels, (N,) each.
+    Return the predicted and the true values of the valid pixels, (N,) each.
 
     :raises ValueError: if the shapes differ, the mask is not bool or a valid true value is not
         finite.
@@ -161,7 +162,7 @@ def valid_pairs(predicted: Tensor, true: Tensor, valid: Tensor) -> tuple[Tensor,
 
 
 def check_maps(predicted: Tensor, true: Tensor, valid: Tensor) -> None:
-    """Refuse maps and mask of unlike shapes, and masks that are none."""
+    """Check that maps and mask have equal shapes, and that the mask is bool."""
     if not predicted.shape == true.shape == valid.shape:
         raise ValueError(
             'expected depth maps and mask of one shape, got '

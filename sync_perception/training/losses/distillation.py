@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Distillation: towards class probabilities of an expert, or former features of an encoder."""
+"""Distillation losses: an expert's class probabilities, and reference features."""
 
 from __future__ import annotations
 
@@ -30,32 +30,34 @@ def top_classes_cross_entropy(
         weights_g: Tensor | None = None, confidence_bhw: Tensor | None = None,
         candidates_bc: Tensor | None = None) -> Tensor:
     """
-    Cross-entropy with the probabilities of an expert's K most probable classes, at T = 1.
+    Cross-entropy with an expert's K most probable classes as soft targets, at temperature 1.
 
-    -sum_k q_k ln p_k - r ln p_r, where p_k is the summed probability of the classes that the
-    expert's k-th can mean, r = 1 - sum_k q_k the expert's remaining probability, and p_r that of
-    all the classes that its other ones can mean: they are one class, "any other". So it is least
-    where the network gives the K classes the expert's own probabilities (Hinton et al., 2015, for
-    what is known of the distribution), and how the network shares out the rest is its own affair.
-    Scaling the K up to a sum of 1 instead would teach that nothing else is possible, most of all
-    where the expert is in doubt. With all classes stored it is the cross-entropy with the expert's
-    probabilities, with one that is sure `grouped_cross_entropy`.
+    -sum_k q_k ln p_k - r ln p_r, where p_k is the summed probability of the classes that
+    correspond to the expert's k-th class, r = 1 - sum_k q_k the expert's remaining probability,
+    and p_r the summed probability of the classes that correspond to all its other classes, treated
+    as one class "other". The loss is minimal if the network gives the K classes the expert's
+    probabilities (Hinton et al., 2015, for the known part of the distribution); the distribution
+    within "other" is free. Normalising the K probabilities to a sum of 1 instead would teach that
+    no other class is possible, most of all where the expert is uncertain. If all classes are
+    stored, this is the cross-entropy with the expert's probabilities; with one certain class,
+    `grouped_cross_entropy`.
 
-    Stored classes without a counterpart are left out, and the rest where nothing else can be
-    meant; the pixel weighs as much as the probability that remains. The expert gets no gradient.
+    Stored classes without counterpart are omitted, as is the rest if no other class corresponds to
+    it; the pixel's weight is the remaining probability. The expert gets no gradient.
 
     :param logits_bchw: (B, C, h, w).
     :param classes_bkhw: integer (B, K, h, w), the expert's classes, all different, 255 for none;
-        pixels whose first is 255 are left out.
-    :param probabilities_bkhw: (B, K, h, w), theirs; of a sum of at most 1, but for rounding.
-    :param groups_gc: bool (G, C), the classes that each of the expert's can mean; any is right.
-    :param weights_g: (G,), weight of each of the expert's classes; default 1. The rest weighs the
-        mean of the classes not stored.
+        pixels whose first is 255 are ignored.
+    :param probabilities_bkhw: (B, K, h, w), probabilities of these classes, with a sum of at most
+        1 up to rounding.
+    :param groups_gc: bool (G, C), the classes that correspond to each of the expert's.
+    :param weights_g: (G,), weight of each of the expert's classes; default 1. The weight of the
+        rest is the mean over the classes not stored.
     :param confidence_bhw: (B, h, w), weight of each pixel; default 1.
-    :param candidates_bc: bool (B, C), the classes that each sample is decided among; default all.
+    :param candidates_bc: bool (B, C), candidate classes of each sample; default all.
     :return: scalar, the weighted mean, scaled by confidence; 0 if no pixel has a class.
-    :raises ValueError: if shapes do not fit, a class is neither a row of groups_gc nor 255, the
-        expert's numbers are not probabilities, or a class that it can mean is no candidate.
+    :raises ValueError: if shapes are inconsistent, a class is neither a row of groups_gc nor 255,
+        the expert's numbers are not probabilities, or a corresponding class is not a candidate.
     """
     check_top_classes(logits_bchw, classes_bkhw, probabilities_bkhw, groups_gc)
     if candidates_bc is not None:
@@ -86,10 +88,10 @@ def top_classes_cross_entropy(
 
 def other_classes(classes_bkhw: Tensor, known_bkhw: Tensor, groups_gc: Tensor) -> Tensor:
     """
-    Return the network's classes that the expert can mean, but by none of those it named.
+    Return the network's classes that correspond only to expert classes not stored.
 
     :param classes_bkhw: int64, rows of groups_gc.
-    :param known_bkhw: bool, which of them are named and have a counterpart.
+    :param known_bkhw: bool, which of them are stored and have a counterpart.
     :return: bool (B, C, h, w).
     """
     batch, _, height, width = classes_bkhw.shape
@@ -106,7 +108,7 @@ def other_classes(classes_bkhw: Tensor, known_bkhw: Tensor, groups_gc: Tensor) -
 
 def rest_weight(
         classes_bkhw: Tensor, known_bkhw: Tensor, groups_gc: Tensor, weights_g: Tensor) -> Tensor:
-    """Return the mean weight of the expert's classes that it did not name, (B, h, w)."""
+    """Return the mean weight of the expert's classes not stored, (B, h, w)."""
     known_g = groups_gc.any(dim=1)
     named = (weights_g[classes_bkhw] * known_bkhw).sum(dim=1)
     count = (known_g.sum() - known_bkhw.sum(dim=1)).clamp(min=1)
@@ -114,20 +116,20 @@ def rest_weight(
 
 
 def class_scores(logits_bchw: Tensor, classes_bkhw: Tensor, groups_gc: Tensor) -> Tensor:
-    """Return the log of the summed exponentials of each named class's group, (B, K, h, w)."""
+    """Return the log-sum-exp over the group of each stored class, (B, K, h, w)."""
     if bool((groups_gc.sum(dim=1) <= 1).all()):
         return logits_bchw.gather(1, groups_gc.int().argmax(dim=1)[classes_bkhw])
     return group_scores(logits_bchw, groups_gc).gather(1, classes_bkhw)
 
 
 def masked_score(scores_bchw: Tensor, mask_bchw: Tensor) -> Tensor:
-    """Return the log of the masked classes' summed exponentials, (B, h, w); of all if none."""
+    """Return the log-sum-exp over the masked classes, (B, h, w); over all if there are none."""
     hidden = ~mask_bchw & mask_bchw.any(dim=1, keepdim=True)
     return torch.logsumexp(scores_bchw.masked_fill(hidden, float('-inf')), dim=1)
 
 
 def group_scores(scores_bchw: Tensor, groups_gc: Tensor) -> Tensor:
-    """Return the log of each group's summed exponentials, (B, G, h, w); any number if empty."""
+    """Return the log-sum-exp over each group, (B, G, h, w); arbitrary for empty groups."""
     if bool((groups_gc.sum(dim=1) <= 1).all()):
         return scores_bchw[:, groups_gc.int().argmax(dim=1)]
     return torch.stack([
@@ -138,7 +140,7 @@ def group_scores(scores_bchw: Tensor, groups_gc: Tensor) -> Tensor:
 def check_top_classes(
         logits_bchw: Tensor, classes_bkhw: Tensor, probabilities_bkhw: Tensor, groups_gc: Tensor
         ) -> None:
-    """Refuse maps of other sizes, classes that there are not, and what is no probability."""
+    """Check sizes, class ids and probabilities."""
     batch, channels, *size = logits_bchw.shape
     if (groups_gc.shape[1:] != (channels,) or classes_bkhw.ndim != 4
             or classes_bkhw.shape != probabilities_bkhw.shape
@@ -163,7 +165,7 @@ def check_top_classes(
 
 def check_expert_candidates(
         candidates_bc: Tensor, logits_bchw: Tensor, groups_gc: Tensor) -> None:
-    """Refuse candidates that leave out a class that the expert can mean; none at all are all."""
+    """Check that candidates include all classes of the expert; no candidates means all."""
     if candidates_bc.shape != logits_bchw.shape[:2]:
         raise ValueError(
             f'expected candidates of shape {tuple(logits_bchw.shape[:2])}, one row a sample, got '
@@ -177,14 +179,14 @@ def check_expert_candidates(
 
 def feature_distance(features_bchw: Tensor, reference_bchw: Tensor) -> Tensor:
     """
-    Mean over the places of |f - f_reference|_2, the norm over the channels.
+    Mean over positions of |f - f_reference|_2, the norm over channels.
 
     Hoyer et al., "Three Ways to Improve Semantic Segmentation with Self-Supervised Depth
-    Estimation", CVPR 2021: an encoder that learns depth from video forgets what ImageNet taught
-    it; this keeps that, weighted by 1e-2.
+    Estimation", CVPR 2021: an encoder trained on depth from video forgets its ImageNet features;
+    this loss, weighted by 1e-2, preserves them.
 
-    :param features_bchw: float (B, C, h, w), of the encoder that learns.
-    :param reference_bchw: likewise, of the encoder as it was; gets no gradient.
+    :param features_bchw: float (B, C, h, w), features of the trained encoder.
+    :param reference_bchw: float (B, C, h, w), features of the reference encoder; gets no gradient.
     :return: scalar.
     :raises ValueError: if the shapes differ.
     """

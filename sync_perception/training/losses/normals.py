@@ -30,7 +30,7 @@ def cosine_distance(predicted_b3hw: Tensor, true_b3hw: Tensor, valid_b1hw: Tenso
     Unlike the angle itself it has a finite gradient everywhere, which vanishes where the two
     agree.
 
-    :param predicted_b3hw: (B, 3, h, w), of any length but zero.
+    :param predicted_b3hw: (B, 3, h, w), of any non-zero length.
     :param true_b3hw: (B, 3, h, w), unit vectors where valid.
     :param valid_b1hw: bool (B, 1, h, w).
     :return: scalar, 0 if nothing is valid.
@@ -46,11 +46,11 @@ def angular_distance(predicted_b3hw: Tensor, true_b3hw: Tensor, valid_b1hw: Tens
     """
     Mean angle between predicted and true normals, radians.
 
-    As atan2(|p x g|, p . g), which is exact for small angles too, where the arc cosine is not.
-    Its gradient has the same size however small the angle (an L1 loss of the angle), and is
-    finite where the two agree exactly or are exactly opposite.
+    Computed as atan2(|p x g|, p . g), which is exact for small angles, unlike the arc cosine. Its
+    gradient has the same magnitude for any angle (an L1 loss of the angle), and is finite where
+    the two are equal or opposite.
 
-    :param predicted_b3hw: (B, 3, h, w), of any length but zero.
+    :param predicted_b3hw: (B, 3, h, w), of any non-zero length.
     :param true_b3hw: (B, 3, h, w), unit vectors where valid.
     :param valid_b1hw: bool (B, 1, h, w).
     :return: scalar in [0, pi], 0 if nothing is valid.

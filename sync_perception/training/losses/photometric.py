@@ -13,11 +13,11 @@
 # limitations under the License.
 
 """
-How well neighbouring images, warped into an image, explain it: the loss that needs no labels.
+Photometric loss between an image and its warped neighbours, for self-supervised depth.
 
 Source: Godard et al., "Digging Into Self-Supervised Monocular Depth Estimation" (Monodepth2), ICCV
-2019. Which pixels a neighbour can explain, `geometry.warp` says: in front of its camera and inside
-its image.
+2019. `geometry.warp` returns which pixels are visible in a neighbour: in front of its camera and
+inside its image.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ import torch
 from torch import Tensor
 
 SSIM_SHARE = 0.85
-WINDOW = 3  # pixels, both ways
-TIE = 1e-5  # photometric errors closer than this are equal: rounding in the warp stays below
+WINDOW = 3  # side, pixels
+TIE = 1e-5  # smaller differences of photometric error count as equal; above the warp's rounding
 
 
 def photometric_error(predicted_bchw: Tensor, image_bchw: Tensor) -> Tensor:
     """
-    Return 0.85 (1 - SSIM) / 2 + 0.15 L1 of every pixel, the mean over the channels.
+    Return 0.85 (1 - SSIM) / 2 + 0.15 L1 of every pixel, averaged over channels.
 
-    The function pe of eq. 1, with a = 0.85. SSIM is kornia's, over 3 x 3 pixels with Gaussian
-    weights (Monodepth2's are equal); borders are reflected.
+    This is pe of eq. 1, with a = 0.85. SSIM is kornia's, over 3 x 3 pixels with Gaussian weights
+    (uniform in Monodepth2) and reflection padding.
 
     :param predicted_bchw: float (B, C, H, W) in [0, 1], at least 2 x 2 pixels.
-    :param image_bchw: likewise.
+    :param image_bchw: float (B, C, H, W) in [0, 1].
     :return: (B, 1, H, W), 0 where the images are the same, at most about 1.
     :raises ValueError: if the sizes differ or are too small.
     """
@@ -56,14 +56,14 @@ def photometric_error(predicted_bchw: Tensor, image_bchw: Tensor) -> Tensor:
 
 def least_error(errors_bnhw: Tensor, valid_bnhw: Tensor) -> Tensor:
     """
-    Return every pixel's error by the neighbour that explains it best (eq. 4).
+    Return every pixel's minimum error over the neighbours (eq. 4).
 
-    What one neighbour cannot show, because something is in front of it or it lies outside of the
-    image, another one usually can: the mean would blame depth for it.
+    A pixel that is occluded or out of view in one neighbour is usually visible in another; the
+    mean over neighbours would attribute its error to depth.
 
     :param errors_bnhw: float (B, N, H, W), a map for each neighbour.
-    :param valid_bnhw: bool (B, N, H, W), where a neighbour shows the pixel at all.
-    :return: (B, 1, H, W), inf where no neighbour does.
+    :param valid_bnhw: bool (B, N, H, W), where the pixel is visible in a neighbour.
+    :return: (B, 1, H, W), inf where it is visible in none.
     :raises ValueError: if the shapes differ or there is no neighbour.
     """
     check_maps('errors', errors_bnhw, valid_bnhw)
@@ -72,13 +72,13 @@ def least_error(errors_bnhw: Tensor, valid_bnhw: Tensor) -> Tensor:
 
 def moving(warped_b1hw: Tensor, still_b1hw: Tensor) -> Tensor:
     """
-    Say where a warped neighbour explains a pixel better than the neighbour as it is (eq. 5).
+    Return the auto-mask: where a warped neighbour matches better than the unwarped one (eq. 5).
 
-    Elsewhere the camera stands, something moves as the camera does, or nothing has texture.
-    Monodepth2 breaks ties by noise; here a tie is no motion.
+    Elsewhere the camera is static, an object moves with the camera, or there is no texture.
+    Monodepth2 breaks ties by noise; here a tie is masked out.
 
-    :param warped_b1hw: float (B, 1, H, W), the least error of the warped neighbours.
-    :param still_b1hw: likewise, of the neighbours as they are.
+    :param warped_b1hw: float (B, 1, H, W), minimum error of the warped neighbours.
+    :param still_b1hw: float (B, 1, H, W), minimum error of the unwarped neighbours.
     :return: bool (B, 1, H, W).
     """
     return warped_b1hw + TIE < still_b1hw
@@ -88,20 +88,20 @@ def photometric_loss(
         warped_bnhw: Tensor, valid_bnhw: Tensor, still_bnhw: Tensor, there_bn: Tensor,
         masked: bool = True) -> Tensor:
     """
-    Average the least error over the pixels; those that no motion explains are constants (eq. 5).
+    Mean of the minimum error over the pixels, with auto-masked pixels as constants (eq. 5).
 
-    A pixel that is masked out, or that no neighbour shows, counts with the error of the
-    neighbours as they are, which nothing can change: the gradient is that of the masked error
-    divided by the number of all pixels, and depths that lose pixels do not look better for it.
+    A pixel that is masked out, or visible in no neighbour, contributes the constant error of the
+    unwarped neighbours. The gradient is that of the masked error divided by the number of all
+    pixels, so that depth that moves pixels out of view does not lower the loss.
 
     :param warped_bnhw: float (B, N, H, W), `photometric_error` of the warped neighbours.
     :param valid_bnhw: bool (B, N, H, W), where the warp has sampled a neighbour.
-    :param still_bnhw: float (B, N, H, W), `photometric_error` of the neighbours as they are.
-    :param there_bn: bool (B, N), which neighbours there are.
-    :param masked: whether pixels that no motion explains are masked out; otherwise only those that
-        no neighbour shows are constants.
-    :return: scalar; the mean over the samples that have a neighbour, 0 if none has.
-    :raises ValueError: if the shapes do not belong together.
+    :param still_bnhw: float (B, N, H, W), `photometric_error` of the unwarped neighbours.
+    :param there_bn: bool (B, N), which neighbours exist.
+    :param masked: whether to apply the auto-mask; otherwise only pixels visible in no neighbour
+        are constants.
+    :return: scalar; the mean over the samples with a neighbour, 0 if there are none.
+    :raises ValueError: if the shapes are inconsistent.
     """
     check_maps('still errors', still_bnhw, valid_bnhw)
     if there_bn.shape != valid_bnhw.shape[:2]:

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""The loss that orders depth across semantic borders, and keeps it together beside them."""
+"""Semantic ranking loss: the order of depth across semantic borders."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PixelPairs(NamedTuple):
 
     :param first_bp: int64 (B, P), index y w + x of the first pixel.
     :param second_bp: int64 (B, P), of the second one.
-    :param valid_bp: bool (B, P), whether there is such a pair.
+    :param valid_bp: bool (B, P), whether the pair is valid.
     """
 
     first_bp: Tensor
@@ -45,16 +45,16 @@ def semantic_ranking(
         generator: torch.Generator, borders: int = 512, reach: int = 8,
         ratio: float = 1.03) -> Tensor:
     """
-    Rank depth near semantic borders as the truth ranks it (Li et al., 2021).
+    Ranking loss of depth near semantic borders, ordered by true depth (Li et al., 2021).
 
-    `ranking_loss` of the logarithm of depth at `border_pairs`, with the order of `depth_order`.
+    It is `ranking_loss` of log depth at `border_pairs`, with the order of `depth_order`.
 
     :param predicted_b1hw: positive (B, 1, h, w), metres.
     :param true_b1hw: (B, 1, h, w), positive where valid; may be infinite (sky).
     :param valid_b1hw: bool (B, 1, h, w).
-    :param labels_bhw: integer (B, h, w), 255 void; true labels, or those of a prediction.
-    :param generator: draws the pairs.
-    :param borders: places drawn per sample; each gives three pairs.
+    :param labels_bhw: integer (B, h, w), 255 void; true or predicted labels.
+    :param generator: random generator of the pairs.
+    :param borders: border positions drawn per sample; each gives three pairs.
     :param reach: greatest distance from the border, pixels.
     :param ratio: depths within this factor count as equal.
     :return: scalar, 0 if no pair has a known order.
@@ -76,18 +76,19 @@ def border_pairs(
     """
     Draw pairs of pixels on a line across a semantic border.
 
-    A border lies between two neighbours of unlike labels, neither void. From each one drawn, two
-    pixels lie on either side at unlike distances up to `reach`, a < b < border < c < d; the pairs
-    are (a, b), (b, c) and (c, d), so that both the step at the border and its absence beside it
-    are seen (Xian et al., 2020, sec. 3.2). Pairs that leave the image or end in void are not
-    valid, nor are pairs across the border with equal labels, or beside it with unlike ones.
+    A border lies between two neighbouring pixels of different labels, neither void. For each drawn
+    border, two pixels on either side are drawn at different distances up to `reach`, a < b <
+    border < c < d. The pairs are (a, b), (b, c) and (c, d), so that they cover the step at the
+    border and its absence beside it (Xian et al., 2020, sec. 3.2). Pairs that leave the image or
+    contain void are invalid, as are pairs across the border with equal labels, and pairs on one
+    side with different labels.
 
     :param labels_bhw: integer (B, h, w), 255 void.
-    :param generator: its state alone decides the draw, on its own device.
-    :param borders: places drawn per sample, with replacement.
+    :param generator: random generator, used on its own device.
+    :param borders: border positions drawn per sample, with replacement.
     :param reach: pixels, at least 2.
-    :return: 3 * borders pairs a sample, ordered (a, b), (b, c), (c, d); none is valid in a sample
-        without a border.
+    :return: 3 * borders pairs per sample, ordered (a, b), (b, c), (c, d); none is valid in a
+        sample without a border.
     :raises ValueError: if borders or reach is too small or the labels are not (B, h, w).
     """
     if labels_bhw.ndim != 3:
@@ -103,7 +104,7 @@ def border_pairs(
 def pairs_of_image(
         labels_hw: Tensor, generator: torch.Generator, borders: int, reach: int
         ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return first, second and valid of `border_pairs`, (P,) each, of one image."""
+    """Return first, second and valid of `border_pairs` for one image, (P,) each."""
     device = labels_hw.device
     height, width = labels_hw.shape
     draws = torch.rand(5, borders, generator=generator, device=generator.device).to(device)
@@ -137,7 +138,7 @@ def border_places(labels_hw: Tensor) -> Tensor:
 
 
 def two_distances(draws_2n: Tensor, reach: int) -> Tensor:
-    """Turn uniform numbers in [0, 1) into 0 <= near < far < reach, int64 (2, N)."""
+    """Convert uniform numbers in [0, 1) to 0 <= near < far < reach, int64 (2, N)."""
     near = (draws_2n[0] * reach).long()
     other = (draws_2n[1] * (reach - 1)).long()
     other = other + (other >= near)
@@ -148,14 +149,14 @@ def depth_order(
         true_b1hw: Tensor, valid_b1hw: Tensor, pairs: PixelPairs, ratio: float = 1.03
         ) -> tuple[Tensor, PixelPairs]:
     """
-    Read the order of pairs from true depth.
+    Return the order of pairs by true depth.
 
     :param true_b1hw: (B, 1, h, w), positive where valid; two infinite depths have no order.
     :param valid_b1hw: bool (B, 1, h, w).
-    :param pairs: of the same images.
+    :param pairs: pairs of the same images.
     :param ratio: depths within this factor count as equal; above 1.
-    :return: float (B, P), 1 where the first is farther by more than the ratio, -1 where the
-        second is, 0 where neither; and the pairs, valid only where both depths are known.
+    :return: float (B, P), 1 where the first is farther by more than the ratio, -1 where the second
+        is, otherwise 0; and the pairs, valid only where both depths are known.
     :raises ValueError: if a valid true depth is not positive or the ratio not above 1.
     """
     if ratio <= 1:
@@ -177,12 +178,12 @@ def ranking_loss(values_b1hw: Tensor, order_bp: Tensor, pairs: PixelPairs) -> Te
 
     Source: Chen et al., 2016, eq. 2; Li et al., 2021, at semantic borders.
 
-    :param values_b1hw: (B, 1, h, w), what is ranked; only differences count, so that the
-        logarithm of depth is ranked whatever its scale.
-    :param order_bp: (B, P): 1 if the first is to be greater, -1 if the second, 0 if equal.
-    :param pairs: with which pixels; those that are not valid do not count.
+    :param values_b1hw: (B, 1, h, w), ranked values; only differences count, so that log depth is
+        ranked independently of scale.
+    :param order_bp: (B, P): 1 if the first should be greater, -1 if the second, 0 if equal.
+    :param pairs: pairs of pixels; invalid ones do not count.
     :return: scalar, 0 if no pair is valid.
-    :raises ValueError: if the order's shape is not the pairs', or it holds other numbers.
+    :raises ValueError: if the order has another shape than the pairs, or other values.
     """
     if order_bp.shape != pairs.first_bp.shape or len(order_bp) != len(values_b1hw):
         raise ValueError(

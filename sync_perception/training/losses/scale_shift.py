@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""A depth loss that knows neither scale nor shift: for data sets of relative depth."""
+"""Scale- and shift-invariant depth losses, for data sets of relative depth."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DENSE_SHARE = 0.5
 def scale_shift_invariant_depth(
         predicted_b1hw: Tensor, true_b1hw: Tensor, valid_b1hw: Tensor) -> Tensor:
     """
-    Return `scale_shift_invariant` of the inverse depths.
+    Return `scale_shift_invariant` of inverse depth.
 
     :param predicted_b1hw: positive (B, 1, h, w), metres or any other unit.
     :param true_b1hw: (B, 1, h, w), positive where valid; may be infinite (sky).
@@ -47,17 +47,17 @@ def scale_shift_invariant_depth(
 def log_gradient(
         predicted_b1hw: Tensor, true_b1hw: Tensor, valid_b1hw: Tensor, scales: int = 4) -> Tensor:
     """
-    Multi-scale gradient matching of ln(depth): borders as sharp as those of dense true depth.
+    Multi-scale gradient matching of ln(depth), for sharp boundaries; needs dense true depth.
 
     `gradient_matching` of R = ln p - ln g (Li and Snavely, 2018, eq. 3), averaged over the samples
     with dense depth, and divided by the number of scales. Samples of which less than half of the
-    pixels are valid contribute 0: between the points of a laser scan, neighbours often lie on
-    different surfaces.
+    pixels are valid contribute 0: neighbouring points of a laser scan often lie on different
+    surfaces.
 
     :param predicted_b1hw: positive (B, 1, h, w).
     :param true_b1hw: (B, 1, h, w), positive where valid.
     :param valid_b1hw: bool (B, 1, h, w).
-    :param scales: each has half the resolution of the one before.
+    :param scales: number of scales, each at half the resolution of the one before.
     :return: scalar, 0 if no sample is dense.
     :raises ValueError: if the shapes differ or a valid true depth is not positive.
     """
@@ -76,7 +76,7 @@ def scale_shift_invariant(
         predicted_b1hw: Tensor, true_b1hw: Tensor, valid_b1hw: Tensor,
         trimmed: float = 0.2, gradient_weight: float = 0.5, scales: int = 4) -> Tensor:
     """
-    Trimmed L1 and gradients of maps freed of shift and scale, sample by sample: MiDaS' loss.
+    Trimmed L1 and gradient matching after normalising scale and shift per sample, as in MiDaS.
 
     With d' = (d - median d) / mean |d - median d| of both maps and R = p' - g', the average over
     the samples of sum |R| / (2 M), without the largest fifth, plus gradient_weight times
@@ -85,12 +85,13 @@ def scale_shift_invariant(
     :param predicted_b1hw: (B, 1, h, w), inverse depth.
     :param true_b1hw: (B, 1, h, w), inverse depth up to scale and shift, finite where valid.
     :param valid_b1hw: bool (B, 1, h, w); M of a sample's pixels are valid.
-    :param trimmed: share of a sample's pixels, those of the largest |R|, that is left out.
-    :param gradient_weight: of the gradients.
-    :param scales: of the gradients; each has half the resolution of the one before.
+    :param trimmed: share of a sample's pixels, those of the largest |R|, that is omitted.
+    :param gradient_weight: weight of the gradient matching.
+    :param scales: number of scales of the gradient matching, each at half the resolution of the
+        one before.
     :return: scalar, the average over the samples with a valid pixel; 0 if there is none.
-    :raises ValueError: if the shapes differ, a valid true value is not finite or the share
-        trimmed is not in [0, 1).
+    :raises ValueError: if the shapes differ, a valid true value is not finite or `trimmed` is not
+        in [0, 1).
     """
     check_maps(predicted_b1hw, true_b1hw, valid_b1hw)
     if not torch.isfinite(true_b1hw[valid_b1hw]).all():
@@ -113,8 +114,8 @@ def without_scale_and_shift(values_b1hw: Tensor, valid_b1hw: Tensor) -> Tensor:
     """
     Return (d - median d) / mean |d - median d| of each sample; 0 where not valid.
 
-    Of an even number of values the lower middle one is the median, as `torch.median` has it. Each
-    sample needs a valid pixel. The deviation is taken as 1e-6 at least.
+    The median of an even number of values is the lower middle one, as in `torch.median`. Each
+    sample needs a valid pixel. The deviation is at least 1e-6.
     """
     values = values_b1hw.masked_fill(~valid_b1hw, float('nan')).flatten(1)
     shift = values.nanmedian(dim=1).values[:, None, None, None]
@@ -126,9 +127,9 @@ def without_scale_and_shift(values_b1hw: Tensor, valid_b1hw: Tensor) -> Tensor:
 
 def trimmed_l1(residual_b1hw: Tensor, valid_b1hw: Tensor, trimmed: float = 0.2) -> Tensor:
     """
-    Return sum |R| / (2 M) of each sample over all but its largest |R|, (B,).
+    Return the trimmed sum of |R| / (2 M) of each sample, (B,).
 
-    Of M valid pixels the floor((1 - trimmed) M) smallest count.
+    Of M valid pixels, the floor((1 - trimmed) M) with the smallest |R| count.
     """
     sizes = residual_b1hw.abs().masked_fill(~valid_b1hw, float('inf')).flatten(1)
     ordered = sizes.sort(dim=1).values
@@ -142,8 +143,8 @@ def gradient_matching(residual_b1hw: Tensor, valid_b1hw: Tensor, scales: int = 4
     """
     Return the sum over scales of the mean |dR/dx| + |dR/dy| of each sample, (B,).
 
-    Differences count between neighbours that are both valid; the sum of a scale is divided by
-    its number of valid pixels. A scale takes every second pixel of the one before.
+    Only differences between valid neighbours count; the sum of a scale is divided by its number of
+    valid pixels. Each scale takes every second pixel of the one before.
     """
     total = residual_b1hw.new_zeros(len(residual_b1hw))
     for scale in range(scales):

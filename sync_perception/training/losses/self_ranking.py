@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""The loss that makes predicted depth step where labels do, told by that depth itself."""
+"""Self-ranking loss: aligns steps of predicted depth with semantic borders, without truth."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from torch.nn import functional
 
 class Steps(NamedTuple):
     """
-    What depth does at semantic borders of a batch of images, read inside of either region.
+    Steps of depth at semantic borders, measured inside the regions on both sides.
 
-    :param pixels_2bp: int64 (2, B, P), index y w + x of a pixel before and of one behind a border.
-    :param inside_2bp: float (2, B, P), logarithm of the depth inside of those pixels' regions.
-    :param least_bp: float (B, P), how much it differs at the border at least.
-    :param valid_bp: bool (B, P), whether there is such a step for certain.
+    :param pixels_2bp: int64 (2, B, P), index y w + x of a pixel on either side of a border.
+    :param inside_2bp: float (2, B, P), log depth inside those pixels' regions.
+    :param least_bp: float (B, P), lower bound of its difference at the border.
+    :param valid_bp: bool (B, P), whether the step is certain.
     """
 
     pixels_2bp: Tensor
@@ -47,29 +47,28 @@ def self_ranking(
         predicted_b1hw: Tensor, labels_bhw: Tensor, generator: torch.Generator,
         borders: int = 512, reach: int = 4, ratio: float = 1.1) -> Tensor:
     """
-    Rank depth at semantic borders as the same depth, held still, ranks it further inside.
+    Ranking loss of depth at semantic borders, ordered by the same depth inside the regions.
 
-    For depth that learns from motion. There a border in the image is seen with what lies on
-    either side of it, and the depth of a near thing spreads a few pixels over what is behind it;
-    further inside the image itself decides. Where `border_steps` finds a step for certain, a pixel
-    at most `reach` from the border is ranked with what is inside of the *other* region: ln(1 +
-    exp(-l (d_i - d_j))), d the logarithm of depth, l = 1 if i is to be farther, -1 if j. What is
-    inside gets no gradient. A pixel that already is as far from it as the regions are from each
-    other, up to `ratio`, loses nothing: of a border's two sides only the one moves that has the
-    other's depth, and it moves no further than the step.
+    For self-supervised depth from motion, in which the depth of a near object bleeds a few pixels
+    into its background. Where `border_steps` finds a certain step, a pixel at most `reach` from
+    the border is ranked against the depth inside the *other* region: ln(1 + exp(-l (d_i - d_j))),
+    with d = ln(depth), l = 1 if i should be farther, -1 if j. The depth inside gets no gradient.
+    The loss of a pixel is zero if it already differs from the other region by the step, up to
+    `ratio`; so only the side of a border with the wrong depth moves, and no further than the step.
 
     Source: Li et al., 2021, rank pairs of pixels at semantic borders in self-supervised learning
-    by this function, and guard against errors of labels and of depth. Where the order comes from
-    and what is certain is defined here, not there. That depth from inside of the regions shall
-    move to the labels' border is the idea of Zhu et al., "The Edge of Depth", 2020.
+    by this function, and guard against errors of labels and of depth. The source of the order and
+    the test of certainty are our own. Moving depth steps to the labels' border is the idea of Zhu
+    et al., "The Edge of Depth", 2020.
 
     :param predicted_b1hw: positive (B, 1, h, w), of any scale.
-    :param labels_bhw: integer (B, h, w), 255 void; those of a prediction, too.
-    :param generator: draws the places.
-    :param borders: places drawn per sample; each gives two pairs.
-    :param reach: pixels at each side of a border that are ranked; as many behind them are read.
+    :param labels_bhw: integer (B, h, w), 255 void; may be predicted.
+    :param generator: random generator of the positions.
+    :param borders: border positions drawn per sample; each gives two pairs.
+    :param reach: number of ranked pixels on each side of a border; the same number beyond them is
+        measured.
     :param ratio: depths within this factor are no step.
-    :return: scalar, the mean over all pairs at certain steps; 0 if there is none.
+    :return: scalar, the mean over all pairs at certain steps; 0 if there are none.
     :raises ValueError: if shapes differ or a parameter is out of range.
     """
     if labels_bhw.shape != predicted_b1hw[:, 0].shape or predicted_b1hw.shape[1] != 1:
@@ -92,22 +91,22 @@ def border_steps(
         depth_b1hw: Tensor, labels_bhw: Tensor, generator: torch.Generator,
         borders: int = 512, reach: int = 4, ratio: float = 1.1) -> Steps:
     """
-    Find where depth steps at semantic borders, on lines across them.
+    Find steps of depth at semantic borders, on lines across them.
 
-    What is inside of a region is the median of inverse depth at `reach` pixels on the line, which
-    lie `reach` and more from the border. Along a line the inverse depth of a plane is linear, so
-    by what it varies among these pixels it is known how far from the median it may be at the
-    border. A step is certain if that leaves more than `ratio` between both regions, all 4 `reach`
-    pixels being in the image, and each half of them of one label. The foot of a wall is no step,
-    though the ground in front of it is nearer.
+    The depth inside a region is the median of inverse depth over `reach` pixels of the line, at a
+    distance of `reach` or more from the border. The inverse depth of a plane is linear along a
+    line, so its variation over these pixels bounds its difference to the median at the border. A
+    step is certain if the regions still differ by more than `ratio`, all 4 `reach` pixels are in
+    the image, and each half of them has one label. So the foot of a wall is no step, although the
+    ground in front of it is nearer.
 
     :param depth_b1hw: positive (B, 1, h, w).
     :param labels_bhw: integer (B, h, w), 255 void.
-    :param generator: its state alone decides the draw, on its own device.
-    :param borders: places drawn per sample, with replacement.
+    :param generator: random generator, used on its own device.
+    :param borders: border positions drawn per sample, with replacement.
     :param reach: pixels, at least 2.
     :param ratio: above 1.
-    :return: one step a place drawn; none is valid in a sample without a border.
+    :return: one step per drawn position; none is valid in a sample without a border.
     :raises ValueError: if a parameter is out of range.
     """
     if borders < 1 or reach < 2 or ratio <= 1:
@@ -125,7 +124,7 @@ def border_steps(
 def steps_of_image(
         inverse_hw: Tensor, labels_hw: Tensor, generator: torch.Generator, borders: int,
         reach: int, difference: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the parts of `border_steps` of one image: (2, P) twice, then (P,) twice."""
+    """Return the fields of `border_steps` for one image: (2, P) twice, then (P,) twice."""
     device = inverse_hw.device
     draws = torch.rand(3, borders, generator=generator, device=generator.device).to(device)
     places = border_places(labels_hw)
@@ -134,7 +133,7 @@ def steps_of_image(
         return nowhere.long(), nowhere, nowhere[0], nowhere[0].bool()
     y, x, downward = places[(draws[0] * len(places)).long()].unbind(dim=1)
     distances = torch.arange(2 * reach, device=device)
-    away = torch.stack([-distances, distances + 1])[..., None]  # before the border, and behind it
+    away = torch.stack([-distances, distances + 1])[..., None]  # on either side of the border
     ys, xs = y + away * downward, x + away * (1 - downward)
     height, width = inverse_hw.shape
     there = (ys >= 0) & (ys < height) & (xs >= 0) & (xs < width)
@@ -143,7 +142,7 @@ def steps_of_image(
     same = (there & (labels == labels[:, :1])).all(dim=1).all(dim=0)
     inverse = inverse_hw.flatten()[pixels[:, reach:]]
     inside = inverse.quantile(0.5, dim=1)
-    # from the middle of the pixels read to the border, over the distance between their ends
+    # distance from the measured pixels' centre to the border over their extent
     doubt = 1.5 * reach / (reach - 1) * (inverse.amax(dim=1) - inverse.amin(dim=1))
     nearer = (inside - doubt).gather(0, inside.argmax(dim=0, keepdim=True))[0]
     farther = (inside + doubt).gather(0, inside.argmin(dim=0, keepdim=True))[0]
@@ -156,17 +155,17 @@ def border_labels(
         labels_bhw: Tensor, expert_bhw: Tensor, sure_bhw: Tensor,
         logits_bchw: Tensor | None = None, probability: float = 1.0) -> Tensor:
     """
-    Choose the labels that show each sample's semantic borders: the best that there are.
+    Return the best available labels of each sample for its semantic borders.
 
-    True ones if a sample has any, else an expert's where it is sure, else the network's own where
-    they are probable. Never two of them in one sample: their ids may be of different label
-    spaces, and where one ends is no border.
+    These are the true labels if a sample has any, else an expert's where it is certain, else the
+    network's own where they are probable. They are never mixed in one sample: their label spaces
+    may differ, and the limit of one kind is not a semantic border.
 
-    :param labels_bhw: integer (B, h, w), true, 255 void.
-    :param expert_bhw: the same of an expert.
-    :param sure_bhw: bool (B, h, w), where the expert is sure.
-    :param logits_bchw: (B, C, h, w), the network's scores; None to leave its labels out.
-    :param probability: of the network's own label, from which on it counts.
+    :param labels_bhw: integer (B, h, w), true labels, 255 void.
+    :param expert_bhw: integer (B, h, w), expert labels, 255 void.
+    :param sure_bhw: bool (B, h, w), where the expert is certain.
+    :param logits_bchw: (B, C, h, w), the network's logits; None to exclude its labels.
+    :param probability: least probability of the network's own labels.
     :return: integer (B, h, w), 255 void.
     """
     candidates = [labels_bhw, expert_bhw.masked_fill(~sure_bhw, VOID)]

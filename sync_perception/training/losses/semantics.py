@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Losses between class scores and label maps, also where the labels are coarser."""
+"""Cross-entropy losses of logits and labels, also for labels of coarser spaces."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ def grouped_cross_entropy(
     """
     Cross-entropy on the summed probability of a label's classes: -ln sum_{c in group} p_c.
 
-    A label of a coarse space (say IDD-lite's "vehicles") is right for any of its classes. With
-    one class a group it is the ordinary cross-entropy. Where one head has the classes of several
-    data sets, `candidates_bc` keeps each sample to those of its own: the probabilities of these
-    sum to 1, and the other classes get no gradient.
+    A label of a coarse space (such as IDD-lite's "vehicles") accepts any of its classes. With one
+    class per group, this is the ordinary cross-entropy. If one head has the classes of several
+    data sets, `candidates_bc` restricts each sample to its own: their probabilities sum to 1, and
+    the other classes get no gradient.
 
     :param logits_bchw: (B, C, h, w).
     :param labels_bhw: integer (B, h, w), ids of the coarse space, 255 void.
     :param groups_gc: bool (G, C), the classes of each coarse label. Pixels whose label has no
-        class at all are left out.
+        class are ignored.
     :param weights_g: (G,), weight of each label; default 1.
     :param confidence_bhw: (B, h, w), weight of each pixel; default 1.
-    :param candidates_bc: bool (B, C), the classes that each sample is decided among; default all.
-    :return: scalar, the weighted mean (by label weight, as torch does), scaled by confidence;
-        0 if no pixel is labelled.
+    :param candidates_bc: bool (B, C), candidate classes of each sample; default all.
+    :return: scalar, the weighted mean (by label weight, as in torch), scaled by confidence; 0 if
+        no pixel is labelled.
     :raises ValueError: if a label is neither a row of groups_gc nor void, if candidates_bc has
-        another shape, or if a sample has a label with a class that is none of its candidates.
+        another shape, or if a sample has a label with a class that is not among its candidates.
     """
     losses, weight = pixel_losses(logits_bchw, labels_bhw, groups_gc, weights_g, candidates_bc)
     return weighted_mean(losses, weight, confidence_bhw)
@@ -58,16 +58,17 @@ def grouped_ohem_cross_entropy(
         candidates_bc: Tensor | None = None, threshold: float = 0.7,
         min_kept: int | None = None) -> Tensor:
     """
-    Cross-entropy of the hard pixels alone: online hard example mining.
+    Cross-entropy over the hard pixels: online hard example mining (OHEM).
 
-    Kept are the pixels whose label has a probability below the threshold, that is, whose loss
-    exceeds -ln(threshold); if they are fewer than min_kept, the min_kept hardest of the batch
-    (Shrivastava et al., 2016, for pixels). Weights and confidence do not bear on the choice,
-    but pixels without any weight or confidence are never kept: an expert's unsure label would be
-    among the hardest. The parameters are otherwise those of `grouped_cross_entropy`.
+    It keeps the pixels whose label has a probability below the threshold, that is, whose loss
+    exceeds -ln(threshold); if these are fewer than min_kept, the min_kept hardest of the batch
+    (Shrivastava et al., 2016, for pixels). Weights and confidence do not affect the choice, except
+    that pixels with zero weight or confidence are never kept: an expert's uncertain label would be
+    among the hardest. The other parameters are those of `grouped_cross_entropy`.
 
     :param threshold: probability in (0, 1].
-    :param min_kept: pixels of the batch, at least 1; default a sixteenth of those labelled.
+    :param min_kept: least number of pixels of the batch, at least 1; default a sixteenth of the
+        labelled ones.
     :return: scalar, the weighted mean over the pixels kept; 0 if no pixel is labelled.
     :raises ValueError: as `grouped_cross_entropy`, or if threshold or min_kept is out of range.
     """
@@ -119,7 +120,7 @@ def pixel_losses(
 
 
 def weighted_mean(losses: Tensor, weight: Tensor, confidence: Tensor | None = None) -> Tensor:
-    """Return sum(losses * weight * confidence) / sum(weight), or 0 where nothing weighs."""
+    """Return sum(losses * weight * confidence) / sum(weight), or 0 if all weights are 0."""
     scaled = weight if confidence is None else weight * confidence
     normaliser = weight.sum()
     return (losses * scaled).sum() / torch.where(normaliser > 0, normaliser, 1)
@@ -128,7 +129,7 @@ def weighted_mean(losses: Tensor, weight: Tensor, confidence: Tensor | None = No
 def check_candidates(
         candidates_bc: Tensor, logits_bchw: Tensor, labels_bhw: Tensor, mask_bhw: Tensor,
         groups_gc: Tensor) -> None:
-    """Refuse candidates that leave out a class of a label in the same sample."""
+    """Check that candidates include all classes of the labels in the same sample."""
     if candidates_bc.shape != logits_bchw.shape[:2]:
         raise ValueError(
             f'expected candidates of shape {tuple(logits_bchw.shape[:2])}, one row a sample, got '
@@ -148,8 +149,8 @@ def group_log_probability(
     Return the log of the summed probability of each pixel's label's classes, (B, h, w).
 
     :param labels_bhw: int64, rows of groups_gc.
-    :param candidates_bc: bool (B, C), the classes whose probabilities sum to 1; default all, and
-        also all in a row without any.
+    :param candidates_bc: bool (B, C), classes whose probabilities sum to 1; default all, also for
+        rows without any.
     """
     log_total = log_normaliser(logits_bchw, candidates_bc)
     sizes = groups_gc.sum(dim=1)
@@ -162,7 +163,7 @@ def group_log_probability(
 
 
 def log_normaliser(logits_bchw: Tensor, candidates_bc: Tensor | None = None) -> Tensor:
-    """Return the logarithm of the candidates' summed exponentials, (B, h, w)."""
+    """Return the log-sum-exp over the candidates, (B, h, w)."""
     if candidates_bc is None:
         return torch.logsumexp(logits_bchw, dim=1)
     out = ~candidates_bc & candidates_bc.any(dim=1, keepdim=True)

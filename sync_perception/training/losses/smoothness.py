@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""The loss that keeps disparity smooth where the image is."""
+"""Edge-aware smoothness losses of disparity."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def edge_aware_smoothness(disparity_b1hw: Tensor, image_bchw: Tensor) -> Tensor:
     """
     Mean |dd/dx| exp(-|dI/dx|) + mean |dd/dy| exp(-|dI/dy|) of d = disparity / its mean.
 
-    The image's differences are averaged over the channels. Dividing by the mean keeps disparity
-    from shrinking to nothing (Godard et al., 2019, eq. 3). Monodepth2 weighs scale s, whose side
-    is 1 / 2^s, by 1e-3 / 2^s: the caller does that, with an image of that scale's size.
+    The image's differences are averaged over the channels. Division by the mean prevents disparity
+    from shrinking to zero (Godard et al., 2019, eq. 3). Monodepth2 weights scale s, with sides 1 /
+    2^s, by 1e-3 / 2^s: the caller applies this weight, and passes an image of that size.
 
     :param disparity_b1hw: positive (B, 1, h, w), inverse depth in any unit.
     :param image_bchw: (B, C, h, w) in [0, 1].
-    :return: scalar; NaN if the disparity is anywhere.
+    :return: scalar; NaN if any disparity is NaN.
     :raises ValueError: if the sizes differ or are less than 2 x 2, or a mean is not positive.
     """
     batch, channels, *size = disparity_b1hw.shape

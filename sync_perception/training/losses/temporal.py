@@ -14,7 +14,7 @@
 
 
 """
-How far what is said of an image contradicts what is said of its neighbour in a video.
+Temporal consistency losses between predictions for neighbouring video frames.
 
 Sources: Liu et al., "Efficient Semantic Video Segmentation with Per-frame Inference", ECCV 2020,
 for labels; Bian et al., "Unsupervised Scale-consistent Depth and Ego-motion Learning from
@@ -29,14 +29,14 @@ from torch import Tensor
 
 def label_change(probability_bchw: Tensor, warped_bchw: Tensor) -> Tensor:
     """
-    Return every pixel's squared distance between two distributions over the classes.
+    Return every pixel's squared distance between two class distributions.
 
-    The motion loss of Liu et al. It is bounded, so that a pixel warped to the wrong place weighs
-    as much as any other that changed.
+    This is the motion loss of Liu et al. It is bounded, which limits the weight of wrongly warped
+    pixels.
 
-    :param probability_bchw: float (B, C, H, W), of the image.
-    :param warped_bchw: likewise, of the neighbour, warped into the image.
-    :return: (B, 1, H, W), 0 where they are the same, at most 2.
+    :param probability_bchw: float (B, C, H, W), probabilities of the image.
+    :param warped_bchw: float (B, C, H, W), probabilities of the neighbour, warped into the image.
+    :return: (B, 1, H, W), 0 where they are equal, at most 2.
     :raises ValueError: if the shapes differ.
     """
     check_pair('probabilities', probability_bchw, warped_bchw)
@@ -47,9 +47,10 @@ def depth_change(moved_b1hw: Tensor, seen_b1hw: Tensor) -> Tensor:
     """
     Return every pixel's |a - b| / (a + b), the inconsistency of depth (Bian et al., eq. 6).
 
-    :param moved_b1hw: float (B, 1, H, W), positive: the depth along z that the image's points
-        would have in the neighbour's camera.
-    :param seen_b1hw: likewise, the neighbour's own depth where it sees them.
+    :param moved_b1hw: float (B, 1, H, W), positive: depth along z of the image's points in the
+        neighbour's camera.
+    :param seen_b1hw: float (B, 1, H, W), positive: the neighbour's own depth, sampled at these
+        points.
     :return: (B, 1, H, W) in [0, 1).
     :raises ValueError: if the shapes differ.
     """
@@ -59,9 +60,9 @@ def depth_change(moved_b1hw: Tensor, seen_b1hw: Tensor) -> Tensor:
 
 def mean_change(change_b1hw: Tensor, valid_b1hw: Tensor) -> Tensor:
     """
-    Average over all pixels; those that are not valid count as unchanged.
+    Return the mean over all pixels, in which invalid pixels count as unchanged.
 
-    A pair of which little can be compared thus teaches little.
+    A pair with few comparable pixels thus has little influence.
 
     :param change_b1hw: float (B, 1, H, W), finite.
     :param valid_b1hw: bool (B, 1, H, W).
