@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Bags: written of KITTI drives, read, played and answered, with rosbags alone."""
+"""Bags: conversion of KITTI drives, reading, and offline processing, based on rosbags alone."""

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The files of a rosbag2 bag: which ones there are, and what each of them holds."""
+"""Files of a rosbag2 bag: their metadata, and reading single files."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ import yaml
 
 if sys.version_info >= (3, 14):
     from compression import zstd
-else:  # rosbags has the same requirement
+else:  # also required by rosbags
     from backports import zstd
 
 SUFFIXES = {'mcap': '.mcap', 'sqlite3': '.db3'}
-ZSTD = '.zstd'  # put behind the suffix of a file that is compressed as a whole
+ZSTD = '.zstd'  # additional suffix of a file that is compressed as a whole
 METADATA = 'metadata.yaml'
-STATE = 'unfinished.json'  # in the folder of a bag that is still being written
+STATE = 'unfinished.json'  # in the folder of an unfinished bag
 INFORMATION = 'rosbag2_bagfile_information'
 
 
 @dataclass(frozen=True)
 class Contents:
     """
-    What the metadata of a bag say about it; all else is in its files.
+    Metadata of a bag.
 
-    :param files: the bag's files, in the order of time.
-    :param counts: the messages in each file, by its name, as far as they are stated.
-    :param topics: name and type of each topic, with the hash of the type ('' if unknown).
-    :param compressed_messages: every message is compressed by itself.
+    :param files: the bag's files in chronological order.
+    :param counts: number of messages by file name, if the metadata contain it.
+    :param topics: type hash ('' if unknown) by name and type of the topic.
+    :param compressed_messages: whether each message is compressed separately.
     """
 
     files: list[Path]
@@ -60,10 +60,10 @@ class Contents:
     @classmethod
     def of(cls, path: Path) -> Contents:
         """
-        Find the files of a bag.
+        Return the contents of a bag.
 
         :param path: the bag's folder, or one of its files.
-        :raises ValueError: if it is no bag, or its metadata are malformed.
+        :raises ValueError: if it is not a bag, or its metadata are malformed.
         """
         _check_is_bag(path)
         if path.is_file():
@@ -89,7 +89,7 @@ class Contents:
     def _parse(cls, folder: Path, information: dict[str, Any]) -> Contents:
         topics = [entry['topic_metadata'] for entry in information['topics_with_message_count']]
         return cls(
-            # before its version 4 the metadata named the folder, too
+            # before version 4, the metadata contain the folder, too
             files=[folder / PurePath(name).name for name in information['relative_file_paths']],
             counts={PurePath(entry['path']).name: int(entry['message_count'])
                     for entry in information.get('files') or ()},
@@ -101,12 +101,12 @@ class Contents:
 
 class BagFile:
     """
-    One file of a bag, open for reading.
+    File of a bag, open for reading.
 
     :param path: an .mcap or .db3 file, or such a file compressed as a whole.
-    :param compressed_messages: every message is compressed by itself.
-    :raises Exception: whatever a broken file makes of the library.
-    :ivar cut: whether its end is missing; the messages are those before the cut.
+    :param compressed_messages: whether each message is compressed separately.
+    :raises Exception: any exception of the library for a damaged file.
+    :ivar cut: whether the file is truncated; the messages before the end are readable.
     """
 
     def __init__(self, path: Path, compressed_messages: bool = False):
@@ -128,7 +128,7 @@ class BagFile:
             raise
         self.connections: list[Connection] = list(self.reader.connections)
         self.message_count = self.reader.message_count
-        self.start_time = self.reader.start_time  # far in the future where there is no message
+        self.start_time = self.reader.start_time  # far in the future without messages
 
     def close(self) -> None:
         """Close the file."""
@@ -141,10 +141,10 @@ class BagFile:
 
     def messages(self, wanted: Collection[Connection]) -> Iterator[tuple[int, int, bytes]]:
         """
-        Read messages in the order of time: the number of the connection, time and data.
+        Yield messages in chronological order, as connection number, time and data.
 
-        :param wanted: some of the file's connections.
-        :raises Exception: as for opening.
+        :param wanted: selected connections of the file.
+        :raises Exception: any exception of the library for a damaged file.
         """
         if not wanted:
             return
@@ -157,8 +157,8 @@ def open_reader(path: Path) -> tuple[Reader, bool]:
     """
     Open a file of a bag.
 
-    :return: its reader, and whether the end of the file is missing.
-    :raises Exception: whatever a broken file makes of the library.
+    :return: the reader, and whether the file is truncated.
+    :raises Exception: any exception of the library for a damaged file.
     """
     reader = Reader(path)
     try:
@@ -170,7 +170,7 @@ def open_reader(path: Path) -> tuple[Reader, bool]:
         try:
             rest = Reader(CutFile(path))
             rest.open()
-        except Exception:  # noqa: BLE001 - then the first error says more
+        except Exception:  # noqa: BLE001 - the first error is more informative
             rest = None
         if rest is None:
             raise
@@ -178,7 +178,7 @@ def open_reader(path: Path) -> tuple[Reader, bool]:
 
 
 def _check_is_bag(path: Path) -> None:
-    """Refuse a path that cannot be a bag, with the reason."""
+    """Check that a path can be a bag; the error states the reason."""
     if not path.exists():
         raise ValueError(f'there is no {path}, expected a rosbag2 bag: a folder with {METADATA}, '
                          'or an .mcap or .db3 file')

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""One camera of a bag: which topics it is, and which calibration belongs to each image."""
+"""Camera of a bag: its topics, and the calibration of each image."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from sync_perception.ros.io.conversions import stamp_nanoseconds
 from sync_perception.types import MalformedInput
 
 IMAGE_TYPES = {rosbag2.IMAGE: Image, rosbag2.COMPRESSED_IMAGE: CompressedImage}
-PATIENCE = 10 ** 9  # nanoseconds for which an image waits for the calibration of its own stamp
+PATIENCE = 10 ** 9  # nanoseconds that an image waits for the calibration with its own stamp
 
 
 @dataclass(frozen=True)
 class BagCamera:
     """
-    The topics of one camera.
+    Topics of one camera.
 
     :param image: topic of the images.
-    :param camera_info: topic of the calibrations, or '' where a file has the calibration.
+    :param camera_info: topic of the calibrations, or '' if the calibration is from a file.
     :param image_type: Image or CompressedImage.
     """
 
@@ -51,15 +51,15 @@ class BagCamera:
     def find(cls, bag: Bag, image: str = '', camera_info: str = '',
              needs_calibration: bool = True) -> BagCamera:
         """
-        Find a camera in a bag.
+        Return a camera of a bag.
 
-        :param image: topic of the images; may be left out where only one can be meant: the only
-            image topic, else the only raw one that has a camera_info beside it.
-        :param camera_info: topic of the calibrations; by default the one beside the images (as
-            image_transport has it), else the only one.
-        :param needs_calibration: False where the calibration comes from elsewhere.
-        :raises ValueError: if a topic is not there or not of that type, or has no messages, or
-            several could be meant; what there is is listed.
+        :param image: topic of the images; by default the only image topic, or the only raw one
+            with a camera_info beside it.
+        :param camera_info: topic of the calibrations; by default the one beside the images (by
+            the convention of image_transport), or the only one.
+        :param needs_calibration: False if the calibration has another source.
+        :raises ValueError: if a topic is missing, has another type or no messages, or the choice
+            is ambiguous; the message lists the topics.
         """
         image = _choose(bag, 'image', image, IMAGE_TYPES, _likely_images(bag))
         kind = IMAGE_TYPES[bag.topics[image]]
@@ -72,12 +72,12 @@ class BagCamera:
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """Return the names of the topics that there are."""
+        """Return the names of the camera's topics."""
         return (self.image, self.camera_info) if self.camera_info else (self.image,)
 
 
 def info_beside(image: str) -> str:
-    """Return where image_transport has the camera_info of an image topic."""
+    """Return the camera_info topic of an image topic by the convention of image_transport."""
     base = image.removesuffix('/compressed')
     return f'{base.rpartition("/")[0]}/camera_info'
 
@@ -90,7 +90,7 @@ def _likely_images(bag: Bag) -> list[str]:
 
 
 def _choose(bag: Bag, name: str, topic: str, kinds: Iterable[str], likely: list[str]) -> str:
-    """Return the topic that the user named, or the only one that can be meant."""
+    """Return the topic that the user named, or the only candidate."""
     kinds = tuple(kinds)
     expected = ' or '.join(kinds)
     if topic:
@@ -118,12 +118,12 @@ def _choose(bag: Bag, name: str, topic: str, kinds: Iterable[str], likely: list[
 @dataclass(frozen=True)
 class PairedImage:
     """
-    An image and its calibration.
+    Image and its calibration.
 
-    :param time: when the image was recorded, nanoseconds.
-    :param image: the message, or None where it cannot be read.
-    :param camera_info: None where none of the image's frame was recorded.
-    :param problem: why the message cannot be read, '' where it can.
+    :param time: recording time of the image in nanoseconds.
+    :param image: the message, or None if it cannot be read.
+    :param camera_info: None if none with the image's frame_id was recorded.
+    :param problem: why the message cannot be read, or ''.
     """
 
     time: int
@@ -134,13 +134,13 @@ class PairedImage:
 
 class Pairing:
     """
-    Brings images and calibrations together, in the way of the node but without its hurry.
+    Matching of images with calibrations, as in the node but with a longer wait.
 
-    An image whose own calibration was recorded after it waits for it: until the next image, or
-    for a second of recorded time. Then the latest of its frame stands in, as in the node; before
-    the first calibration, that first one.
+    An image waits for a calibration with its own stamp until the next image, or for a second of
+    recorded time. After that the latest calibration with its frame_id is used, as in the node, or
+    the first calibration of the bag for earlier images.
 
-    :param bag: the bag that the records come from; its first calibration is read at once.
+    :param bag: source of the records; its first calibration is read immediately.
     """
 
     def __init__(self, bag: Bag, camera: BagCamera):
@@ -152,10 +152,10 @@ class Pairing:
             first = next(bag.records([camera.camera_info]), None)
             if first is not None:
                 self._remember(first)
-                self.unreadable = 0  # it is counted when its turn comes
+                self.unreadable = 0  # counted when it is read in order
 
     def follow(self, records: Iterable[Record]) -> Iterator[Record | PairedImage]:
-        """Yield every record and, soon after that of an image, the image with its calibration."""
+        """Yield every record and, shortly after an image's record, the image with calibration."""
         for record in records:
             if self.waiting is not None and (
                     record.topic == self.camera.image
@@ -204,13 +204,13 @@ class Pairing:
 
 def deserialize(record: Record, kind: type) -> Any:
     """
-    Turn a record into a message of ROS.
+    Return a record as a ROS message.
 
-    :raises MalformedInput: if its bytes are not one.
+    :raises MalformedInput: if its bytes are not such a message.
     """
     try:
         return deserialize_message(bytes(record.data), kind)
-    except Exception as error:  # rclpy has no public name for what the middleware raises
+    except Exception as error:  # rclpy has no public class for the middleware's exceptions
         raise MalformedInput(
             'message', f'{len(record.data)} bytes on {record.topic} at {record.time} ns are no '
             f'{kind.__name__} ({error})') from error

@@ -14,11 +14,11 @@
 
 
 """
-A bag that is written chunk by chunk, so that an interruption costs no more than a chunk.
+Bag that is written in chunks, so that an interruption loses at most one chunk.
 
-Each chunk is a file of the bag. Until the last one is written the folder has no metadata.yaml
-but a state file, which lists the finished chunks and the settings with which they were made; so
-no program takes it for a bag, and whoever resumes it knows where it ended.
+Each chunk is a file of the bag. Until the last one is written, the folder has a state file instead
+of metadata.yaml, which lists the finished chunks and the settings. No program mistakes the folder
+for a bag, and a resumed job knows where to continue.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ import yaml
 
 class ChunkedBag:
     """
-    Begins a bag, or goes on with one that was interrupted.
+    New bag, or interrupted bag to be continued.
 
-    :param folder: the bag.
+    :param folder: folder of the bag.
     :param storage: mcap or sqlite3.
-    :param settings: all that decides what is written, as JSON has it.
-    :ivar chunks: of each finished chunk its metadata (`bag`) and the caller's `facts`.
-    :raises ValueError: if the folder is there but no interrupted bag, or one with other settings.
+    :param settings: all settings that affect the output, in JSON types.
+    :ivar chunks: metadata (`bag`) and the caller's `facts` of each finished chunk.
+    :raises ValueError: if the folder exists and is not an interrupted bag with the same settings.
     """
 
     def __init__(self, folder: str | Path, storage: str, settings: dict[str, Any]):
@@ -77,7 +77,7 @@ class ChunkedBag:
         if missing:
             raise ValueError(f'{self.folder} lacks {", ".join(sorted(missing))}, which was '
                              'written: remove the folder and begin anew')
-        for path in self.folder.iterdir():  # what a chunk that was not finished has left
+        for path in self.folder.iterdir():  # remains of an unfinished chunk
             if path.name not in known:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
@@ -88,9 +88,9 @@ class ChunkedBag:
     @contextmanager
     def chunk(self, facts: dict[str, Any]) -> Iterator[BagWriter]:
         """
-        Write the next file of the bag; it counts when the `with` block has ended without error.
+        Write the next file of the bag; it is kept if the `with` block ends without error.
 
-        :param facts: kept in `chunks`; filled until the block ends.
+        :param facts: stored in `chunks`; the caller may fill it until the block ends.
         :raises OSError: if it cannot be written.
         """
         name = f'{self.folder.name}_{len(self.chunks)}'
@@ -108,9 +108,9 @@ class ChunkedBag:
 
     def finish(self, notes: dict[str, str]) -> None:
         """
-        Make it a bag: write the metadata of all chunks and remove the state.
+        Complete the bag: write the metadata of all chunks and remove the state file.
 
-        :param notes: goes into the metadata as custom data.
+        :param notes: custom data of the metadata.
         """
         information = join_metadata([chunk['bag'] for chunk in self.chunks])
         information['custom_data'] = notes
@@ -120,7 +120,7 @@ class ChunkedBag:
 
 
 def is_begun(folder: Path) -> bool:
-    """Say whether a folder is there and holds more than a state of which the writing failed."""
+    """Return whether a folder exists with more than the remains of a state file."""
     return folder.exists() and (
         not folder.is_dir() or any(path.name != f'.{STATE}.part' for path in folder.iterdir()))
 
@@ -129,7 +129,7 @@ def read_state(folder: Path) -> dict[str, Any]:
     """
     Read the state of an interrupted bag: its `settings` and the finished `chunks`.
 
-    :raises ValueError: if the folder is no interrupted bag, or its state is broken.
+    :raises ValueError: if the folder is not an interrupted bag, or its state is malformed.
     """
     file = folder / STATE
     if not file.is_file():
@@ -146,11 +146,11 @@ def read_state(folder: Path) -> dict[str, Any]:
 def refuse_unless_resumable(folder: str | Path, settings: dict[str, Any] | None = None,
                             complete: bool = False) -> None:
     """
-    Refuse a folder that is there and cannot be gone on with.
+    Check that an existing folder can be resumed.
 
-    :param settings: those that are known yet.
-    :param complete: no other settings are to come.
-    :raises ValueError: if it is no interrupted bag, or was begun with other settings.
+    :param settings: settings that are known so far.
+    :param complete: whether these are all settings.
+    :raises ValueError: if it is not an interrupted bag, or was started with other settings.
     """
     folder, settings = Path(folder).expanduser(), settings or {}
     if not is_begun(folder):
@@ -167,9 +167,9 @@ def read_metadata(folder: Path) -> dict[str, Any]:
 
 def join_metadata(parts: list[dict[str, Any]]) -> dict[str, Any]:
     """
-    Join the metadata of bags with the same topics, one file each, to that of a bag of all files.
+    Return the metadata of a bag of several files from those of one-file bags with equal topics.
 
-    :param parts: at least one, in the order of the files.
+    :param parts: metadata in the order of the files, at least one.
     """
     files = [file for part in parts for file in part['files'] if file['message_count']]
     begin = min(start_of(file) for file in files)
@@ -191,5 +191,5 @@ def join_metadata(parts: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def start_of(file: dict[str, Any]) -> int:
-    """Return when a file of a bag begins, nanoseconds."""
+    """Return the start time of a file of a bag in nanoseconds."""
     return file['starting_time']['nanoseconds_since_epoch']

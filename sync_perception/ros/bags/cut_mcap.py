@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Reads what is left of an .mcap file whose end is missing, as a killed recorder leaves it."""
+"""Reading of a truncated .mcap file, as left by a killed recorder."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from lz4 import frame as lz4
 
 if sys.version_info >= (3, 14):
     from compression import zstd
-else:  # rosbags has the same requirement
+else:  # also required by rosbags
     from backports import zstd
 
 MAGIC = b'\x89MCAP0\r\n'
 FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK = 0x02, 0x03, 0x04, 0x05, 0x06
 CHUNK_INDEX, STATISTICS, DATA_END = 0x08, 0x0B, 0x0F
 RECORD_HEAD = 9
-"""Bytes of the number of a record's kind and of its length."""
+"""Bytes of a record's opcode and length."""
 INDEX_HEAD, INDEX_ENTRY = 15, 16
-"""Bytes of a message index without entries, and of one of its entries."""
+"""Bytes of an empty message index, and of one entry."""
 DECOMPRESSORS: dict[bytes, Callable[[bytes], bytes]] = {
     b'': bytes, b'lz4': lz4.decompress, b'zstd': zstd.decompress}
 
@@ -47,12 +47,12 @@ DECOMPRESSORS: dict[bytes, Callable[[bytes], bytes]] = {
 @dataclass
 class Chunk:
     """
-    A whole chunk: messages that were written together.
+    Complete chunk of messages.
 
-    :param position: of its record in the file.
-    :param length: of its record.
-    :param sizes: of its messages in the file, and decompressed, bytes.
-    :param counts: of messages, by the number of their channel.
+    :param position: position of its record in the file.
+    :param length: length of its record.
+    :param sizes: compressed and uncompressed size of its messages in bytes.
+    :param counts: number of messages by channel number.
     """
 
     position: int
@@ -67,12 +67,12 @@ class Chunk:
 @dataclass
 class Remains:
     """
-    The whole records before the cut.
+    Complete records of a truncated file.
 
-    :ivar end: where they end, bytes.
-    :ivar chunks: none in a file that was written without them.
-    :ivar definitions: schemas and channels, as they are written, by kind and number.
-    :ivar counts: of messages, by the number of their channel.
+    :ivar end: end of the records in bytes.
+    :ivar chunks: complete chunks; empty for a file written without chunks.
+    :ivar definitions: schemas and channels as written, by kind and number.
+    :ivar counts: number of messages by channel number.
     """
 
     end: int = 0
@@ -81,14 +81,14 @@ class Remains:
     counts: Counter[int] = field(default_factory=Counter)
 
     def note(self, kind: int, content: bytes) -> Counter[int]:
-        """Remember a definition, and count a message."""
+        """Store a definition, or count a message."""
         if kind in (SCHEMA, CHANNEL):
             self.definitions.setdefault((kind, content[:2]), content)
         return Counter(unpack_from('<H', content)) if kind == MESSAGE else Counter()
 
     def ending(self) -> bytes:
-        """Return the index and the footer that the whole records lack."""
-        if not self.chunks:  # readers then look through the file
+        """Return the missing index and footer."""
+        if not self.chunks:  # readers then scan the file
             return record(FOOTER, pack('<QQI', 0, 0, 0)) + MAGIC
         summary = [record(kind, content) for (kind, _), content in sorted(
             self.definitions.items())]
@@ -104,12 +104,12 @@ class Remains:
 
 class CutFile:
     """
-    The whole records of a cut .mcap file, with the index and the end that it lacks.
+    Truncated .mcap file, presented with the missing index and footer.
 
-    It stands for a path where the library rosbags reads one; the file itself stays as it is.
+    It replaces a path for the library rosbags; the file itself is not changed.
 
-    :param path: of the file.
-    :raises ValueError: if its end is there, or no message of it is whole.
+    :param path: path of the file.
+    :raises ValueError: if the file is not truncated, or has no complete message.
     """
 
     suffix = '.mcap'
@@ -127,25 +127,25 @@ class CutFile:
         return str(self.path)
 
     def exists(self) -> bool:
-        """Return that it is there."""
+        """Return True."""
         return True
 
     def is_dir(self) -> bool:
-        """Return that it is a file."""
+        """Return False."""
         return False
 
     def open(self, mode: str = 'rb') -> BinaryIO:  # noqa: A003 - rosbags calls it
-        """Open it for reading."""
+        """Open the file for reading."""
         return io.BufferedReader(MendedStream(self.path.open(mode), self.end, self.ending))
 
 
 class MendedStream(io.RawIOBase):
     """
-    The beginning of a file, followed by other bytes.
+    Stream of the beginning of a file, followed by other bytes.
 
-    :param file: is closed with it.
-    :param end: how many bytes of the file there are.
-    :param ending: the other bytes.
+    :param file: the file, which is closed with the stream.
+    :param end: number of bytes read from the file.
+    :param ending: bytes that follow.
     """
 
     def __init__(self, file: BinaryIO, end: int, ending: bytes):
@@ -153,11 +153,11 @@ class MendedStream(io.RawIOBase):
         self.position = 0
 
     def readable(self) -> bool:
-        """Return that it can be read."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Return that its position can be set."""
+        """Return True."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -167,7 +167,7 @@ class MendedStream(io.RawIOBase):
         return self.position
 
     def readinto(self, buffer) -> int:
-        """Read from one of the two parts."""
+        """Read bytes from one of the two parts."""
         if self.position < self.end:
             self.file.seek(self.position)
             data = self.file.read(min(len(buffer), self.end - self.position))
@@ -186,9 +186,9 @@ class MendedStream(io.RawIOBase):
 
 def examine(file: BinaryIO) -> Remains:
     """
-    Read the records of a cut file up to the first one that is not whole.
+    Read the records of a truncated file up to the first incomplete one.
 
-    :raises ValueError: if it is no MCAP file, or its end is there.
+    :raises ValueError: if it is not an MCAP file, or is not truncated.
     """
     size = file.seek(0, io.SEEK_END)
     file.seek(max(0, size - len(MAGIC)))
@@ -212,7 +212,7 @@ def examine(file: BinaryIO) -> Remains:
                 chunk = read_chunk(content, remains)
                 remains.chunks.append(chunk)
                 counts = chunk.counts
-        except Exception:  # noqa: BLE001 - what a broken chunk makes of a decompressor
+        except Exception:  # noqa: BLE001 - any error of a decompressor for a damaged chunk
             return remains
         remains.counts += counts
         remains.end = end
@@ -220,9 +220,9 @@ def examine(file: BinaryIO) -> Remains:
 
 def read_chunk(content: bytes, remains: Remains) -> Chunk:
     """
-    Read the head of a chunk, its definitions and the channels of its messages.
+    Read the header of a chunk, its definitions and the channels of its messages.
 
-    :raises Exception: whatever a damaged one makes of the decompressors.
+    :raises Exception: any error of the decompressors for a damaged chunk.
     """
     first, last, size, _, name_length = unpack_from('<QQQII', content)
     start = 32 + name_length
@@ -240,9 +240,9 @@ def read_chunk(content: bytes, remains: Remains) -> Chunk:
 
 def records(data: bytes) -> Iterator[tuple[int, bytes]]:
     """
-    Return the kinds and the contents of records.
+    Yield the kinds and the contents of records.
 
-    :raises ValueError: if one is not whole.
+    :raises ValueError: if a record is incomplete.
     """
     view, position = memoryview(data), 0
     while position < len(data):
@@ -250,22 +250,22 @@ def records(data: bytes) -> Iterator[tuple[int, bytes]]:
         position += RECORD_HEAD
         if position + length > len(data):
             raise ValueError(f'a record of {length} bytes is not whole')
-        # of a message only the channel counts
+        # only the channel of a message is needed
         yield kind, bytes(view[position:position + (2 if kind == MESSAGE else length)])
         position += length
 
 
 def record(kind: int, content: bytes) -> bytes:
-    """Write a record."""
+    """Return a record as bytes."""
     return pack('<BQ', kind, len(content)) + content
 
 
 def chunk_index(chunk: Chunk) -> bytes:
     """
-    Write where a chunk is and how many messages of each channel it has.
+    Return the index record of a chunk: its position and its number of messages per channel.
 
-    Readers know the counts from the lengths of the message indexes behind the chunk, which may
-    be missing; nothing else is read from these.
+    Readers take the counts from the lengths of the message indexes after the chunk, which may be
+    missing; they read nothing else from these indexes.
     """
     start = position = chunk.position + chunk.length
     offsets = b''

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Turns a KITTI raw drive into a rosbag2 bag; ROS itself need not be installed."""
+"""Conversion of KITTI raw drives to rosbag2 bags, without a ROS installation."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ FIX, INERTIAL = 'sensor_msgs/msg/NavSatFix', 'sensor_msgs/msg/Imu'
 
 
 def optical_frame(camera: int) -> str:
-    """Name the frame of a camera's rectified images."""
+    """Return the frame_id of a camera's rectified images."""
     return f'camera_{camera}_optical_frame'
 
 
 @dataclass(frozen=True)
 class Item:
     """
-    What goes into the bag at one moment.
+    Message to be written at one time.
 
     :param stamp: nanoseconds.
     :param topic: name and type of the topic.
-    :param make: returns the message; raises ValueError where the file is broken.
+    :param make: function that returns the message, or raises ValueError for a damaged file.
     """
 
     stamp: int
@@ -72,21 +72,21 @@ def kitti_to_bag(
         cameras: Sequence[int] = (), compressed: bool = False,
         report: Callable[[str], None] = print) -> dict[str, Any]:
     """
-    Write a bag of all that a drive has: images, scans, poses, calibration.
+    Write a bag with all data of a drive: images, laser scans, poses and calibration.
 
-    What the drive has not is reported and absent from the bag; so is a file that is broken.
+    Missing data and damaged files are reported and left out.
 
-    :param drive: the drive's folder, `{date}_drive_{nnnn}_sync`, or a folder that holds one.
-    :param out: the bag's folder; it must not be there yet.
+    :param drive: the drive's folder, `{date}_drive_{nnnn}_sync`, or a folder that contains one.
+    :param out: folder of the bag, which must not exist.
     :param storage: mcap or sqlite3.
-    :param cameras: 0 and 1 grey, 2 and 3 colour; all that the drive has, if empty.
-    :param compressed: keep the image files as they are, as CompressedImage.
-    :param report: takes lines for the user.
-    :return: `topics`, the messages on each; `broken`, what was left out.
+    :param cameras: 0 and 1 are grey, 2 and 3 are colour; empty for all cameras of the drive.
+    :param compressed: write the image files unchanged, as CompressedImage.
+    :param report: receives lines for the user.
+    :return: `topics`, the number of messages on each; `broken`, the files left out.
     :raises FileNotFoundError: if there is no drive or no calibration.
     :raises ValueError: if the drive's calibration or stamps are malformed, or another process
         writes the same bag.
-    :raises OSError: if the disk is full; then nothing is left of the bag.
+    :raises OSError: if the disk is full; the partial bag is removed.
     """
     with output_lock(out):
         return convert(drive, out, storage, cameras, compressed, report)
@@ -94,7 +94,7 @@ def kitti_to_bag(
 
 def convert(drive: str | Path, out: str | Path, storage: str, cameras: Sequence[int],
             compressed: bool, report: Callable[[str], None]) -> dict[str, Any]:
-    """Do the work of `kitti_to_bag`."""
+    """Write the bag for `kitti_to_bag`."""
     seen = open_cameras(drive, cameras)
     conversion = Conversion(seen, compressed, report)
     items = sorted(conversion.items(), key=lambda item: item.stamp)
@@ -119,9 +119,9 @@ def convert(drive: str | Path, out: str | Path, storage: str, cameras: Sequence[
 
 def open_cameras(folder: str | Path, cameras: Sequence[int]) -> list[KittiDrive]:
     """
-    Open a drive as each of its cameras sees it.
+    Return a drive as seen by each of its cameras.
 
-    :param cameras: all that there are, if empty.
+    :param cameras: numbers of the cameras; empty for all.
     :raises FileNotFoundError: if there is no drive, or no such camera.
     """
     wanted = tuple(sorted(set(cameras))) or tuple(
@@ -139,7 +139,7 @@ def open_cameras(folder: str | Path, cameras: Sequence[int]) -> list[KittiDrive]
 
 
 def profile_of(topic: str, _: str) -> Any:
-    """Return the quality of service that the publisher of a topic has in ROS."""
+    """Return the quality of service of the usual ROS publisher of a topic."""
     if topic == '/tf_static':
         return rosbag2.qos(depth=1, latched=True)
     return rosbag2.qos(depth=100 if topic == '/tf' else 5)
@@ -147,11 +147,11 @@ def profile_of(topic: str, _: str) -> Any:
 
 class Conversion:
     """
-    Lists what a drive has as messages.
+    List of the data of a drive as messages.
 
-    :param drives: the drive, as each camera sees it.
-    :param compressed: keep the image files as they are.
-    :param report: takes a line on everything that the drive has not.
+    :param drives: the drive as seen by each camera.
+    :param compressed: keep the image files unchanged.
+    :param report: receives a line on each kind of missing data.
     """
 
     def __init__(self, drives: Sequence[KittiDrive], compressed: bool,
@@ -165,7 +165,7 @@ class Conversion:
 
     def items(self) -> list[Item]:
         """
-        List everything; what comes first at one moment stands first.
+        Return all items in chronological order.
 
         :raises ValueError: if calibration or stamps are malformed.
         """
@@ -176,7 +176,7 @@ class Conversion:
         return [Item(begin, ('/tf_static', TF), lambda: make(begin, transforms)), *moving]
 
     def image_items(self) -> Iterator[Item]:
-        """List the images of all cameras, each after its calibration."""
+        """Yield the images of all cameras, each after its calibration."""
         for drive in self.drives:
             base = f'/kitti/image_{drive.camera:02}'
             image = (f'{base}/image_rect', IMAGE)
@@ -194,14 +194,14 @@ class Conversion:
         stamp, frame_id = drive.stamps[index], optical_frame(drive.camera)
 
         def make() -> Any:
-            pixels = drive.image(index)  # also where the file is kept: it must be whole
+            pixels = drive.image(index)  # also if the file is copied, to check that it is complete
             if self.compressed:
                 return self.messages.compressed(stamp, frame_id, drive.image_paths[index])
             return self.messages.image(stamp, frame_id, pixels, grey=drive.camera < 2)
         return make
 
     def scan_items(self) -> Iterator[Item]:
-        """List the laser scans; where they have no stamps, those of the images of their number."""
+        """Yield the laser scans; without own stamps they get those of the images."""
         folder = self.folder / 'velodyne_points'
         paths = sorted(path for path in folder.glob('data/*.bin') if path.stem.isdigit())
         if not paths:
@@ -228,9 +228,9 @@ class Conversion:
 
     def oxts_items(self) -> list[Item]:
         """
-        List poses, odometry, inertial measurements and fixes.
+        Return poses, odometry, inertial measurements and GNSS fixes.
 
-        :raises ValueError: if a packet is malformed: the poses hang on the first one.
+        :raises ValueError: if a packet is malformed.
         """
         folder = self.folder / 'oxts'
         paths = sorted(path for path in folder.glob('data/*.txt') if path.stem.isdigit())
@@ -256,7 +256,7 @@ class Conversion:
 
     def static_transforms(self) -> list[tuple[str, str, np.ndarray]]:
         """
-        List parent, child and float64 (4, 4) child to parent, of all that is calibrated.
+        Return all calibrated transforms as parent, child and float64 (4, 4) child to parent.
 
         :raises ValueError: if a calibration is malformed.
         """
@@ -276,7 +276,7 @@ class Conversion:
                         f'to {optical_frame(0)}')
         for drive in self.drives:
             if drive.camera:
-                # P = K [I | t]: rectified camera 0 to this camera is a shift by t
+                # P = K [I | t]: from rectified camera 0 to this camera is a translation by t
                 transforms.append((optical_frame(0), optical_frame(drive.camera),
                                    rigid(np.eye(3), -drive.calibration.shift)))
         return transforms

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""What a KITTI drive holds, as messages of the library rosbags, which needs no ROS."""
+"""KITTI data as messages of the library rosbags, without a ROS installation."""
 
 from __future__ import annotations
 
@@ -34,34 +34,34 @@ FORMATS = {'.png': 'png', '.jpg': 'jpeg'}
 
 class KittiMessages:
     """
-    Makes messages; stamps are in nanoseconds, frame ids name who measured.
+    Factory of messages; stamps are in nanoseconds, and frame_ids name the sensor.
 
-    :ivar store: knows the messages' types.
+    :ivar store: message types.
     """
 
     def __init__(self):
         self.store = rosbag2.typestore()
 
     def make(self, kind: str, **values: Any) -> Any:
-        """Make a message of a type, such as `std_msgs/msg/Header`."""
+        """Return a message of a type such as `std_msgs/msg/Header`."""
         return self.store.types[kind](**values)
 
     def serialize(self, message: Any, kind: str) -> memoryview:
-        """Turn a message of a type into CDR."""
+        """Return a message of a type, serialized as CDR."""
         return self.store.serialize_cdr(message, kind)
 
     def header(self, stamp: int, frame_id: str) -> Any:
-        """Make a header."""
+        """Return a header."""
         seconds, rest = divmod(stamp, NANOSECONDS)
         time = self.make('builtin_interfaces/msg/Time', sec=seconds, nanosec=rest)
         return self.make('std_msgs/msg/Header', stamp=time, frame_id=frame_id)
 
     def image(self, stamp: int, frame_id: str, pixels: np.ndarray, grey: bool) -> Any:
         """
-        Make a raw image.
+        Return a raw image.
 
         :param pixels: uint8 (H, W, 3), RGB.
-        :param grey: the camera is grey: all three channels are equal.
+        :param grey: whether the camera is grey, so that all three channels are equal.
         """
         pixels = np.ascontiguousarray(pixels[..., 0] if grey else pixels)
         height, width = pixels.shape[:2]
@@ -71,7 +71,7 @@ class KittiMessages:
             data=pixels.reshape(-1))
 
     def compressed(self, stamp: int, frame_id: str, path: Path) -> Any:
-        """Make a compressed image of a PNG or JPEG file, byte by byte."""
+        """Return a compressed image with the bytes of a PNG or JPEG file."""
         return self.make(
             rosbag2.COMPRESSED_IMAGE, header=self.header(stamp, frame_id),
             format=FORMATS[path.suffix], data=np.fromfile(path, np.uint8))
@@ -79,7 +79,7 @@ class KittiMessages:
     def camera_info(self, stamp: int, frame_id: str, K: np.ndarray,
                     size: tuple[int, int]) -> Any:
         """
-        Make the calibration of a rectified camera, seen from its own optical frame.
+        Return the calibration of a rectified camera in its own optical frame.
 
         :param K: float64 (3, 3), pixels.
         :param size: height and width, pixels.
@@ -95,7 +95,7 @@ class KittiMessages:
 
     def cloud(self, stamp: int, frame_id: str, scan: np.ndarray) -> Any:
         """
-        Make the cloud of a laser scan, with the fields x, y, z and intensity.
+        Return the point cloud of a laser scan, with the fields x, y, z and intensity.
 
         :param scan: float32 (N, 4), metres and reflectance.
         """
@@ -111,7 +111,7 @@ class KittiMessages:
 
     def transforms(self, stamp: int, transforms: list[tuple[str, str, np.ndarray]]) -> Any:
         """
-        Make a message of transforms.
+        Return a message of transforms.
 
         :param transforms: parent, child and float64 (4, 4), child to parent, metres.
         """
@@ -126,7 +126,7 @@ class KittiMessages:
     def odometry(self, stamp: int, parent: str, child: str, pose: np.ndarray,
                  packet: Oxts) -> Any:
         """
-        Make the odometry of a packet; covariances are zero, which means unknown.
+        Return the odometry of a packet; covariances are zero, which means unknown.
 
         :param pose: float64 (4, 4), child to parent, metres.
         """
@@ -145,7 +145,7 @@ class KittiMessages:
                 'geometry_msgs/msg/TwistWithCovariance', twist=twist, covariance=unknown))
 
     def inertial(self, stamp: int, frame_id: str, packet: Oxts) -> Any:
-        """Make the inertial measurement; orientation is towards east, north and up."""
+        """Return the inertial measurement; the orientation is relative to east, north, up."""
         unknown = np.zeros(9)
         return self.make(
             'sensor_msgs/msg/Imu', header=self.header(stamp, frame_id),
@@ -156,7 +156,7 @@ class KittiMessages:
             linear_acceleration_covariance=unknown)
 
     def fix(self, stamp: int, frame_id: str, packet: Oxts) -> Any:
-        """Make the position on earth, with the accuracy that the unit states."""
+        """Return the GNSS fix, with the accuracy stated by the unit."""
         return self.make(
             'sensor_msgs/msg/NavSatFix', header=self.header(stamp, frame_id),
             status=self.make(
@@ -166,11 +166,11 @@ class KittiMessages:
             position_covariance_type=KNOWN_APPROXIMATELY)
 
     def vector(self, values: np.ndarray, kind: str = 'Vector3') -> Any:
-        """Make a vector or a point of float64 (3,)."""
+        """Return a vector or a point from float64 (3,)."""
         x, y, z = values.tolist()
         return self.make(f'geometry_msgs/msg/{kind}', x=x, y=y, z=z)
 
     def rotation(self, matrix: np.ndarray) -> Any:
-        """Make a quaternion of a rotation, float64 (3, 3)."""
+        """Return the quaternion of a rotation, float64 (3, 3)."""
         x, y, z, w = quaternion(matrix)
         return self.make('geometry_msgs/msg/Quaternion', x=x, y=y, z=z, w=w)

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The outputs for the images of a bag, written into another bag beside its own messages."""
+"""Writing of a model's outputs for the images of a bag to another bag."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ from sync_perception.runtime.mount_scale import (
 )
 from sync_perception.types import MalformedInput, Prediction
 
-# what the others can be computed from
+# the other outputs can be computed from these
 DEFAULT_TOPICS = (
     'sync/depth', 'sync/semantics', 'sync/semantics/confidence', 'sync/camera_info')
 LABEL_SPACE = 'sync/label_space'
@@ -62,14 +62,14 @@ LABEL_SPACE = 'sync/label_space'
 
 class OutputWriter:
     """
-    Writes the messages of one bag and the answers to them into the chunks of another.
+    Writer of the messages of a bag, and of the outputs for its images, to the chunks of another.
 
-    :param namespace: put before the outputs' topics.
-    :param fixed: the calibration of all images, where it does not come from the bag.
-    :param image_topic: where the images are.
-    :param report: takes the first line of each kind of trouble.
-    :raises ValueError: if a topic of the outputs is in the bag already, or the camera's mount
-        cannot be used.
+    :param namespace: prefix of the outputs' topics.
+    :param fixed: calibration of all images, or None if it comes from the bag.
+    :param image_topic: topic of the images.
+    :param report: receives the first line of each kind of problem.
+    :raises ValueError: if the bag already contains a topic of the outputs, or the camera's mount
+        is invalid.
     """
 
     def __init__(self, bag: Bag, predictor: Any, outputs: Sequence[Output],
@@ -99,7 +99,7 @@ class OutputWriter:
 
     @property
     def state(self) -> dict[str, Any]:
-        """Return what the frames so far have taught, as JSON has it; later answers hang on it."""
+        """Return the state learned from the frames so far, as JSON; later outputs depend on it."""
         scale = self.scale and [self.scale.factor, self.scale.frames, self.scale.seen]
         return {'bits': self.bit_depth.bits, 'range': list(self.bit_depth.range), 'scale': scale}
 
@@ -111,9 +111,9 @@ class OutputWriter:
 
     def begin(self, bag: BagWriter, first: bool) -> None:
         """
-        Set up the topics of a chunk.
+        Add the topics to a new chunk.
 
-        :param first: it is the first one, which describes the labels.
+        :param first: whether it is the first chunk, which contains the label space.
         """
         self.out = bag
         self.copies = {connection.id: bag.copy_topic(connection, self.store)
@@ -130,16 +130,16 @@ class OutputWriter:
                 bag.write(space, self.bag.start_time, serialize_message(String(data=text)))
 
     def copy(self, record: Record) -> None:
-        """Write a message as it was recorded."""
+        """Write a message as recorded."""
         self.out.write(self.copies[record.connection.id], record.time, record.data)
 
     def answer(self, paired: PairedImage, refused: Counter) -> None:
-        """Write the outputs of a frame, at the time of its image, or count why there are none."""
+        """Write the outputs of a frame at the time of its image, or count why there are none."""
         try:
             messages = [serialize_message(message) for message in self.messages(paired)]
-        except MemoryError:  # the predictor has tried all that it can: the next frame fails, too
+        except MemoryError:  # the predictor has tried everything; the next frame fails, too
             raise
-        except Exception as error:  # noqa: BLE001 - one bad frame must not cost the others
+        except Exception as error:  # noqa: BLE001 - one bad frame must not affect the others
             reason, trouble = failure_reason(error)
             refused[reason] += 1
             self._note(reason, f'no answer to the image at {paired.time} ns: {trouble}')
@@ -149,9 +149,9 @@ class OutputWriter:
 
     def messages(self, paired: PairedImage) -> list[Any]:
         """
-        Make the messages of the outputs, under the image's header.
+        Return the messages of the outputs, with the image's header.
 
-        :raises ValueError: if the frame cannot be answered.
+        :raises ValueError: if the frame cannot be processed.
         """
         if paired.image is None:
             raise MalformedInput('message', paired.problem)
@@ -179,7 +179,7 @@ class OutputWriter:
         return [output.build(packet) for output in self.outputs]
 
     def _note(self, kind: str, trouble: str) -> None:
-        """Report the first trouble of each kind."""
+        """Report the first problem of each kind."""
         if trouble and kind not in self.noted:
             self.noted.add(kind)
             self.report(trouble)
@@ -187,9 +187,9 @@ class OutputWriter:
 
 def stated_mount(parameters: PerceptionParameters) -> Mount | None:
     """
-    Return how the camera of a bag is mounted; None if that is not stated.
+    Return the mount of a bag's camera from the parameters, or None if they have none.
 
-    :raises ValueError: if it is stated by transforms, or in part.
+    :raises ValueError: if the mount is to come from transforms, or is incomplete.
     """
     if parameters.ground_frame:
         raise ValueError(f'ground_frame: got {parameters.ground_frame!r}, expected none, since '
@@ -201,9 +201,9 @@ def stated_mount(parameters: PerceptionParameters) -> Mount | None:
 
 def mount_scale(parameters: PerceptionParameters, predictor: Any) -> MountScale | None:
     """
-    Return what corrects the scale of depth by the camera's mount, if that is stated.
+    Return the scale correction for the camera's mount, or None without a mount.
 
-    :raises ValueError: if it is not stated as it should, or the model does not suffice.
+    :raises ValueError: if the mount is invalid, or the model lacks a required output.
     """
     mount = stated_mount(parameters)
     if mount is None:
@@ -215,7 +215,7 @@ def mount_scale(parameters: PerceptionParameters, predictor: Any) -> MountScale 
 
 
 def failure_reason(error: Exception) -> tuple[str, str]:
-    """Return the reason under which a frame without an answer is counted, and a line on it."""
+    """Return the reason for counting a failed frame, and a line for the user."""
     if isinstance(error, MalformedInput):
         return error.reason, str(error)
     if isinstance(error, ValueError):
@@ -226,11 +226,12 @@ def failure_reason(error: Exception) -> tuple[str, str]:
 def chosen_outputs(names: Sequence[str], available: frozenset[str],
                    parameters: PerceptionParameters) -> list[Output]:
     """
-    Return the outputs that are named.
+    Return the outputs with the given names.
 
-    :param names: topics as the node has them, or `all`; empty for `DEFAULT_TOPICS`.
-    :param available: the maps that the model gives.
-    :raises ValueError: if the model does not give one; those that it gives are listed.
+    :param names: topics of the node, or `all`; empty for `DEFAULT_TOPICS`.
+    :param available: maps that the model predicts.
+    :raises ValueError: if the model does not provide an output; the message lists the provided
+        ones.
     """
     given = {output.topic: output for output in available_outputs(available, parameters)}
     if 'all' in names:
@@ -246,7 +247,7 @@ def chosen_outputs(names: Sequence[str], available: frozenset[str],
 
 
 def recorded_qos(profile: QoSProfile) -> Any:
-    """Describe a publisher's quality of service as bags do."""
+    """Return a publisher's quality of service in the format of bags."""
     return rosbag2.qos(
         depth=profile.depth, latched=profile.durability == DurabilityPolicy.TRANSIENT_LOCAL,
         reliable=profile.reliability == ReliabilityPolicy.RELIABLE)

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Runs every frame of a bag through the model, offline, and writes the answers beside them."""
+"""Offline processing of every frame of a bag; the outputs are written to a new bag."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ from sync_perception.ros.io.calibration_messages import read_camera_info
 from sync_perception.ros.node.model_loading import load_predictor
 from sync_perception.ros.parameters.perception import PerceptionParameters
 
-CHUNK_FRAMES = 100  # what an interruption costs at most
+CHUNK_FRAMES = 100  # most frames lost by an interruption
 CHUNK_BYTES = 2 ** 30
 
 
 @dataclass(frozen=True)
 class Job:
     """
-    What is to be done.
+    Settings of the processing of a bag.
 
-    :param source: the bag to read: its folder, or a file of it.
-    :param out: the bag to write; if it is there it must be the interrupted one of the same job.
-    :param image: topic of the images, '' to find it.
-    :param camera_info: topic of their calibrations, '' to find it, or a YAML file as
-        camera_calibration writes it.
-    :param outputs: topics as the node has them, or `all`; empty for `DEFAULT_TOPICS`.
-    :param namespace: put before the outputs' topics.
-    :param storage: mcap or sqlite3, '' for that of the source.
-    :param parameters: the node's.
+    :param source: input bag: its folder, or one of its files.
+    :param out: output bag; if it exists, it must be interrupted output of the same job.
+    :param image: topic of the images; '' to detect it.
+    :param camera_info: topic of the calibrations, '' to detect it, or a YAML file as written by
+        camera_calibration.
+    :param outputs: topics of the node, or `all`; empty for `DEFAULT_TOPICS`.
+    :param namespace: prefix of the outputs' topics.
+    :param storage: mcap or sqlite3; '' for that of the source.
+    :param parameters: parameters of the node.
     """
 
     source: Path
@@ -70,20 +70,20 @@ def process_bag(job: Job, load: Callable[[PerceptionParameters], Any] = load_pre
                 report: Callable[[str], None] = print,
                 chunk_frames: int = CHUNK_FRAMES) -> dict[str, Any]:
     """
-    Write a bag with all messages of another and, of every frame, what the model says.
+    Write a bag with all messages of another one, and the model's outputs for every frame.
 
-    A frame that is malformed or has no calibration keeps its image and gets no answer; it is
-    counted, and so is what cannot be read. Called again after an interruption, it goes on behind
-    the last finished chunk.
+    For a frame that is malformed or has no calibration, the image is copied without outputs. Such
+    frames and unreadable messages are counted. After an interruption, a second call continues
+    after the last finished chunk.
 
-    :param load: makes the predictor.
-    :param report: takes lines for the user.
-    :param chunk_frames: frames in a file of the bag.
-    :return: `frames`, `answered`, `refused` (by reason), `resumed` (frames done before), `files`,
-        `damage` (lines on what could not be read).
-    :raises ValueError: if the bags, the topics or the model are not as expected, or another
-        process writes the same output.
-    :raises OSError: if the disk or the memory is full; the state can be resumed.
+    :param load: function that loads the predictor.
+    :param report: receives lines for the user.
+    :param chunk_frames: number of frames in a file of the bag.
+    :return: `frames`, `answered`, `refused` (by reason), `resumed` (frames of earlier runs),
+        `files`, `damage` (lines on unreadable parts).
+    :raises ValueError: if the bags, the topics or the model are invalid, or another process
+        writes the same output.
+    :raises OSError: if the disk or the memory is full; the job can be resumed.
     """
     with output_lock(job.out):
         refuse_unless_resumable(job.out)
@@ -95,7 +95,7 @@ def process_bag(job: Job, load: Callable[[PerceptionParameters], Any] = load_pre
 
 def process_open_bag(job: Job, bag: Bag, load: Callable[[PerceptionParameters], Any],
                      report: Callable[[str], None], chunk_frames: int) -> dict[str, Any]:
-    """Do the work of `process_bag`."""
+    """Process an open bag for `process_bag`."""
     calibrated = Path(job.camera_info).suffix in ('.yaml', '.yml')
     camera = BagCamera.find(
         bag, job.image, '' if calibrated else job.camera_info, not calibrated)
@@ -137,7 +137,7 @@ def process_open_bag(job: Job, bag: Bag, load: Callable[[PerceptionParameters], 
 
 
 def summarize(chunked: ChunkedBag) -> dict[str, Any]:
-    """Count the frames of the finished chunks: all, answered, and refused by reason."""
+    """Return the counts of the finished chunks: all frames, answered, and refused by reason."""
     facts = [chunk['facts'] for chunk in chunked.chunks]
     refused = Counter()
     for each in facts:
@@ -151,10 +151,10 @@ def write_chunks(chunked: ChunkedBag, steps: Iterator[Record | PairedImage], cam
                  writer: OutputWriter, chunk_frames: int,
                  advance: Callable[[int], None]) -> None:
     """
-    Write all chunks that are not there yet.
+    Write all missing chunks.
 
-    A chunk begins with an image (the first one: with the first message), when all images before
-    it are answered. So the records of the finished chunks say where to go on.
+    A chunk starts with an image (the first chunk: with the first message) after all previous
+    images are processed, so the number of records in the finished chunks is where to continue.
     """
     if chunked.chunks:
         writer.state = chunked.chunks[-1]['facts']['learned']
@@ -180,7 +180,7 @@ def write_chunks(chunked: ChunkedBag, steps: Iterator[Record | PairedImage], cam
 
 def skip(steps: Iterator[Record | PairedImage], records: int,
          advance: Callable[[int], None]) -> Record | PairedImage | None:
-    """Pass over so many records, with the images that they complete; return what comes then."""
+    """Skip a number of records, with the images that they complete; return the next step."""
     for step in steps:
         if isinstance(step, PairedImage):
             advance(1)
@@ -193,12 +193,12 @@ def skip(steps: Iterator[Record | PairedImage], records: int,
 
 def settings_of(job: Job, bag: Bag, camera: BagCamera) -> dict[str, Any]:
     """
-    Return what decides what is written, but for the outputs, which the model must give.
+    Return the settings that affect the result, except the outputs, which depend on the model.
 
-    A job goes on only where this is the same.
+    A job can be resumed only with the same settings.
     """
     parameters = asdict(job.parameters)
-    del parameters['device']  # one may go on elsewhere
+    del parameters['device']  # a job may continue on another device
     return {
         'source': str(bag.path.resolve()), 'messages': bag.message_count,
         'start': bag.start_time, 'storage': job.storage or bag.storage,
@@ -210,7 +210,7 @@ def settings_of(job: Job, bag: Bag, camera: BagCamera) -> dict[str, Any]:
 
 @contextmanager
 def progress_bar(frames: int) -> Iterator[Callable[[int], None]]:
-    """Show the frames that are done on the console; yields what counts them."""
+    """Show a progress bar on the console; yield the function that advances it."""
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
                TextColumn('frames'), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:

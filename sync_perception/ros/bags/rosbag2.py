@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Reads and writes rosbag2 bags through the library rosbags; ROS itself need not be installed."""
+"""Reading and writing of rosbag2 bags with the library rosbags, without a ROS installation."""
 
 from __future__ import annotations
 
@@ -43,22 +43,22 @@ from sync_perception.files.whole_files import cannot_write
 from sync_perception.ros.bags.bag_files import BagFile, Contents, SUFFIXES
 
 STORAGES = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
-VERSION = 9  # of the metadata, as Jazzy writes it
+VERSION = 9  # version of the metadata, as written by Jazzy
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
 CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
 UNKNOWN_HASH = f'RIHS01_{"0" * 64}'
-# what rosbag2 writes for durations that nobody set
+# value that rosbag2 writes for unset durations
 INFINITE = QosTime(9223372036, 854775807)
 
 
 def qos(depth: int = 5, latched: bool = False, reliable: bool = True) -> Qos:
     """
-    Describe the quality of service that a topic's publisher offered.
+    Return the quality of service offered by a topic's publisher.
 
-    :param depth: how many messages it keeps.
-    :param latched: it keeps them for those who subscribe later.
-    :param reliable: what is lost on the way is sent again.
+    :param depth: queue depth.
+    :param latched: whether the durability is transient local.
+    :param reliable: whether the reliability is reliable.
     """
     return Qos(
         history=QosHistory.KEEP_LAST, depth=depth,
@@ -70,10 +70,10 @@ def qos(depth: int = 5, latched: bool = False, reliable: bool = True) -> Qos:
 
 class Record(NamedTuple):
     """
-    One recorded message.
+    Recorded message.
 
-    :param time: when it was recorded, nanoseconds.
-    :param data: the message as CDR, the serialisation of ROS 2.
+    :param time: recording time in nanoseconds.
+    :param data: the message serialized as CDR.
     """
 
     connection: Connection
@@ -82,23 +82,23 @@ class Record(NamedTuple):
 
     @property
     def topic(self) -> str:
-        """Return the name of its topic."""
+        """Return the name of the message's topic."""
         return self.connection.topic
 
 
 class Bag:
     """
-    A recorded rosbag2 bag, open for reading; close it, or use it in a `with` statement.
+    Recorded rosbag2 bag, open for reading; close it, or use it in a `with` statement.
 
-    A bag of several files is read as far as it can be: what is broken is in `damage`.
+    Damaged files of a bag are skipped and listed in `damage`.
 
     :param path: the bag's folder, or one of its files (.mcap, .db3).
-    :raises ValueError: if there is no bag, or no file of it can be read.
-    :ivar connections: the topics of all files.
-    :ivar topics: the type of each topic's messages, by the topic's name.
-    :ivar counts: the number of each topic's messages in the files that can be read.
-    :ivar damage: what cannot be read, for people, by the name of the file; complete when all
-        records have been read.
+    :raises ValueError: if there is no bag, or none of its files can be read.
+    :ivar connections: topics of all files.
+    :ivar topics: message type by topic name.
+    :ivar counts: number of messages by topic name in the readable files.
+    :ivar damage: descriptions of the unreadable parts, by file name; complete when all records
+        have been read.
     """
 
     def __init__(self, path: str | Path):
@@ -124,14 +124,14 @@ class Bag:
             self.counts[connection.topic] = before + connection.msgcount
 
     def _open_files(self) -> Iterator[BagFile]:
-        """Open the files that can be opened, and note the others."""
+        """Yield the files that can be opened, and record the others as damaged."""
         for path in self.contents.files:
             try:
                 file = BagFile(path, self.contents.compressed_messages)
                 if file.cut:
                     self._note_cut(file)
                 yield file
-            except Exception as error:  # noqa: BLE001 - whatever a broken file makes of it
+            except Exception as error:  # noqa: BLE001 - any error for a damaged file
                 count = self.contents.counts.get(path.name)
                 lost = 'all its' if count is None else f'its {count}'
                 self.damage[path.name] = (
@@ -139,7 +139,7 @@ class Bag:
                     f'({describe(error)})')
 
     def _note_cut(self, file: BagFile) -> None:
-        """Note what is lost with the end of a file."""
+        """Record what is lost in a truncated file."""
         recorded = self.contents.counts.get(file.path.name)
         if recorded == file.message_count:
             return  # only the index is lost
@@ -150,12 +150,12 @@ class Bag:
 
     def _join_connections(self) -> list[Connection]:
         """
-        Join the topics of the metadata and of all files.
+        Return the topics of the metadata and of all files.
 
-        The quality of service is that of the files: `ros2 bag reindex` leaves it out of the
+        The quality of service is taken from the files, since `ros2 bag reindex` omits it in the
         metadata.
 
-        :raises ValueError: if messages are serialised in another way than ROS 2 does.
+        :raises ValueError: if the messages are not serialized as CDR.
         """
         found = [connection for file in self.files for connection in file.connections]
         joined = []
@@ -194,27 +194,27 @@ class Bag:
 
     @property
     def message_count(self) -> int:
-        """Count the messages of all topics."""
+        """Return the number of messages of all topics."""
         return sum(self.counts.values())
 
     @property
     def start_time(self) -> int:
-        """Return when the first message was recorded, nanoseconds; 0 for an empty bag."""
+        """Return the recording time of the first message in nanoseconds; 0 for an empty bag."""
         return min((file.start_time for file in self.files if file.message_count), default=0)
 
     @property
     def storage(self) -> str:
-        """Return the name of the bag's storage."""
+        """Return the name of the bag's storage plugin."""
         suffixes = {suffix for path in self.contents.files for suffix in path.suffixes}
         return next(name for name, suffix in SUFFIXES.items() if suffix in suffixes)
 
     def records(self, topics: Collection[str] | None = None) -> Iterator[Record]:
         """
-        Read messages in the order in which they were recorded.
+        Yield the messages in the order of recording.
 
-        Where a file is broken, the next one follows, and `damage` has a line on it.
+        If a file is damaged, reading continues with the next one, and `damage` describes the loss.
 
-        :param topics: only of these; None for all.
+        :param topics: selected topics; None for all.
         """
         wanted = {_key(each): each for each in self.connections
                   if topics is None or each.topic in topics}
@@ -238,34 +238,34 @@ class Bag:
                 yield Record(own[message[0]], *message[1:])
 
     def listing(self, kinds: Collection[str] | None = None) -> str:
-        """List the topics with their types and counts, for people; only of these types."""
+        """Return a text that lists the topics of the given types, with types and counts."""
         lines = [f'{topic} ({kind}, {self.counts[topic]})'
                  for topic, kind in sorted(self.topics.items()) if not kinds or kind in kinds]
         return ', '.join(lines) or 'none'
 
 
 def _key(connection: Connection) -> tuple[str, str]:
-    """Return what is the same for a topic in all files of a bag: its name and its type."""
+    """Return the key of a topic across the files of a bag: its name and its type."""
     return connection.topic, connection.msgtype
 
 
 def describe(error: Exception) -> str:
-    """Describe what a library raised, in one line."""
+    """Return a one-line description of an exception of a library."""
     return f'{type(error).__name__}: {" ".join(str(error).split())}'
 
 
 class BagWriter:
     """
-    Writes a bag of one file; under its name it is there only when it is complete.
+    Writer of a bag with one file, which appears under its name only when it is complete.
 
-    Use it in a `with` statement: until the end is reached the files lie in a hidden folder
-    beside it, which an error removes.
+    Use it in a `with` statement. Until the end of the block, the files are in a hidden folder
+    beside the bag, which is removed on an error.
 
-    :param folder: the bag; it must not be there yet.
+    :param folder: folder of the bag, which must not exist.
     :param storage: mcap or sqlite3.
-    :param notes: goes into the bag's metadata as custom data.
-    :raises ValueError: if the folder is there, or the storage is unknown.
-    :raises OSError: if it cannot be written, such as to a disk that is full.
+    :param notes: custom data of the bag's metadata.
+    :raises ValueError: if the folder exists, or the storage is unknown.
+    :raises OSError: if writing fails, such as on a full disk.
     """
 
     def __init__(self, folder: str | Path, storage: str = 'mcap',
@@ -275,7 +275,7 @@ class BagWriter:
             raise ValueError(f'storage: got {storage!r}, expected one of {", ".join(STORAGES)}')
         if self.folder.exists():
             raise ValueError(f'{self.folder} is there already, expected a new folder')
-        # the file is named after its folder, so this must have the name already
+        # the file is named after its folder, so the folder within has the final name
         self.hidden = self.folder.parent / f'.{self.folder.name}.partial'
         shutil.rmtree(self.hidden, ignore_errors=True)
         self.writer = Writer(
@@ -285,7 +285,7 @@ class BagWriter:
         self.bytes = 0
 
     def __enter__(self) -> BagWriter:
-        """Begin the file."""
+        """Open the file."""
         try:
             with clear_errors(self.folder):
                 self.writer.open()
@@ -295,7 +295,7 @@ class BagWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
-        """Complete the bag and give it its name, or remove it after an error."""
+        """Complete and rename the bag, or remove it after an error."""
         try:
             if kind is None:
                 with clear_errors(self.folder):
@@ -314,8 +314,8 @@ class BagWriter:
         """
         Add a topic.
 
-        :param kind: the type of its messages, such as `sensor_msgs/msg/Image`.
-        :param store: knows that type.
+        :param kind: type of the messages, such as `sensor_msgs/msg/Image`.
+        :param store: type store that contains this type.
         """
         with clear_errors(self.folder):
             return self.writer.add_connection(
@@ -323,10 +323,10 @@ class BagWriter:
 
     def copy_topic(self, connection: Connection, store: Typestore) -> Connection:
         """
-        Add a topic as it is in another bag.
+        Add a topic of another bag.
 
-        :param connection: of the other bag.
-        :param store: as `typestore` makes it of that bag.
+        :param connection: connection of the topic in the other bag.
+        :param store: type store of that bag, as returned by `typestore`.
         """
         definition, digest = connection.msgdef.data, connection.digest
         if connection.msgtype in store.fielddefs:
@@ -344,9 +344,9 @@ class BagWriter:
         """
         Write a message.
 
-        :param connection: its topic, as `add_topic` returned it.
-        :param time: nanoseconds; a bag is played in the order of these.
-        :param data: the message as CDR.
+        :param connection: connection of the topic, as returned by `add_topic`.
+        :param time: recording time in nanoseconds, which determines the order of playback.
+        :param data: the message serialized as CDR.
         """
         with clear_errors(self.folder):
             self.writer.write(connection, time, data)
@@ -355,7 +355,7 @@ class BagWriter:
 
 @contextmanager
 def clear_errors(folder: Path) -> Iterator[None]:
-    """Turn what a storage raises where it cannot write into OSError that names bag and disk."""
+    """Convert a storage's write errors to OSError with the names of the bag and the disk."""
     try:
         yield
     except OSError as error:
@@ -366,9 +366,9 @@ def clear_errors(folder: Path) -> Iterator[None]:
 
 def typestore(bag: Bag | None = None) -> Typestore:
     """
-    Return what describes the types of messages: Jazzy's, and those that a bag defines itself.
+    Return the message types of Jazzy, and those that a bag defines itself.
 
-    :param bag: definitions in it that cannot be understood are left out.
+    :param bag: the bag; its malformed definitions are skipped.
     """
     store = get_typestore(Stores.ROS2_JAZZY)
     if bag is None:
@@ -377,7 +377,7 @@ def typestore(bag: Bag | None = None) -> Typestore:
         text, kind = connection.msgdef.data, connection.msgtype
         defined = connection.msgdef.format == MessageDefinitionFormat.MSG
         if defined and kind not in store.fielddefs:
-            with suppress(Exception):  # then the definition is copied as it is
+            with suppress(Exception):  # a malformed definition is copied unchanged
                 types = get_types_from_msg(text, kind)
                 store.register({name: each for name, each in types.items()
                                 if name not in store.fielddefs})
