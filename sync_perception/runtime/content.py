@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Detects predictions without content: depth NaN, or labels void, everywhere."""
+"""Detection of predictions without content: all depth NaN, or all labels void."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from sync_perception.labels import VOID
 from sync_perception.types import Prediction
 
 SPARSE = 16
-"""Distance of the rows and columns that are looked at first."""
+"""Stride of the rows and columns that are tested first."""
 
 
 def missing_content(prediction: Prediction) -> str:
-    """Describe a prediction without any depth or any label; an empty string for others."""
+    """Return a warning if a prediction has no valid depth or no label at all; otherwise ''."""
     problems, depth, labels = [], prediction.depth, prediction.labels
     if depth is not None and holds_everywhere(np.isnan, depth):
         problems.append('depth is NaN everywhere: all is sky, out of range, or nothing that the '
@@ -39,5 +39,5 @@ def missing_content(prediction: Prediction) -> str:
 
 
 def holds_everywhere(test: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray) -> bool:
-    """Return whether a test holds for all pixels, after a look at a few of them."""
+    """Return whether a test holds for all pixels; a sparse subset is tested first."""
     return bool(test(pixels[::SPARSE, ::SPARSE]).all() and test(pixels).all())

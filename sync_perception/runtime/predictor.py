@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""From a frame to a prediction at the camera's size, in metres, on whatever device there is."""
+"""Predictor: from a frame to metric depth and labels at the camera's size, on any device."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ import torch
 from torch import Tensor
 
 LOGGER = logging.getLogger(__name__)
-RECENT_SIZES = 8  # as many cameras of unlike sizes cost no more than one
+RECENT_SIZES = 8  # number of recent sizes; a frame of another size trims the heap
 DEFAULT_OUTPUTS = frozenset({'depth', 'labels', 'confidence'})
 MAPS_NEEDED = {
     'depth': ('depth',), 'labels': ('logits',), 'confidence': ('logits',),
@@ -71,27 +71,26 @@ MAPS_NEEDED = {
 
 class Predictor:
     """
-    A model, ready for frames of any size and camera.
+    Model for inference on frames of any size and camera.
 
-    One predictor serves one thread at a time. The first frame of a new size is slower: the
+    A predictor serves one thread at a time. The first frame of a new size is slower, because the
     network is prepared for it.
 
-    When the device's memory does not suffice, frames that were to share a call go one by one from
-    then on. If that is not it, the network sees images at half the area, once and from then on.
+    If the device runs out of memory, frames of a batch are processed one by one from then on. If a
+    single frame does not fit either, the input area of the network is halved once and for all.
 
     :param model_folder: config.json and model.safetensors, or a hub id; None is the default model.
     :param device: auto, cpu, cuda, cuda:N, openvino:GPU or openvino:NPU.
-    :param half: the same as the precision `half`, if that is auto.
+    :param half: selects the precision `half` if `precision` is auto.
     :param max_depth: metres beyond which depth is NaN; None is the end of the model's range.
-    :param backend: what runs the network: torch, openvino, onnxruntime, or auto for the fastest
-        that agrees with torch.
-    :param precision: float32; half for the device's 16-bit format, where it has one; int8 for the
-        8-bit graph of the model's folder; auto for int8 where the model has it and the processor
-        is faster with it, else float32.
+    :param backend: torch, openvino, onnxruntime, or auto for the fastest that agrees with torch.
+    :param precision: float32; half for the device's 16-bit format, if it has one; int8 for the
+        8-bit graph in the model's folder; auto for int8 if the model has such a graph and the
+        processor is faster with it, otherwise float32.
     :raises FileNotFoundError: if there is no such model.
-    :raises ValueError: if the model is malformed, the device or the backend is not there or
+    :raises ValueError: if the model is malformed, the device or the backend is not available or
         cannot run the model, or max_depth is not positive.
-    :ivar reduced: a sentence if memory ran out and the network's input was made smaller; else ''.
+    :ivar reduced: warning that the network's input was made smaller to save memory; otherwise ''.
     """
 
     def __init__(
@@ -110,7 +109,7 @@ class Predictor:
     def from_model(
             cls, model: PerceptionModel, half: bool = False,
             max_depth: float | None = None, backend: str = 'torch') -> Predictor:
-        """Serve a model that is already in memory, on the device where it is."""
+        """Return a predictor for a model that is already in memory, on the model's device."""
         predictor = cls.__new__(cls)
         predictor._set_up(
             model.eval(), type(model).__name__, 'half' if half else 'auto', max_depth, backend)
@@ -136,7 +135,7 @@ class Predictor:
             self.backend: Backend = choose_backend(model, precision, backend, target, name)
             given = self.backend(image).maps()
             check_maps(given, image, len(self.labels))
-        except Exception as error:  # each library has classes of its own for a graph that fails
+        except Exception as error:  # each library has its own exceptions
             if is_out_of_memory(error) or isinstance(error, BackendError):
                 raise
             raise ValueError(
@@ -145,7 +144,7 @@ class Predictor:
             output for output, maps in MAPS_NEEDED.items() if given.keys() >= set(maps))
 
     def describe(self) -> dict[str, Any]:
-        """Say what runs where: model, architecture, device, precision, backend."""
+        """Return the model, architecture, device, precision and backend."""
         name = self.backend.place()
         if self.device.type == 'cuda':
             name = f'{name} ({torch.cuda.get_device_name(self.device)})'
@@ -155,21 +154,21 @@ class Predictor:
 
     @property
     def relative(self) -> str:
-        """Say so if depth is not metric, since nothing told the training of metres; else empty."""
+        """Return a warning if depth is not metric, since training had no metric data; else ''."""
         return '' if self.config.metric else (
             'depth is relative: its unit, and so the scale of the cloud, is unknown, for the '
             'training had no true depth, stereo pairs, poses or camera height')
 
     def memory(self) -> dict[str, str]:
-        """Say how full the GPU's memory is; nothing on a CPU."""
+        """Return the use of the GPU's memory; empty on a CPU."""
         return memory_of(self.device)
 
     def warm_up(self, size: tuple[int, int]) -> bool:
         """
-        Prepare for images of a size, so that the first of them takes no longer than the others.
+        Prepare for images of a size, so that the first of them is as fast as the others.
 
         :param size: height and width of the images.
-        :return: whether there was anything to prepare.
+        :return: whether preparation was needed.
         :raises OutOfMemoryError: as `predict`.
         """
         seen = seen_size(self.config, size)
@@ -183,14 +182,14 @@ class Predictor:
 
     def predict(self, frame: Frame, outputs: Set[str] | None = None) -> Prediction:
         """
-        Predict the maps that are asked for; the others are None and cost nothing.
+        Return the requested maps of a frame; the others are None and cost nothing.
 
-        :param frame: of any size.
-        :param outputs: a subset of `available`; None for depth, labels and confidence, as far as
-            the model gives them.
-        :raises ValueError: if an output is unknown or the model does not give it.
-        :raises OutOfMemoryError: if the device's memory does not suffice for a smaller input of
-            the network either.
+        :param frame: frame of any size.
+        :param outputs: a subset of `available`; None for depth, labels and confidence, if the
+            model provides them.
+        :raises ValueError: if an output is unknown, or the model does not provide it.
+        :raises OutOfMemoryError: if the device's memory is too small even for a smaller network
+            input.
         """
         return self.predict_batch([frame], outputs)[0]
 
@@ -198,16 +197,16 @@ class Predictor:
             self, frames: Sequence[Frame],
             outputs: Set[str] | Sequence[Set[str] | None] | None = None) -> list[Prediction]:
         """
-        Predict several frames; those that the network sees at one size share a call of it.
+        Return the predictions of several frames; those of one network input size are batched.
 
-        One by one they get the same answers. Where the backend gains nothing from batches, or
-        cannot take them, one by one is how it is done.
+        The results are the same as those of single calls. If the backend does not benefit from
+        batches or does not support them, the frames are processed one by one.
 
-        :param frames: of any sizes and cameras.
-        :param outputs: as for `predict`, of all frames; or a sequence with those of each.
-        :return: in the order of the frames.
-        :raises ValueError: if an output is unknown or the model does not give it, or there are
-            not as many sets of outputs as frames.
+        :param frames: frames of any sizes and cameras.
+        :param outputs: as for `predict`, for all frames, or a sequence with one set per frame.
+        :return: predictions in the order of the frames.
+        :raises ValueError: if an output is unknown, the model does not provide it, or the number
+            of sets differs from the number of frames.
         :raises OutOfMemoryError: as `predict`.
         """
         wanted = self._wanted(outputs, len(frames))
@@ -215,7 +214,7 @@ class Predictor:
         waiting = [index for index, names in enumerate(wanted) if names]
         config, seen = self.config, self._seen_sizes(frames)
         while waiting:
-            if config is not self.config:  # memory ran out, which makes the sizes smaller
+            if config is not self.config:  # memory ran out, and the input sizes were reduced
                 config, seen = self.config, self._seen_sizes(frames)
             size = seen[waiting[0]]
             group = [index for index in waiting if seen[index] == size]
@@ -229,14 +228,14 @@ class Predictor:
         return predictions
 
     def _seen_sizes(self, frames: Sequence[Frame]) -> list[tuple[int, int]]:
-        """Return the size at which the network sees each frame."""
+        """Return the network input size of each frame."""
         return [seen_size(self.config, frame.size) for frame in frames]
 
     def _note_size(self, size: tuple[int, int]) -> None:
         """
-        Return the memory that the CPU's last size needed, where images have a new size.
+        Release freed heap memory on a CPU when images have a new size.
 
-        Buffers of many sizes fragment the heap, and the process would grow with each of them.
+        Buffers of many sizes fragment the heap, so the process would grow with each new size.
         """
         if size not in self.recent_sizes:
             self.recent_sizes.append(size)
@@ -245,9 +244,9 @@ class Predictor:
 
     def prepare(self, *frames: Frame) -> Tensor:
         """
-        Turn frames into the network's input: (B, 3, h, w) on the device, channels-last.
+        Return the network's input for frames: (B, 3, h, w) on the device, channels-last.
 
-        :param frames: of sizes that the network sees at one size.
+        :param frames: frames with the same network input size.
         """
         return self._prepare(frames, seen_size(self.config, frames[0].size))
 
@@ -259,9 +258,9 @@ class Predictor:
             self, output: DenseOutput, frame: Frame,
             outputs: Set[str] | None = None) -> Prediction:
         """
-        Bring a network's output back to the camera: its size, its focal length, NaN, numpy.
+        Convert a network's output to a prediction at the camera's size, in metres.
 
-        :param output: of `backend` for `prepare(frame)`.
+        :param output: output of `backend` for `prepare(frame)`.
         :param outputs: what to compute, as for `predict`.
         """
         [wanted] = self._wanted(outputs, 1)
@@ -270,7 +269,7 @@ class Predictor:
     def _wanted(
             self, outputs: Set[str] | Sequence[Set[str] | None] | None, count: int
             ) -> list[Set[str]]:
-        """Say what is wanted of each frame, and refuse what the model does not give."""
+        """Return the requested outputs of each frame, checked against those of the model."""
         each = [outputs] * count if outputs is None or isinstance(outputs, Set) else list(outputs)
         if len(each) != count:
             raise ValueError(f'got the outputs of {len(each)} frames, expected those of {count}')
@@ -286,17 +285,17 @@ class Predictor:
             self, frames: Sequence[Frame], wanted: Sequence[Set[str]], seen: tuple[int, int]
             ) -> list[Prediction]:
         """
-        Predict frames of one network input size; see the class for when memory runs out.
+        Predict frames of one network input size, with the out-of-memory handling of the class.
 
         :param seen: height and width of the network's input.
         """
         try:
             return self._predict(frames, wanted, seen)
-        except Exception as error:  # each library has a class of its own for it
+        except Exception as error:  # each library has its own exception
             if not is_out_of_memory(error):
                 raise
             cause = cause_of(error)
-        # outside of the except clause: the error holds on to the maps of the call that failed
+        # outside of the except clause, since the error refers to the maps of the failed call
         free_memory(self.device)
         if len(frames) == 1:
             return [self._predict_smaller(frames[0], wanted[0], seen, cause)]
@@ -306,7 +305,7 @@ class Predictor:
             self.device, len(frames))
         found = []
         for frame, names in zip(frames, wanted):
-            # the first of them may have run out of memory again, which makes the size smaller
+            # an earlier frame may have run out of memory again, which reduces the size
             own = seen_size(self.config, frame.size)
             found += self._predict_or_shrink([frame], [names], own)
         return found
@@ -314,9 +313,9 @@ class Predictor:
     def _predict_smaller(
             self, frame: Frame, wanted: Set[str], size: tuple[int, int], cause: str) -> Prediction:
         """
-        Predict with half the network's input area, and stay there if there is memory for it.
+        Predict with half the network's input area, and keep this area if memory suffices.
 
-        :param size: height and width of the network's input that was too large.
+        :param size: height and width of the network input that was too large.
         """
         full = self.config
         half = replace(full, input_pixels=size[0] * size[1] // 2)
@@ -352,7 +351,7 @@ class Predictor:
     def _finish(
             self, output: DenseOutput, frames: Sequence[Frame], wanted: Sequence[Set[str]],
             seen: tuple[int, int]) -> list[Prediction]:
-        """Bring the network's output for some frames back to their cameras."""
+        """Convert the network's output for some frames to predictions at their cameras' sizes."""
         found = [
             self._camera_maps(output.sample(index), frame, names, seen)
             for index, (frame, names) in enumerate(zip(frames, wanted))]
@@ -363,9 +362,9 @@ class Predictor:
             self, output: DenseOutput, frame: Frame, wanted: Set[str], seen: tuple[int, int]
             ) -> dict[str, Tensor]:
         """
-        Compute the maps that are wanted of one frame at its camera's size, on the device.
+        Return the requested maps of one frame at its camera's size, on the device.
 
-        :param output: with a batch size of 1.
+        :param output: network output with a batch size of 1.
         :param seen: height and width of the network's input.
         """
         size = frame.size
@@ -388,6 +387,6 @@ class Predictor:
         return {name: maps[name] for name in wanted}
 
     def focal_problem(self, frame: Frame) -> str:
-        """Describe a camera unlike those that the model learned depth from; '' for any other."""
+        """Return a warning if the focal length is outside the training range; otherwise ''."""
         return unusual_focal(self.config, frame.K, frame.size) if (
             'depth' in self.available) else ''

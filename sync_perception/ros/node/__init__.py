@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The perception node: camera images in; depth, labels and clouds out."""
+"""The perception node, from camera images to depth, labels and point clouds."""

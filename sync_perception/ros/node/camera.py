@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""One camera of the node: its topics, its lane of the worker, its counters and its troubles."""
+"""One camera of the node: topics, calibrations, counters and problems."""
 
 from __future__ import annotations
 
@@ -47,30 +47,30 @@ from sync_perception.types import MalformedInput
 
 ACTIVE = LifecycleState('active', State.PRIMARY_STATE_ACTIVE)
 LOSS_PERIOD = 60.0
-"""Seconds between two lines about lost messages."""
+"""Least seconds between two log lines about lost messages."""
 SETTLED = 2.0
-"""Seconds after which the graph knows a new peer."""
+"""Seconds until the ROS graph contains a new peer."""
 MOST_CREDIT = 2.0
-"""Images that may be looked at after a pause: the second evens out when they come irregularly."""
+"""Most images accepted at once after a pause; more than one compensates irregular arrival."""
 
 
 class Camera:
     """
-    Topics, calibrations, lane and counts of one camera.
+    Topics, calibrations, counters and problems of one camera.
 
-    :param node: where its topics are.
-    :param name: goes before its topics; empty for a camera whose topics have no name before them.
-    :param log: for troubles of its topics and its frames.
-    :param lane: index of the worker's lane in which its frames wait.
-    :ivar counters: counts since the node began to listen to it.
-    :ivar outputs: what is published, with the publishers.
-    :ivar inputs: the subscriptions, camera_info first; none while the node does not listen.
-    :ivar latched: the subscription to calibrations that were sent before, where it is needed.
-    :ivar mismatches: by topic, the quality of service that keeps a present peer from being heard.
-    :ivar noted: by topic, when its mismatch was noted, seconds of the monotonic clock.
-    :ivar troubles: by kind, what is doubtful about its latest frame.
-    :ivar mounting: how it is mounted, and the scale of depth that follows.
-    :ivar bit_depth: what its 16-bit images have been found to hold.
+    :param node: node of the topics.
+    :param name: prefix of the topics; may be empty.
+    :param log: log of problems with topics and frames.
+    :param lane: index of the worker's lane for its frames.
+    :ivar counters: counts since the node listens to the camera.
+    :ivar outputs: published outputs, with their publishers.
+    :ivar inputs: subscriptions, camera_info first; empty while the node does not listen.
+    :ivar latched: subscription to latched calibrations, if needed.
+    :ivar mismatches: quality of service that is incompatible with a present peer, by topic.
+    :ivar noted: time at which a mismatch was noted, by topic, seconds of the monotonic clock.
+    :ivar troubles: problems of the latest frame, by kind.
+    :ivar mounting: scale correction from the camera's mount.
+    :ivar bit_depth: bit depth inferred from its 16-bit images.
     """
 
     def __init__(self, node: LifecycleNode, name: str, log: SeldomLog, lane: int = 0):
@@ -94,23 +94,23 @@ class Camera:
 
     @property
     def image_topic(self) -> str:
-        """Return the topic that its images come from; empty while the node does not listen."""
+        """Return the topic of the images; empty while the node does not listen."""
         return self.inputs[1].topic_name if self.inputs else ''
 
     @property
     def title(self) -> str:
-        """Its name for people."""
+        """Name of the camera for messages."""
         return f'camera {self.name}' if self.name else 'camera'
 
     def topic(self, name: str) -> str:
-        """Return a topic's name below this camera's."""
+        """Return a topic's name with the camera's prefix."""
         return f'{self.name}/{name}' if self.name else name
 
     def advertise(self, outputs: Iterable[Output], active: bool = False) -> None:
         """
-        Publish these outputs from now on; those that it publishes already keep their publishers.
+        Set the published outputs; existing publishers of these outputs are kept.
 
-        :param active: whether the node is: new publishers then begin at once.
+        :param active: whether the node is active, so that new publishers are activated.
         """
         present = {output.topic: publisher for output, publisher in self.outputs}
         wanted = {output.topic: output for output in outputs}
@@ -123,7 +123,7 @@ class Camera:
         self.outputs = [(output, present[topic]) for topic, output in wanted.items()]
 
     def wanted(self) -> list[tuple[Output, LifecyclePublisher]]:
-        """Return the outputs that somebody subscribes to, with their publishers."""
+        """Return the outputs that have subscribers, with their publishers."""
         return [(output, publisher) for output, publisher in self.outputs
                 if publisher.get_subscription_count()]
 
@@ -131,18 +131,18 @@ class Camera:
                   receive_camera_info: Callable[[Camera, CameraInfo], None], *,
                   compressed: bool = False, keep_all: bool = False) -> None:
         """
-        Subscribe to its images and calibrations, and count from zero.
+        Subscribe to images and calibrations, and reset the counters.
 
         :param receive_image: called with this camera and an Image or a CompressedImage.
         :param receive_camera_info: called with this camera and a CameraInfo.
-        :param compressed: take what image_transport publishes beside the raw images.
-        :param keep_all: lose no image, and demand of the publisher that it loses none either.
+        :param compressed: subscribe to the compressed images of image_transport.
+        :param keep_all: receive every image, which requires a reliable publisher.
         """
         self.counters = Counters()
         self.credit, self.asked = 0.0, 0.0
         image_type, topic = Image, self.topic('image')
         if compressed:
-            # the convention of image_transport: beside the raw topic, wherever it was remapped to
+            # by the convention of image_transport, below the raw topic after remapping
             topic = f'{self.node.resolve_topic_name(topic)}/compressed'
             image_type = CompressedImage
         camera_info = self._subscription(
@@ -155,9 +155,9 @@ class Camera:
 
     def subscribe_to_latched(self) -> None:
         """
-        Subscribe to latched calibrations too, if no calibration came and somebody has such.
+        Subscribe to latched calibrations too, if none has arrived and a publisher latches them.
 
-        Not from the start: publishers without them would log a warning about this subscriber.
+        This is not done from the start, since other publishers would log a warning about it.
         """
         if not self.inputs or self.latched is not None or self.camera_infos.remembered:
             return
@@ -171,21 +171,21 @@ class Camera:
             self.log.logger.info(f'listening to the latched messages on {topic}, too')
 
     def drop_resolved_mismatches(self) -> None:
-        """Forget a peer that was not heard when it is gone, or changed its quality of service."""
+        """Remove the mismatches whose peer has left or changed its quality of service."""
         endpoints = [*self.inputs, *(publisher for _, publisher in self.outputs)]
         present = {endpoint.topic_name: endpoint for endpoint in endpoints}
         for name in list(self.mismatches):
-            # the graph may know of the peer a little later than the event that told of it
+            # the graph may contain the peer slightly later than the event
             recent = time.monotonic() - self.noted[name] < SETTLED
             if name not in present or not recent and not has_mismatch(self.node, present[name]):
                 del self.mismatches[name]
 
     def describe_waits(self, silence: float, unknown: float) -> list[str]:
         """
-        Describe what it waits for, and after a while why it does not come.
+        Return which messages are awaited, and after a while why they do not arrive.
 
         :param silence: seconds without an image.
-        :param unknown: seconds that the node has listened to it, for its calibration.
+        :param unknown: seconds since the node listens, for the wait for a calibration.
         """
         info, image = self.inputs
         waits = [(image, 'image', silence)] if silence > SILENCE or not (
@@ -196,7 +196,7 @@ class Camera:
                 for subscription, name, seconds in waits]
 
     def unsubscribe(self) -> None:
-        """Stop listening, and forget the calibrations."""
+        """Remove the subscriptions and the cached calibrations."""
         for subscription in filter(None, (*self.inputs, self.latched)):
             self.node.destroy_subscription(subscription)
         self.inputs, self.latched = [], None
@@ -208,9 +208,9 @@ class Camera:
     def receive(self, image: Image | CompressedImage, max_rate: float
                 ) -> FramePacket[Camera] | None:
         """
-        Count an image and return its packet; None where it came sooner than the limit allows.
+        Count an image and return its packet, or None if it exceeds the rate limit.
 
-        :param max_rate: images a second on average; 0 for no limit.
+        :param max_rate: average images per second; 0 for no limit.
         """
         now = time.monotonic()
         self.counters.received += 1
@@ -221,7 +221,7 @@ class Camera:
 
     def count_published(self, packet: FramePacket[Camera], now: int) -> None:
         """
-        Count a frame whose outputs were published, and its delays.
+        Count a published frame, and record its latencies.
 
         :param now: nanoseconds of the node's clock.
         """
@@ -231,9 +231,9 @@ class Camera:
 
     def count_refused(self, error: ValueError, message: str) -> None:
         """
-        Count and log a message that cannot be used.
+        Count and log a malformed message.
 
-        :param message: what it is, with its article.
+        :param message: name of the message, with its article.
         """
         reason = error.reason if isinstance(error, MalformedInput) else 'model input'
         self.counters.refused[reason] += 1
@@ -247,23 +247,23 @@ class Camera:
 
     def note(self, kind: str, problem: str) -> None:
         """
-        Keep what is doubtful about the latest frame, and warn when it begins.
+        Store a problem of the latest frame, and log a warning when it is new.
 
-        :param problem: a sentence; empty if all is well.
+        :param problem: a sentence; empty if there is no problem.
         """
         if not problem:
             self.troubles.pop(kind, None)
             return
-        if kind not in self.troubles:  # else it is in /diagnostics, and was logged
+        if kind not in self.troubles:  # otherwise it was already logged
             self.log.warn(f'{kind} {self.name}', f'{self.title}: {problem}')
         self.troubles[kind] = problem
 
     def within_rate(self, now: float, max_rate: float) -> bool:
         """
-        Say whether an image that comes now may be looked at.
+        Return whether an image that arrives now is within the rate limit.
 
         :param now: seconds of the monotonic clock.
-        :param max_rate: images a second on average; 0 for no limit.
+        :param max_rate: average images per second; 0 for no limit.
         """
         if max_rate <= 0:
             return True
@@ -284,7 +284,7 @@ class Camera:
                 message_lost=lambda event: self._note_loss(topic, event.total_count_change)))
 
     def _note_loss(self, topic: str, count: int) -> None:
-        """Say what did not arrive: best effort does not send it again."""
+        """Log lost messages, which best effort does not resend."""
         name = self.node.resolve_topic_name(topic)
         if topic != self.topic('camera_info'):
             self.counters.lost += count

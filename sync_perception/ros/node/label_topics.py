@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The latched topics that say what the ids of the labels mean."""
+"""Latched topics that describe the label ids."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from sync_perception.ros.parameters.perception import PerceptionParameters
 
 class LabelTopics:
     """
-    The topics sync/label_space and, where vision_msgs is installed, sync/label_info.
+    Topics sync/label_space and, if vision_msgs is installed, sync/label_info.
 
-    :param node: publishes them.
+    :param node: node that publishes them.
     """
 
     def __init__(self, node: Node):
@@ -37,7 +37,7 @@ class LabelTopics:
         self.publishers: list[Any] = []
 
     def publish(self, labels: LabelSpace, parameters: PerceptionParameters) -> None:
-        """Publish a label space, once and for all who come later."""
+        """Publish a label space once; late subscribers receive it, too."""
         header = Header(stamp=self.node.get_clock().now().to_msg())
         space = String(data=label_space_json(labels, parameters))
         for topic, message in (
@@ -49,7 +49,7 @@ class LabelTopics:
                 self.publishers.append(publisher)
 
     def withdraw(self) -> None:
-        """Take back what was published."""
+        """Remove the publishers."""
         for publisher in self.publishers:
             self.node.destroy_publisher(publisher)
         self.publishers = []

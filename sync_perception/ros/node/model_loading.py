@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Models are loaded on a thread beside the executor's, and not for ever."""
+"""Loading of models on a separate thread, with a time limit."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ Load = Callable[[PerceptionParameters], Any]
 
 def load_predictor(parameters: PerceptionParameters):
     """
-    Load the model that the parameters name.
+    Return the predictor for the model in the parameters.
 
-    :raises ValueError: if the folder, the device or a value is not as expected.
+    :raises ValueError: if the folder, the device or a value is invalid.
     """
-    # torch takes seconds to import: only when there is a model to load
+    # importing torch takes seconds; only loading needs it
     from sync_perception.runtime.predictor import Predictor
     with code_allowed(parameters.allow_code):
         return Predictor(
@@ -50,13 +50,13 @@ def load_predictor(parameters: PerceptionParameters):
 
 def load_monitor(parameters: PerceptionParameters) -> ConsistencyMonitor | None:
     """
-    Load the contrastive model that the parameters name, if they do.
+    Return the monitor with the contrastive model in the parameters, or None without one.
 
     :raises ValueError: if there is no such model.
     """
     if not parameters.consistency_model:
         return None
-    # torch takes seconds to import: only when there is a model to load
+    # importing torch takes seconds; only loading needs it
     from sync_perception.runtime.consistency import ConsistencyScorer
     return ConsistencyMonitor(ConsistencyScorer(parameters.consistency_model, parameters.device))
 
@@ -64,11 +64,11 @@ def load_monitor(parameters: PerceptionParameters) -> ConsistencyMonitor | None:
 @dataclass(frozen=True, eq=False)
 class Loading:
     """
-    A model that is being loaded, or was.
+    Model that is being loaded, or was loaded.
 
-    :param load: what loads it.
-    :param values: the parameters that it is loaded for.
-    :param outcome: the model, or what kept it from being loaded.
+    :param load: function that loads it.
+    :param values: parameters with which it is loaded.
+    :param outcome: future of the model or the error.
     """
 
     load: Load
@@ -76,25 +76,24 @@ class Loading:
     outcome: futures.Future
 
     def is_of(self, load: Load, values: PerceptionParameters) -> bool:
-        """Tell whether the same would be loaded; what acts on each frame makes no difference."""
+        """Return whether the same model would be loaded; live parameters are ignored."""
         return load == self.load and all(
             getattr(values, spec.name) == getattr(self.values, spec.name)
             for spec in fields(values) if not spec.metadata['live'])
 
     def __str__(self) -> str:
-        """Name the model and the device."""
+        """Return the names of the model and the device."""
         return f'{self.values.model or default_model_folder()} on {self.values.device}'
 
 
 class ModelLoader:
     """
-    Loads one model at a time on a thread of its own.
+    Loader of one model at a time on a separate thread.
 
-    A thread that does not finish within the parameter `load_timeout` is left to itself: Python
-    cannot end it, and nobody waits for it any more.
+    A thread that exceeds the parameter `load_timeout` is abandoned, since Python cannot end it.
 
-    :param node: logs what is loaded; its executor is woken when that is done.
-    :ivar loading: what is being loaded now; None most of the time.
+    :param node: node whose logger is used, and whose executor is woken at the end.
+    :ivar loading: model that is being loaded, or None.
     """
 
     def __init__(self, node: Node):
@@ -105,7 +104,7 @@ class ModelLoader:
 
     async def prepare(self, load: Load, values: PerceptionParameters) -> None:
         """
-        Load what `take` is to return, or to raise; the executor goes on meanwhile.
+        Load a model for `take`, without blocking the executor; errors are raised by `take`.
 
         :raises ValueError: if another model is still being loaded.
         """
@@ -114,21 +113,21 @@ class ModelLoader:
         self.loading = self._begin(load, values)
         end = time.monotonic() + values.load_timeout
         while not self.loading.outcome.done() and time.monotonic() < end:
-            # resumed whenever the executor has something to do, once a second at least: the
-            # node's diagnostics are a timer
+            # resumed whenever the executor has work, at least once a second because of the
+            # node's diagnostics timer
             await Turn()
         self.loading, self.loaded = None, self.loading
 
     def is_stale(self, values: PerceptionParameters) -> bool:
-        """Tell whether what was prepared is not for these parameters any more."""
+        """Return whether the prepared model does not match these parameters."""
         return self.loaded is not None and not self.loaded.is_of(self.loaded.load, values)
 
     def take(self, load: Load, values: PerceptionParameters) -> Any:
         """
-        Return what was prepared for these parameters; if it was something else, load it now.
+        Return the model prepared for these parameters; if there is none, load it now.
 
-        :raises TimeoutError: if it takes longer than the parameters allow.
-        :raises Exception: whatever kept the model from being loaded.
+        :raises TimeoutError: if loading exceeds the time limit of the parameters.
+        :raises Exception: any error of loading the model.
         """
         loaded, self.loaded = self.loaded, None
         patience = 0.0
@@ -138,7 +137,7 @@ class ModelLoader:
             return loaded.outcome.result(patience)
         except futures.TimeoutError:
             if loaded.outcome.done():
-                raise  # the loading's own
+                raise  # raised by loading itself
             raise TimeoutError(
                 f'loading {loaded} takes longer than the {values.load_timeout:g} s of the '
                 'parameter load_timeout') from None
@@ -152,7 +151,7 @@ class ModelLoader:
     def _run(self, loading: Loading) -> None:
         try:
             loading.outcome.set_result(loading.load(loading.values))
-        except BaseException as error:  # noqa: BLE001 - raised again where the model is taken
+        except BaseException as error:  # noqa: BLE001 - raised again by `take`
             loading.outcome.set_exception(error)
         try:
             self.done.trigger()
@@ -161,8 +160,8 @@ class ModelLoader:
 
 
 class Turn:
-    """Awaited, it lets the executor do something else before it goes on."""
+    """Awaitable that yields to the executor once."""
 
     def __await__(self) -> Generator[None, None, None]:
-        """Give up the turn once."""
+        """Yield once."""
         yield

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""How the cameras are mounted, and the scale of depth that follows from it."""
+"""Mounts of the cameras, and the depth scale that follows from them."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ STATIC_TRANSFORMS = QoSProfile(
 
 class StaticTransforms:
     """
-    The mounts that static transforms give.
+    Camera mounts from static transforms.
 
-    :param node: listens to /tf_static, if tf2_ros is installed.
+    :param node: node that listens to /tf_static, if tf2_ros is installed.
     """
 
     def __init__(self, node: Node):
@@ -54,15 +54,15 @@ class StaticTransforms:
         except ImportError:
             return
         self.buffer, self.error = Buffer(), TransformException
-        # not the library's listener: before Kilted it listens to /tf, too, which may be much
+        # tf2_ros's own listener also subscribes to the busy topic /tf before Kilted
         self.subscription = node.create_subscription(
             TFMessage, '/tf_static', self._receive, STATIC_TRANSFORMS)
 
     def mount(self, ground_frame: str, frame_id: str) -> Mount:
         """
-        Return how the camera of a frame is mounted.
+        Return the mount of a camera from the transform of its frame.
 
-        :raises ValueError: if that is not known, or no camera's.
+        :raises ValueError: if the transform is unknown, or is not a valid camera mount.
         """
         where = (f'ground_frame: the mount of the camera {frame_id!r:.80} above '
                  f'{ground_frame!r:.80}')
@@ -93,9 +93,9 @@ class StaticTransforms:
 
 class Mounting:
     """
-    The scale that the mount of one camera gives its depth.
+    Depth scale from the mount of one camera.
 
-    :ivar scale: None while the mount is not known.
+    :ivar scale: scale estimate; None while the mount is unknown.
     """
 
     def __init__(self):
@@ -104,9 +104,9 @@ class Mounting:
 
     def prepare(self, mount: Mount | None, space: LabelSpace) -> MountScale | None:
         """
-        Return what scales the next frame; it begins anew with another mount or model.
+        Return the scale estimate for the next frame; a new mount or model resets it.
 
-        :param space: of the model's labels.
+        :param space: label space of the model.
         """
         if mount is None:
             self.scale = None
@@ -115,7 +115,7 @@ class Mounting:
         return self.scale
 
     def values(self) -> dict[str, str]:
-        """Describe the scale for diagnostics; nothing while the mount is not known."""
+        """Return the scale for diagnostics; empty while the mount is unknown."""
         scale = self.scale
         if scale is None:
             return {}
@@ -132,13 +132,13 @@ def mount_of_camera(
         parameters: PerceptionParameters, frame_id: str, available: frozenset[str],
         transforms: Callable[[str, str], Mount] | None) -> tuple[Mount | None, str]:
     """
-    Return how a camera is mounted, and what is doubtful about it.
+    Return the mount of a camera, and a warning or ''.
 
-    What transforms say goes before the parameters.
+    Transforms take precedence over the parameters.
 
-    :param frame_id: of its images.
-    :param available: the maps that the model gives.
-    :param transforms: gives the mount of a camera's frame above a ground frame.
+    :param frame_id: frame_id of the images.
+    :param available: maps that the model provides.
+    :param transforms: function from a ground frame and a camera frame to the mount.
     """
     mount, problem = None, ''
     if parameters.camera_height > 0:
@@ -154,5 +154,5 @@ def mount_of_camera(
 
 
 def maps_to_scale(maps: frozenset[str], scale: MountScale | None) -> frozenset[str]:
-    """Return the maps that the model is to be asked for where some of them are scaled."""
+    """Return the maps to request from the model, with those needed for the scale."""
     return maps | NEEDS if scale is not None and maps & DEPTHS else maps

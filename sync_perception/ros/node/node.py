@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""The perception node: camera images in; depth, labels and a semantic point cloud out."""
+"""The perception node, from camera images to depth, labels and a semantic point cloud."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ from sync_perception.types import MalformedInput
 
 class PerceptionNode(LifecycleNode):
     """
-    Turns every camera frame it has time for into those topics of `outputs` that the model gives.
+    Life-cycle node that predicts and publishes depth, labels and point clouds of camera images.
 
-    The executor's thread only receives messages; one worker thread does everything else, always
-    with the newest images (offline: with every one). Configuring loads the model, activating
-    starts listening to the cameras.
+    The executor's thread only receives messages. One worker thread processes the newest images,
+    or in the offline mode every image. Configuring loads the model, and activating subscribes to
+    the cameras. The topics are defined in `outputs`.
 
-    :param load_predictor: makes the predictor of the node's parameters.
-    :param node_arguments: go to the LifecycleNode.
+    :param load_predictor: function that loads the predictor for the node's parameters.
+    :param node_arguments: arguments of the LifecycleNode.
     """
 
     def __init__(self, *, load_predictor: Callable[[PerceptionParameters], Any] = load_predictor,
@@ -87,7 +87,7 @@ class PerceptionNode(LifecycleNode):
         self.diagnostics = diagnostics.Reporter(self.get_fully_qualified_name())
         self.diagnostics_publisher = self.create_publisher(
             DiagnosticArray, '/diagnostics', qos.output())
-        # steady: with use_sim_time and no /clock, the node is to say what it waits for
+        # steady clock, so that diagnostics are published with use_sim_time but without /clock
         self.create_timer(
             diagnostics.PERIOD, self._publish_diagnostics,
             clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -99,24 +99,24 @@ class PerceptionNode(LifecycleNode):
         guard_services(self, self.log)
 
     async def autostart(self) -> None:
-        """Configure and activate, unless the parameter `autostart` says no."""
+        """Configure and activate the node, if the parameter `autostart` is true."""
         if not self.parameters.values.autostart:
             self.get_logger().info(
                 f'unconfigured, since autostart is false: waiting for a lifecycle manager, or for '
                 f'ros2 lifecycle set {self.get_fully_qualified_name()} configure')
             return
         await self._preload()
-        if self._state == 'unconfigured':  # else somebody else was faster
+        if self._state == 'unconfigured':  # otherwise another client has already configured it
             if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
                 self.trigger_activate()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model and create the publishers; on failure say why and stay as before."""
+        """Load the model and create the publishers; on failure log the reason and stay as is."""
         try:
             self._configure()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the node must live
+        except Exception as error:  # noqa: BLE001 - no error may end the node
             self.problem = f'cannot configure: {type(error).__name__}: {error}'
-            if self.context.ok():  # otherwise the node is just being stopped
+            if self.context.ok():  # otherwise the node is being stopped
                 self.get_logger().error(self.problem)
             self._release()
             return TransitionCallbackReturn.FAILURE
@@ -125,7 +125,7 @@ class PerceptionNode(LifecycleNode):
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Listen to the cameras."""
+        """Subscribe to the cameras and start the worker."""
         try:
             self.pipeline.halted = ''
             self._start_worker()
@@ -133,7 +133,7 @@ class PerceptionNode(LifecycleNode):
                 self._listen()
             else:
                 self.get_logger().info('active, but disabled: images are ignored')
-        except Exception as error:  # noqa: BLE001 - such as a QoS override that does not exist
+        except Exception as error:  # noqa: BLE001 - such as an invalid QoS override
             self.problem = f'cannot activate: {type(error).__name__}: {error}'
             self.get_logger().error(self.problem)
             self._stop()
@@ -142,35 +142,35 @@ class PerceptionNode(LifecycleNode):
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Finish the frames in hand and stop listening."""
+        """Finish the current frames and unsubscribe from the cameras."""
         self._stop()
         for camera in self.cameras:
             self.get_logger().info(f'inactive: {camera.title}: {camera.counters.summary()}')
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Give back the model and the publishers."""
+        """Release the model and the publishers."""
         result = super().on_cleanup(state)
         self._release()
         return result
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Give back everything, from whatever state."""
+        """Release all resources, from any state."""
         self.close()
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Begin anew after a transition that raised."""
+        """Reset the node after a transition that raised an exception."""
         self.close()
         return super().on_error(state)
 
     def close(self) -> None:
-        """Stop the worker and give back the model and all topics."""
+        """Stop the worker and release the model and all topics."""
         self._stop()
         self._release()
 
     def destroy_node(self) -> None:
-        """Leave the graph, with the services of the life cycle, which rclpy would leave there."""
+        """Destroy the node, including the life-cycle services that rclpy does not remove."""
         super().destroy_node()
         self._state_machine.destroy_when_not_in_use()
 
@@ -179,7 +179,7 @@ class PerceptionNode(LifecycleNode):
         return self._state_machine.current_state[1]
 
     async def _prepare_transition(self, request: ChangeState.Request) -> None:
-        """Load the model before rclpy configures the node, which would hold up everything."""
+        """Load the model before rclpy configures the node, since that would block the executor."""
         wanted = request.transition
         configures = wanted.label == 'configure' if wanted.label else (
             wanted.id == Transition.TRANSITION_CONFIGURE)
@@ -188,7 +188,7 @@ class PerceptionNode(LifecycleNode):
 
     async def _prepare_parameters(
             self, request: SetParameters.Request | SetParametersAtomically.Request) -> None:
-        """Load another model before it takes the place of the present one."""
+        """Load another model before it replaces the present one."""
         for parameter in request.parameters:
             values = self.parameters.values
             is_model = (parameter.name == 'model'
@@ -200,13 +200,13 @@ class PerceptionNode(LifecycleNode):
                     self._load_warm, replace(values, model=parameter.value.string_value))
 
     async def _preload(self) -> None:
-        """Load what the parameters name; it is there, or known to fail, when configuring."""
+        """Load the models in the parameters, so that configuring has them or their error."""
         values = None
         while values is None or self.loader.is_stale(self.parameters.values):
             try:
                 values = self._checked_values()
             except ValueError:
-                return  # configuring will say so
+                return  # configuring will report it
             await self.loader.prepare(self._load_models, values)
 
     def _load_models(
@@ -214,16 +214,16 @@ class PerceptionNode(LifecycleNode):
         return self._load_warm(values), load_monitor(values)
 
     def _load_warm(self, values: PerceptionParameters) -> Any:
-        """Load a predictor and prepare it for the images that the cameras are known to give."""
+        """Load a predictor and prepare it for the known image sizes of the cameras."""
         predictor = self.load_predictor(values)
         self.sizes.warm_up(predictor, values.cameras)
         return predictor
 
     def _checked_values(self) -> PerceptionParameters:
         """
-        Return the parameters with what the consumer sets.
+        Return the parameters with the consumer's preset applied.
 
-        :raises ValueError: if one of them cannot be accepted.
+        :raises ValueError: if a parameter is invalid.
         """
         if self.parameters.problems:
             raise ValueError('; '.join(self.parameters.problems.values()))
@@ -243,7 +243,7 @@ class PerceptionNode(LifecycleNode):
         self._log_model('configured')
 
     def _log_model(self, event: str) -> None:
-        """Log what runs where, and whether its depth is only relative."""
+        """Log the model and its device, and whether its depth is only relative."""
         predictor = self.pipeline.predictor
         facts = ', '.join(f'{key} {value}' for key, value in predictor.describe().items())
         self.get_logger().info(f'{event}: {facts}')
@@ -251,7 +251,7 @@ class PerceptionNode(LifecycleNode):
             self.get_logger().warning(predictor.relative)
 
     def _advertise(self) -> None:
-        """Publish what the model gives, and what its labels mean."""
+        """Create the publishers of the model's outputs, and publish its label space."""
         predictor = self.pipeline.predictor
         outputs = available_outputs(predictor.available, self.parameters.values)
         absent = [output.topic for output in OUTPUTS if output not in outputs]
@@ -285,7 +285,7 @@ class PerceptionNode(LifecycleNode):
             camera.unsubscribe()
 
     def _stop_worker(self) -> None:
-        """End the worker; a frame that takes too long is given up."""
+        """Stop the worker; a frame that takes too long is abandoned."""
         if self.worker is not None and not self.worker.stop():
             self.pipeline.cancel(self.worker.thread)
             self.get_logger().warning(
@@ -302,34 +302,34 @@ class PerceptionNode(LifecycleNode):
 
     def _swap_model(self, model: str) -> None:
         """
-        Load another model while the node is configured; the old one serves until it is there.
+        Replace the model of the configured node; the old one is used until the new one is loaded.
 
-        :raises ValueError: if it cannot be loaded; nothing has changed then.
+        :raises ValueError: if loading fails; the node is unchanged.
         """
         if self.pipeline is None:
             return
         try:
             predictor = self.loader.take(
                 self._load_warm, replace(self.parameters.values, model=model))
-        except Exception as error:  # whatever it is, the old model goes on
+        except Exception as error:  # on any error, the old model stays in use
             raise ValueError(
                 f'cannot load {model!r}, the model stays: {type(error).__name__}: {error}'
                 ) from error
         active = self.worker is not None
         self._stop_worker()
         self.pipeline.predictor, self.pipeline.halted = predictor, ''
-        self.pipeline.straggler = None  # it has the old predictor
+        self.pipeline.straggler = None  # it uses the old predictor
         self._advertise()
         if active:
             self._start_worker()
         self._log_model('swapped the model')
 
     def _advertise_rectified(self, rectify: bool) -> None:
-        """Publish the rectified images too, or no longer."""
+        """Create or remove the publisher of the rectified images."""
         if self.pipeline is None:
             return
         active = self.worker is not None
-        self._stop_worker()  # it may be publishing what is withdrawn
+        self._stop_worker()  # it may be using a publisher that is removed
         outputs = available_outputs(
             self.pipeline.predictor.available, replace(self.parameters.values, rectify=rectify))
         for camera in self.cameras:
@@ -338,7 +338,7 @@ class PerceptionNode(LifecycleNode):
             self._start_worker()
 
     def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        """Listen to the cameras, or leave their images alone, without a change of state."""
+        """Enable or disable listening to the cameras, without a state transition."""
         changed, self.enabled = self.enabled != request.data, request.data
         if self.worker is not None and changed:
             self.get_logger().info('enabled' if self.enabled else 'disabled: images are ignored')

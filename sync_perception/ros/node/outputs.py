@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""What the node publishes of a frame: topics, what they need of the model, how they are made."""
+"""Outputs of the node: their topics, required maps and message builders."""
 
 from __future__ import annotations
 
@@ -48,15 +48,14 @@ from sync_perception.types import Prediction
 @dataclass(frozen=True)
 class Output:
     """
-    One topic.
+    Output topic of the node.
 
-    :param topic: its name in the node's namespace.
-    :param message_type: what is published there.
-    :param needs: the maps of the Prediction without which there is no message: a model that does
-        not give them has no such topic.
-    :param build: makes the message.
-    :param profile: makes the topic's quality of service.
-    :param uses: further maps that go into the message where the model gives them.
+    :param topic: name relative to the node's namespace.
+    :param message_type: type of the messages.
+    :param needs: required maps of the Prediction; a model without them has no such topic.
+    :param build: function that builds the message.
+    :param profile: function that returns the topic's quality of service.
+    :param uses: optional maps that are included if the model provides them.
     """
 
     topic: str
@@ -68,29 +67,29 @@ class Output:
 
 
 def depth_output(packet: FramePacket) -> Image:
-    """Metres or millimetres along z."""
+    """Return depth along z in metres or millimetres."""
     return depth_message(
         packet.prediction.depth, packet.header, packet.parameters.depth_encoding)
 
 
 def uncertainty_output(packet: FramePacket) -> Image:
-    """Give the standard deviation of the depth in metres."""
+    """Return the standard deviation of the depth in metres."""
     return image_message(packet.prediction.uncertainty, packet.header, '32FC1')
 
 
 def normals_output(packet: FramePacket) -> Image:
-    """Give unit normals x, y, z in the optical frame."""
+    """Return unit normals x, y, z in the optical frame."""
     return image_message(packet.prediction.normals, packet.header, '32FC3')
 
 
 def semantics_output(packet: FramePacket) -> Image:
-    """Label ids."""
+    """Return label ids."""
     return labels_message(
         packet.prediction.labels, packet.header, packet.parameters.semantics_encoding)
 
 
 def confidence_output(packet: FramePacket) -> Image:
-    """Probability of the label: 0 to 1, or 0 to 255 in eight bits."""
+    """Return the probability of the label: 0 to 1, or 0 to 255 in eight bits."""
     confidence, encoding = packet.prediction.confidence, packet.parameters.confidence_encoding
     if encoding == 'mono8':
         confidence = cv2.convertScaleAbs(confidence, alpha=255)
@@ -98,7 +97,7 @@ def confidence_output(packet: FramePacket) -> Image:
 
 
 def dynamic_mask_output(packet: FramePacket) -> Image:
-    """Mark with 1 what can move by itself, with 0 everything else."""
+    """Return a mask with 1 for classes that can move by themselves, and 0 for all others."""
     movable = np.zeros(256, np.uint8)
     movable[:len(packet.labels)] = packet.labels.dynamic
     mask = cv2.LUT(packet.prediction.labels, movable)
@@ -106,24 +105,24 @@ def dynamic_mask_output(packet: FramePacket) -> Image:
 
 
 def color_output(packet: FramePacket) -> Image:
-    """Paint the labels in their colours."""
+    """Return the labels in their colours."""
     return image_message(
         packet.labels.colorize(packet.prediction.labels), packet.header, 'rgb8')
 
 
 def overlay_output(packet: FramePacket) -> Image:
-    """Lay the labels' colours over the camera image."""
+    """Return the camera image with coloured labels blended over it."""
     picture = visualize.overlay(packet.frame.image, packet.prediction.labels, packet.labels)
     return image_message(picture, packet.header, 'rgb8')
 
 
 def rectified_image_output(packet: FramePacket) -> Image:
-    """Return the camera image that the maps belong to pixel by pixel."""
+    """Return the rectified camera image, whose pixels correspond to those of the maps."""
     return image_message(packet.frame.image, packet.header, 'rgb8')
 
 
 def points_output(packet: FramePacket) -> PointCloud2:
-    """Backproject depth to points with colour, label and confidence."""
+    """Return the point cloud with colour, label and confidence."""
     frame, stride = packet.frame, packet.parameters.points_stride
     prediction, farthest = packet.prediction, packet.parameters.points_max_depth
     if farthest > 0:
@@ -142,29 +141,29 @@ def points_output(packet: FramePacket) -> PointCloud2:
 
 def camera_info_output(packet: FramePacket) -> CameraInfo:
     """
-    Describe the camera that the outputs would be of.
+    Return the calibration of the outputs.
 
-    They belong to the rectified image as it came, so its intrinsics are both K and P, and there is
-    neither distortion nor region nor binning left: consumers that read only one of them get the
-    same geometry. Without the baseline of a stereo pair, since depth is this camera's own.
+    The outputs have the geometry of the rectified image, so both K and P are its intrinsics, and
+    there is no distortion, region or binning. Consumers that read only K or only P get the same
+    geometry. There is no stereo baseline, since depth is relative to this camera.
     """
     camera_info = pinhole(packet.frame.K, packet.frame.size)
     camera_info.header = packet.header
     return camera_info
 
 
-# of models that have more than the two tasks
+# outputs of models with more than the two tasks
 EXTRA_OUTPUTS = (
     Output('sync/depth/uncertainty', Image, frozenset({'uncertainty'}), uncertainty_output),
     Output('sync/normals', Image, frozenset({'normals'}), normals_output),
 )
 
-# while images are rectified here
+# outputs while the node rectifies images
 RECTIFIED_OUTPUTS = (
     Output('sync/image_rect', Image, frozenset(), rectified_image_output),
 )
 
-# camera_info is published last: it tells whoever waits for a frame that the frame is done
+# camera_info is published last, so that it marks the end of a frame
 OUTPUTS = (
     Output('sync/depth', Image, frozenset({'depth'}), depth_output),
     Output('sync/semantics', Image, frozenset({'labels'}), semantics_output),
@@ -177,9 +176,9 @@ OUTPUTS = (
     Output('sync/camera_info', CameraInfo, frozenset(), camera_info_output,
            qos.camera_info_output),
 )
-# what one program reads beside all these
+# additional outputs for one consumer
 CONSUMER_OUTPUTS = {
-    # the same camera_info as that of depth, under the name that goes with the mask
+    # the camera_info of depth, published beside the mask, too
     'nvblox': (Output('sync/dynamic_mask/camera_info', CameraInfo, frozenset({'labels'}),
                       camera_info_output, qos.camera_info_output),),
 }
@@ -188,10 +187,10 @@ CONSUMER_OUTPUTS = {
 def available_outputs(
         available: frozenset[str], parameters: PerceptionParameters) -> tuple[Output, ...]:
     """
-    Return the topics of a model, in the order of publication.
+    Return the outputs of a model in the order of publication.
 
-    :param available: the maps that the model gives.
-    :param parameters: name the consumer, and state whether images are rectified.
+    :param available: maps that the model provides.
+    :param parameters: source of the consumer, and of whether images are rectified.
     """
     outputs = (*EXTRA_OUTPUTS, *CONSUMER_OUTPUTS.get(parameters.consumer, ()),
                *(RECTIFIED_OUTPUTS if parameters.rectify else ()), *OUTPUTS)
@@ -200,7 +199,7 @@ def available_outputs(
 
 def maps_of(outputs: Iterable[Output], available: frozenset[str],
             parameters: PerceptionParameters) -> frozenset[str]:
-    """Return the maps that the model is to be asked for, to publish these topics."""
+    """Return the maps to request from the model for these outputs."""
     maps = frozenset().union(*(output.needs | output.uses for output in outputs))
     if parameters.semantics_min_confidence > 0 and 'labels' in maps:
         maps |= {'confidence'}
@@ -208,7 +207,7 @@ def maps_of(outputs: Iterable[Output], available: frozenset[str],
 
 
 def void_uncertain_labels(prediction: Prediction, parameters: PerceptionParameters) -> Prediction:
-    """Make labels void that are less probable than the parameters demand."""
+    """Set labels to void whose probability is below the threshold in the parameters."""
     least = parameters.semantics_min_confidence
     if least <= 0 or prediction.labels is None or prediction.confidence is None:
         return prediction
@@ -219,7 +218,7 @@ def void_uncertain_labels(prediction: Prediction, parameters: PerceptionParamete
 
 def label_space_json(space: LabelSpace, parameters: PerceptionParameters) -> str:
     """
-    Describe the ids of the label image as JSON.
+    Return the label space of the label image as JSON.
 
     :return: `name`; `void`, the id of pixels without a label; and `classes`, a list of `id`,
         `name`, `color` (red, green, blue, 0 to 255), `dynamic` (moves by itself), `infinite` (has
@@ -235,9 +234,9 @@ def label_space_json(space: LabelSpace, parameters: PerceptionParameters) -> str
 
 def label_info_message(space: LabelSpace, header: Header) -> Any | None:
     """
-    Name the ids as vision_msgs/LabelInfo does.
+    Return the label space as vision_msgs/LabelInfo.
 
-    :return: the message; None where the package vision_msgs is not installed.
+    :return: the message; None if the package vision_msgs is not installed.
     """
     try:
         # optional: comes only with a full ROS 2 installation

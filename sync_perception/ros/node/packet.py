@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The packet that carries a frame from its image message to the messages published of it."""
+"""Packet of a frame, from its image message to the published outputs."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ CameraType = TypeVar('CameraType')
 @dataclass(eq=False)
 class FramePacket(Generic[CameraType]):
     """
-    One frame; every stage adds the fields that the later stages need.
+    Data of one frame; every stage adds the fields that later stages need.
 
-    Outputs are built from `header`, `frame`, `prediction`, `labels` and `parameters` alone, so a
+    Outputs are built only from `header`, `frame`, `prediction`, `labels` and `parameters`, so a
     frame of a bag needs no other fields.
 
-    :param image: the message as it was received.
+    :param image: the message as received.
     :param camera: the `Camera` that received it; None for a frame of a bag.
-    :param arrival: when it was received, seconds of the monotonic clock.
-    :param cancelled: set when the frame is given up: nothing of it may be published or counted.
-    :param wanted: the outputs that have subscribers, each with its publisher.
-    :param maps: the maps of a Prediction that the model computes for this frame.
-    :param frame: the decoded image with its intrinsics.
-    :param scale: corrects the scale of depth, where the camera's mount is known.
-    :param judged: whether the consistency monitor compares depth and labels of this frame.
-    :param prediction: the maps, at the frame's size.
-    :param labels: the label space of the prediction.
-    :param parameters: the node's parameters, as they are when the outputs are built.
+    :param arrival: time of arrival, seconds of the monotonic clock.
+    :param cancelled: set when the frame is abandoned; it is then neither published nor counted.
+    :param wanted: outputs with subscribers, each with its publisher.
+    :param maps: maps that the model computes for this frame.
+    :param frame: decoded image with its intrinsics.
+    :param scale: scale correction, if the camera's mount is known.
+    :param judged: whether the consistency monitor checks this frame.
+    :param prediction: predicted maps at the frame's size.
+    :param labels: label space of the prediction.
+    :param parameters: the node's parameters when the outputs are built.
     """
 
     image: Image | CompressedImage
@@ -67,5 +67,5 @@ class FramePacket(Generic[CameraType]):
 
     @property
     def header(self) -> Header:
-        """Return the header of the image, which every output gets."""
+        """Return the header of the image, which all outputs share."""
         return self.image.header

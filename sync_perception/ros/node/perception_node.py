@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The perception node as a process: obeys signals before it imports anything that takes time."""
+"""Entry point of the perception node; signals are handled before slow imports."""
 
 from __future__ import annotations
 

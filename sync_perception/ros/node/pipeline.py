@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The way of a frame through the node: images in, messages published."""
+"""Processing of frames in the node, from image messages to published outputs."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ from sync_perception.runtime.mount_scale import Mount, MountScale
 from sync_perception.types import Prediction
 
 MOST_FRAMES = 6
-"""Frames that a message lists."""
+"""Most frame_ids listed in a message."""
 
 
 class Pipeline:
     """
-    Turns images into messages; everything runs on the worker's thread.
+    Processing of images to published messages; everything runs on the worker's thread.
 
-    :param predictor: the model.
-    :param parameters: gives the node's parameters as they are now.
-    :param clock: the node's, for the age of what is published.
-    :param log: for frames that are refused or fail.
-    :param monitor: judges now and then whether depth and labels fit together, if there is one.
-    :param transforms: gives the mount of a camera's frame above a ground frame, if it is asked.
-    :ivar halted: why no frame is answered any more, or empty.
-    :ivar warming: for which images the network is being prepared; empty most of the time.
-    :ivar cancelled: belongs to the frames in hand.
-    :ivar straggler: the thread that was left with a frame in hand, if there was one.
+    :param predictor: predictor of the model.
+    :param parameters: function that returns the node's current parameters.
+    :param clock: clock of the node, for the age of published frames.
+    :param log: log of rejected and failed frames.
+    :param monitor: monitor of the consistency of depth and labels, or None.
+    :param transforms: function from a ground frame and a camera frame to the mount, or None.
+    :ivar halted: why processing has stopped for good, or empty.
+    :ivar warming: images for which the network is being prepared, or empty.
+    :ivar cancelled: cancellation event of the current frames.
+    :ivar straggler: thread that was abandoned with a frame, or None.
     """
 
     def __init__(self, predictor: Any, parameters: Callable[[], PerceptionParameters],
@@ -74,18 +74,18 @@ class Pipeline:
 
     def cancel(self, straggler: Thread) -> None:
         """
-        Give up the frames in hand: nothing of them is published or counted any more.
+        Abandon the current frames; they are neither published nor counted any more.
 
-        :param straggler: the thread that computes them; the predictor is its own until it ends.
+        :param straggler: the thread that computes them; it uses the predictor until it ends.
         """
         self.cancelled.set()
         self.cancelled, self.straggler = Event(), straggler
 
     def warm_up(self, size: tuple[int, int], done: Callable[[], None]) -> None:
         """
-        Prepare the network for images that are about to come.
+        Prepare the network for images of a size.
 
-        :param size: their height and width.
+        :param size: height and width of the images.
         :param done: called afterwards.
         """
         self.warming = f'warming up for images of {size[1]}x{size[0]} pixels'
@@ -95,9 +95,9 @@ class Pipeline:
 
     def process(self, packets: Iterable[FramePacket[Camera]]) -> list[FramePacket[Camera]]:
         """
-        Answer images, those of several cameras in one call of the network.
+        Process images; those of several cameras share one call of the network.
 
-        :return: those that wait for their camera_info.
+        :return: packets that wait for their camera_info.
         """
         ready: list[FramePacket[Camera]] = []
         left: list[FramePacket[Camera]] = []
@@ -119,7 +119,7 @@ class Pipeline:
         return left
 
     def _decode(self, packet: FramePacket[Camera]) -> bool:
-        """Turn the message into a frame; False if its camera_info is not there yet."""
+        """Decode the message to a frame; return False if its camera_info has not arrived."""
         camera, image, parameters = packet.camera, packet.image, self.parameters()
         check_frame_id(image.header)
         size = (image.height, image.width) if isinstance(image, Image) else None
@@ -140,14 +140,14 @@ class Pipeline:
         return True
 
     def _scale(self, camera: Camera, frame_id: str) -> MountScale | None:
-        """Return what corrects the scale of a camera's depth, if its mount is known."""
+        """Return the scale correction of a camera, or None if its mount is unknown."""
         mount, problem = mount_of_camera(
             self.parameters(), frame_id, self.predictor.available, self.transforms)
         camera.note('mount', problem)
         return camera.mounting.prepare(mount, self.predictor.labels)
 
     def examine(self, camera: Camera, camera_info: CameraInfo) -> None:
-        """Note what is doubtful about a calibration; one that must be refused has no say here."""
+        """Store warnings about a calibration; an invalid one is ignored here."""
         try:
             calibration = calibration_of(camera_info)
         except CalibrationError:
@@ -166,20 +166,20 @@ class Pipeline:
         self._choose_judged(packets)
         try:
             self._predict(packets)
-        except MemoryError as error:  # the predictor has tried all that it can
+        except MemoryError as error:  # the predictor has tried everything
             self._halt(packets, error)
         except Exception as error:  # noqa: BLE001 - one bad frame must not end the node
             if len(packets) == 1:
                 self._refuse(packets[0], error)
             else:
-                for packet in packets:  # it may be one frame of them only
+                for packet in packets:  # only one of the frames may be at fault
                     self._answer([packet])
         else:
             for packet in packets:
                 self._finish(packet)
 
     def _predict(self, packets: list[FramePacket[Camera]]) -> None:
-        """Run the network, in one call, on those frames of which any map is wanted."""
+        """Run the network in one call on the frames that need any map."""
         maps = [packet.maps | self.monitor.MAPS if packet.judged else packet.maps
                 for packet in packets]
         asked = [index for index, wanted in enumerate(maps) if wanted]
@@ -206,7 +206,7 @@ class Pipeline:
         camera.note('no content', missing_content(packet.prediction))
 
     def _correct(self, packet: FramePacket[Camera]) -> None:
-        """Correct the scale of depth by the camera's mount, before anything is made of it."""
+        """Correct the depth scale by the camera's mount, before the depth is used."""
         scale, prediction = packet.scale, packet.prediction
         if scale is None:
             return
@@ -215,14 +215,14 @@ class Pipeline:
         packet.camera.note('mount scale', scale.problem)
 
     def _publish(self, packet: FramePacket[Camera]) -> None:
-        """Publish what is wanted of a frame."""
+        """Build and publish the requested outputs of a frame."""
         packet.parameters, packet.labels = self.parameters(), self.predictor.labels
         packet.prediction = void_uncertain_labels(packet.prediction, packet.parameters)
         for output, publisher in packet.wanted:
             publisher.publish(output.build(packet))
 
     def _choose_judged(self, packets: list[FramePacket[Camera]]) -> None:
-        """Mark the frame that the monitor is to judge, if it is time for one."""
+        """Mark the frame that the monitor checks, if a check is due."""
         chosen = None if self.monitor is None else self.monitor.choose(
             [packet.camera.name for packet in packets], self.parameters().consistency_period)
         for index, packet in enumerate(packets):
@@ -233,13 +233,13 @@ class Pipeline:
             problem = self.monitor.judge(
                 packet.camera.name, packet.prediction, packet.frame, self.predictor.labels,
                 self.parameters().consistency_minimum)
-        except Exception as error:  # noqa: BLE001 - a judge that fails must not cost a frame
+        except Exception as error:  # noqa: BLE001 - a failing monitor must not lose the frame
             problem = f'depth and labels cannot be compared: {type(error).__name__}: {error}'
         packet.camera.note('consistency', problem)
 
     def _refuse(self, packet: FramePacket[Camera], error: Exception) -> None:
         if packet.cancelled.is_set() or not packet.camera.node.context.ok():
-            return  # it is being stopped: nothing can be published any more
+            return  # ROS is shut down, so nothing can be published
         if isinstance(error, ValueError):
             packet.camera.count_refused(error, 'an image')
         else:
@@ -255,7 +255,7 @@ class Pipeline:
 
 
 def missing_camera_info(camera: Camera, frame_id: str) -> str:
-    """Describe which calibration an image waits for, and which ones have come instead."""
+    """Return which calibration an image waits for, and which ones have arrived instead."""
     topic = camera.node.resolve_topic_name(camera.topic('camera_info'))
     problem = f'got an image of frame {frame_id!r:.80}, waiting for its camera_info on {topic}'
     frames = camera.camera_infos.frames()

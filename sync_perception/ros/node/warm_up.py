@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Which images the network is prepared for before the first of them comes."""
+"""Preparation of the network for known image sizes, before the first image arrives."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from sync_perception.ros.io.calibration_messages import calibration_of
 from sync_perception.types import MalformedInput
 
 MOST_NODES = 100
-"""Whose sizes are kept."""
+"""Largest number of nodes whose sizes are stored."""
 
 
 class KnownSizes:
     """
-    The sizes of the cameras' images, as far as their calibrations, or those of the last run, tell.
+    Image sizes of the cameras, from their calibrations or from the last run.
 
-    :param node: its full name.
-    :param log: of the node.
-    :ivar sizes: height and width by the camera's name.
+    :param node: full name of the node.
+    :param log: log of the node.
+    :ivar sizes: height and width by camera name.
     """
 
     def __init__(self, node: str, log: SeldomLog):
@@ -48,11 +48,11 @@ class KnownSizes:
     def note(self, camera: str, camera_info: CameraInfo,
              max_pixels: int) -> tuple[int, int] | None:
         """
-        Remember the size that a calibration states.
+        Store the size in a calibration.
 
-        :param camera: its name.
-        :param max_pixels: larger images are refused.
-        :return: the size if it is new; None if it is known, or no image can have it.
+        :param camera: name of the camera.
+        :param max_pixels: limit of the image's pixels.
+        :return: the size if it is new; None if it is known or invalid.
         """
         try:
             size = calibration_of(camera_info).image_size
@@ -65,7 +65,7 @@ class KnownSizes:
         return size
 
     def remember(self) -> None:
-        """Write the sizes down for the next run of this node."""
+        """Write the sizes to disk for the next run of this node."""
         others = {name: sizes for name, sizes in read_remembered(sizes_file()).items()
                   if name != self.node}
         latest = dict([*others.items(), (self.node, self.sizes)][-MOST_NODES:])
@@ -76,7 +76,7 @@ class KnownSizes:
                 'sizes', f'the size of the images is not known at the next start: {error}')
 
     def warm_up(self, predictor: Any, cameras: Iterable[str]) -> None:
-        """Prepare a predictor for the images of these cameras, as far as they are known."""
+        """Prepare a predictor for the known image sizes of these cameras."""
         for size in {self.sizes[name] for name in cameras if name in self.sizes}:
             warm_up(predictor, size, self.log)
 
@@ -88,7 +88,7 @@ def sizes_file() -> Path:
 
 
 def sizes_of(entry: Any) -> dict[str, tuple[int, int]]:
-    """Return the sizes that the file has of a node, without those that cannot be any."""
+    """Return the valid image sizes in the file's entry of a node."""
     sizes = {}
     for camera, size in entry.items() if isinstance(entry, dict) else ():
         try:
@@ -102,9 +102,9 @@ def sizes_of(entry: Any) -> dict[str, tuple[int, int]]:
 
 def warm_up(predictor: Any, size: tuple[int, int], log: SeldomLog) -> None:
     """
-    Prepare a predictor for images of a size, and log how long it took.
+    Prepare a predictor for images of a size, and log the duration.
 
-    What goes wrong is a warning only: a frame of that size, if there ever is one, will tell.
+    An error is only a warning, since a frame of this size would report it again.
     """
     began, pixels = time.monotonic(), f'{size[1]}x{size[0]}'
     try:

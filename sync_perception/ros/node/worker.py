@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A thread that works on the newest items, and drops what it has no time for; or on every one."""
+"""Worker thread that handles the newest items and drops older ones, or handles every item."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from typing import Generic, TypeVar
 
 Item = TypeVar('Item')
 PATIENCE = 1.0
-"""Seconds for which stopping waits for the items in hand."""
+"""Seconds that stopping waits for the current items."""
 
 
 class Worker(Generic[Item]):
     """
-    Lanes between those who offer items and the thread that handles them.
+    Worker thread with one lane per source of items.
 
-    The thread takes one item of every lane in which one waits, all at once: no lane waits for
-    another one's second item.
+    The thread takes one item from every non-empty lane at once, so that no lane waits for the
+    second item of another one.
 
-    :param handle: called on the thread with the items, in the order of their lanes; returns those
-        that it leaves in their lanes until `retry` is called, or something newer replaces them.
-        It must not raise.
-    :param dropped: called for every item that was replaced before it was handled, or that waits
+    :param handle: called on the thread with the items in the order of their lanes; returns the
+        items that stay in their lanes until `retry` is called or a newer item replaces them. It
+        must not raise.
+    :param dropped: called for every item that is replaced before it was handled, or is waiting
         when the worker stops; one call at a time. It must not call the worker.
-    :param lanes: how many.
-    :param keep_all: whether items wait in a queue instead of being replaced by newer ones.
-    :param after: a thread that must end before the first item is handled.
+    :param lanes: number of lanes.
+    :param keep_all: whether items are queued instead of being replaced by newer ones.
+    :param after: thread that must end before the first item is handled.
     """
 
     def __init__(self, handle: Callable[[list[Item]], Collection[Item]],
@@ -60,7 +60,7 @@ class Worker(Generic[Item]):
         self.thread.start()
 
     def offer(self, item: Item, lane: int = 0) -> None:
-        """Put an item into a lane; unless all are kept, one that still waits there is dropped."""
+        """Put an item into a lane; unless all are kept, it replaces a waiting item."""
         with self.changed:
             if self.waiting[lane] and not self.keep_all:
                 self.dropped(self.waiting[lane].pop())
@@ -69,16 +69,17 @@ class Worker(Generic[Item]):
             self.changed.notify()
 
     def retry(self, lane: int = 0) -> None:
-        """Have an item that was left in its lane, or is just being left there, handled again."""
+        """Handle an item again that was left in its lane, or is just being left there."""
         with self.changed:
             self.ready[lane] = True
             self.changed.notify()
 
     def run(self, errand: Callable[[], None], lane: int = 0) -> None:
         """
-        Have something done on the thread before the next items are handled.
+        Run a function on the thread before the next items are handled.
 
-        :param errand: must not raise; replaces one of the same lane that has not begun.
+        :param errand: function that must not raise; it replaces one of the same lane that has not
+            started.
         """
         with self.changed:
             self.errands[lane] = errand
@@ -86,10 +87,10 @@ class Worker(Generic[Item]):
 
     def stop(self, patience: float = PATIENCE) -> bool:
         """
-        Finish the items in hand, drop those that wait, and end the thread.
+        Finish the current items, drop the waiting ones, and end the thread.
 
-        :param patience: seconds to wait for the items in hand. Those that take longer are dropped,
-            too; the thread ends when it is done with them.
+        :param patience: seconds to wait for the current items. If they take longer, they are
+            dropped, too, and the thread ends after them.
         :return: whether the thread has ended.
         """
         with self.changed:
@@ -127,10 +128,10 @@ class Worker(Generic[Item]):
                 self._handle()
 
     def _handle(self) -> None:
-        """Handle the items in hand; none of them is kept while the thread waits for the next."""
+        """Handle the current items; no reference to them is kept afterwards."""
         left = self.handle(list(self.in_hand.values()))
         with self.changed:
-            for lane, item in self.in_hand.items():  # nothing any more, if it took too long
+            for lane, item in self.in_hand.items():  # empty if they took too long
                 if item in left:
                     self._leave(item, lane)
                 else:
