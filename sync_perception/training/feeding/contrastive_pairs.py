@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Pairs of a depth map and a label map of the same view, in batches for contrastive learning."""
+"""Pairs of depth and label maps of the same view, for contrastive learning."""
 
 from __future__ import annotations
 
@@ -34,14 +34,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 class Pairs(Dataset):
     """
-    Random crops of depth and labels together, perhaps mirrored, of all samples of some sources.
+    Random crops of depth and labels, optionally mirrored, of all samples of some sources.
 
     :param sources: data sets with depth and labels.
     :param crop: height and width of the crops.
-    :param stride: the maps are given at every stride-th pixel of the crop.
-    :param seed: of the crops, which are then the same each time; None draws them with torch's
-        generator.
-    :ivar frames: which frame each sample shows: two samples of one frame are no negatives.
+    :param stride: the maps are sampled at every stride-th pixel of the crop.
+    :param seed: random seed for fixed crops; None draws them with torch's generator.
+    :ivar frames: frame of each sample: two samples of one frame are not negatives.
     :raises ValueError: if a data set has no labels.
     """
 
@@ -59,15 +58,14 @@ class Pairs(Dataset):
                        for number, sample_id in self.places]
 
     def __len__(self) -> int:
-        """Count the samples."""
+        """Return the number of samples."""
         return len(self.places)
 
     def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
         """
-        Cut a crop out of a sample.
+        Return a crop of a sample.
 
-        :param index: of the sample; or with what the crop is drawn from, which then is the same
-            for the same numbers.
+        :param index: index of the sample, or a pair of index and seed of the crop.
         :return: depth float32 (1, h, w), metres, NaN unknown, inf sky; labels uint8 (h, w), ids of
             the label space that `space` names, 255 void; id.
         :raises ValueError: if the sample lacks its depth or its labels.
@@ -93,7 +91,7 @@ class Pairs(Dataset):
 
 def frame_of(sample_id: str) -> str:
     """
-    Name the frame that a sample shows, whatever the weather, the angle and the camera.
+    Return the frame of a sample, independent of weather, angle and camera.
 
     Virtual KITTI 2's `scene/variant/Camera_n/frame` becomes `scene/frame`; other data sets show
     each frame once.
@@ -106,16 +104,16 @@ def frame_of(sample_id: str) -> str:
 
 class DistinctFrames(Sampler[list[int]]):
     """
-    Batches in which no frame occurs twice; another order at every iteration.
+    Sampler of batches without repeated frames, in a new order at every iteration.
 
-    A source's samples come without replacement until all of them were drawn. A sample whose frame
-    is in the batch already is passed over until its source's next round.
+    Samples of a source are drawn without replacement until all were drawn. A sample whose frame is
+    already in the batch is skipped until its source's next round.
 
-    :param pairs: what to draw from.
-    :param batch_size: pairs in a batch.
-    :param batches: how many batches.
-    :param seed: of the orders.
-    :param repeat: whether every iteration gives the same order.
+    :param pairs: data set to draw from.
+    :param batch_size: pairs per batch.
+    :param batches: number of batches.
+    :param seed: random seed of the orders.
+    :param repeat: whether every iteration has the same order.
     :raises ValueError: if there are fewer frames than a batch needs.
     """
 
@@ -135,11 +133,11 @@ class DistinctFrames(Sampler[list[int]]):
         self.seed, self.repeat, self.epoch = seed, repeat, 0
 
     def __len__(self) -> int:
-        """Count the batches."""
+        """Return the number of batches."""
         return self.batches
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Give the positions of each batch's pairs."""
+        """Yield the indices of each batch's pairs."""
         rng = np.random.default_rng((self.seed, self.epoch))
         self.epoch += not self.repeat
         stream = self._stream(rng)
@@ -163,25 +161,25 @@ def _endless(rng: np.random.Generator, members: np.ndarray) -> Iterator[int]:
 
 class ContinuedBatches(Sampler[list[tuple[int, int]]]):
     """
-    Batches, each index with what its crop is drawn from; they go on where they were left.
+    Resumable batches of pairs of an index and the seed of its crop.
 
-    :param batches: gives another order at every iteration.
-    :param seed: of the crops.
+    :param batches: sampler with a new order at every iteration.
+    :param seed: random seed of the crops.
     """
 
     def __init__(self, batches: DistinctFrames, seed: int):
         self.batches, self.seed, self.done = batches, seed, 0
 
     def continue_from(self, epoch: int, done: int) -> None:
-        """Let the next iteration be that of an epoch, from 0, without its first batches."""
+        """Set the next iteration to an epoch, from 0, without its first `done` batches."""
         self.batches.epoch, self.done = epoch, done
 
     def __len__(self) -> int:
-        """Count the batches of a whole epoch."""
+        """Return the number of batches of a whole epoch."""
         return len(self.batches)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        """Give the batches; the indices of those that are left out are drawn, nothing is read."""
+        """Yield the batches; skipped batches are drawn, but not read."""
         offset, first, self.done = self.batches.epoch * len(self), self.done, 0
         for number, batch in islice(enumerate(self.batches, offset), first, None):
             draw = int(np.random.SeedSequence((self.seed, number)).generate_state(1)[0])
@@ -190,17 +188,17 @@ class ContinuedBatches(Sampler[list[tuple[int, int]]]):
 
 class PairData(lightning.LightningDataModule):
     """
-    Feeds pairs to the trainer; a resumed training goes on with the batch it was interrupted at.
+    Data module of pairs; a resumed training continues with the interrupted batch.
 
-    :param sources: what to draw from, by their shares.
-    :param validation: what to measure retrieval on, the same crops at every epoch.
-    :param batch_size: pairs in a batch, of each process. No frame occurs twice in what all of them
-        learn from at a step: the same pairs as one process with the product would see.
-    :param samples: pairs of an epoch, of all processes; None for as many as the sources hold.
-    :param crop: height and width of the crops, pixels of the image that the source's scale gives.
-    :param stride: the maps are given at every stride-th pixel of the crop.
-    :param workers: processes that read and cut.
-    :param seed: of the orders, and of the crops in validation.
+    :param sources: sources of the training, by their shares.
+    :param validation: source for measuring retrieval, with the same crops at every epoch.
+    :param batch_size: pairs per batch of each process. No frame occurs twice in a step over all
+        processes: the pairs are those of a single process with the total batch size.
+    :param samples: pairs of an epoch, of all processes; None for the size of the sources.
+    :param crop: height and width of the crops, pixels of the image resized by the source's scale.
+    :param stride: the maps are sampled at every stride-th pixel of the crop.
+    :param workers: number of loader processes.
+    :param seed: random seed of the orders, and of the crops in validation.
     """
 
     def __init__(
@@ -216,7 +214,7 @@ class PairData(lightning.LightningDataModule):
         self.progress = {'epoch': 0, 'done': 0}
 
     def train_dataloader(self) -> DataLoader:
-        """Return an epoch's batches, from where the training is."""
+        """Return the epoch's remaining batches."""
         pairs = Pairs(self.sources, self.crop, self.stride)
         size = self.global_size
         batches = max((self.samples or len(pairs)) // size, 1)
@@ -226,22 +224,22 @@ class PairData(lightning.LightningDataModule):
 
     @property
     def global_size(self) -> int:
-        """Return how many pairs all processes together learn from at a step."""
+        """Return the total batch size over all processes."""
         return self.batch_size * share_of(self.trainer)[0]
 
     def state_dict(self) -> dict[str, int]:
-        """Return the epoch, and how many of its batches have been learned from."""
+        """Return the epoch and the number of its processed batches."""
         loop = self.trainer.fit_loop.epoch_loop
         epoch, done = divmod(
             loop.batch_progress.total.processed, int(self.trainer.num_training_batches))
         return {'epoch': epoch, 'done': done}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Let the next batches be those that come after a checkpoint's."""
+        """Continue with the batches after a checkpoint's."""
         self.progress = state_dict
 
     def val_dataloader(self) -> DataLoader | list:
-        """Return the batches to measure retrieval on; none without such a source."""
+        """Return the batches for measuring retrieval; none without a validation source."""
         if not self.validation:
             return []
         pairs = Pairs(self.validation, self.crop, self.stride, self.seed)

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Batches from several data sets with unlike annotations."""
+"""Mixtures of several data sets with different annotations."""
 
 from __future__ import annotations
 
@@ -50,21 +50,23 @@ MOST = 2 ** 30
 @dataclass
 class Source:
     """
-    One data set's part in a mixture.
+    One data set in a mixture.
 
     :param dataset: a key of `sync_perception.datasets.DATASETS`.
-    :param root: its folder; environment variables are expanded. Not needed by `synthetic`.
-    :param share: how often its samples are drawn, relative to the other sources.
-    :param scale: least and greatest size of the resized image over the recording's.
-    :param focal: instead of `scale`, least and greatest focal length of the resized image in
+    :param root: the data set's folder; environment variables are expanded. Not needed by
+        `synthetic`.
+    :param share: frequency of its samples relative to the other sources.
+    :param scale: least and greatest size of the resized image relative to the recording's.
+    :param focal: alternative to `scale`: least and greatest focal length of the resized image in
         pixels, for data sets of several calibrated cameras.
     :param split: the data set's split.
-    :param arguments: further ones of the data set's class: `{cameras: [0]}`, `{seed: 7}`.
-    :param neighbours: whether its samples bring their neighbours, where the mixture asks for any.
-    :param labels: whether its samples bring their labels.
-    :param labelled: which of its samples do: `{file: selection.json, budget: 25}`; None for all.
-    :raises ValueError: unless exactly one of `scale` and `focal` is given, or if labels are both
-        chosen and refused.
+    :param arguments: further arguments of the data set's class: `{cameras: [0]}`, `{seed: 7}`.
+    :param neighbours: whether samples include neighbours, if the mixture requests any.
+    :param labels: whether samples include labels.
+    :param labelled: samples that keep their labels: `{file: selection.json, budget: 25}`; None for
+        all.
+    :raises ValueError: unless exactly one of `scale` and `focal` is given, or if `labelled` is
+        given without `labels`.
     """
 
     dataset: str
@@ -79,7 +81,7 @@ class Source:
     labelled: Labelled | None = None
 
     def __post_init__(self):
-        """Refuse a source whose crops have no size."""
+        """Check that the settings are consistent."""
         if (self.scale is None) == (self.focal is None):
             raise ValueError(
                 f'source {self.dataset}: expected either scale or focal, got '
@@ -94,7 +96,7 @@ class Source:
 
     def scale_range(self, sample: Sample) -> tuple[float, float]:
         """
-        Return the least and greatest scale of a sample.
+        Return the least and greatest scale for a sample.
 
         :raises ValueError: if the scale depends on a focal length that the sample lacks.
         """
@@ -107,11 +109,11 @@ class Source:
 
     def load(self) -> DenseDataset:
         """
-        List the data set's files.
+        Open the data set.
 
-        :raises ValueError: if there is no such data set, split or argument, or the samples chosen
-            to be labelled are not in it.
-        :raises FileNotFoundError: if the folder does not hold it.
+        :raises ValueError: if the data set, split or an argument is unknown, or samples of
+            `labelled` do not exist.
+        :raises FileNotFoundError: if the folder does not contain the data set.
         """
         dataset = open_dataset(self.dataset, self.root, self.split, self.arguments)
         if self.labels and self.labelled is None:
@@ -123,7 +125,7 @@ def check_batches(
         sources: Sequence[Source], batch_size: int, crop: Sequence[int], stride: int, workers: int
         ) -> None:
     """
-    Refuse settings of which no batch can be made.
+    Check the settings of batches.
 
     :raises ValueError: naming the setting, what was expected and what was got.
     """
@@ -138,7 +140,7 @@ def check_batches(
 
 
 class Reading(NamedTuple):
-    """A sample, and one of its neighbours or None for each offset that its source brings."""
+    """A sample, and for each offset of its source a neighbour or None."""
 
     sample: Sample
     neighbours: list[Neighbour | None]
@@ -146,20 +148,20 @@ class Reading(NamedTuple):
 
 class Mixture(Dataset):
     """
-    A fixed sequence of random crops out of several sources, the same for the same seed.
+    Reproducible sequence of random crops of several sources.
 
-    A source's samples are drawn without replacement until all of them were seen.
+    A source's samples are drawn without replacement until all were drawn.
 
-    :param sources: what to draw from.
-    :param length: how many crops.
+    :param sources: sources of the samples.
+    :param length: number of crops.
     :param crop: height and width of the crops.
-    :param stride: targets are given at every stride-th pixel.
-    :param seed: of the order and of the views.
-    :param skip_bad: whether a sample that cannot be read is logged, once, and the next one of its
-        source is drawn instead; otherwise its error is raised.
-    :param offsets: neighbours that samples bring where they have them, in frames of the
-        recording; 0 is the stereo partner.
-    :raises ValueError: if the sources do not bring the neighbours that are asked for.
+    :param stride: stride of the targets.
+    :param seed: random seed of the order and of the views.
+    :param skip_bad: whether an unreadable sample is logged, once, and replaced by the next one of
+        its source; otherwise its error is raised.
+    :param offsets: offsets of requested neighbours, in frames of the recording; 0 is the stereo
+        partner.
+    :raises ValueError: if the sources cannot provide the requested neighbours.
     """
 
     def __init__(
@@ -170,7 +172,7 @@ class Mixture(Dataset):
         if self.offsets:
             check_recordings(self.recordings, self.offsets)
         self.crop, self.stride, self.seed, self.skip_bad = crop, stride, seed, skip_bad
-        # shared memory: what one worker finds bad, the others skip and the main process counts
+        # shared memory: all workers skip bad samples, and the main process counts them
         self.bad = [torch.zeros(len(dataset) if skip_bad else 0, dtype=torch.bool).share_memory_()
                     for dataset in self.datasets]
         shares = np.array([source.share for source in sources], float)
@@ -182,17 +184,17 @@ class Mixture(Dataset):
             self.turn_of[drawn] = np.arange(drawn.sum())
 
     def __len__(self) -> int:
-        """Count the crops."""
+        """Return the number of crops."""
         return len(self.source_of)
 
     def __getitem__(self, position: int) -> dict[str, Any]:
         """
-        Return the crop at a position, as `training_arrays` gives it, with id and spaces.
+        Return the crop at a position: the arrays of `training_arrays`, with id and label spaces.
 
-        Where neighbours are asked for, with what `neighbour_arrays` gives, too.
+        If neighbours are requested, those of `neighbour_arrays` are included.
 
-        Positions from the length on are those of later epochs: the sources take turns as in the
-        first one, with their next samples and other views.
+        Positions from the length on belong to later epochs: the order of the sources is that of
+        the first epoch, with their next samples and other views.
         """
         epoch, place = divmod(position, len(self))
         index = int(self.source_of[place])
@@ -210,18 +212,18 @@ class Mixture(Dataset):
             'expert_space': dataset.expert_space}
 
     def skipped(self) -> dict[str, int]:
-        """Count the samples that were found bad, in whichever process, by data set."""
+        """Return the number of bad samples by data set, over all processes."""
         return {source.dataset: int(bad.sum())
                 for source, bad in zip(self.sources, self.bad) if bad.any()}
 
     @property
     def recordings(self) -> list[tuple[str, DenseDataset]]:
-        """Return the data sets whose samples bring their neighbours, with their names."""
+        """Return the names and data sets of the sources with neighbours."""
         return [(f'{source.dataset} ({source.root})' if source.root else source.dataset, dataset)
                 for source, dataset in zip(self.sources, self.datasets) if source.neighbours]
 
     def knows_poses(self) -> bool:
-        """Say whether the motion from any sample to one of its neighbours in time is known."""
+        """Return whether the motion to a neighbour in time is known for any sample."""
         return any(has_pose(dataset, sample_id, self.offsets)
                    for _, dataset in self.recordings for sample_id in dataset.ids)
 
@@ -233,7 +235,7 @@ class Mixture(Dataset):
         return Reading(sample, read_neighbours(dataset, sample.id, self.offsets))
 
     def _sample(self, index: int, turn: int) -> Reading:
-        """Read the sample of a source whose turn it is; or the next that can be read."""
+        """Read a source's sample of a turn, or the next readable one."""
         dataset = self.datasets[index]
         round_, place = divmod(turn, len(dataset))
         order = self._order(index, round_)
@@ -261,25 +263,25 @@ class Mixture(Dataset):
 
 class MixtureData(lightning.LightningDataModule):
     """
-    Feeds a mixture to the trainer, and recordings to measure on.
+    Data module of a training mixture and of recordings for validation.
 
-    The order depends on positions alone, so that a resumed training goes on with the batch at
-    which it was interrupted.
+    The order depends only on positions, so that a resumed training continues with the interrupted
+    batch.
 
-    :param sources: what to draw from.
-    :param samples: crops of an epoch; usually one epoch is all of the training.
-    :param batch_size: crops in a batch, of each process.
+    :param sources: sources of the training.
+    :param samples: crops per epoch; usually one epoch is the whole training.
+    :param batch_size: crops per batch of each process.
     :param crop: height and width of the crops, multiples of 32.
-    :param stride: the network's output stride, at which the targets are given.
-    :param workers: processes that read and cut.
-    :param seed: of the order and of the views.
-    :param skip_bad: whether samples that cannot be read are logged, counted and replaced by
-        others; otherwise the first one stops the training.
-    :param val_sources: what the model is measured on whenever the trainer validates.
-    :param neighbours: which neighbours samples bring, for self-supervision: offsets in frames of
-        the recording, usually [-1, 1]; None for none.
-    :param stereo: whether they also bring the image of their stereo partner.
-    :raises ValueError: if an offset is 0 or comes twice.
+    :param stride: stride of the targets: the network's output stride.
+    :param workers: number of loader processes.
+    :param seed: random seed of the order and of the views.
+    :param skip_bad: whether unreadable samples are logged, counted and replaced by others;
+        otherwise the first one stops the training.
+    :param val_sources: data sets for validation.
+    :param neighbours: offsets of neighbours for self-supervision, in frames of the recording,
+        usually [-1, 1]; None for none.
+    :param stereo: whether samples include the image of their stereo partner.
+    :raises ValueError: if an offset is 0 or repeated.
     """
 
     def __init__(
@@ -300,11 +302,11 @@ class MixtureData(lightning.LightningDataModule):
 
     @property
     def share(self) -> tuple[int, int]:
-        """Return how many processes learn together, and which of them this is."""
+        """Return the number of training processes and the rank of this one."""
         return share_of(self.trainer)
 
     def train_dataloader(self) -> DataLoader:
-        """Return the batches in the mixture's order, from where the training is."""
+        """Return the remaining batches in the mixture's order."""
         self.mixture = Mixture(
             self.sources, self.samples, self.crop, self.stride, self.seed, self.skip_bad,
             self.offsets)
@@ -315,7 +317,7 @@ class MixtureData(lightning.LightningDataModule):
             drop_last=True, persistent_workers=self.workers > 0)
 
     def val_dataloader(self) -> list[DataLoader]:
-        """Return each source's recordings, one at a time, shared among the processes."""
+        """Return a loader of single recordings for each source, split among the processes."""
         processes, process = self.share
         self.measured = [EvaluationSamples(source, processes) for source in self.val_sources]
         return [
@@ -325,27 +327,27 @@ class MixtureData(lightning.LightningDataModule):
             for measured in self.measured]
 
     def state_dict(self) -> dict[str, int]:
-        """Return the epoch, and how many of its crops all processes together have learned from."""
+        """Return the epoch and the number of its processed crops over all processes."""
         loop = self.trainer.fit_loop.epoch_loop
         epoch, batches = divmod(
             loop.batch_progress.total.processed, int(self.trainer.num_training_batches))
         return {'epoch': epoch, 'done': batches * self.batch_size * self.trainer.world_size}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Let the next batches be those that come after a checkpoint's."""
+        """Continue with the batches after a checkpoint's."""
         self.progress = state_dict
 
     def teardown(self, stage: str) -> None:
-        """Say how many samples were skipped."""
+        """Log the number of skipped samples."""
         for name, count in (self.mixture.skipped() if self.mixture else {}).items():
             LOG.warning('%d sample(s) of %s could not be read and were skipped', count, name)
 
 
 def checked_offsets(neighbours: list[int], stereo: bool) -> tuple[int, ...]:
     """
-    Join the offsets of neighbours in time and that of the stereo partner.
+    Return the offsets of neighbours in time, with that of the stereo partner if requested.
 
-    :raises ValueError: if an offset is 0 or comes twice.
+    :raises ValueError: if an offset is 0 or repeated.
     """
     if STEREO in neighbours or len(set(neighbours)) < len(neighbours):
         raise ValueError(

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Whole recordings for the measurements during a training."""
+"""Whole recordings for validation during training."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from torch.utils.data import Dataset
 @dataclass
 class EvaluationSource:
     """
-    A data set that the model is measured on while it is trained.
+    A data set for validation.
 
     :param dataset: a key of `sync_perception.datasets.DATASETS`.
-    :param root: its folder; environment variables are expanded. Not needed by `synthetic`.
+    :param root: the data set's folder; environment variables are expanded. Not needed by
+        `synthetic`.
     :param split: the data set's split.
-    :param arguments: further ones of the data set's class.
-    :param samples: how many, spread evenly over the split; None for all.
-    :param name: in the log; the data set's name by default.
-    :param median_scaling: whether each depth map is scaled by its frame's median first, that of a
-        model that gives metres, too: what only knows depth up to a factor is compared so.
-    :param video: whether each frame is also compared with the one before it; `ablate` does, a
-        training does not.
-    :raises ValueError: if there is no such data set, or not a sample is asked for.
+    :param arguments: further arguments of the data set's class.
+    :param samples: number of samples, spread evenly over the split; None for all.
+    :param name: name in the log; by default the data set's.
+    :param median_scaling: whether each depth map is scaled by its frame's median, also that of a
+        metric model, for comparison with models of relative depth.
+    :param video: whether temporal consistency is measured; used by `ablate` only.
+    :raises ValueError: if the data set is unknown, or the number of samples is less than one.
     """
 
     dataset: str
@@ -54,7 +54,7 @@ class EvaluationSource:
     video: bool = False
 
     def __post_init__(self):
-        """Refuse what cannot be measured."""
+        """Check the settings."""
         dataset_class(self.dataset)
         if self.samples is not None and self.samples < 1:
             raise ValueError(
@@ -63,19 +63,19 @@ class EvaluationSource:
 
     def load(self) -> DenseDataset:
         """
-        List the data set's files.
+        Open the data set.
 
-        :raises ValueError: if there is no such split or argument.
-        :raises FileNotFoundError: if the folder does not hold it.
+        :raises ValueError: if the split or an argument is unknown.
+        :raises FileNotFoundError: if the folder does not contain the data set.
         """
         return open_dataset(self.dataset, self.root, self.split, self.arguments)
 
 
 class Measurement:
     """
-    A sample as it passes through a loader: opaque, so that nothing takes it for tensors to move.
+    Wrapper of a sample for a loader, so that Lightning does not move it to a device.
 
-    :param sample: None where another process has one more to measure.
+    :param sample: the sample; None for padding, if another process has one more.
     """
 
     def __init__(self, sample: Sample | None):
@@ -84,11 +84,11 @@ class Measurement:
 
 class EvaluationSamples(Dataset):
     """
-    Samples of a source, as many as are asked for, in an order and choice that never changes.
+    Fixed selection of a source's samples.
 
-    :param source: where they come from.
-    :param processes: the length is made a multiple of this, with empty measurements at the end:
-        processes that run different numbers of batches would wait for each other for ever.
+    :param source: source of the samples.
+    :param processes: the length is padded to a multiple of this with empty measurements, because
+        processes with different numbers of batches would deadlock.
     """
 
     def __init__(self, source: EvaluationSource, processes: int = 1):
@@ -98,7 +98,7 @@ class EvaluationSamples(Dataset):
         self.length = -(-count // processes) * processes
 
     def __len__(self) -> int:
-        """Count the measurements, with the empty ones."""
+        """Return the number of measurements, including empty ones."""
         return self.length
 
     def __getitem__(self, index: int) -> Measurement:

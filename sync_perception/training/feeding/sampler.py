@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""The order of the samples: shared out among processes, and continued where it was left."""
+"""Samplers that split samples among processes, and resume after an interruption."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from torch.utils.data import DistributedSampler, Sampler
 
 
 def share_of(trainer: lightning.Trainer | None) -> tuple[int, int]:
-    """Return how many processes learn together, and which of them this is."""
+    """Return the number of training processes and the rank of this one."""
     return (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
 
 
 class ContinuedSampler(DistributedSampler):
     """
-    Positions in their order, each process its part of every batch, perhaps from the middle on.
+    Sequential sampler that gives each process its part of every batch, and can be resumed.
 
-    Epoch e counts on from e times the length. With W processes and batches of B, the b-th batches
-    of all processes together are the positions from b W B on, whatever W is: as many processes
-    with smaller batches learn from the same samples.
+    Positions of epoch e start at e times the length. With W processes and batches of size B, the
+    b-th batches of all processes together are the positions from b W B on: more processes with
+    smaller batches use the same samples in a step.
 
-    :param data: what is drawn from; only its length is used.
-    :param processes: how many share the positions.
-    :param process: which of them this is.
+    :param data: data set, of which only the length is used.
+    :param processes: number of processes.
+    :param process: rank of this process.
     """
 
     def __init__(self, data: Sized, processes: int = 1, process: int = 0):
@@ -49,16 +49,16 @@ class ContinuedSampler(DistributedSampler):
 
     def continue_from(self, epoch: int, done: int) -> None:
         """
-        Let the next iteration begin in the middle of an epoch; later ones are whole again.
+        Start the next iteration in the middle of an epoch; later ones are complete.
 
         :param epoch: the epoch, from 0.
-        :param done: positions of the epoch that all processes together have had.
+        :param done: processed positions of the epoch over all processes.
         """
         self.set_epoch(epoch)
         self.done = done
 
     def __iter__(self) -> Iterator[int]:
-        """Give this process's positions."""
+        """Yield this process's positions."""
         first, self.done = self.done // self.num_replicas, 0
         offset = self.epoch * len(self.dataset)
         return (offset + index for index in islice(super().__iter__(), first, None))
@@ -66,15 +66,14 @@ class ContinuedSampler(DistributedSampler):
 
 class SharedBatches(DistributedSampler):
     """
-    Each process's part of every batch, one position after another.
+    Sampler of each process's part of every batch, position by position.
 
-    It is no sampler of batches, because Lightning would share out such a one once more.
+    It is not a batch sampler, because Lightning would split one among the processes again.
 
-    :param batches: what all processes together learn from at a step; of equal sizes, and the same
-        in every process.
-    :param batch_size: positions of each process in a batch.
-    :param processes: how many share the batches.
-    :param process: which of them this is.
+    :param batches: total batches over all processes, of equal sizes, identical in every process.
+    :param batch_size: positions per batch of each process.
+    :param processes: number of processes.
+    :param process: rank of this process.
     """
 
     def __init__(
@@ -84,11 +83,11 @@ class SharedBatches(DistributedSampler):
         self.batches, self.batch_size = batches, batch_size
 
     def __len__(self) -> int:
-        """Count this process's positions in an epoch."""
+        """Return the number of this process's positions per epoch."""
         return len(self.batches) * self.batch_size
 
     def __iter__(self) -> Iterator[Any]:
-        """Give this process's positions; those of one batch follow each other."""
+        """Yield this process's positions, batch by batch."""
         first = self.rank * self.batch_size
         for batch in self.batches:
             yield from batch[first:first + self.batch_size]

@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What surrounds the training step: optimiser, task weights, callbacks, checkpoints and more."""
+"""Training loop: optimiser, task weights, callbacks, checkpoints, validation and export."""

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""What watches over every training: repeatable random numbers, and a stop where they explode."""
+"""Callbacks of every training: reproducible random numbers, and a stop at non-finite losses."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from torch import Tensor
 
 class SeededSteps(lightning.Callback):
     """
-    Seeds all random numbers anew at every batch, from the training's seed and the batch's number.
+    Seed all random generators at every batch, from the training's seed and the batch's number.
 
-    So a training that was killed and resumed draws what it would have drawn: Python's, NumPy's
-    and torch's generators (kornia draws from torch's) need no state in a checkpoint, and other
-    processes' generators, of which a checkpoint knows nothing, come back too.
+    So a resumed training draws the same numbers as an uninterrupted one. Python's, NumPy's and
+    torch's generators (kornia uses torch's) need no state in checkpoints, which also restores
+    those of other processes.
 
-    :ivar seed: what `seed_everything` set, kept in checkpoints.
+    :ivar seed: seed of `seed_everything`, stored in checkpoints.
     """
 
     def __init__(self):
@@ -45,14 +45,14 @@ class SeededSteps(lightning.Callback):
 
     def on_fit_start(
             self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Take the seed that the process has, unless a checkpoint brought one."""
+        """Store the process's seed, unless a checkpoint restored one."""
         if self.seed is None:
             self.seed = torch.initial_seed()
 
     def on_train_batch_start(
             self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any,
             batch_idx: int) -> None:
-        """Seed by the batches that are behind the training, in all its epochs."""
+        """Seed by the number of processed batches over all epochs."""
         number = trainer.fit_loop.epoch_loop.batch_progress.total.processed
         entropy = (self.seed, trainer.global_rank, number)
         seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
@@ -65,21 +65,21 @@ class SeededSteps(lightning.Callback):
         return {'seed': self.seed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with a checkpoint's seed."""
+        """Restore a checkpoint's seed."""
         self.seed = state_dict['seed']
 
 
 class NotFiniteError(ValueError):
-    """A loss or its gradient is NaN or infinite; the message says where."""
+    """Error for a NaN or infinite loss or gradient; the message names it."""
 
 
 class StopWhenNotFinite(lightning.Callback):
     """
-    Stops before a step whose losses or gradient are NaN or infinite could ruin the weights.
+    Stop the training before a step with NaN or infinite losses or gradient.
 
-    Before that it writes, into the trainer's root folder, `not_finite.ckpt`, from which the
-    training can be resumed or the step repeated, and `not_finite.json`: the step, the samples and
-    the terms. Costs one wait for the device a step.
+    It first writes two files to the trainer's root folder: `not_finite.ckpt`, to resume the
+    training or repeat the step, and `not_finite.json` with the step, the samples and the terms.
+    The cost is one device synchronisation per step.
     """
 
     def __init__(self):
@@ -90,7 +90,7 @@ class StopWhenNotFinite(lightning.Callback):
     def on_train_batch_start(
             self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any,
             batch_idx: int) -> None:
-        """Remember the samples; with gradients accumulated, a step has several batches."""
+        """Store the samples; with gradient accumulation, a step has several batches."""
         if not self.losses:
             self.ids = []
         self.ids += batch.get('id', [])
@@ -98,25 +98,25 @@ class StopWhenNotFinite(lightning.Callback):
     def on_before_backward(
             self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, loss: Tensor
             ) -> None:
-        """Remember the loss and its terms; the first that are not finite stay."""
+        """Store the loss and its terms, and keep non-finite ones."""
         self.losses.append(loss.detach())
         for name, term in getattr(pl_module, 'terms', {}).items():
             kept = self.terms.get(name, 0)
-            # NaN stays NaN and infinity stays or becomes NaN, whatever is added
+            # NaN and infinity remain non-finite under addition
             self.terms[name] = kept + term.detach()
 
     def on_before_optimizer_step(
             self, trainer: lightning.Trainer, pl_module: lightning.LightningModule,
             optimizer: torch.optim.Optimizer) -> None:
         """
-        Look at the step's losses and gradient; all processes stop if one must.
+        Check the step's losses and gradient; all processes stop together.
 
         :raises NotFiniteError: if any is NaN or infinite.
         """
         norm = gradient_norm(optimizer)
         values = torch.stack([torch.stack(self.losses).sum(), norm])
         if getattr(trainer.precision_plugin, 'scaler', None) is not None:
-            values = values[:1]  # the scaler of float16 skips steps whose gradient overflows
+            values = values[:1]  # the float16 gradient scaler skips steps whose gradient overflows
         finite = bool(torch.isfinite(values).all())
         if not trainer.strategy.reduce_boolean_decision(finite, all=True):
             self.stop(trainer, values.tolist())
@@ -124,7 +124,7 @@ class StopWhenNotFinite(lightning.Callback):
         self.losses, self.terms = [], {}
 
     def stop(self, trainer: lightning.Trainer, values: list[float]) -> None:
-        """Write what is known, and raise it."""
+        """Write the files and raise the error."""
         folder = Path(trainer.default_root_dir)
         terms = {name: float(term) for name, term in self.terms.items()}
         bad = [f'{name} is {value}' for name, value in terms.items() if not math.isfinite(value)]
@@ -144,6 +144,6 @@ class StopWhenNotFinite(lightning.Callback):
 
 
 def gradient_norm(optimizer: torch.optim.Optimizer) -> Tensor:
-    """Return the norm of all gradients together, a scalar on their device."""
+    """Return the total gradient norm, a scalar on its device."""
     weights = [weight for group in optimizer.param_groups for weight in group['params']]
-    return torch.nn.utils.clip_grad_norm_(weights, math.inf)  # which clips nothing
+    return torch.nn.utils.clip_grad_norm_(weights, math.inf)  # no clipping

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Checkpoints that are whole or not there."""
+"""Atomically written checkpoints."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ import torch
 
 class WholeCheckpoints(TorchCheckpointIO):
     """
-    Writes each checkpoint beside its place, waits until the disk has it, and renames it.
+    Checkpoint IO that writes a temporary file in the same folder, syncs and renames it.
 
-    Lightning's own goes through the system's folder for temporary files; where that is another
-    file system, the last act is a copy, of which a kill leaves a part under the final name.
+    Lightning's own uses the system's temporary folder. If that is another file system, the final
+    step is a copy, and a kill would leave a partial file under the final name.
     """
 
     def save_checkpoint(
@@ -46,7 +46,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         """
         if storage_options is not None:
             raise TypeError(f'checkpoints are written to local folders, got {storage_options}')
-        content = BytesIO()  # written to a full disk, torch's archive hides the reason
+        content = BytesIO()  # in memory: on a full disk, torch's archive writer hides the reason
         torch.save(checkpoint, content)
         write_bytes(path, content.getbuffer())
 
@@ -54,14 +54,14 @@ class WholeCheckpoints(TorchCheckpointIO):
         """
         Read a checkpoint.
 
-        :raises FileNotFoundError: if there is none.
-        :raises ValueError: if it is damaged, or no checkpoint of a training.
+        :raises FileNotFoundError: if it does not exist.
+        :raises ValueError: if it is damaged, or not a training checkpoint.
         """
         try:
             checkpoint = super().load_checkpoint(path, *arguments, **options)
         except (FileNotFoundError, PermissionError):
             raise
-        except Exception as error:  # a damaged archive makes torch raise whatever there is
+        except Exception as error:  # torch raises many types of errors for damaged archives
             raise ValueError(
                 f'{path}: expected a checkpoint of a training, and it is damaged or something '
                 f'else: {type(error).__name__}: {first_line(error)}') from error

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Keeps an average of the weights, and writes it as the folder that the node loads."""
+"""Moving average of the weights, exported as a model folder for the node."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ import torch
 
 class ExportAverage(EMAWeightAveraging):
     """
-    Exponential moving average of the weights, exported while the training goes on and at its end.
+    Exponential moving average of the weights, exported during and after training.
 
-    The average is what validation measures, too. A folder always holds a whole model: its files
-    are replaced at once, not written over.
+    Validation also uses the average. The folder always contains a complete model: its files are
+    replaced atomically.
 
     :param folder: the model folder to write; by default `model` in the trainer's root folder.
-    :param decay: of the average, a step.
+    :param decay: decay of the average per step.
     :param every: steps between two exports.
-    :param start: steps after which the averaging starts; until then it is the latest weights.
-    :param monitor: instead, what decides by its name in the log, such as `val/camvid/miou`,
-        whether the model that was just measured is exported: only if it is the best so far.
+    :param start: steps before averaging starts; until then the latest weights are used.
+    :param monitor: logged metric, such as `val/camvid/miou`; if given, the model is exported after
+        validation only if it is the best so far.
     :param mode: whether the best is the greatest, `max`, or the least, `min`.
-    :raises ValueError: if the mode is another one.
+    :raises ValueError: for another mode.
     """
 
     def __init__(
@@ -61,16 +61,16 @@ class ExportAverage(EMAWeightAveraging):
     def setup(
             self, trainer: lightning.Trainer, pl_module: lightning.LightningModule,
             stage: str) -> None:
-        """Make room for the average, and settle where it is exported to."""
+        """Create the average and set the folder of the export."""
         super().setup(trainer, pl_module, stage)
         self.folder = self.folder or Path(trainer.default_root_dir) / 'model'
 
     def on_train_batch_end(
             self, trainer: lightning.Trainer, pl_module: lightning.LightningModule,
             outputs: Any, batch: dict[str, Any], *args: Any, **kwargs: Any) -> None:
-        """Update the average, and export it now and then."""
+        """Update the average, and export it every `every` steps."""
         super().on_train_batch_end(trainer, pl_module, outputs, batch, *args, **kwargs)
-        if trainer.global_step <= self.start:  # an average of none: the next update is a copy
+        if trainer.global_step <= self.start:  # averaging starts with a copy at the next update
             self._average_model.n_averaged.zero_()
         self.note_focals(batch)
         if self.monitor is None and trainer.global_step % self.every == 0:
@@ -79,9 +79,9 @@ class ExportAverage(EMAWeightAveraging):
     def on_validation_end(
             self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """
-        Export the average if it was measured to be the best.
+        Export the average if its monitored metric is the best so far.
 
-        :raises ValueError: if what to monitor was not measured.
+        :raises ValueError: if the monitored metric was not measured.
         """
         if self.monitor is None or trainer.sanity_checking or self._average_model is None:
             return
@@ -97,14 +97,14 @@ class ExportAverage(EMAWeightAveraging):
 
     def on_train_end(
             self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Export the final average, unless a better one was measured."""
+        """Export the final average, unless a metric is monitored."""
         super().on_train_end(trainer, pl_module)
         if self.best is None:
             self.export(trainer, pl_module.model)
 
     def note_focals(self, batch: dict[str, Any]) -> None:
-        """Widen the range of focal lengths by those of the crops that teach depth."""
-        if 'focal' in batch:  # pairs for contrastive learning have none
+        """Extend the range of focal lengths by those of the crops with a depth loss."""
+        if 'focal' in batch:  # contrastive pairs have none
             focal_b = batch['focal']
             deep = batch['depth'].isfinite().flatten(1).any(dim=1)
             if 'neighbour_there' in batch:
@@ -115,15 +115,15 @@ class ExportAverage(EMAWeightAveraging):
     def export(
             self, trainer: lightning.Trainer, model: PerceptionModel,
             measured: dict[str, float] | None = None) -> None:
-        """Write the folder, with the training's record in its config; one process does."""
+        """Write the folder, with the training's record in its config, in one process only."""
         if not trainer.is_global_zero:
             return
         data = trainer.datamodule
         learned = getattr(trainer.lightning_module, 'model', model)
-        if hasattr(model.config, 'metric'):  # contrastive models know no depth
+        if hasattr(model.config, 'metric'):  # contrastive models predict no depth
             model.config.metric = learned.config.metric
             model.config.scale_from = list(learned.config.scale_from)
-        if self.focals:  # this process's: the others draw from the same sources
+        if self.focals:  # of this process only: the others use the same sources
             model.config.focal_range = [round(focal, 1) for focal in self.focals]
         model.config.record = {
             'steps': trainer.global_step,
@@ -139,23 +139,23 @@ class ExportAverage(EMAWeightAveraging):
         hub.save(model, self.folder)
 
     def seconds(self) -> float:
-        """Return how long the training has run, before and after its interruptions."""
+        """Return the total training time in seconds, including that before interruptions."""
         return self.seconds_before + time.monotonic() - self.began
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the average, the best measurement, the focal lengths, the time."""
+        """Return the average's state, the best metric, the focal lengths and the training time."""
         return {**super().state_dict(), 'best': self.best, 'focals': self.focals,
                 'seconds': self.seconds()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint's state."""
+        """Restore a checkpoint's state."""
         super().load_state_dict(state_dict)
         self.best, self.seconds_before = state_dict['best'], state_dict['seconds']
         self.focals = state_dict.get('focals', [])  # older checkpoints have none
 
 
 def machine_name(device: torch.device) -> str:
-    """Name what the training ran on: the GPU, or the processor and its threads."""
+    """Return the name of the GPU, or the processor with its number of threads."""
     if device.type == 'cuda':
         return torch.cuda.get_device_name(device)
     return f'{processor_name()}, {torch.get_num_threads()} threads'

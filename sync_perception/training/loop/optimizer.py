@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Which weight learns how fast: encoders slower than the rest, their early layers slowest."""
+"""AdamW with layer-wise learning rates for encoders, and a warm-up and cosine schedule."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from torch import nn
 @dataclass(frozen=True)
 class OptimizerConfig:
     """
-    AdamW, whose rates rise and then fall as half a cosine.
+    Settings of AdamW with linear warm-up and cosine decay.
 
-    :param learning_rate: peak rate of decoders, heads and couplings, 0 or more.
-    :param encoder_learning_rate: peak rate of submodules named `encoder`, which may come from
-        pretraining, 0 or more.
-    :param encoder_layer_decay: rate of each layer of an encoder over that of the next one, in
-        (0, 1]; the last layer learns at `encoder_learning_rate`.
-    :param weight_decay: decoupled, 0 or more.
-    :param warmup: share of the training in which the rates rise, in [0, 1].
+    :param learning_rate: peak learning rate of decoders, heads and couplings, 0 or more.
+    :param encoder_learning_rate: peak learning rate of submodules named `encoder`, which may be
+        pretrained, 0 or more.
+    :param encoder_layer_decay: ratio of the learning rates of each encoder layer and the next one,
+        in (0, 1]; the last layer has `encoder_learning_rate`.
+    :param weight_decay: decoupled weight decay, 0 or more.
+    :param warmup: share of the training for the warm-up, in [0, 1].
     """
 
     learning_rate: float = 1e-3
@@ -48,7 +48,7 @@ class OptimizerConfig:
     warmup: float = 0.05
 
     def __post_init__(self):
-        """Refuse numbers out of range."""
+        """Check that all numbers are in range."""
         for name, most in (('learning_rate', 1e6), ('encoder_learning_rate', 1e6),
                            ('encoder_layer_decay', 1), ('weight_decay', 1e6), ('warmup', 1)):
             checks.number(0, most)(getattr(self, name), f'optimizer.{name}')
@@ -58,9 +58,9 @@ class OptimizerConfig:
 
 def learned_parameters(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
     """
-    Group what may be learned by its learning rate, for an optimiser of torch.
+    Return a torch optimiser's parameter groups of the trainable weights, by learning rate.
 
-    :return: groups with `params` and `lr`, each weight once; slower groups first.
+    :return: groups with `params` and `lr`, each weight once; lower rates first.
     :raises ValueError: if everything is frozen.
     """
     names = [name for name, weight in model.named_parameters() if weight.requires_grad]
@@ -77,20 +77,20 @@ def learned_parameters(model: nn.Module, config: OptimizerConfig) -> list[dict[s
 
 
 def of_encoder(name: str) -> bool:
-    """Say of a parameter's name whether it is below an `encoder` that is no part of a decoder."""
+    """Return whether a parameter's name is below an `encoder` outside of any decoder."""
     path = name.split('.')
     return 'encoder' in path and 'decoder' not in path[:path.index('encoder')]
 
 
 def distances_from_top(names: list[str]) -> dict[str, int]:
     """
-    Count for each parameter of an encoder the layers between it and the encoder's last one.
+    Return each encoder parameter's distance to the encoder's last layer, in layers.
 
-    A layer is what the first number behind `encoder` counts: `encoder.layer.3.attention.weight`
-    belongs to the fourth. What comes before any layer (embeddings, a stem) is one farther than
-    the first; what has no number and is declared behind the layers (a norm) goes with the last.
+    The first number after `encoder` is the index of the layer: `encoder.layer.3.attention.weight`
+    belongs to the fourth. Parameters declared before all layers (embeddings, a stem) are one layer
+    farther than the first; those without number after the layers (a norm) belong to the last.
 
-    :param names: in the order of declaration.
+    :param names: names of the parameters in the order of declaration.
     """
     places: dict[str, tuple[str, int]] = {}
     layers: dict[str, int] = {}
@@ -110,9 +110,9 @@ def annealed(
         optimizer: torch.optim.Optimizer, trainer: lightning.Trainer, warmup: float
         ) -> dict[str, Any]:
     """
-    Let an optimiser's rates rise and fall over a training, as Lightning wants to be told.
+    Return Lightning's configuration of an optimiser with warm-up and cosine decay.
 
-    :param warmup: share of the training in which the rates rise.
+    :param warmup: share of the training for the warm-up.
     """
     steps = trainer.estimated_stepping_batches
     scheduler = torch.optim.lr_scheduler.LambdaLR(
@@ -123,10 +123,10 @@ def annealed(
 
 def warm_cosine(progress: float, warmup: float) -> float:
     """
-    Share of the peak learning rate: a linear rise, then half a cosine down to zero.
+    Return the factor of the peak learning rate: linear warm-up, then cosine decay to zero.
 
-    :param progress: share of the training that is done.
-    :param warmup: share of the training in which the rate rises.
+    :param progress: completed share of the training.
+    :param warmup: share of the training for the warm-up.
     """
     if progress < warmup:
         return progress / warmup

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Pictures of what a model says while it is trained, for TensorBoard."""
+"""Pictures of predictions during training, for TensorBoard."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ DARK = (24, 26, 30)
 
 class Pictures(lightning.Callback):
     """
-    Writes panels: the photograph, the truth and the prediction, of depth and of labels.
+    Callback that logs panels of image, truth and prediction, for depth and labels.
 
-    Of the first measured recordings of each source whenever the model is measured, and of the
-    first crops of a training batch now and then, without their change of colours. Depth and labels
-    have the colours that the command-line tools draw with, true labels those of the model's
-    classes; what is not known stays dark. A semi-supervised training also shows what it mixed.
+    Panels show the first recordings of each source at every validation, and the first crops of a
+    training batch every `every` steps, without colour augmentation. Depth and labels have the
+    colours of the command-line tools, true labels those of the model's classes; unknown pixels are
+    dark. Semi-supervised training also shows mixed samples.
 
-    :param samples: recordings of each source, and crops of a batch.
-    :param every: steps between two pictures of a training batch; 0 for none of them.
-    :param max_depth: metres that are drawn as farthest.
+    :param samples: number of recordings of each source, and of crops of a batch.
+    :param every: steps between two pictures of training batches; 0 for none.
+    :param max_depth: far end of the colour scale, metres.
     """
 
     def __init__(self, samples: int = 2, every: int = 1000, max_depth: float = 80.0):
@@ -102,7 +102,7 @@ class Pictures(lightning.Callback):
             pl_module.space, self.max_depth))
 
     def write(self, trainer: lightning.Trainer, tag: str, picture: np.ndarray) -> None:
-        """Give a picture to every TensorBoard that listens."""
+        """Write a picture to every TensorBoard logger."""
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image(
@@ -111,7 +111,7 @@ class Pictures(lightning.Callback):
 
 @torch.no_grad()
 def predicted(module: SynchronisedLearning, images_bhw3: torch.Tensor) -> DenseOutput:
-    """Predict as in inference, and leave the modules in the modes they had."""
+    """Predict in evaluation mode, and restore the modules' modes."""
     modes = {part: part.training for part in module.model.modules()}
     module.model.eval()
     output = module.model(module.normalised(images_bhw3.float()))
@@ -131,7 +131,7 @@ def of_sample(output: DenseOutput, index: int) -> tuple[np.ndarray | None, np.nd
 
 
 def translated(labels: np.ndarray, own: LabelSpace, space: LabelSpace) -> np.ndarray:
-    """Say labels in another space, uint8 (h, w): a coarse class by the first that it comprises."""
+    """Convert labels, uint8 (h, w), to another space: a coarse class to its first fine class."""
     matches = correspondence(own, space)
     table = np.full(256, space.void, np.uint8)
     table[:len(own)] = np.where(matches.any(axis=1), matches.argmax(axis=1), space.void)
@@ -143,10 +143,10 @@ def panel(
         depth: np.ndarray | None, labels: np.ndarray | None, space: LabelSpace,
         max_depth: float) -> np.ndarray:
     """
-    Lay six pictures out in two rows.
+    Return a panel of six pictures in two rows.
 
-    Above the photograph, true and predicted depth; below the predicted labels over the
-    photograph, true and predicted labels.
+    The first row shows the image, true and predicted depth; the second the predicted labels over
+    the image, true and predicted labels.
 
     :param image: uint8 (H, W, 3), RGB; the others are drawn at its size.
     :param true_depth: float (h, w), metres, NaN unknown.
@@ -170,7 +170,7 @@ def panel(
 
 
 def nearest(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bring a picture to a size without mixing its colours."""
+    """Resize a picture by nearest neighbour."""
     rows, columns = (
         (np.arange(new) * old // new) for new, old in zip(size, picture.shape[:2]))
     return picture[rows][:, columns]
@@ -180,15 +180,16 @@ def mixed_panel(
         images_bhw3: torch.Tensor, mixed: dict[str, Any], index: int, space: LabelSpace
         ) -> np.ndarray:
     """
-    Lay the pictures of a mixed sample out in two rows.
+    Return a panel of a mixed sample in two rows.
 
-    Above the two photographs and what the student sees of them; below how near the pixels are, the
-    labels that it is to learn, true ones and guesses, and how much they weigh.
+    The first row shows the two images and the student's mixed image; the second the pixels'
+    nearness, the target labels, true and pseudo, and their weights.
 
     :param images_bhw3: uint8, the batch before it was mixed.
-    :param mixed: of `sync_perception.training.objectives.semi_supervised.SemiSupervised`.
-    :param index: of the sample.
-    :param space: that of the network.
+    :param mixed: mixed batch of
+        `sync_perception.training.objectives.semi_supervised.SemiSupervised`.
+    :param index: index of the sample.
+    :param space: label space of the network.
     :return: uint8 (2 H, 3 W, 3), RGB.
     """
     maps = {name: mixed[name][index].cpu().numpy()

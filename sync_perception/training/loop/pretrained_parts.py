@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Where a training starts from: parts of networks that learned before."""
+"""Initialisation of parts of a network from pretrained models."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ DEFAULT = 'default'
 
 class Origin(TypedDict, total=False):
     """
-    What a part of a network starts from.
+    Source of the initial weights of a part of a network.
 
-    :ivar model: folder or hub id of the model that learned before; `default` is the shipped one.
+    :ivar model: folder or hub id of the pretrained model; `default` is the shipped one.
     :ivar part: its submodule; by default the one of the same name.
-    :ivar leave: submodules of the part that start anew, such as the `head` of another task.
+    :ivar leave: submodules of the part that are not copied, such as the `head` of another task.
     """
 
     model: str
@@ -43,12 +43,12 @@ class Origin(TypedDict, total=False):
 
 def start_from(network: nn.Module, origins: dict[str, Origin]) -> None:
     """
-    Take over the weights of parts that learned before; all of a part, or nothing.
+    Copy the weights of pretrained parts; each part completely or not at all.
 
     :param network: of `sync_perception.models`, not yet trained.
     :param origins: by submodule of the network: `depth`, `semantics.encoder`.
     :raises ValueError: if a part does not exist or does not fit.
-    :raises FileNotFoundError: if there is no such model.
+    :raises FileNotFoundError: if a model does not exist.
     """
     for name, origin in origins.items():
         unknown = sorted(set(origin) - set(Origin.__annotations__))
@@ -67,10 +67,10 @@ def start_from(network: nn.Module, origins: dict[str, Origin]) -> None:
 
 def submodule(network: nn.Module, name: str, owner: str) -> nn.Module:
     """
-    Return a network's part.
+    Return a network's submodule.
 
-    :param owner: whose part it is, for the error message.
-    :raises ValueError: if there is none of this name.
+    :param owner: name of the network, for the error message.
+    :raises ValueError: if there is no submodule of this name.
     """
     try:
         part = network.get_submodule(name)
@@ -86,10 +86,10 @@ def copy_weights(
         part: nn.Module, taken: dict[str, torch.Tensor], leave: tuple[str, ...], where: str
         ) -> None:
     """
-    Copy weights into a part, apart from those of some submodules.
+    Copy weights into a part, except those of some submodules.
 
-    :param where: they come from, for the error message.
-    :raises ValueError: unless names and shapes are the same.
+    :param where: source of the weights, for the error message.
+    :raises ValueError: unless names and shapes match.
     """
     for name in leave:
         submodule(part, name, where)
@@ -111,5 +111,5 @@ def copy_weights(
 
 
 def shape(weight: torch.Tensor | None) -> str:
-    """Write a weight's shape, or that there is none."""
+    """Return a weight's shape as text, also for a missing weight."""
     return 'absent' if weight is None else str(tuple(weight.shape))

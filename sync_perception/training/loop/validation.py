@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Measures the model while it is trained, by the same protocols as `sync_perception evaluate`."""
+"""Validation during training, by the protocols of `sync_perception evaluate`."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ COUNTS = (*TALLIES, *NUMBERS, 'classes')
 
 class SourceEvaluation:
     """
-    One source's measurement, perhaps shared by several processes.
+    Evaluation of one source, optionally distributed over several processes.
 
-    :param model: what is measured, in evaluation mode.
+    :param model: the evaluated model, in evaluation mode.
     :param measured: the source's samples.
-    :param median_scaling: whether each depth map is scaled by its frame's median first, even if
-        the source does not ask for it.
+    :param median_scaling: whether each depth map is scaled by its frame's median, in addition to
+        the source's own setting.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class SourceEvaluation:
                          max_depth=measured.data.max_depth))
 
     def add(self, measurement: Measurement) -> DenseOutput | None:
-        """Measure a sample in full precision, and return what the model gave."""
+        """Evaluate a sample in full precision, and return the model's output."""
         sample = measurement.sample
         if sample is None:
             return None
@@ -64,7 +64,7 @@ class SourceEvaluation:
             return self.evaluation.add(sample, self.data.crop(sample.id))
 
     def gather(self) -> None:
-        """Join what the processes measured; every one then has all of it."""
+        """Combine the processes' results in every process."""
         if not (distributed.is_available() and distributed.is_initialized()):
             return
         parts: list[Any] = [None] * distributed.get_world_size()
@@ -73,16 +73,16 @@ class SourceEvaluation:
         join(self.evaluation, parts)
 
     def scores(self) -> dict[str, float]:
-        """Return every metric that could be measured, as source/metric."""
+        """Return the available metrics, named source/metric."""
         return {f'{self.name}/{metric}': value
                 for metric, value in self.evaluation.scores().items() if metric != 'iou'}
 
 
 def join(evaluation: Evaluation, parts: list[dict[str, Any]]) -> None:
     """
-    Let an evaluation stand for several: all that it counts adds up.
+    Combine several evaluations into one by adding all their sums.
 
-    :param evaluation: takes what the parts have together.
+    :param evaluation: evaluation that receives the sums.
     :param parts: the attributes COUNTS of evaluations of the same model and label space; those
         without a labelled sample have neither classes nor a segmentation.
     """

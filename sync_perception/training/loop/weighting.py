@@ -14,11 +14,11 @@
 
 
 """
-How the losses of several tasks become one.
+Weighting of the losses of several tasks.
 
-Each weighting is called with the losses that the batch allows and returns their weighted sum;
-`weights()` says for the log what each task counts for. A task without annotations in a batch must
-be left out, not passed as 0: a loss of 0 would be read as a task that has been learned.
+A weighting maps the losses of a batch to their weighted sum; `weights()` returns the tasks'
+weights for the log. A task without annotations in a batch must be omitted, not passed as 0, which
+would count as a perfectly learned task.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ import torch
 from torch import distributed, nn, Tensor
 
 TASKS = {'depth': 'regression', 'normals': 'regression', 'semantics': 'classification'}
-"""The tasks that are balanced, and their kinds."""
+"""The balanced tasks and their kinds."""
 
 
 @dataclass(frozen=True)
 class WeightingConfig:
     """
-    How the losses of depth, normals and semantics are balanced.
+    Settings of the balancing of depth, normals and semantics.
 
-    :param kind: `fixed` leaves the weights of the objectives as they are, `uncertainty` learns
-        each task's weight, `dynamic` favours the task whose loss falls most slowly.
-    :param period: steps, 1 or more, after which `dynamic` weights are renewed.
+    :param kind: `fixed` keeps the weights of the objectives, `uncertainty` learns each task's
+        weight, `dynamic` gives more weight to tasks whose loss falls slowly.
+    :param period: steps, 1 or more, between updates of `dynamic` weights.
     """
 
     kind: Literal['fixed', 'uncertainty', 'dynamic'] = 'fixed'
     period: int = 500
 
     def __post_init__(self):
-        """Refuse a period out of range."""
+        """Check the period."""
         checks.whole(1, 2 ** 40)(self.period, 'weighting.period')
 
 
@@ -59,8 +59,8 @@ class Weighting(nn.Module):
     """
     Weighted sum of the losses of some tasks.
 
-    :param tasks: names of all tasks that may occur.
-    :raises ValueError: if there is none, or one twice.
+    :param tasks: names of all possible tasks.
+    :raises ValueError: if there is none, or a repeated one.
     """
 
     def __init__(self, tasks: Iterable[str]):
@@ -74,20 +74,20 @@ class Weighting(nn.Module):
         """
         Return the total of the losses.
 
-        :param losses: scalars by task; tasks that the batch does not annotate are absent.
+        :param losses: scalars by task; tasks without annotations in the batch are absent.
         :return: scalar.
         :raises ValueError: if there is no loss, or one of an unknown task.
         """
 
     @abstractmethod
     def weights(self) -> dict[str, float]:
-        """Return what each task's loss is multiplied by at present."""
+        """Return the current weight of each task's loss."""
 
     def advance(self) -> None:
         """End a period of training; only dynamic weights change with it."""
 
     def check(self, losses: Mapping[str, Tensor]) -> None:
-        """Refuse losses of unknown tasks, and none at all."""
+        """Check that there are losses, of known tasks only."""
         unknown = sorted(set(losses) - set(self.tasks))
         if unknown or not losses:
             raise ValueError(
@@ -97,9 +97,9 @@ class Weighting(nn.Module):
 
 class FixedWeights(Weighting):
     """
-    Weights that stay as they are given.
+    Constant weights.
 
-    :param weights: by task, at least 0.
+    :param weights: weights by task, at least 0.
     :raises ValueError: if a weight is negative or not finite.
     """
 
@@ -125,12 +125,12 @@ class UncertaintyWeights(Weighting):
     Weights learned as each task's homoscedastic uncertainty (Kendall, Gal, Cipolla, 2018).
 
     With the learned v = ln s^2 of each task, a regression adds L / (2 s^2) + ln s (eq. 7), a
-    classification L / s^2 + ln s (eq. 10). v starts at 0. It belongs in a group of parameters
-    without weight decay, which would draw s to 1. Tasks absent from a batch get a gradient of 0,
-    so that all processes of a distributed training have the same gradients to exchange.
+    classification L / s^2 + ln s (eq. 10). v starts at 0. It belongs in a parameter group without
+    weight decay, which would pull s to 1. Tasks absent from a batch get a gradient of 0, so that
+    all processes of a distributed training exchange the same gradients.
 
-    :param kinds: by task: 'regression' or 'classification'.
-    :raises ValueError: if a kind is another one.
+    :param kinds: kind by task: 'regression' or 'classification'.
+    :raises ValueError: for another kind.
     """
 
     scales: ClassVar[dict[str, float]] = {'regression': 0.5, 'classification': 1.0}
@@ -163,16 +163,16 @@ class UncertaintyWeights(Weighting):
 
 class DynamicWeightAverage(Weighting):
     """
-    Weights by how slowly each loss falls (Liu, Johns, Davison, 2019, eq. 7).
+    Dynamic weight average: higher weights for slowly falling losses (Liu et al., 2019, eq. 7).
 
-    With r the ratio of a task's mean loss in the last period to that in the one before,
-    K exp(r / T) / sum exp(r / T): they sum to the number of tasks K. In the first two periods, and
-    where a mean is missing or not positive, r = 1. Whoever trains says by `advance` when a period
-    (an epoch, or some hundred steps) is over; nothing but training mode counts. The history lies
-    in buffers, so that a checkpoint carries it. Several processes share one history.
+    With r the ratio of a task's mean loss in the last period to that in the one before, K exp(r /
+    T) / sum exp(r / T): they sum to the number of tasks K. In the first two periods, and if a mean
+    is missing or not positive, r = 1. The training loop calls `advance` at the end of a period (an
+    epoch, or some hundred steps); only losses in training mode count. The history is stored in
+    buffers, and so in checkpoints. Several processes share one history.
 
-    :param tasks: their names.
-    :param temperature: T, above 0; the higher, the more even the weights.
+    :param tasks: names of the tasks.
+    :param temperature: T, above 0; higher values give more even weights.
     :raises ValueError: if the temperature is not positive.
     """
 
@@ -188,7 +188,7 @@ class DynamicWeightAverage(Weighting):
         self.register_buffer('before', unknown.clone())
 
     def forward(self, losses: dict[str, Tensor]) -> Tensor:
-        """Return the weighted sum; in training mode, remember the losses."""
+        """Return the weighted sum; in training mode, store the losses."""
         self.check(losses)
         if self.training:
             self.remember(losses)
@@ -197,19 +197,19 @@ class DynamicWeightAverage(Weighting):
 
     @torch.no_grad()
     def remember(self, losses: dict[str, Tensor]) -> None:
-        """Add the losses of one batch, of all processes, to this period's."""
+        """Add the losses of one batch, over all processes, to those of this period."""
         missing = self.total.new_zeros(())
         step = torch.stack([
             torch.stack([losses.get(task, missing).to(self.total) for task in self.tasks]),
             self.total.new_tensor([task in losses for task in self.tasks])])
         if distributed.is_available() and distributed.is_initialized():
-            distributed.all_reduce(step)  # a few numbers a step; unequal weights would be worse
+            distributed.all_reduce(step)  # a few numbers per step, for equal weights
         self.total += step[0]
         self.count += step[1]
 
     @torch.no_grad()
     def advance(self) -> None:
-        """End a period: its means become the last ones. Tasks unseen in it keep their history."""
+        """End a period and store its means. Tasks without loss in it keep their history."""
         seen = self.count > 0
         self.before.copy_(torch.where(seen, self.last, self.before))
         self.last.copy_(torch.where(seen, self.total / self.count, self.last))
@@ -229,9 +229,9 @@ class DynamicWeightAverage(Weighting):
 
 def build_weighting(kind: str) -> Weighting:
     """
-    Build the weighting of TASKS that a configuration names.
+    Build the weighting of TASKS of a configured kind.
 
-    :param kind: of WeightingConfig.
+    :param kind: kind of WeightingConfig.
     """
     if kind == 'fixed':
         return FixedWeights(dict.fromkeys(TASKS, 1.0))
