@@ -31,7 +31,7 @@ from sync_perception.ros.core.log import SeldomLog
 
 PARAMETER_TYPES = [kind.value for kind in Parameter.Type]
 TRANSITIONS = ('configure', 'cleanup', 'activate', 'deactivate', 'shutdown')
-"""Labels of the transitions that can be requested."""
+"""Labels of the life-cycle transitions that clients can request."""
 LONGEST_REASON = 500
 """Limit in characters, since external names may have any length."""
 
@@ -120,10 +120,10 @@ class Guard:
 
 def check_label(label: str) -> None:
     """
-    Refuse the label of a transition that does not exist, which rcl would log whole.
+    Check the label of a transition, since rcl would log an unknown one at full length.
 
-    :param label: empty where the request names the transition by its number.
-    :raises ValueError: naming those that exist.
+    :param label: empty if the request names the transition by its number.
+    :raises ValueError: if there is no such transition; the message lists the known ones.
     """
     if label and label not in TRANSITIONS:
         raise ValueError(

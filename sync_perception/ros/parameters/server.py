@@ -65,7 +65,7 @@ def parameter(name: str, default: Any, description: str, *, choices: tuple[str, 
 
 
 LONGEST_TEXT = 1000
-"""Characters of a text parameter."""
+"""Limit in characters of a text parameter."""
 
 
 def takes_effect(metadata: Mapping[str, Any]) -> str:
@@ -219,7 +219,7 @@ def _mismatch(spec, value: Any) -> str:
 
 
 def is_plain(value: Any) -> bool:
-    """Return whether a value can be logged as it is: no control characters, not too long."""
+    """Return whether a value can be logged unchanged: no control characters, not too long."""
     return not isinstance(value, str) or value.isprintable() and len(value) <= LONGEST_TEXT
 
 

@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Programs around the node: benchmarks and the demo."""
+"""Benchmarks of the node, and the demo."""

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The command `bench`: from a camera's message to the messages of the answer, stage by stage."""
+"""The command `bench`: time of each stage from a camera's message to the output messages."""
 
 from __future__ import annotations
 
@@ -41,18 +41,19 @@ def bench(
         image: str | Path | None = None, backend: str = 'auto',
         precision: str = 'auto') -> dict[str, Any]:
     """
-    Time every stage from message to messages on this machine; print a table.
+    Time every stage from the input to the output messages on this machine, and print a table.
 
-    Without ROS 2's messages their two stages are left out, and the report says so.
+    Without ROS 2's message packages, the two stages with messages are left out, and the report
+    states it.
 
-    :param json: where to write the report.
+    :param json: path of the report.
     :param model: model folder or hub id; None is the default model.
     :param device: auto, cpu, cuda or cuda:N.
     :param half: run the network in the device's 16-bit format.
-    :param frames: how many are timed.
-    :param width: of the frames, pixels.
-    :param height: of the frames, pixels.
-    :param image: a photograph to use, resized; otherwise a drawn street.
+    :param frames: number of timed frames.
+    :param width: width of the frames, pixels.
+    :param height: height of the frames, pixels.
+    :param image: photograph to use, resized; by default a synthetic street image.
     :param backend: auto, torch, openvino or onnxruntime.
     :param precision: auto, float32, half or int8.
     :return: the report.
@@ -74,7 +75,7 @@ def bench(
 
 
 def have_messages() -> bool:
-    """Tell whether ROS 2's message packages can be imported."""
+    """Return whether ROS 2's message packages can be imported."""
     try:
         # optional: the benchmark also runs without ROS 2
         import sensor_msgs.msg  # noqa: F401
@@ -105,10 +106,10 @@ def message_in(frame: Frame) -> list[Stage]:
 
 def messages_out(frame: Frame, predictor: Predictor) -> list[Stage]:
     """
-    Return the stage that makes the messages of depth, labels, confidence and cloud.
+    Return the stage that builds the messages of depth, labels, confidence and cloud.
 
-    Those of them that the model does not give are left out. The cloud's stage writes into the
-    memory of the next message, as the node does.
+    Outputs that the model does not provide are left out. The cloud is written directly into the
+    memory of the next message, as in the node.
     """
     # optional: the benchmark also runs without ROS 2
     from std_msgs.msg import Header

@@ -13,11 +13,11 @@
 # limitations under the License.
 
 """
-The command `bench --ros`: from a camera's stamp to the arrival of the answer, over DDS.
+The command `bench --ros`: latency over DDS from a camera's stamp to the arrival of the outputs.
 
-A camera, the node and the receiver are processes of their own. Beside the perception node, taking
-turns with it on the same camera and with the same receiver, run a node that only copies the image
-and one that gives the same outputs the usual way.
+The camera, the nodes and the receiver are separate processes. The perception node is compared with
+a node that only copies the image, and with a conventional node that publishes the same outputs.
+They take turns with the same camera and the same receiver.
 """
 
 from __future__ import annotations
@@ -65,18 +65,18 @@ def bench_dds(
         image: str | Path | None = None, rate: float = 5.0, rounds: int = ROUNDS,
         backend: str = 'auto', precision: str = 'auto') -> dict[str, Any]:
     """
-    Measure latency and processor time over DDS between processes; print a table.
+    Measure latency over DDS and processor time of the nodes, and print a table.
 
-    :param json: where to write the report.
+    :param json: path of the report.
     :param model: model folder or hub id; None is the default model.
     :param device: auto, cpu, cuda or cuda:N.
     :param half: run the network in the device's 16-bit format.
-    :param frames: images that each subject gets.
-    :param width: of the images, pixels.
-    :param height: of the images, pixels.
-    :param image: a photograph to use, resized; otherwise a drawn street.
-    :param rate: images a second.
-    :param rounds: turns that each subject takes.
+    :param frames: number of images for each subject.
+    :param width: width of the images, pixels.
+    :param height: height of the images, pixels.
+    :param image: photograph to use, resized; by default a synthetic street image.
+    :param rate: images per second.
+    :param rounds: number of turns of each subject.
     :param backend: auto, torch, openvino or onnxruntime.
     :param precision: auto, float32, half or int8.
     :return: the report: machine, latencies in milliseconds, processor time.
@@ -125,7 +125,7 @@ def bench_dds(
 
 
 def ros_arguments(parameters: Sequence[str], namespace: str = '') -> list[str]:
-    """Write parameters, `name:=value`, as a command line; an empty value keeps the default."""
+    """Return parameters, `name:=value`, as a command line; an empty value keeps the default."""
     words = ['--ros-args']
     if namespace:
         words += ['-r', f'__ns:=/{namespace}']
@@ -136,12 +136,12 @@ def ros_arguments(parameters: Sequence[str], namespace: str = '') -> list[str]:
 
 
 def conversion_library(node: ChildProcess) -> str:
-    """Return the library that the conventional node converts images with, by its log."""
+    """Return the library with which the conventional node converts images, from its log."""
     return node.log.read_text(errors='replace').partition('images by ')[2].partition('\n')[0]
 
 
 def describe(result: SubjectResult) -> dict[str, Any]:
-    """Put what was measured of a subject into numbers for the report."""
+    """Return the results of a subject for the report."""
     return {
         'sent': result.sent, 'answered': len(result.latencies),
         'latency_milliseconds': summarize([1000 * each for each in result.latencies]),
@@ -150,7 +150,7 @@ def describe(result: SubjectResult) -> dict[str, Any]:
 
 
 def table(report: dict[str, Any]) -> Table:
-    """Lay a report out for people."""
+    """Return a report as a table for the terminal."""
     height, width = report['image_size']
     facts = report['machine']
     shown = Table(

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What `bench --ros` runs beside the perception node: a camera, a copier, the usual way."""
+"""Nodes of `bench --ros` beside the perception node: camera, copying and conventional node."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ FRAME_ID = 'camera_optical_frame'
 TURN, SENT = 'bench/turn', 'bench/sent'
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 CONVENTIONAL_OUTPUTS = frozenset({'depth', 'labels', 'confidence'})
-# as sensor_msgs' helpers lay out such a structure: field after field
+# packed layout, as from sensor_msgs' helpers
 CONVENTIONAL_POINT = np.dtype([
     ('x', np.float32), ('y', np.float32), ('z', np.float32), ('rgb', np.uint32),
     ('label', np.uint32), ('confidence', np.float32)])
@@ -54,13 +54,13 @@ CONVENTIONAL_FIELDS = [
 
 class BenchCamera(Node):
     """
-    A camera that sends one picture a number of times to the one it is told to.
+    Camera that sends one picture repeatedly to a selected subject.
 
-    Its orders come on `bench/turn` as JSON: `turn`, a number; `subject`, a namespace; `frames`.
-    When they have been carried out it says on `bench/sent` which `turn` is over and the `stamps`,
-    nanoseconds, of its images. The stamp is the time just before an image is published.
+    It receives orders on `bench/turn` as JSON: `turn`, a number; `subject`, a namespace; `frames`.
+    After an order is completed, it publishes `turn` and the `stamps` of its images in nanoseconds
+    on `bench/sent`. A stamp is the time just before the image is published.
 
-    :raises ValueError: if the parameter `image` is a file that cannot be read.
+    :raises ValueError: if the file in the parameter `image` cannot be read.
     """
 
     def __init__(self, **node_arguments: Any):
@@ -104,7 +104,7 @@ class BenchCamera(Node):
 
 
 class CopyNode(Node):
-    """Copies every image and publishes the copy: the least that a node in Python does."""
+    """Node that publishes a copy of every image: the lower bound for a node in Python."""
 
     def __init__(self, **node_arguments: Any):
         super().__init__('copy', **node_arguments)
@@ -112,7 +112,7 @@ class CopyNode(Node):
         self.create_subscription(Image, 'image', self._copy, NEWEST)
 
     def close(self) -> None:
-        """Have nothing to give back."""
+        """Do nothing, since no resources are held."""
 
     def _copy(self, image: Image) -> None:
         self.publisher.publish(Image(
@@ -122,12 +122,12 @@ class CopyNode(Node):
 
 class ConventionalNode(Node):
     """
-    Gives depth, labels, confidence and cloud as nodes in Python usually do.
+    Conventional Python node that publishes depth, labels, confidence and cloud.
 
-    Everything happens in the image's callback: conversions by cv_bridge, else by rosbags' for what
-    comes in and NumPy's `tobytes` for what goes out; the cloud as a structured array.
+    All work is done in the image callback. Images are converted by cv_bridge, or without it by
+    rosbags' converter (input) and NumPy's `tobytes` (output). The cloud is a structured array.
 
-    :param load: makes the predictor of the parameters, as in the perception node.
+    :param load: function that loads the predictor for the parameters, as in the perception node.
     """
 
     def __init__(self, load: Callable[[PerceptionParameters], Any] = load_predictor,
@@ -148,7 +148,7 @@ class ConventionalNode(Node):
         self.create_subscription(Image, 'image', self._answer, NEWEST)
 
     def close(self) -> None:
-        """Have nothing to give back."""
+        """Do nothing, since no resources are held."""
 
     def _receive_camera_info(self, camera_info: CameraInfo) -> None:
         self.camera_info = camera_info
@@ -170,9 +170,9 @@ class ConventionalNode(Node):
 def conventional_conversions() -> tuple[
         Callable[[Image], np.ndarray], Callable[[np.ndarray, str, Header], Image], str]:
     """
-    Choose the functions that convert messages to RGB images, and arrays to messages.
+    Return the functions that convert messages to RGB images, and arrays to messages.
 
-    :return: the two functions, and what they use.
+    :return: the two functions, and the name of their library.
     """
     try:
         from cv_bridge import CvBridge  # optional: comes only with a full ROS 2 installation
@@ -196,7 +196,7 @@ def conventional_conversions() -> tuple[
 
 
 def by_tobytes(values: np.ndarray, encoding: str, header: Header) -> Image:
-    """Make an image message whose data are assigned as bytes."""
+    """Return an image message whose data are assigned as bytes."""
     message = Image(
         header=header, height=values.shape[0], width=values.shape[1], encoding=encoding,
         is_bigendian=sys.byteorder == 'big', step=values.strides[0])
@@ -206,9 +206,9 @@ def by_tobytes(values: np.ndarray, encoding: str, header: Header) -> Image:
 
 def conventional_cloud(frame: Frame, prediction: Prediction, header: Header) -> PointCloud2:
     """
-    Make an organized cloud through a structured array.
+    Return an organized cloud built from a structured array.
 
-    By sensor_msgs_py.point_cloud2 where there is one, else by the same steps.
+    This uses sensor_msgs_py.point_cloud2 if it is installed, and otherwise the same steps.
     """
     height, width = frame.size
     u, v = np.meshgrid(np.arange(width), np.arange(height))
@@ -238,10 +238,10 @@ def conventional_cloud(frame: Frame, prediction: Prediction, header: Header) -> 
 
 def picture(size: tuple[int, int], path: str = '') -> np.ndarray:
     """
-    Return what the camera sees: uint8 (H, W, 3), BGR.
+    Return the camera's picture: uint8 (H, W, 3), BGR.
 
     :param size: height and width, pixels.
-    :param path: a photograph, resized; empty for a drawn street.
+    :param path: photograph to use, resized; empty for a synthetic street image.
     :raises ValueError: if there is no such image.
     """
     if path:
@@ -254,7 +254,7 @@ def picture(size: tuple[int, int], path: str = '') -> np.ndarray:
 
 
 def calibration(size: tuple[int, int]) -> CameraInfo:
-    """Describe a camera of the field of view of KITTI's."""
+    """Return the calibration of a camera with the field of view of KITTI's cameras."""
     focal = 0.58 * size[1]
     return pinhole(np.array([[focal, 0, size[1] / 2], [0, focal, size[0] / 2], [0, 0, 1]]), size)
 
@@ -264,7 +264,7 @@ NODES: dict[str, Callable[[], Node]] = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one of NODES, which the first word of the command line names, as a process."""
+    """Run the node in NODES that is named by the first word of the command line."""
     stop = StopRequest()
     name, *rest = sys.argv[1:] if arguments is None else arguments
     leave(executor.run(NODES[name], rest, stop))

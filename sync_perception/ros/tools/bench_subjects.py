@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The subjects of `bench --ros` take turns: images go out to one, and its answers are timed."""
+"""Measurement of the subjects of `bench --ros` in turns, by the arrival of their outputs."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ from sync_perception.ros.tools.bench_nodes import SENT, TURN
 from sync_perception.ros.tools.processes import ChildProcess
 from sync_perception.ros.tools.topic_watcher import stamp_of
 
-START_LIMIT = 180.0  # seconds for the processes to come up and the first frames to be answered
-ANSWER_LIMIT = 10.0  # seconds without an answer after which no more is expected
-LAST_ANSWERS = 0.5  # the same, once what came last is the answer to the last image
-GRACE = 0.5  # seconds from a match that this process knows of until the others know of it
-WARM_UP = 5  # frames answered before anything counts
+START_LIMIT = 180.0  # seconds until the processes have started and answered the first frames
+ANSWER_LIMIT = 10.0  # seconds without an answer after which a turn ends
+LAST_ANSWERS = 0.5  # the same limit once the last image is answered
+GRACE = 0.5  # seconds from a match in this process until the others have discovered it
+WARM_UP = 5  # answered frames before the measurement
 
 
 class BenchFailed(RuntimeError):
-    """A process of the bench did not do its part; the message says which and shows its log."""
+    """A process of the benchmark failed; the message names it and contains its log."""
 
 
 @dataclass(frozen=True)
 class Subject:
     """
-    A node that is measured, in the namespace of its name.
+    Node that is measured, in the namespace of its name.
 
-    :param title: for people.
-    :param module: what `python -m` runs.
-    :param words: that come before the ROS arguments.
-    :param topics: its outputs.
+    :param title: title for the user.
+    :param module: module that `python -m` runs.
+    :param words: command-line words before the ROS arguments.
+    :param topics: output topics.
     """
 
     title: str
@@ -61,12 +61,12 @@ class Subject:
 @dataclass
 class SubjectResult:
     """
-    What was seen of one subject.
+    Measured results of one subject.
 
-    :param sent: images.
-    :param latencies: seconds from the stamp to the arrival of the last output of a frame.
-    :param first: the same, to the arrival of the first output.
-    :param cpu: seconds of processor time in its turns.
+    :param sent: number of images sent.
+    :param latencies: seconds from the stamp to the arrival of the last output of each frame.
+    :param first: seconds from the stamp to the arrival of the first output of each frame.
+    :param cpu: seconds of processor time during its turns.
     """
 
     sent: int = 0
@@ -77,9 +77,9 @@ class SubjectResult:
 
 class Receiver:
     """
-    Subscribes to all outputs of all subjects, and gives the camera its orders.
+    Subscriber to all outputs of all subjects, which also gives orders to the camera.
 
-    Messages stay serialised: what Python would make of them is no business of the nodes'.
+    Messages stay serialized, so that the cost of deserialization in Python is not measured.
     """
 
     def __init__(self, subjects: dict[str, Subject]):
@@ -98,12 +98,12 @@ class Receiver:
                     kind, f'{name}/{topic}', self._receiver(name, topic), qos.output(), raw=True)
 
     def close(self) -> None:
-        """Give back the node."""
+        """Destroy the node."""
         self.executor.shutdown()
         self.node.destroy_node()
 
     def order(self, subject: str, frames: int) -> int:
-        """Have the camera send images to a subject; return the number of the turn."""
+        """Order the camera to send images to a subject; return the number of the turn."""
         self.turns += 1
         self.arrivals.clear()
         self.orders.publish(String(data=json.dumps(
@@ -111,16 +111,16 @@ class Receiver:
         return self.turns
 
     def complete(self, subject: str) -> dict[int, dict[str, int]]:
-        """Return when each output of the frames of which all have come arrived, by stamp."""
+        """Return the arrival times of the outputs of completely answered frames, by stamp."""
         wanted = len(self.subjects[subject].topics)
         return {stamp: times for (name, stamp), times in self.arrivals.items()
                 if name == subject and len(times) == wanted}
 
     def wait_for_all(self, children: Sequence[ChildProcess]) -> None:
         """
-        Wait until everyone whom a frame passes on its way is there.
+        Wait until the camera and all nodes are connected.
 
-        :raises BenchFailed: if a process ends, or it takes longer than START_LIMIT.
+        :raises BenchFailed: if a process ends, or START_LIMIT is exceeded.
         """
         def present() -> bool:
             return bool(self.node.count_subscribers(TURN)) and all(
@@ -135,9 +135,9 @@ class Receiver:
     def spin_until(self, condition: Callable[[], bool], children: Sequence[ChildProcess],
                    limit: float, what: str) -> None:
         """
-        Receive until something is the case.
+        Receive messages until a condition holds.
 
-        :raises BenchFailed: if a process ends before, or it takes longer than the limit.
+        :raises BenchFailed: if a process ends before, or the limit is exceeded.
         """
         end = time.monotonic() + limit
         while not condition():
@@ -156,7 +156,7 @@ class Receiver:
 
     def _receiver(self, subject: str, topic: str) -> Callable[[bytes], None]:
         def receive(message: bytes) -> None:
-            now = time.time_ns()  # the clock of the stamps
+            now = time.time_ns()  # same clock as the stamps
             self.arrivals.setdefault((subject, stamp_of(message)), {})[topic] = now
         return receive
 
@@ -164,10 +164,10 @@ class Receiver:
 def take_turn(receiver: Receiver, subject: str, frames: int, child: ChildProcess,
               children: Sequence[ChildProcess], period: float) -> SubjectResult:
     """
-    Send images to one subject, and see what comes back.
+    Send images to one subject, and return its results.
 
-    :param frames: images.
-    :param period: seconds between them.
+    :param frames: number of images.
+    :param period: seconds between two images.
     :raises BenchFailed: if a process ends, or the camera does not send.
     """
     process = psutil.Process(child.process.pid)
@@ -194,7 +194,7 @@ def take_turn(receiver: Receiver, subject: str, frames: int, child: ChildProcess
 
 
 def processor_time(process: psutil.Process) -> float:
-    """Return the seconds that a process has computed so far, on all cores together."""
+    """Return the processor time of a process so far in seconds, over all cores."""
     times = process.cpu_times()
     return times.user + times.system
 
@@ -203,10 +203,10 @@ def measure(receiver: Receiver, nodes: dict[str, ChildProcess],
             children: Sequence[ChildProcess], frames: int, rounds: int, rate: float
             ) -> dict[str, SubjectResult]:
     """
-    Let the subjects take turns, each round beginning with another one.
+    Measure the subjects in turns; each round starts with another subject.
 
-    :param frames: images for each subject, in all rounds together.
-    :param rate: images a second.
+    :param frames: number of images for each subject over all rounds.
+    :param rate: images per second.
     :raises BenchFailed: if a process fails, or a subject answers nothing.
     """
     names, results = list(nodes), {name: SubjectResult() for name in nodes}
@@ -229,9 +229,9 @@ def measure(receiver: Receiver, nodes: dict[str, ChildProcess],
 def warm_up(receiver: Receiver, nodes: dict[str, ChildProcess],
             children: Sequence[ChildProcess], rate: float) -> None:
     """
-    Have every subject answer some frames: the first of a size takes seconds.
+    Send every subject some frames before the measurement, since the first one takes seconds.
 
-    :raises BenchFailed: if one does not within START_LIMIT.
+    :raises BenchFailed: if a subject does not answer within START_LIMIT.
     """
     for name, node in nodes.items():
         end, answered = time.monotonic() + START_LIMIT, 0

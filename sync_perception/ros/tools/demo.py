@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""`make demo`: a replay and the perception node as two processes, watched by this one."""
+"""`make demo`: runs a replay and the perception node as two processes, and monitors them."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ from sync_perception.ros.tools.processes import ChildProcess, NODE_MODULES, use_
 from sync_perception.ros.tools.topic_watcher import Watcher, write_pictures
 import typer
 
-START_LIMIT = 180.0  # seconds for a process to come up, on a slow machine with a cold disk
-ANSWER_LIMIT = 20.0  # seconds without any message after which nothing more is expected
-LAST_MESSAGES = 1.0  # the same, when every image is answered
+START_LIMIT = 180.0  # seconds for a process to start, on a slow machine with a cold disk cache
+ANSWER_LIMIT = 20.0  # seconds without any message after which the demo ends
+LAST_MESSAGES = 1.0  # the same limit once every image is answered
 SYNTHETIC_FRAMES = 60
 
 
 class DemoFailed(RuntimeError):
-    """The demo cannot go on; the message says why."""
+    """The demo failed; the message gives the reason."""
 
 
 def bring_up(watcher: Watcher, perception: ChildProcess) -> None:
     """
     Configure and activate the perception node.
 
-    :raises DemoFailed: if it ends, does not answer, or refuses.
+    :raises DemoFailed: if the node ends, does not respond, or rejects a transition.
     """
     client = watcher.node.create_client(ChangeState, 'perception/change_state')
     wait_until(client.service_is_ready, watcher, [perception], 'start')
@@ -63,9 +63,9 @@ def bring_up(watcher: Watcher, perception: ChildProcess) -> None:
 def wait_until(condition: Callable[[], bool], watcher: Watcher, children: list[ChildProcess],
                what: str, limit: float = START_LIMIT) -> None:
     """
-    Receive until something is the case.
+    Receive messages until a condition holds.
 
-    :raises DemoFailed: if a child ends before, or it takes longer than the limit.
+    :raises DemoFailed: if a child process ends before, or the limit is exceeded.
     """
     end = time.monotonic() + limit
     while not condition():
@@ -76,7 +76,7 @@ def wait_until(condition: Callable[[], bool], watcher: Watcher, children: list[C
 
 
 def check(children: list[ChildProcess]) -> None:
-    """Raise DemoFailed if one of the children has ended."""
+    """Raise DemoFailed if one of the child processes has ended."""
     for child in children:
         if child.exit_code is not None:
             raise DemoFailed(failure_message(child, f'ended with status {child.exit_code}'))
@@ -90,9 +90,9 @@ def failure_message(child: ChildProcess, how: str) -> str:
 def follow(watcher: Watcher, perception: ChildProcess, replay: ChildProcess, title: str,
            console: Console) -> None:
     """
-    Show the progress until the replay has ended and every image is answered or given up.
+    Show the progress until the replay has ended and every image is answered or dropped.
 
-    :raises DemoFailed: if a process fails, or no image comes.
+    :raises DemoFailed: if a process fails, or no image arrives.
     """
     progress = watcher.progress
     begun = time.monotonic()
@@ -118,11 +118,11 @@ def follow(watcher: Watcher, perception: ChildProcess, replay: ChildProcess, tit
 @dataclass(frozen=True)
 class Drive:
     """
-    What is driven through.
+    Drive that the demo replays.
 
-    :param title: for people.
-    :param parameters: of the replay node, `name:=value`.
-    :param count: frames.
+    :param title: title for the user.
+    :param parameters: parameters of the replay node, `name:=value`.
+    :param count: number of frames.
     """
 
     title: str
@@ -132,9 +132,9 @@ class Drive:
 
 def choose_drive(kitti: Path | None, frames: int) -> Drive:
     """
-    Take a KITTI drive where one is given, else a synthetic street.
+    Return the given KITTI drive, or a synthetic street drive.
 
-    :param frames: at most so many; 0 for the whole drive.
+    :param frames: largest number of frames; 0 for the whole drive.
     :raises FileNotFoundError: if there is no such drive.
     """
     if kitti is None:
@@ -148,12 +148,12 @@ def choose_drive(kitti: Path | None, frames: int) -> Drive:
 
 def run(drive: Drive, out: Path, rate: float, pictures: int, model: str, device: str) -> None:
     """
-    Drive, watch, and write what was seen.
+    Replay a drive, show the progress, and write the results.
 
-    A first frame goes through before the drive: it makes the node prepare its network for the
-    camera's image size, which takes seconds once and is not what the table should show.
+    One frame is sent before the drive, so that the node prepares its network for the image size.
+    This takes seconds once, and would distort the latencies in the table.
 
-    :raises DemoFailed: if a process fails or no frame comes back.
+    :raises DemoFailed: if a process fails or no frame is answered.
     """
     console = Console()
     logs = out / 'logs'
@@ -201,7 +201,7 @@ def run(drive: Drive, out: Path, rate: float, pictures: int, model: str, device:
 
 
 def parameter_arguments(parameters: list[str]) -> list[str]:
-    """Turn `name:=value` into a ROS command line; an empty value keeps the default."""
+    """Return `name:=value` as a ROS command line; an empty value keeps the default."""
     arguments = ['--ros-args']
     for parameter in parameters:
         if not parameter.endswith(':='):

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Child processes of the demo: started apart, logged to files, ended cleanly."""
+"""Child processes of the demo and the benchmarks, with logs in files and an orderly end."""
 
 from __future__ import annotations
 
@@ -28,53 +28,54 @@ import sys
 
 from sync_perception.ros.core.middleware import use_shared_memory
 
-DOMAINS = range(1, 102)  # beyond, the ports run into those that Linux hands out
+DOMAINS = range(1, 102)  # higher domains use ports from Linux's ephemeral range
 NODE_MODULES = {
     'perception': 'sync_perception.ros.node.perception_node',
     'replay': 'sync_perception.ros.replay.replay_node'}
-"""What `python -m` runs, by the name of the node."""
-GRACE = 10.0  # seconds to end after being asked to
+"""Modules that `python -m` runs, by the name of the node."""
+GRACE = 10.0  # seconds from the request to stop until the end
 
 
 class ChildProcess:
     """
-    A Python module that runs beside this process, with its output in a file.
+    Python module in a child process, with its output in a file.
 
-    Leaving the `with` block asks it to stop as Ctrl-C would, and insists if it does not.
+    At the end of the `with` block the process receives SIGINT, and is terminated if it does not
+    stop.
 
-    :param name: for messages.
-    :param module: what `python -m` runs.
-    :param arguments: its command line.
-    :param log: the file for its output.
+    :param name: name for messages.
+    :param module: module that `python -m` runs.
+    :param arguments: command line of the module.
+    :param log: file for the output.
     """
 
     def __init__(self, name: str, module: str, arguments: Sequence[str], log: Path):
         self.name = name
         self.log = log
         with log.open('wb') as output:
-            # a session of its own: Ctrl-C in the terminal reaches this process alone, which then
-            # ends its children in order
+            # in a separate session, so that Ctrl-C in the terminal reaches only this process,
+            # which then ends its children in order
             self.process = subprocess.Popen(
                 [sys.executable, '-m', module, *arguments], stdin=subprocess.DEVNULL,
                 stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-                # the two streams share a file: unbuffered, their lines keep their order
+                # unbuffered, so that the lines of the two streams keep their order in the file
                 env={**os.environ, 'PYTHONUNBUFFERED': '1'})
 
     def __enter__(self) -> ChildProcess:
-        """Return the child."""
+        """Return the child process."""
         return self
 
     def __exit__(self, *exception) -> None:
-        """End the child."""
+        """Stop the child process."""
         self.stop()
 
     @property
     def exit_code(self) -> int | None:
-        """Its exit status, or None while it runs."""
+        """Exit status, or None while the process runs."""
         return self.process.poll()
 
     def stop(self) -> None:
-        """Interrupt the child and wait; terminate it if that does not help."""
+        """Interrupt the process and wait; terminate it if it does not end."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
             if self.exit_code is not None:
                 return
@@ -85,17 +86,17 @@ class ChildProcess:
                 continue
 
     def last_lines(self, count: int = 15) -> str:
-        """Return the end of its log."""
+        """Return the last lines of the log."""
         return '\n'.join(self.log.read_text(errors='replace').splitlines()[-count:])
 
 
 def use_quiet_domain() -> None:
     """
-    Keep this process and its children on this host and out of other people's ROS 2 graphs.
+    Isolate this process and its children from other ROS 2 graphs, and restrict them to this host.
 
-    Sets the environment variables that the user has not set: a free domain, discovery on this
-    host, and the shared-memory profile that carries megabytes without loss. Call it before rclpy
-    starts.
+    This sets the environment variables that the user has not set: a free domain, discovery on this
+    host only, and the shared-memory profile, which transports megabytes without loss. Call it
+    before rclpy starts.
     """
     environment = os.environ
     environment.setdefault('ROS_DOMAIN_ID', str(free_domain()))
@@ -105,14 +106,14 @@ def use_quiet_domain() -> None:
 
 def free_domain() -> int:
     """
-    Find a ROS domain whose first participant is not on this host.
+    Return a ROS domain without participants on this host.
 
     :raises RuntimeError: if there is none.
     """
     for domain in random.sample(DOMAINS, len(DOMAINS)):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
-                # where the first participant of a domain is discovered (DDSI-RTPS 2.5, 9.6.2)
+                # discovery port of the first participant of a domain (DDSI-RTPS 2.5, 9.6.2)
                 probe.bind(('', 7400 + 250 * domain + 10))
             except OSError:
                 continue

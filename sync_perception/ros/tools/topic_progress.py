@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Counts what arrives on each topic: how many, how often, how late; and shows it as a table."""
+"""Count, rate and latency of the messages on each topic, as a table."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from rich.table import Table
 @dataclass
 class Arrivals:
     """
-    What arrived on one topic.
+    Arrivals on one topic.
 
-    :param times: seconds of a monotonic clock at which the messages arrived.
-    :param latencies: seconds from the arrival of an image to that of its answer.
+    :param times: arrival times of the messages, seconds of a monotonic clock.
+    :param latencies: seconds from the arrival of an image to that of its output.
     """
 
     times: list[float] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Arrivals:
 
     @property
     def rate(self) -> float | None:
-        """Messages a second between the first and the last, or None for fewer than two."""
+        """Messages per second between the first and the last, or None for fewer than two."""
         if len(self.times) < 2 or self.times[-1] <= self.times[0]:
             return None
         return (len(self.times) - 1) / (self.times[-1] - self.times[0])
@@ -51,13 +51,13 @@ class Arrivals:
 
 class Progress:
     """
-    Follows images in and their answers out, as one subscriber to all topics sees them.
+    Progress of images and their outputs, as seen by one subscriber to all topics.
 
-    A frame is answered when something arrives on an output topic. As answers come in order and
-    the newest frame wins, an unanswered frame older than an answered one was dropped.
+    A frame is answered when a message arrives on an output topic. Since outputs arrive in order,
+    an unanswered frame older than an answered one was dropped.
 
-    :param source: the topic of the images.
-    :param outputs: the topics of the answers.
+    :param source: topic of the images.
+    :param outputs: topics of the outputs.
     """
 
     def __init__(self, source: str, outputs: Iterable[str]):
@@ -68,10 +68,10 @@ class Progress:
 
     def record(self, topic: str, stamp: int, time: float) -> None:
         """
-        Note a message.
+        Record a message.
 
-        :param stamp: nanoseconds, as in its header.
-        :param time: seconds of a monotonic clock when it arrived.
+        :param stamp: stamp in the header, nanoseconds.
+        :param time: arrival time, seconds of a monotonic clock.
         """
         arrivals = self.topics[topic]
         arrivals.times.append(time)
@@ -84,22 +84,22 @@ class Progress:
 
     @property
     def pending(self) -> int:
-        """Count the images newer than every answer."""
+        """Return the number of images newer than every answered one."""
         newest = max(self.answered, default=-1)
         return sum(stamp > newest for stamp in self.images)
 
     @property
     def received(self) -> int:
-        """Count the images, with those that this subscriber missed but saw answered."""
+        """Return the number of images, including missed ones whose outputs arrived."""
         return len(self.images.keys() | self.answered)
 
     @property
     def dropped(self) -> int:
-        """Count the images that were passed over for newer ones."""
+        """Return the number of images dropped for newer ones."""
         return self.received - len(self.answered) - self.pending
 
     def table(self, title: str) -> Table:
-        """Lay out the counts for a terminal."""
+        """Return the counts as a table for the terminal."""
         table = Table(
             title=title, title_justify='left', caption_justify='left',
             caption=f'{self.received} frames in, {len(self.answered)} out, '
@@ -115,7 +115,7 @@ class Progress:
         return table
 
     def summary(self) -> dict[str, Any]:
-        """Say the same in plain types, for JSON; what nobody could measure is None."""
+        """Return the counts in plain types, for JSON; values without data are None."""
         return {
             'frames': {'in': self.received, 'out': len(self.answered),
                        'dropped': self.dropped, 'unanswered': self.pending},

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Watches all topics as a subscriber: counts messages, and keeps some frames for pictures."""
+"""Subscriber to all topics that counts messages, and stores some frames for pictures."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ from sync_perception.types import Frame, Prediction
 
 IMAGE = 'image'
 CAMERA_INFO = 'sync/camera_info'
-IMAGE_DEPTH = 100  # to count every image, even while this process is kept from running
-KEPT_IMAGES = 30  # an answer comes well before its image is this many frames old
+IMAGE_DEPTH = 100  # queue depth that counts every image, even while this process is delayed
+KEPT_IMAGES = 30  # an image is answered well before it is this many frames old
 MESSAGE_TYPES = {IMAGE: Image, **{output.topic: output.message_type for output in OUTPUTS}}
 
 
 class Album:
     """
-    Keeps all messages of some frames, spread evenly over a drive.
+    Store of all messages of some frames, spread evenly over a drive.
 
-    :param expected: images that will come.
-    :param size: frames to keep.
+    :param expected: number of expected images.
+    :param size: number of frames to store.
     """
 
     def __init__(self, expected: int, size: int):
@@ -64,12 +64,12 @@ class Album:
 
     def add(self, topic: str, stamp: int, message: bytes) -> None:
         """
-        Take a message, if it belongs to a frame that is kept.
+        Add a message if it belongs to a stored frame.
 
-        :param topic: an image waits until its first answer (on the first of OUTPUTS) comes.
-        :param stamp: nanoseconds.
+        :param topic: topic of the message. An image waits for its output on the first of OUTPUTS.
+        :param stamp: stamp in the header, nanoseconds.
         """
-        if topic == CAMERA_INFO:  # one camera: any will do, should a frame's own be late
+        if topic == CAMERA_INFO:  # any one will do, as there is only one camera
             self.camera_info = message
             return
         if topic == IMAGE:
@@ -85,7 +85,7 @@ class Album:
             self.frames[stamp][topic] = message
 
     def complete(self) -> list[dict[str, bytes]]:
-        """Return the frames of which every message came, oldest first."""
+        """Return the frames with complete messages, oldest first."""
         if self.camera_info is None:
             return []
         return [{**messages, CAMERA_INFO: self.camera_info}
@@ -95,10 +95,10 @@ class Album:
 
 class Watcher:
     """
-    Subscribes to everything, counts it, and keeps some frames for pictures.
+    Subscriber to all topics that counts messages and stores some frames for pictures.
 
-    Messages stay serialised until a picture is made of them: turning 20 MB a frame into Python
-    objects would take from the node the time that is being measured.
+    Messages stay serialized until they are drawn, since deserializing 20 MB per frame in Python
+    would take processor time from the measured node.
     """
 
     def __init__(self):
@@ -118,22 +118,22 @@ class Watcher:
 
     def begin(self, expected: int, pictures: int) -> None:
         """
-        Forget what was seen.
+        Reset the counts and the stored frames.
 
-        :param expected: images that will come now.
-        :param pictures: frames to keep.
+        :param expected: number of expected images.
+        :param pictures: number of frames to store.
         """
         self.progress = Progress(IMAGE, [output.topic for output in OUTPUTS])
         self.album = Album(expected, pictures)
 
     def spin(self, seconds: float) -> None:
-        """Receive for a while."""
+        """Receive messages for some seconds."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self.executor.spin_once(timeout_sec=left)
 
     def close(self) -> None:
-        """Leave the graph."""
+        """Destroy the node."""
         self.executor.shutdown()
         self.node.destroy_node()
 
@@ -150,10 +150,10 @@ class Watcher:
 
 def stamp_of(message: bytes) -> int:
     """
-    Read the stamp of a serialised message that begins with a std_msgs/Header.
+    Return the stamp of a serialized message that begins with a std_msgs/Header.
 
-    :param message: CDR: four bytes that say the byte order, then int32 seconds and uint32
-        nanoseconds (DDSI-RTPS 2.5, chapter 10).
+    :param message: CDR: four bytes with the byte order, then int32 seconds and uint32 nanoseconds
+        (DDSI-RTPS 2.5, chapter 10).
     :return: nanoseconds.
     """
     seconds, nanoseconds = struct.unpack_from('<iI' if message[1] & 1 else '>iI', message, 4)
@@ -161,7 +161,7 @@ def stamp_of(message: bytes) -> int:
 
 
 def read_label_space(text: str) -> LabelSpace:
-    """Build the label space that the topic sync/label_space describes."""
+    """Return the label space from a message on sync/label_space."""
     description = json.loads(text)
     classes = [{key: entry[key] for key in ('name', 'color', *FLAGS)}
                for entry in description['classes']]
@@ -170,9 +170,9 @@ def read_label_space(text: str) -> LabelSpace:
 
 def read_bundle(bundle: dict[str, Image | CameraInfo | PointCloud2]) -> tuple[Frame, Prediction]:
     """
-    Turn the messages of one frame back into packets.
+    Return the frame and the prediction in the messages of one frame.
 
-    :param bundle: by topic; depth as 32FC1 and labels as mono8, the node's defaults.
+    :param bundle: messages by topic; depth is 32FC1 and labels are mono8, the node's defaults.
     """
     frame = to_frame(bundle[IMAGE], bundle[CAMERA_INFO])
     depth = np.frombuffer(bundle['sync/depth'].data, np.float32).reshape(frame.size)
@@ -182,14 +182,14 @@ def read_bundle(bundle: dict[str, Image | CameraInfo | PointCloud2]) -> tuple[Fr
 
 def draw_cloud(cloud: PointCloud2, frame: Frame, labels: np.ndarray,
                space: LabelSpace) -> np.ndarray:
-    """Draw an organized cloud message as it came, in the colours of its labels: uint8 RGB."""
+    """Return a picture of an organized cloud message, coloured by labels: uint8 RGB."""
     points = np.frombuffer(cloud.data, POINT).reshape(cloud.height, cloud.width)
     xyz = np.stack([points[axis] for axis in 'xyz'], axis=-1)
     return visualize.render_cloud(xyz, visualize.shaded_labels(frame.image, labels, space))
 
 
 def write_pictures(watcher: Watcher, folder: Path) -> list[str]:
-    """Write a panel and a view of the cloud of every kept frame; return the files' names."""
+    """Write a panel and a view of the cloud of every stored frame; return the file names."""
     names: list[str] = []
     for number, messages in enumerate(watcher.album.complete()):
         bundle = {topic: deserialize_message(message, MESSAGE_TYPES[topic])

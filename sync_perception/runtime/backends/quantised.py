@@ -108,7 +108,7 @@ class FixedGraph:
         """
         Return the graph for a batch size and an image size (height, width), shapes fixed.
 
-        :raises ValueError: if a side is not such a multiple.
+        :raises ValueError: if a side is not a multiple of `multiple`.
         """
         if any(side % self.multiple for side in size):
             raise ValueError(f'expected sides that are multiples of {self.multiple}, got {size}')
