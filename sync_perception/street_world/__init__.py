@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""The synthetic street world: rendered frames with exact depth, labels, normals and poses."""
+"""Synthetic street world: rendered frames with exact depth, labels, normals and poses."""
 
 from sync_perception.street_world.world import StreetWorld, SyntheticFrame
 from sync_perception.street_world.writer import write_vkitti2

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Streets by seed: what kind of street it is, its lanes, its furniture and its traffic."""
+"""Random layout of a street: style, lanes, furniture and traffic."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ RATE = 10.0
 @dataclass(frozen=True)
 class Style:
     """
-    How a kind of street is drawn; lengths in metres.
+    Parameters of a kind of street; lengths in metres.
 
-    :param share: of all streets.
-    :param lanes: fewest and most lanes a direction.
-    :param speed: slowest and fastest, metres a second.
-    :param parking: probability that cars park on a side.
+    :param share: share of all streets.
+    :param lanes: least and greatest number of lanes per direction.
+    :param speed: least and greatest speed, metres per second.
+    :param parking: probability of parked cars on a side.
     :param pavement: width of the pavements; zero for none.
     :param setback: distance of buildings behind the properties' front.
     :param plots: shares of the kinds of land use.
     :param winding: 0 straight to 1 winding.
-    :param people: walkers a metre and side.
+    :param people: pedestrians per metre and side.
     :param trees: probability of a row of trees on a side.
     :param rail: probability of a guard rail on a side.
     :param kerb: whether the road has kerbs.
@@ -94,7 +94,7 @@ STYLES = {
 
 @dataclass
 class Mover:
-    """Something that moves along the street: at s = start + speed * t, q to the side."""
+    """Object that moves along the street: at s = start + speed * t, q to the side."""
 
     mesh: Mesh
     start: float
@@ -105,10 +105,10 @@ class Mover:
 
 class Layout:
     """
-    One street with everything on it.
+    Layout of one street with all objects.
 
     :param seed: the street's seed; the weather does not depend on it.
-    :param frames: frames at `RATE` hertz that the camera drives; the street reaches `AHEAD`
+    :param frames: number of frames at `RATE` hertz of the camera's drive; the street ends `AHEAD`
         metres further.
     """
 
@@ -141,7 +141,7 @@ class Layout:
         self._traffic()
 
     def _carriageway(self) -> None:
-        """Draw lanes, parking strips and the strip between the directions."""
+        """Draw lanes, parking strips and the median strip."""
         rng, style = self.rng, self.style
         self.lane = rng.uniform(2.9, 3.7)
         self.lanes = int(rng.integers(style.lanes[0], style.lanes[1] + 1))
@@ -158,7 +158,7 @@ class Layout:
         self.kerbs = self.left - margin[-1], self.right + margin[1]
 
     def _cross_section(self) -> dict[int, float]:
-        """Lay out strip beside strip; return |q| of the properties' front on both sides."""
+        """Create the cross-section's strips; return |q| of the properties' front on both sides."""
         rng, style = self.rng, self.style
         left, right = self.kerbs
         base = rng.uniform(0.08, 0.15) if style.kerb else 0.02
@@ -219,7 +219,7 @@ class Layout:
             s += rng.uniform(60, 220)
 
     def _beside(self, side: int) -> None:
-        """Place what stands between the carriageway and the properties on one side."""
+        """Place the objects between the carriageway and the properties on one side."""
         rng, style, site = self.rng, self.style, self.site
         kerb = abs(self.kerbs[1 if side > 0 else 0])
         if self.parking[side]:
@@ -243,7 +243,7 @@ class Layout:
                                          0.0 if way > 0 else np.pi))
 
     def _distance(self) -> None:
-        """Close the view: woods and houses beyond the street's own ground."""
+        """Place distant woods and houses beyond the street's own ground."""
         rng, site = self.rng, self.site
         end, heading = self.line.at(self.length - 5, 0.0), site.heading(self.length)
         for _ in range(70):
@@ -258,7 +258,7 @@ class Layout:
             site.meshes.append(house.placed(at, rng.uniform(0, 6.28)))
 
     def _traffic(self) -> None:
-        """Put vehicles into the lanes; a lane has one speed, so nobody runs into another."""
+        """Place vehicles in the lanes; a lane has one speed, so that vehicles do not collide."""
         rng = self.rng
         ego = int(rng.integers(0, self.lanes))
         self.ego_q = (ego + 0.5) * self.lane
@@ -290,11 +290,11 @@ class Layout:
         return pick(rng, vehicles.car)
 
     def position(self, mover: Mover, seconds: float) -> float:
-        """Return s of something that moves; who leaves the far end comes back at the near end."""
+        """Return s of a mover; movers that leave the far end reappear at the near end."""
         loop = self.length + BEHIND + 40.0
         return (mover.start + mover.speed * seconds + BEHIND) % loop - BEHIND
 
     def movers_at(self, seconds: float) -> list[Mesh]:
-        """Return the vehicles and walkers where they are after some seconds."""
+        """Return the vehicles and pedestrians at their positions after some seconds."""
         return [self.site.placed(m.mesh, self.position(m, seconds), m.q, m.turn)
                 for m in self.movers]

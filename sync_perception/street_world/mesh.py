@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Triangle meshes with what a street needs: materials, colours, texture coordinates, kinds."""
+"""Triangle meshes with materials, colours, texture coordinates and kinds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ import numpy as np
 
 
 class Material(IntEnum):
-    """How a surface is shaded."""
+    """Material of a surface, which selects its shading."""
 
     PLAIN = 0
     ASPHALT = 1
@@ -48,7 +48,7 @@ class Material(IntEnum):
 
 
 class Kind(IntEnum):
-    """What a surface belongs to; finer than any label space that the world is written in."""
+    """Kind of object of a surface; finer than any label space of the written data."""
 
     ROAD = 0
     SIDEWALK = 1
@@ -81,12 +81,12 @@ class Mesh:
 
     :param vertices: float32 (V, 3).
     :param triangles: int32 (T, 3), indices of vertices.
-    :param uv: float32 (V, 2), texture coordinates; what they mean depends on the material.
+    :param uv: float32 (V, 2), texture coordinates, whose meaning depends on the material.
     :param material: uint8 (T,), values of `Material`.
     :param color: float32 (T, 3), linear RGB albedo in [0, 1].
     :param kind: uint8 (T,), values of `Kind`.
-    :param normals: float32 (V, 3), unit normals that shading interpolates over a triangle; NaN
-        where it uses the triangle's own.
+    :param normals: float32 (V, 3), unit normals for interpolated shading; NaN for the triangle's
+        own normal.
     """
 
     vertices: np.ndarray
@@ -98,11 +98,11 @@ class Mesh:
     normals: np.ndarray
 
     def __len__(self) -> int:
-        """Count the triangles."""
+        """Return the number of triangles."""
         return len(self.triangles)
 
     def placed(self, position, yaw: float = 0.0, scale=1.0) -> Mesh:
-        """Return the mesh scaled, turned about z by `yaw` radians, and moved to `position`."""
+        """Return the mesh scaled, rotated about z by `yaw` radians, and moved to `position`."""
         c, s = np.cos(yaw), np.sin(yaw)
         rotation = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]], np.float32)
         vertices = self.vertices * np.float32(scale) @ rotation.T + np.asarray(
@@ -122,7 +122,7 @@ class Mesh:
 
 
 def join(meshes: list[Mesh]) -> Mesh:
-    """Put meshes into one."""
+    """Join meshes to one."""
     counts = np.cumsum([0] + [len(m.vertices) for m in meshes[:-1]])
     triangles = [m.triangles + int(n) for m, n in zip(meshes, counts)]
     fields = {
@@ -134,10 +134,10 @@ def join(meshes: list[Mesh]) -> Mesh:
 def make(vertices, triangles, kind, material=Material.PLAIN, color=(0.5, 0.5, 0.5), uv=None,
          normals=None) -> Mesh:
     """
-    Build a mesh; `kind`, `material` and `color` may be one for all or one a triangle.
+    Build a mesh; `kind`, `material` and `color` are single values or one per triangle.
 
-    Without `uv` a vertex's texture coordinates are a slanted projection of its position, good
-    enough for surfaces without a pattern.
+    Without `uv`, a vertex's texture coordinates are a slanted projection of its position, for
+    surfaces without a pattern.
     """
     vertices = np.ascontiguousarray(vertices, np.float32).reshape(-1, 3)
     triangles = np.ascontiguousarray(triangles, np.int32).reshape(-1, 3)
@@ -157,7 +157,7 @@ def make(vertices, triangles, kind, material=Material.PLAIN, color=(0.5, 0.5, 0.
 
 def sheet(points, kind, material=Material.PLAIN, color=(0.5, 0.5, 0.5), uv=None) -> Mesh:
     """
-    Span quadrilaterals over a grid of points.
+    Build quadrilaterals over a grid of points.
 
     :param points: (R, C, 3).
     :param kind: one, or (R - 1, C - 1).
@@ -196,13 +196,13 @@ def tube(path, radii, kind, material=Material.PLAIN, color=(0.5, 0.5, 0.5), side
 
     :param path: (N, 3).
     :param radii: one, or (N,), metres.
-    :param closed: whether the ends are shut.
+    :param closed: whether the ends are closed.
     """
     path = np.asarray(path, np.float64)
     radii = np.broadcast_to(np.asarray(radii, np.float64), (len(path),))
     along = np.gradient(path, axis=0)
     along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
-    # The axis that the path is never parallel to keeps the frame from flipping.
+    # An axis that the path is never parallel to keeps the frame from flipping.
     helper = np.eye(3)[np.abs(along).max(axis=0).argmin()]
     first = np.cross(along, helper)
     first /= np.linalg.norm(first, axis=1, keepdims=True)

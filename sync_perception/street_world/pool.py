@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Pools of meshes that all streets share, so that a new street is built in a moment."""
+"""Pools of meshes shared by all streets, so that new streets are built quickly."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MOTORCYCLE = partial(vehicles.two_wheeler, motor=True, ridden=False)
 CYCLIST = partial(vehicles.two_wheeler, motor=False, ridden=True)
 MOTORCYCLIST = partial(vehicles.two_wheeler, motor=True, ridden=True)
 
-# How many of a kind there are; about 80 MB when all have been drawn.
+# Number of meshes of each kind; about 80 MB when all have been created.
 SIZES: dict[Drawing, int] = {
     vehicles.car: 256, vehicles.van: 64, vehicles.lorry: 48, vehicles.bus: 16, BICYCLE: 24,
     MOTORCYCLE: 24, CYCLIST: 32, MOTORCYCLIST: 24, scenery.pedestrian: 128, scenery.tree: 64,
@@ -41,10 +41,10 @@ SIZES: dict[Drawing, int] = {
 
 @cache
 def member(draw: Drawing, number: int):
-    """Return what a function draws for a number; the same in every process, made once."""
+    """Return a function's mesh of a number; created once, equal in every process."""
     return draw(np.random.default_rng([number, 61]))
 
 
 def pick(rng: np.random.Generator, draw: Drawing):
-    """Return one of the pool of a function of `SIZES`."""
+    """Return a random mesh of the pool of a function of `SIZES`."""
     return member(draw, int(rng.integers(SIZES[draw])))

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""The triangles of a world in the form in which rays find them, and what belongs to each."""
+"""Ray-casting scene of a world, with the attributes of its triangles."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from sync_perception.street_world.mesh import join, Material, Mesh
 
 class Scene:
     """
-    Triangles that stand still and triangles that are moved before every frame.
+    Scene of static triangles and of triangles that are moved before every frame.
 
-    Tables over all triangles T, those that stand still first: `material`, `kind` uint8 (T,),
+    Tables over all triangles T, static ones first: `material`, `kind` uint8 (T,),
     `part` int32 (T,) counting the meshes from 1, `looks` float32 (T, 9): the colour, and the
     texture coordinates of the three corners, `normals` float32 (T, 9): the shading normals of the
     three corners, and `flat` bool (T,) where there are none.
 
-    :param still: meshes that never move.
-    :param moving: meshes that `move` will place.
+    :param still: static meshes.
+    :param moving: meshes that `move` places.
     """
 
     def __init__(self, still: list[Mesh], moving: list[Mesh]):
@@ -51,7 +51,7 @@ class Scene:
                                    everything.triangles[:self.still])]
 
     def move(self, moved: list[Mesh]) -> None:
-        """Place the moving meshes, in the order in which they were given."""
+        """Place the moving meshes, in the order of the constructor."""
         if not moved:
             return
         mesh = join(moved)
@@ -60,7 +60,7 @@ class Scene:
 
     def cast(self, rays: np.ndarray) -> tuple[np.ndarray, ...]:
         """
-        Find what rays hit first.
+        Return the first hits of rays.
 
         :param rays: float32 (N, 6), origins and directions; a direction's length is the unit in
             which distances are measured.
@@ -86,7 +86,7 @@ class Scene:
         return distance, triangle, corner, normal
 
     def occluded(self, rays: np.ndarray) -> np.ndarray:
-        """Tell for rays float32 (N, 6) whether they hit anything: bool (N,)."""
+        """Return whether rays, float32 (N, 6), hit anything: bool (N,)."""
         import open3d as o3d  # optional; its threads must start in the process that uses them
         tensor = o3d.core.Tensor.from_numpy(rays)
         answers = [scene.test_occlusions(tensor).numpy() for scene in self.scenes]

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""The plot that a street is built on: its line, its cross-section, how things are put there."""
+"""Site of a street: centre line, cross-section, and placement of objects."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from sync_perception.street_world.things.road import CentreLine, CrossSection
 
 class Site:
     """
-    A growing list of meshes along a road.
+    Builder of a list of meshes along a road.
 
-    Positions are (s, q): metres along the centre line, and metres from it to the side on which
-    one drives. A `side` is the sign of q.
+    Positions are (s, q): metres along the centre line, and metres from it to the driving side. A
+    `side` is the sign of q.
 
-    :param rng: decides what is drawn.
+    :param rng: random generator.
     :param line: the centre line.
     :param section: the cross-section.
     :param edges: |q| of the properties' front, by side: {1: ..., -1: ...}.
@@ -63,25 +63,25 @@ class Site:
 
     def placed(self, mesh: Mesh, s: float, q: float, yaw: float = 0.0, scale=1.0, sink=0.0
                ) -> Mesh:
-        """Return a mesh at (s, q) on the ground, turned by `yaw` from the street's direction."""
+        """Return a mesh at (s, q) on the ground, rotated by `yaw` from the street's direction."""
         position = self.point(s, q, self.ground(s, q) - sink)
         return mesh.placed(position, self.heading(s) + yaw, scale)
 
     def put(self, mesh: Mesh, s: float, q: float, yaw: float = 0.0, scale=1.0, sink=0.0) -> None:
-        """Stand a mesh at (s, q), `sink` metres in the ground."""
+        """Place a mesh at (s, q), `sink` metres in the ground."""
         self.meshes.append(self.placed(mesh, s, q, yaw, scale, sink))
 
     def front(self, mesh: Mesh, s: float, width: float, side: int, q: float) -> None:
-        """Stand a mesh whose front is at y = 0 at |q|, from s to s + width along the street."""
+        """Place a mesh, whose front is at y = 0, at |q|, from s to s + width along the street."""
         left = side * self.section.hand > 0
         self.put(mesh, s if left else s + width, side * q, 0.0 if left else np.pi)
 
     def facing(self, side: int) -> float:
-        """Return the yaw of what faces the road from a side."""
+        """Return the yaw of an object that faces the road from a side."""
         return np.pi / 2 * (1 if -side * self.section.hand > 0 else -1)
 
     def tree(self, s: float, q: float, scale: float | None = None, far: bool = False) -> None:
-        """Plant a tree; `far` ones are coarser."""
+        """Place a tree; `far` ones are coarser."""
         kinds = self.far_trees if far else self.trees
         self.put(kinds[self.rng.integers(len(kinds))], s, q, self.rng.uniform(0, 6.28),
                  scale or self.rng.uniform(0.7, 1.25), 0.1)
@@ -101,7 +101,7 @@ class Site:
 
     def rod(self, q: float, s: float, end: float, up: float, radius: float, kind: Kind, color
             ) -> None:
-        """Stretch a rod along the street."""
+        """Place a rod along the street."""
         at = np.arange(s, end + 0.1, 2.4)
         if len(at) > 1:
             self.meshes.append(tube(self.point(at, q, up), radius, kind, Material.METAL, color, 4))

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""A street that can be driven through: ray casting, shading, and everything exact about it."""
+"""Synthetic street with a camera drive: rendered images and exact ground truth."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ CLASSES: dict[Kind, tuple[str | None, str]] = {
 @dataclass(frozen=True)
 class SyntheticFrame:
     """
-    One rendered camera image with everything that is known about it.
+    One rendered camera image with its ground truth.
 
     :param frame: the image, its intrinsics, its stamp (10 Hz) and its frame id.
     :param depth: float32 (H, W), metres along z, inf in the sky.
@@ -62,7 +62,7 @@ class SyntheticFrame:
     :param kinds: uint8 (H, W), values of `Kind`.
     :param normals: float32 (H, W, 3), unit normals towards the camera, optical frame, NaN in the
         sky.
-    :param instances: int32 (H, W), 0 where there is no person or vehicle.
+    :param instances: int32 (H, W), ids of persons and vehicles, 0 elsewhere.
     :param world_T_camera: float64 (4, 4), the camera's pose; the world's z points up.
     """
 
@@ -76,7 +76,7 @@ class SyntheticFrame:
 
 
 def default_intrinsics(size: tuple[int, int]) -> np.ndarray:
-    """Return Virtual KITTI's intrinsics for an image of this size: the same horizontal view."""
+    """Return intrinsics with Virtual KITTI's horizontal field of view for an image size."""
     height, width = size
     focal = KITTI_K[0, 0] * width / KITTI_SIZE[1]
     return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
@@ -96,15 +96,15 @@ def class_table(space: str) -> np.ndarray:
 
 class StreetWorld:
     """
-    A street of its own for every seed.
+    Random street of a seed, with a camera that drives through it.
 
-    :param seed: decides everything; with the weather named, everything but the weather.
+    :param seed: random seed of the street, and of the weather unless that is given.
     :param size: height and width of the images.
     :param K: float64 (3, 3), intrinsics in pixels; None keeps Virtual KITTI's view.
     :param weather: one of `weather.WEATHERS`; None draws one.
-    :param frames: how many frames long the drive is; later indices start over.
-    :param camera_height: metres above the road.
-    :param pitch: radians that the camera looks down on average.
+    :param frames: number of frames of the drive; later indices start over.
+    :param camera_height: height above the road, metres.
+    :param pitch: mean downward pitch of the camera, radians.
     """
 
     def __init__(self, seed: int, size: tuple[int, int] = KITTI_SIZE, K: np.ndarray | None = None,
@@ -125,9 +125,9 @@ class StreetWorld:
 
     def track_ids(self) -> np.ndarray:
         """
-        Make the table that numbers persons and vehicles, from `instances` to 1 and up.
+        Return the table from `instances` to consecutive track ids of persons and vehicles, from 1.
 
-        :return: uint8, or uint16 in a world of more than 255; 0 for 0 and for what is no thing.
+        :return: uint8, or uint16 in a world of more than 255; 0 for 0 and for all other parts.
         """
         part, first = np.unique(self.scene.part, return_index=True)
         things = part[IS_THING[self.scene.kind[first]]]
@@ -139,8 +139,8 @@ class StreetWorld:
         """
         Return the camera's pose at a frame.
 
-        :param yaw: radians that the camera is turned to the left on its mount.
-        :param right: metres that the camera is moved to its right.
+        :param yaw: rotation of the camera to the left on its mount, radians.
+        :param right: translation of the camera to its right, metres.
         :return: world_T_camera, float64 (4, 4); optical frame: z forward, x right, y down.
         """
         layout, line = self.layout, self.layout.line
@@ -166,11 +166,11 @@ class StreetWorld:
 
     def render(self, index: int, yaw: float = 0.0, right: float = 0.0) -> SyntheticFrame:
         """
-        Render the drive's frame at a position; the same seed and index give the same frame.
+        Render a frame of the drive; the same seed and index give the same frame.
 
         :param index: 0-based; beyond the drive's end it starts over.
-        :param yaw: radians that the camera is turned to the left on its mount.
-        :param right: metres that the camera is moved to its right.
+        :param yaw: rotation of the camera to the left on its mount, radians.
+        :param right: translation of the camera to its right, metres.
         """
         pose, at = self.pose(index, yaw, right), index % self.frames
         rng = np.random.default_rng([self.seed, at, 41])

@@ -14,7 +14,7 @@
 
 
 """
-Writes street worlds to disk in the layout of Virtual KITTI 2.
+Write street worlds to disk in the layout of Virtual KITTI 2.
 
 Source of the layout: Cabon et al., "Virtual KITTI 2", arXiv:2001.10773 (release 2.0.3).
 """
@@ -51,7 +51,7 @@ JPEG_QUALITY = 95
 
 @dataclass(frozen=True)
 class Variant:
-    """How a variant of a scene differs from the others: its weather, or where the camera looks."""
+    """Variant of a scene: its weather or the camera's yaw."""
 
     weather: str | None = None
     yaw: float = 0.0
@@ -69,20 +69,20 @@ def write_vkitti2(
         width: int = KITTI_SIZE[1], seed: int = 0, variants: Sequence[str] = ('clone',),
         stereo: bool = False, every: int = 1, progress: bool = True) -> Path:
     """
-    Render streets and write them as Virtual KITTI 2.0.3 is distributed.
+    Render streets and write them in the layout of Virtual KITTI 2.0.3.
 
-    A world becomes a scene: Scene01, 02, 06, 18, 20 as in the original, then Scene21 and on. Of
-    instances, only persons and vehicles are numbered, in the order of the world's parts.
+    Each world is a scene: Scene01, 02, 06, 18, 20 as in the original, then from Scene21 on. Only
+    persons and vehicles have instance ids, in the order of the world's parts.
 
-    :param out: the folder to write into; made if need be.
-    :param worlds: how many streets.
-    :param frames: frames of each street, at 10 Hz.
-    :param height: of the images, pixels.
-    :param width: of the images, pixels.
-    :param seed: the first street's seed; the others take the following ones.
+    :param out: output folder; created if missing.
+    :param worlds: number of streets.
+    :param frames: number of frames of each street, at 10 Hz.
+    :param height: height of the images, pixels.
+    :param width: width of the images, pixels.
+    :param seed: seed of the first street; the others have the following ones.
     :param variants: weathers and viewing angles, keys of `VARIANTS`.
     :param stereo: also write the right camera, Camera_1, `BASELINE` metres to the right.
-    :param every: keep only every n-th moment of the drive: few frames, unlike each other.
+    :param every: keep only every n-th frame of the drive, for few, dissimilar frames.
     :param progress: show a progress bar.
     :return: the folder.
     :raises ValueError: for a count or size below one, or an unknown variant.
@@ -111,7 +111,7 @@ def write_vkitti2(
 
 @contextmanager
 def _bar(total: int, shown: bool) -> Iterator:
-    """Give a function that moves a progress bar on, and optionally renames it."""
+    """Yield a function that advances a progress bar, and optionally renames it."""
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
                TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, disable=not shown) as bar:

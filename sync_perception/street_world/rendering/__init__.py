@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""From rays to pixels: textures, light, weather."""
+"""Rendering: textures, light and weather."""

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Noise tables: textures are looked up, never computed per pixel."""
+"""Noise tables for textures, which are looked up instead of computed per pixel."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GRAIN = 1 << 21
 @cache
 def table(seed: int, rough: float) -> np.ndarray:
     """
-    Make a tileable fractal noise table.
+    Return a tileable fractal noise table.
 
     :param rough: amplitude of an octave relative to the next coarser one.
     :return: float32 (SIZE * SIZE,), zero mean, unit variance.
@@ -64,5 +64,5 @@ def grain() -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def hashes() -> np.ndarray:
-    """Return float32 (65536,) uniform numbers: what a part or a window has for itself."""
+    """Return float32 (65536,) uniform numbers, as random properties of parts or windows."""
     return np.random.default_rng(19).random(65536, dtype=np.float32)

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""From hits to light: textures, sun and shadows, sky, reflections, fog."""
+"""Shading of ray hits: textures, sun and shadows, sky, reflections, fog."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from sync_perception.street_world.rendering.weather import Weather
 from sync_perception.street_world.scene import Scene
 from sync_perception.street_world.things.road import CrossSection
 
-# Pixels shaded at once: few enough for the arrays to stay in the caches.
+# Pixels shaded at once, so that the arrays fit into the caches.
 CHUNK = 1 << 15
 
 
 @dataclass
 class Rendered:
     """
-    What the rays of one image found, pixel by pixel (N of them, row by row).
+    Ray-casting result of one image, for N pixels in row-major order.
 
     :param radiance: float32 (N, 3), linear light.
     :param depth: float32 (N,), metres along z, inf in the sky.
@@ -57,11 +57,11 @@ def turned(vectors: np.ndarray, rotation: np.ndarray) -> np.ndarray:
 
 class Shader:
     """
-    Renders one scene in one weather.
+    Renderer of one scene in one weather.
 
     :param section: the street's cross-section, for its paint.
     :param wear: 0 new to 1 worn roads.
-    :param seed: of the clouds.
+    :param seed: random seed of the clouds.
     """
 
     def __init__(self, scene: Scene, weather: Weather, section: CrossSection, wear: float,
@@ -75,7 +75,7 @@ class Shader:
         Cast an image's rays and shade what they hit.
 
         :param directions: float32 (H * W, 3), world frame, of length 1 along the optical axis.
-        :param lengths: float32 (H * W,), of the directions.
+        :param lengths: float32 (H * W,), lengths of the directions.
         :param origin: float32 (3,), the camera's position.
         :param focal: focal length in pixels.
         :param rng: draws the directions of soft shadows.
@@ -99,13 +99,13 @@ class Shader:
                 directions[part], lengths[part], origin, [h[part] for h in hits], sunlit[part],
                 focal)
 
-        # NumPy lets go of the interpreter's lock: two threads are nearly twice as fast.
+        # NumPy releases the GIL: two threads are nearly twice as fast.
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             list(pool.map(light, _slices(count, CHUNK)))
         return Rendered(radiance, hits[0], hits[1], hits[3])
 
     def _see_sun(self, rays, found, sunlit, tested, rng) -> None:
-        """Set `tested` to 1 where the sun could be seen, and there `sunlit` to whether it is."""
+        """Set `tested` to 1 on surfaces facing the sun, and `sunlit` there to its visibility."""
         depth, triangle, _, normal = found
         weather = self.weather
         # Leaves let light through, so their far side counts as well.
@@ -122,7 +122,7 @@ class Shader:
         sunlit[rows] = ~self.scene.occluded(toward)
 
     def _soften(self, sunlit, tested, size, focal) -> np.ndarray:
-        """Average the one-ray estimates of a wide light over the neighbours that have one."""
+        """Average the single-ray estimates of soft shadows over tested neighbours."""
         half = 6 * focal / 725 if self.weather.shadow < 1 else focal / 725
         width = 2 * max(1, round(half)) + 1
         total = cv2.blur(sunlit.reshape(size), (width, width))
@@ -199,7 +199,7 @@ class Shader:
         return color, mirror
 
     def _shading_normals(self, triangle, corner, normal) -> np.ndarray:
-        """Return the normals that light sees: interpolated where the mesh has some."""
+        """Return the shading normals: interpolated if the mesh has vertex normals."""
         smooth = np.flatnonzero(~self.scene.flat.take(triangle))
         shading = normal.copy()
         corners = self.scene.normals.take(triangle.take(smooth), axis=0)

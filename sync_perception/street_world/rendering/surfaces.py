@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""What surfaces look like before they are lit: one function a material."""
+"""Albedo of surfaces, one function per material."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Hits:
 
     :param point: (N, 3), metres, world frame.
     :param uv: (N, 2), texture coordinates.
-    :param part: int32 (N,), the part of the scene, for what differs between parts.
+    :param part: int32 (N,), the part of the scene, for random properties of parts.
     :param footprint: (N,), metres that a pixel covers across the line of sight.
     :param grazing: (N,), cosine between the line of sight and the normal.
     """
@@ -45,7 +45,7 @@ class Hits:
         return noise.hashes().take((self.part * 7919 + salt * 104729) & 65535)
 
     def fade(self, size: float) -> np.ndarray:
-        """Return how much of a pattern of `size` metres a pixel still resolves, 0 to 1."""
+        """Return how well a pixel resolves a pattern of `size` metres, 0 to 1."""
         return 1.0 / (1.0 + (self.footprint * (0.7 / size)) ** 2)
 
     def stain(self, texels: float, seed: int = 1, rough: float = 0.8) -> np.ndarray:
@@ -54,8 +54,8 @@ class Hits:
         return noise.look_up(noise.table(seed, rough), self.uv[:, 0] * t, self.uv[:, 1] * t)
 
     def speckle(self, texels: float, seed: int = 1, rough: float = 0.8) -> np.ndarray:
-        """Return noise of unit variance with `texels` a metre on the surface."""
-        # A projection to two dimensions has a direction in which it streaks: every seed its own.
+        """Return noise of unit variance with `texels` per metre of the surface."""
+        # A 2D projection has streaks in one direction, which differs between seeds.
         slant_u, slant_v = SLANTS[seed]
         p, t = self.point, np.float32(texels)
         return noise.look_up(noise.table(seed, rough), (p[:, 0] + slant_u * p[:, 2]) * t,
@@ -63,12 +63,12 @@ class Hits:
 
 
 def fraction(values: np.ndarray) -> np.ndarray:
-    """Return what is left of values above the integer below; np.mod is four times slower."""
+    """Return the fractional part of values; np.mod is four times slower."""
     return values - np.floor(values)
 
 
 def band(x: np.ndarray, half: float, blur: np.ndarray) -> np.ndarray:
-    """Return how much of a pixel of width `blur` at distance x a stripe of `half` width covers."""
+    """Return a stripe's coverage of pixels of width `blur` at distance x from its centre."""
     low = np.maximum(-half, x - blur * 0.5)
     high = np.minimum(half, x + blur * 0.5)
     return np.clip((high - low) / blur, 0, 1)

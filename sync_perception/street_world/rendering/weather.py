@@ -30,7 +30,7 @@ SHARES = (0.56, 0.2, 0.05, 0.08, 0.06, 0.05)
 @dataclass(frozen=True)
 class Weather:
     """
-    What lights a scene and what veils it.
+    Light, fog and camera response of a scene.
 
     :param name: one of `WEATHERS`.
     :param sun: float32 (3,), unit vector towards the sun, world frame.
@@ -42,7 +42,7 @@ class Weather:
     :param fog: extinction per metre.
     :param clouds: share of the sky in clouds.
     :param wet: 0 dry to 1 wet roads.
-    :param key: where auto-exposure puts the image's geometric mean, linear.
+    :param key: target of auto-exposure for the image's geometric mean, linear.
     :param contrast: exponent on the stored values.
     :param grain: standard deviation of the sensor's noise, as a share of full scale.
     :param tint: float32 (3,), error of the white balance.
@@ -68,10 +68,10 @@ class Weather:
     @classmethod
     def draw(cls, seed: int, name: str | None = None) -> Weather:
         """
-        Draw a weather, and the camera's response to it.
+        Draw a random weather and camera response.
 
         :param name: one of `WEATHERS`; None draws one.
-        :raises ValueError: if there is no such weather.
+        :raises ValueError: if the weather is unknown.
         """
         rng = np.random.default_rng([seed, 23])
         drawn = str(rng.choice(WEATHERS, p=SHARES))
@@ -111,7 +111,7 @@ class Weather:
         Return the sky's radiance.
 
         :param directions: float32 (N, 3), unit vectors, world frame.
-        :param seed: of the clouds.
+        :param seed: random seed of the clouds.
         :return: float32 (N, 3), linear RGB.
         """
         up = np.maximum(directions[:, 2], 0.0)
@@ -136,7 +136,7 @@ class Weather:
 
     def ambient(self, normal_z: np.ndarray) -> np.ndarray:
         """Return the diffuse light, float32 (N, 3), on surfaces with this z of their normal."""
-        # Street canyons see much bounced light: the sky's blue reaches the ground half as blue.
+        # Interreflection in street canyons halves the saturation of the sky's light.
         above = np.float32(0.28) * (self.zenith + self.zenith.mean()) + np.float32(
             0.3) * self.horizon
         below = 0.16 * (above + self.sun_color * max(float(self.sun[2]), 0.1))
@@ -144,7 +144,7 @@ class Weather:
 
     def reflection(self, view: np.ndarray, normal: np.ndarray, sunlit: np.ndarray) -> np.ndarray:
         """
-        Return what a mirror shows: the sky, a dark street below it, and the sun's glint.
+        Return the radiance of a mirror: the sky, a dark street below it, and the sun's glint.
 
         :param view: float32 (N, 3), unit, from the camera.
         :param normal: float32 (N, 3), unit.
@@ -161,7 +161,7 @@ class Weather:
 
     def expose(self, radiance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """
-        Turn linear light into what a camera would store: auto-exposure, vignette, blur, noise.
+        Convert radiance to a camera image: auto-exposure, vignette, blur, noise.
 
         :param radiance: float32 (H, W, 3), linear RGB; overwritten.
         :return: uint8 (H, W, 3), RGB.
@@ -189,7 +189,7 @@ class Weather:
         return values.astype(np.uint8)
 
     def _response(self) -> np.ndarray:
-        """Return the camera's curve: 4096 steps of [0, 1.6] linear light to [0, 255]."""
+        """Return the camera's response curve: 4096 steps of [0, 1.6] linear light to [0, 255]."""
         light = np.linspace(0, 1.6, 4096, dtype=np.float32)
         light = np.where(light > 0.7, 0.7 + 0.3 * np.tanh((light - 0.7) / 0.35), light)
         gamma = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)

@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What stands on and along a street."""
+"""Objects on and along a street."""

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""What stands between the carriageway and the properties."""
+"""Objects between the carriageway and the properties."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def parked(site: Site, side: int, q: float) -> None:
 
 
 def lamps(site: Site, side: int, q: float) -> None:
-    """Stand a row of street lamps or masts, all alike."""
+    """Place a row of equal street lamps or masts."""
     rng = site.rng
     if rng.random() > 0.85:
         return
@@ -59,14 +59,14 @@ def trees(site: Site, side: int, q: float) -> None:
 
 
 def bollards(site: Site, side: int, q: float) -> None:
-    """Stand delineator posts along a country road."""
+    """Place delineator posts along a country road."""
     if site.rng.random() < 0.6:
         for s in np.arange(START, site.length - 10, 25):
             site.put(scenery.bollard(), s, side * q)
 
 
 def signs(site: Site, side: int, q: float, town: bool) -> None:
-    """Stand traffic signs that face the traffic, and in towns dustbins and cabinets."""
+    """Place traffic signs that face the traffic, and in towns dustbins and cabinets."""
     rng, end = site.rng, site.length - 10
     facing = np.pi if side > 0 else 0.0
     for _ in range(rng.poisson(end / 28)):
@@ -89,7 +89,7 @@ def people(site: Site, side: int, q: float, density: float
 
 
 def junctions(site: Site, town: bool) -> None:
-    """Stand traffic lights at the side streets and park cars in them."""
+    """Place traffic lights at the side streets and park cars in them."""
     rng = site.rng
     left, right = site.section.carriageway
     for a, b in site.section.junctions:
@@ -106,7 +106,7 @@ def junctions(site: Site, town: bool) -> None:
 
 
 def median(site: Site, width: float, open_country: bool) -> None:
-    """Furnish the strip between the directions: a guard rail, or trees and bushes."""
+    """Place a guard rail, or trees and bushes, on the median strip."""
     rng, end = site.rng, site.length - 10
     if open_country and rng.random() < 0.7:
         site.guard_rail(-width / 2, START, end)

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""What stands on the properties along a street, one function a kind of land use."""
+"""Objects on the properties along a street, one function per kind of land use."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def woods(site: Site, side: int, s: float, end: float, q: float) -> None:
 
 
 def field(site: Site, side: int, s: float, end: float, q: float) -> None:
-    """Leave the land open, perhaps with a row of trees at its far end."""
+    """Leave the land open, optionally with a row of trees at its far end."""
     rng = site.rng
     for _ in range(rng.integers(0, 5)):
         site.bush(rng.uniform(s, end), side * (q + rng.exponential(6)))
@@ -170,9 +170,9 @@ PLOTS: dict[str, Callable[[Site, int, float, float, float], None]] = {
 def fill(site: Site, side: int, start: float, shares: dict[str, float],
          setback: tuple[float, float]) -> None:
     """
-    Fill one side of a street, stretch by stretch, leaving its side streets open.
+    Fill one side of a street with plots, except its side streets.
 
-    :param shares: of the kinds of land use, keys of `PLOTS`, summing to 1.
+    :param shares: shares of the kinds of land use, keys of `PLOTS`, which sum to 1.
     :param setback: least and greatest distance of the buildings from the properties' front.
     """
     rng, s = site.rng, start

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""The road: a winding centre line, its cross-section, and the ground as one swept sheet."""
+"""Road: centre line, cross-section, and the ground swept along the line."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class CentreLine:
     """
     A smooth curve over the ground, sampled every metre; s is the length along it in metres.
 
-    :param rng: draws bends and slopes.
+    :param rng: random generator of bends and slopes.
     :param length: metres after s = 0; the line also reaches `BEHIND` metres back.
     :param winding: 0 for straight roads, 1 for the tightest bends (radius 70 m).
-    :param slope: largest gradient, metres a metre.
+    :param slope: largest gradient, metres per metre.
     """
 
     def __init__(self, rng: np.random.Generator, length: float, winding: float, slope: float):
@@ -43,7 +43,7 @@ class CentreLine:
         curvature = _smooth(curvature, 25)
         heading = np.cumsum(curvature)
         heading -= np.interp(0, self.s, heading)
-        # Bends beyond a right angle would let the road cross itself.
+        # With bends beyond a right angle, the road could cross itself.
         limit = 1.2
         heading = limit * np.tanh(heading / limit)
         gradient = _smooth(_pieces(rng, count, (40, 150)) * slope, 40)
@@ -114,14 +114,14 @@ class Marking:
 @dataclass
 class CrossSection:
     """
-    What lies beside what. q counts metres to the side on which one drives; d = hand * q.
+    Cross-section of a street; q is metres to the driving side, d = hand * q.
 
-    :param hand: -1 where one drives on the right, +1 where one drives on the left.
+    :param hand: -1 for right-hand traffic, +1 for left-hand traffic.
     :param strips: from the far left end in q to the far right end.
     :param start: q where the first strip begins.
     :param junctions: (s0, s1) where a side street opens.
     :param crossings: (s0, s1) of zebra crossings.
-    :param carriageway: (q0, q1) of the road's surface, hard shoulders and parking included.
+    :param carriageway: (q0, q1) of the road's surface, including hard shoulders and parking.
     """
 
     hand: int
@@ -140,7 +140,7 @@ class CrossSection:
         return self.strips[-1].height
 
     def in_junction(self, s: float, margin: float = 0.0) -> bool:
-        """Tell whether a side street opens at s, or within `margin` metres of it."""
+        """Return whether a side street opens at s, or within `margin` metres of it."""
         return any(a - margin < s < b + margin for a, b in self.junctions)
 
 
@@ -179,9 +179,9 @@ def sweep(line: CentreLine, section: CrossSection, asphalt: np.ndarray) -> Mesh:
 
 def hills(rng: np.random.Generator, line: CentreLine, height: float, color) -> Mesh:
     """
-    Make the country around: below the road's own ground near it, hills further off.
+    Make the surrounding terrain: below the road's own ground near it, hills further off.
 
-    :param height: metres of the highest hills.
+    :param height: height of the highest hills, metres.
     """
     cell, reach = 25.0, 900.0
     x = np.arange(line.x.min() - reach, line.x.max() + reach, cell)

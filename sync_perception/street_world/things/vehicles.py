@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Cars, vans, lorries, buses and two-wheelers, each different, from a few measurements."""
+"""Random cars, vans, lorries, buses and two-wheelers from a few measurements."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ def bus(rng: np.random.Generator) -> Mesh:
 
 def two_wheeler(rng: np.random.Generator, motor: bool, ridden: bool) -> Mesh:
     """
-    Make a bicycle or a motorcycle, facing +x, with a rider on it or leaning on nothing.
+    Make a bicycle or a motorcycle, facing +x, with or without a rider.
 
     The machine is of kind `BICYCLE` or `MOTORCYCLE`, the person on it of kind `RIDER`.
     """

@@ -97,7 +97,7 @@ class ExportAverage(EMAWeightAveraging):
 
     def on_train_end(
             self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Export the final average, unless a metric is monitored."""
+        """Export the final average, unless a monitored metric has chosen an earlier one."""
         super().on_train_end(trainer, pl_module)
         if self.best is None:
             self.export(trainer, pl_module.model)
