@@ -140,8 +140,8 @@ class MountScale:
 
     The ground at a pixel with ray r, r_z = 1, lies at z = height / (down . r). The factor of a
     frame is the median of z / predicted depth over its ground pixels; `Limits` decides whether it
-    is accepted. The result is the mean of the accepted factors, which starts at 1 with the weight
-    `prior` and becomes an exponential moving mean. A rejected frame leaves the factor unchanged.
+    is accepted. The result is the geometric mean of the accepted factors, which starts at 1 with
+    the weight `prior` and becomes an exponential moving mean. Rejected frames do not change it.
 
     :param mount: mount of the camera.
     :param ground: ids of the classes that are flat ground at the height of the wheels.

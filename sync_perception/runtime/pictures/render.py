@@ -150,7 +150,7 @@ def _subdivide(
 
 
 class _ZBuffer:
-    """Keeps the nearest sample of every pixel."""
+    """Buffer of the nearest sample of every pixel."""
 
     def __init__(self, size: tuple[int, int]):
         self.size = size
