@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Programs that use training: ablation, selection, pseudo-labels, data checks."""
+"""Programs on top of training: ablation, selection, pseudo-labels, data checks, quantisation."""

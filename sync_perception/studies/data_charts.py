@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Charts of what is in a data set: class bars in the classes' colours, depth on a log scale."""
+"""Charts of a data set's content: class frequencies, annotations and depth histogram."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ HISTOGRAM_HEIGHT = 260
 DECADES = (0.1, 1, 10, 100, 1000)
 TICKS = ((1,), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 2, 3, 4, 5, 6, 7, 8, 9))
 TAIL = 5e-4
-"""Share of the pixels at either end that is not drawn."""
+"""Share of the pixels at either end of the histogram that is not drawn."""
 ANNOTATION_NAMES = {
     'K': 'intrinsics', 'depth': 'depth', 'labels': 'labels', 'expert_labels': 'expert labels',
     'expert_confidence': 'expert confidence', 'normals': 'normals', 'pose': 'pose',
@@ -48,7 +48,7 @@ ANNOTATION_NAMES = {
 
 class Canvas:
     """
-    A white sheet to write and draw on.
+    White canvas for text and boxes.
 
     :param height: pixels.
     :param width: pixels.
@@ -64,11 +64,11 @@ class Canvas:
         """
         Write a line.
 
-        :param x: of its left end, its middle or its right end, by `align`.
-        :param y: of its base line.
+        :param x: position of the left end, the centre or the right end, by `align`.
+        :param y: position of the baseline.
         :param align: left, center or right.
         """
-        if not hasattr(cv2, 'FontFace'):  # before OpenCV 5: a font of strokes
+        if not hasattr(cv2, 'FontFace'):  # before OpenCV 5: stroke font
             scale, face = size / 30, cv2.FONT_HERSHEY_DUPLEX
             (width, _), _ = cv2.getTextSize(text, face, scale, 1)
             x -= {'left': 0, 'center': width // 2, 'right': width}[align]
@@ -80,7 +80,7 @@ class Canvas:
         cv2.putText(self.image, text, (x, y), color, face, size, weight)
 
     def box(self, x: float, y: float, width: float, height: float, color: Sequence[int]) -> None:
-        """Fill a rectangle, given by its left upper corner; never thinner than a pixel."""
+        """Fill a rectangle, given by its upper left corner, at least one pixel thin."""
         left, top = round(x), round(y)
         right, bottom = max(round(x + width), left + 1), max(round(y + height), top + 1)
         self.image[top:bottom, left:right] = color
@@ -89,10 +89,10 @@ class Canvas:
             self, x: int, y: int, names: Sequence[str], shares: Sequence[float],
             colors: Sequence[Sequence[int]], notes: Sequence[Sequence[str]], whole: float) -> None:
         """
-        Draw a bar a row, with its name before it and notes behind it, each in its column.
+        Draw one bar per row, with its name on the left and notes on the right, in columns.
 
-        :param y: of the first row's upper edge.
-        :param whole: the share that fills a row.
+        :param y: position of the first row's upper edge.
+        :param whole: share of a full bar.
         """
         width = COLUMN - NAME_WIDTH - VALUE_WIDTH * max(map(len, notes))
         for index, (name, share, color) in enumerate(zip(names, shares, colors)):
@@ -106,7 +106,7 @@ class Canvas:
                           INK if share else FADED, align='right')
 
     def heading(self, x: int, y: int, title: str, *notes: str) -> None:
-        """Write a block's title, with notes at the right, each in its column, above a line."""
+        """Write a block's title above a line, with notes in columns on the right."""
         self.text(title, x, y + 16, size=18, bold=True)
         for place, note in enumerate(reversed(notes)):
             self.text(note, x + COLUMN - place * VALUE_WIDTH, y + 16, FADED, align='right')
@@ -115,7 +115,7 @@ class Canvas:
 
 def draw_check(result: dict[str, Any]) -> np.ndarray:
     """
-    Draw what `data_check.check` returned.
+    Draw the result of `data_check.check`.
 
     :return: uint8 (H, W, 3), RGB.
     """
@@ -141,7 +141,7 @@ def draw_check(result: dict[str, Any]) -> np.ndarray:
 
 
 def draw_title(canvas: Canvas, result: dict[str, Any]) -> None:
-    """Write what was read, of which sizes, and how much of it is bad."""
+    """Write the data set's name, image sizes and number of bad samples."""
     canvas.text(f'{result["dataset"]}, {result["split"]}', MARGIN, MARGIN + 12, size=TITLE_SIZE,
                 bold=True)
     sizes = list(result['sizes'])
@@ -154,7 +154,7 @@ def draw_title(canvas: Canvas, result: dict[str, Any]) -> None:
 
 def draw_classes(
         canvas: Canvas, x: int, y: int, kind: str, histogram: dict[str, Any]) -> None:
-    """Draw the shares of the classes that occur, the longest bar full, in their colours."""
+    """Draw the frequencies of the present classes in their colours; the longest bar is full."""
     title = {'labels': 'Labels', 'expert_labels': 'Expert labels'}[kind]
     images = histogram.get('images')
     space = LabelSpace.load(histogram['space'])
@@ -174,7 +174,7 @@ def draw_classes(
 
 
 def remarks(histogram: dict[str, Any]) -> list[str]:
-    """Say how much is void and which classes never occur, in lines that fit the column."""
+    """Return lines with the share of void and the absent classes, wrapped to the column."""
     absent = [name for name, share in histogram['shares'].items() if not share]
     text = f'{percent(histogram["void"])} of all pixels are void.'
     if absent:
@@ -189,7 +189,7 @@ def class_height(histogram: dict[str, Any]) -> int:
 
 
 def percent(share: float) -> str:
-    """Write a share with two significant digits, as far as two decimals go."""
+    """Return a share in percent, with two significant digits, at most two decimals."""
     if share and share < 0.0001:
         return '<0.01%'
     return f'{share:.0%}' if share in (0, 1) else f'{share:.{1 if share >= 0.01 else 2}%}'
@@ -242,7 +242,7 @@ def draw_depth(canvas: Canvas, x: int, y: int, depth: dict[str, Any]) -> None:
 
 
 def depth_ticks(lowest: float, highest: float) -> list[float]:
-    """Choose round metres between two: of the coarsest kind that gives three."""
+    """Return round values in metres between two limits: the coarsest series of three or more."""
     ticks: list[float] = []
     for digits in TICKS:
         ticks = [float(f'{decade * digit:.2g}') for decade in DECADES for digit in digits

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""`sync_perception data check`: walks a copy of a data set and says what is in it."""
+"""`sync_perception data check`: check and summarise a local copy of a data set."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from sync_perception.studies.data_charts import draw_check, write_png
 from torch.utils.data import DataLoader, Dataset
 
 DEPTH_EDGES = np.geomspace(0.1, 1000, 161)
-"""Metres; 40 bins a decade, each 6 % wide."""
+"""Edges of depth bins, metres; 40 bins per decade, each 6 % wide."""
 ANNOTATIONS = (
     'K', 'depth', 'labels', 'expert_labels', 'expert_confidence', 'normals', 'pose', 'neighbours')
 QUANTILES = {'p5': 0.05, 'median': 0.5, 'p95': 0.95}
@@ -43,18 +43,18 @@ QUANTILES = {'p5': 0.05, 'median': 0.5, 'p95': 0.95}
 @dataclass
 class Facts:
     """
-    What is counted of one sample, and of many when added up.
+    Counts of one sample, or the sum of the counts of several.
 
-    :param bad: errors of samples that could not be read, by id.
-    :param sizes: samples by (height, width).
-    :param present: samples by what they have, of ANNOTATIONS.
+    :param bad: errors of unreadable samples, by id.
+    :param sizes: number of samples by (height, width).
+    :param present: number of samples by annotation, of ANNOTATIONS.
     :param focals: focal lengths fx, pixels.
-    :param labels: pixels by id, int64 (256,).
-    :param expert_labels: likewise.
-    :param images: samples in which a label occurs, by id, int64 (256,).
+    :param labels: number of pixels by id, int64 (256,).
+    :param expert_labels: number of pixels by id of expert labels, int64 (256,).
+    :param images: number of samples with a label, by id, int64 (256,).
     :param depth: pixels below, in and above the bins of DEPTH_EDGES, int64 (162,).
     :param unknown: pixels of depth maps without a depth.
-    :param infinite: pixels of depth maps that are known to be sky.
+    :param infinite: pixels of depth maps at infinity (sky).
     """
 
     bad: dict[str, str] = field(default_factory=dict)
@@ -69,14 +69,14 @@ class Facts:
     infinite: int = 0
 
     def add(self, other: Facts) -> None:
-        """Add another's counts to these."""
+        """Add the counts of another."""
         for item in fields(self):
             mine, theirs = getattr(self, item.name), getattr(other, item.name)
             setattr(self, item.name, mine | theirs if item.name == 'bad' else mine + theirs)
 
 
 def facts_of(dataset: DenseDataset, sample_id: str) -> Facts:
-    """Count one sample; if it cannot be read, its error."""
+    """Return the counts of one sample, or its error if it is unreadable."""
     try:
         sample = dataset.read(sample_id)
         pose = dataset.pose(sample_id)
@@ -97,7 +97,7 @@ def facts_of(dataset: DenseDataset, sample_id: str) -> Facts:
 
 
 def count_depth(facts: Facts, sample: Sample) -> None:
-    """Sort a sample's depth into the bins."""
+    """Add a sample's depth to the bins."""
     if sample.depth is None:
         return
     known = sample.depth[np.isfinite(sample.depth)]
@@ -108,13 +108,13 @@ def count_depth(facts: Facts, sample: Sample) -> None:
 
 
 class Inspected(Dataset):
-    """The facts of each sample, for a loader's processes."""
+    """Data set of the counts of each sample, for loader processes."""
 
     def __init__(self, dataset: DenseDataset):
         self.dataset, self.ids = dataset, list(dataset.ids)
 
     def __len__(self) -> int:
-        """Count the samples."""
+        """Return the number of samples."""
         return len(self.ids)
 
     def __getitem__(self, index: int) -> Facts:
@@ -123,12 +123,12 @@ class Inspected(Dataset):
 
 
 def unchanged(facts: Facts) -> Facts:
-    """Take the place of a loader's collation: facts are no tensors."""
+    """Return the argument, as the loader's collate function: facts are not tensors."""
     return facts
 
 
 def walk(dataset: DenseDataset, workers: int, title: str) -> Facts:
-    """Count all samples of a data set, with a progress bar on stderr."""
+    """Return the counts of all samples of a data set, with a progress bar on stderr."""
     loader = DataLoader(
         Inspected(dataset), batch_size=None, num_workers=workers, collate_fn=unchanged)
     total = Facts()
@@ -147,18 +147,18 @@ def check(
         dataset: str, root: str | Path | None, split: str = 'all', out: str | Path | None = None,
         workers: int = 0, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
     """
-    Read every sample of a data set and count what is in it.
+    Read every sample of a data set and summarise the content.
 
     :param dataset: a key of DATASETS.
     :param root: the data set's folder.
     :param split: one of its splits, or `all`.
-    :param out: a folder for check.json and check.png.
-    :param workers: processes that read; 0 reads in this one.
-    :param arguments: further ones of the data set's class.
-    :return: what check.json holds: samples, splits, bad, sizes, shares, and where there are any
+    :param out: folder for check.json and check.png.
+    :param workers: number of loader processes; 0 reads in this one.
+    :param arguments: further arguments of the data set's class.
+    :return: content of check.json: samples, splits, bad, sizes, shares, and if present
         focal_lengths, labels, expert_labels and depth.
     :raises ValueError: if the data set, the split or an argument is unknown.
-    :raises FileNotFoundError: if the folder does not hold it.
+    :raises FileNotFoundError: if the folder does not contain the data set.
     """
     if workers < 0:
         raise ValueError(f'workers must be 0 or more, got {workers}')
@@ -179,7 +179,7 @@ def check(
 def count_splits(
         dataset: str, root: str | Path | None, arguments: dict[str, Any] | None
         ) -> dict[str, int | str]:
-    """Return each split's number of samples, or why it is not there."""
+    """Return each split's number of samples, or the reason why it is missing."""
     counts: dict[str, int | str] = {}
     for name in dataset_class(dataset).splits:
         try:
@@ -190,7 +190,7 @@ def count_splits(
 
 
 def summary(facts: Facts, label_space: str | None, expert_space: str) -> dict[str, Any]:
-    """Turn counts into what check.json holds."""
+    """Return the content of check.json."""
     read = facts.sizes.total()
     result: dict[str, Any] = {
         'bad': facts.bad,
@@ -214,7 +214,7 @@ def summary(facts: Facts, label_space: str | None, expert_space: str) -> dict[st
 
 
 def classes(space: str, pixels: np.ndarray) -> dict[str, Any]:
-    """Return each class's share of the labelled pixels, and the share of void ones in all."""
+    """Return each class's share of the labelled pixels, and the share of void in all pixels."""
     names = LabelSpace.load(space).names
     labelled = max(int(pixels[:len(names)].sum()), 1)
     return {
@@ -223,7 +223,7 @@ def classes(space: str, pixels: np.ndarray) -> dict[str, Any]:
 
 
 def depth_summary(facts: Facts) -> dict[str, Any]:
-    """Return the histogram, quantiles within its bins, and how many pixels have a depth."""
+    """Return the histogram, its quantiles, and how many pixels have depth."""
     known = int(facts.depth.sum())
     pixels = known + facts.unknown + facts.infinite
     result: dict[str, Any] = {
@@ -242,7 +242,7 @@ def depth_summary(facts: Facts) -> dict[str, Any]:
 
 
 def report(result: dict[str, Any], console: Console | None = None) -> None:
-    """Print what `check` returned as tables, bad files last."""
+    """Print the result of `check` as tables, bad files last."""
     console = console or Console()
     table = Table(title=f'{result["dataset"]}, {result["split"]}: {result["samples"]} samples in '
                         f'{result["root"]}')

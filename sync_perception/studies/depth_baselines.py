@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""What depth is without learning: that with which learned depth is to be compared."""
+"""Baselines of depth without learning."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from sync_perception.geometry import pixel_rays
 from sync_perception.training.feeding.recordings import EvaluationSource
 
 CAMERA_HEIGHT = 1.65
-"""Metres above the road, of KITTI's cameras (Geiger et al., IJRR 2013)."""
+"""Height of KITTI's cameras above the road, metres (Geiger et al., IJRR 2013)."""
 
 
 def constant(sample: Sample) -> np.ndarray:
-    """Return the same depth everywhere, 1 m, as float64 (H, W); to be scaled."""
+    """Return a constant depth of 1 m, float64 (H, W), to be scaled."""
     return np.ones(sample.image.shape[:2])
 
 
 def ground_plane(sample: Sample) -> np.ndarray:
     """
-    Return the depth of a level road under a level camera, float64 (H, W), metres.
+    Return the depth of a flat road below a level camera, float64 (H, W), metres.
 
-    `CAMERA_HEIGHT` below the camera; from the distance on at which depth is not scored, and above
-    the horizon, it is that distance.
+    The road is `CAMERA_HEIGHT` below the camera. Depth is clamped to the greatest evaluated
+    distance, also above the horizon.
     """
     down = pixel_rays(sample.K, sample.image.shape[:2])[..., 1]
     return CAMERA_HEIGHT / np.maximum(down, CAMERA_HEIGHT / MAX_DEPTH)
@@ -50,15 +50,15 @@ def ground_plane(sample: Sample) -> np.ndarray:
 
 BASELINES: dict[str, Callable[[Sample], np.ndarray]] = {
     'constant depth': constant, 'ground plane': ground_plane}
-"""Depth of a sample with intrinsics, by name."""
+"""Baselines by name: functions from a sample with intrinsics to depth."""
 
 
 def measure_baseline(name: str, source: EvaluationSource) -> dict[str, float]:
     """
-    Measure a baseline by the protocol of `evaluate`, each frame scaled by its median.
+    Evaluate a baseline by the protocol of `evaluate`, with median scaling.
 
     :param name: a key of BASELINES.
-    :return: the depth's scores by name; none if no frame has both depth and intrinsics.
+    :return: depth metrics by name; empty if no frame has both depth and intrinsics.
     """
     samples = source.load()
     metrics = DepthMetrics(median_scaling=True, max_depth=samples.max_depth)

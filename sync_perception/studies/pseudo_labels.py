@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""`sync_perception pseudo-label`: lets an expert network annotate the images of a data set."""
+"""`sync_perception pseudo-label`: annotate a data set's images with a teacher network."""
 
 from __future__ import annotations
 
@@ -67,23 +67,25 @@ import yaml
 
 LOG = logging.getLogger(__name__)
 GIVEN = {'logits': (LABELS, CONFIDENCE), 'depth': (DEPTH,), 'log_variance': (DEVIATION,)}
-"""The maps that come of what a network gives."""
+"""Stored maps by the network's output."""
 
 
 class Teacher:
     """
-    Annotates samples with a model.
+    Teacher that annotates samples with a model.
 
-    :param model: of a normalised image batch to a DenseOutput, with `config`, `labels`, `device`.
+    :param model: module from a normalised image batch to a DenseOutput, with `config`, `labels`,
+        `device`.
     :param min_confidence: labels of a lower probability become void.
-    :param agreement: whether pixels whose label and depth contradict each other lose both.
-    :param near_sky: metres below which sky contradicts its depth; None for a depth that says
-        nothing about the sky.
-    :param soft: how many of the most probable classes are stored with their probabilities; 0 for
-        labels alone.
-    :param scales: sizes of the image whose probabilities are averaged, over the usual one.
-    :param flip: whether the mirrored image's probabilities are averaged in as well.
-    :ivar counts: pixels seen and labelled; images without depth for want of intrinsics.
+    :param agreement: whether to remove labels and depth that contradict each other.
+    :param near_sky: depth below which sky is a contradiction, metres; None if the depth of sky is
+        undefined.
+    :param soft: number of most probable classes stored with their probabilities; 0 for labels
+        only.
+    :param scales: image scales, relative to the usual size, whose probabilities are averaged.
+    :param flip: whether to average with the mirrored image, too.
+    :ivar counts: number of pixels and of labelled pixels, and of images without depth for lack of
+        intrinsics.
     """
 
     def __init__(
@@ -101,8 +103,8 @@ class Teacher:
         """
         Return the maps to store, by kind, at the size of the image.
 
-        Depth is metres of the sample's camera; without its intrinsics a model that learned for a
-        canonical camera gives none. Sky has none.
+        Depth is metric in the sample's camera; without its intrinsics, a model with a canonical
+        camera gives no depth. Sky has no depth.
         """
         output = ask(self.model, sample.image)
         size = sample.image.shape[:2]
@@ -125,7 +127,7 @@ class Teacher:
 
     def ranked(self, probability_chw: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Return the most probable classes, uint8 (K, H, W), and their probabilities; K >= 1."""
-        # the maximum alone is found in a fifth of the time
+        # the maximum alone takes a fifth of the time
         best, index = (
             probability_chw.topk(self.soft, dim=0) if self.soft
             else probability_chw.max(dim=0, keepdim=True))
@@ -134,7 +136,7 @@ class Teacher:
     def depth_of(
             self, output: DenseOutput, sample: Sample
             ) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Return depth in metres, NaN out of the model's range, and its deviation; or None."""
+        """Return depth in metres, NaN out of range, and its standard deviation; or None."""
         config, size = self.model.config, sample.image.shape[:2]
         if config.canonical_focal is not None and sample.K is None:
             if not self.counts['without_intrinsics']:
@@ -151,7 +153,7 @@ class Teacher:
         return depth, enlarge(output.log_variance, size)[0, 0].mul(0.5).exp().cpu().numpy()
 
     def compare(self, labels: np.ndarray, depth: np.ndarray, sample: Sample) -> None:
-        """Take out contradictions, where asked for, and the depth of the sky; in place."""
+        """Remove contradictions, if requested, and the depth of the sky, in place."""
         sky = np.isin(labels, self.infinite)
         if self.agreement and sample.K is not None:
             found = check_agreement(labels, depth, sample.K, self.model.labels, self.limits)
@@ -170,29 +172,30 @@ def pseudo_label(
         device: str = 'auto', arguments: dict[str, Any] | None = None, soft: int = 0,
         scales: Sequence[float] = (1.0,), flip: bool = False) -> dict[str, Any]:
     """
-    Write an expert's maps of a data set's images, which `PseudoLabelled` reads.
+    Write a teacher's maps of a data set's images for `PseudoLabelled`.
 
-    What is there and whole is kept, so that an interrupted run goes on where it stopped.
+    Complete files are kept, so that an interrupted run can be resumed.
 
-    :param teacher: whatever `hub.load` takes; None for the default model.
+    :param teacher: argument of `hub.load`; None for the default model.
     :param dataset: a key of DATASETS.
     :param root: the data set's folder.
     :param out: folder of the maps.
     :param split: one of the data set's splits, or `all`.
     :param min_confidence: labels of a lower probability become void.
-    :param agreement: whether pixels whose label and depth contradict each other lose both.
-    :param near_sky: with agreement, metres below which sky contradicts its depth.
-    :param overwrite: whether maps that are there are written again.
+    :param agreement: whether to remove labels and depth that contradict each other.
+    :param near_sky: with agreement, depth below which sky is a contradiction, metres.
+    :param overwrite: whether to replace existing maps.
     :param shard: `i/n`, the i-th of n processes that share the work; by default that of
         torchrun's environment, or the only one.
     :param device: auto, cpu, cuda or cuda:N.
-    :param arguments: further ones of the data set's class.
-    :param soft: from 2 to MAX_CLASSES: how many of the most probable classes are stored with
-        their probabilities; 0 for labels alone.
-    :param scales: sizes of the image, over the usual one, whose class probabilities are averaged.
-    :param flip: whether the mirrored image's class probabilities are averaged in as well.
+    :param arguments: further arguments of the data set's class.
+    :param soft: number of most probable classes stored with their probabilities, from 2 to
+        MAX_CLASSES; 0 for labels only.
+    :param scales: image scales, relative to the usual size, whose class probabilities are
+        averaged.
+    :param flip: whether to average with the mirrored image, too.
     :return: written, kept, bad (errors by id), images, shard, and Teacher's counts.
-    :raises ValueError: if the folder holds another teacher's maps, or an argument is wrong.
+    :raises ValueError: if the folder contains another teacher's maps, or an argument is wrong.
     """
     if not 0 <= min_confidence < 1:
         raise ValueError(f'min_confidence must be from 0 to below 1, got {min_confidence}')
@@ -233,7 +236,7 @@ def pseudo_label(
 
 
 def own_device(device: str) -> str:
-    """Let each of torchrun's processes take a GPU of its own, where there are any."""
+    """Return the device of this process: under torchrun, a separate GPU if there are any."""
     rank = os.environ.get('LOCAL_RANK')
     if device == 'auto' and rank is not None and torch.cuda.is_available():
         return f'cuda:{int(rank) % torch.cuda.device_count()}'
@@ -241,7 +244,7 @@ def own_device(device: str) -> str:
 
 
 def fingerprint(model: str) -> str:
-    """Return the SHA-256 of a model's weights; empty where they are no file here."""
+    """Return the SHA-256 of a model's weights; '' if there is no local file."""
     path = Path(model)
     path = path / WEIGHTS_NAME if path.is_dir() else path
     if not path.is_file():
@@ -254,7 +257,7 @@ def fingerprint(model: str) -> str:
 
 
 def lasting(root: str | Path | None) -> str:
-    """Return a folder's name that still holds elsewhere: absolute, or with its variables."""
+    """Return a folder's name that is valid elsewhere: absolute, or with its variables."""
     if not root or '$' in str(root):
         return str(root or '')
     return str(Path(root).absolute())
@@ -262,9 +265,10 @@ def lasting(root: str | Path | None) -> str:
 
 def maps_of(model: nn.Module, soft: int = 0) -> list[str]:
     """
-    Return the kinds of maps that a model's answers become; asks it about a grey image.
+    Return the kinds of maps of a model, by running it on a grey image.
 
-    :raises ValueError: if it gives neither labels nor depth, or not so many classes as wanted.
+    :raises ValueError: if it outputs neither labels nor depth, or has fewer classes than
+        requested.
     """
     given = ask(model, np.full((64, 96, 3), 127, np.uint8)).maps()
     kinds = {kind for name in given for kind in GIVEN.get(name, ())}
@@ -280,11 +284,11 @@ def maps_of(model: nn.Module, soft: int = 0) -> list[str]:
 
 def claim(folder: Path, manifest: Manifest, model: nn.Module, replace: bool) -> None:
     """
-    Write the folder's manifest, unless it is there and the same.
+    Write the folder's manifest, unless an equal one exists.
 
-    :param replace: whether maps under another manifest are removed, all of them, so that maps of
-        two teachers never mix; not for several processes, of which one could remove another's.
-    :raises ValueError: if another one is there and is not to be replaced.
+    :param replace: whether to remove all maps of another manifest, so that maps of two teachers
+        are never mixed; not for several processes, which could remove each other's.
+    :raises ValueError: if another manifest exists and must not be replaced.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / MANIFEST).is_file():
@@ -303,7 +307,7 @@ def claim(folder: Path, manifest: Manifest, model: nn.Module, replace: bool) -> 
 
 
 def store(folder: Path, sample_id: str, maps: dict[str, np.ndarray]) -> None:
-    """Write a sample's maps, labels last; remove those that it no longer has."""
+    """Write a sample's maps, labels last; remove obsolete ones."""
     for kind in reversed(MAPS):
         path = map_file(folder, kind, sample_id)
         if kind not in maps:
@@ -313,7 +317,7 @@ def store(folder: Path, sample_id: str, maps: dict[str, np.ndarray]) -> None:
 
 
 def summary(result: dict[str, Any]) -> str:
-    """Say in one line what `pseudo_label` did."""
+    """Return a one-line summary of `pseudo_label`."""
     words = [f'{result["written"]} written, {result["kept"]} there already, '
              f'{len(result["bad"])} could not be read, of {result["images"]} images '
              f'(part {result["shard"]}) in {result["out"]}']

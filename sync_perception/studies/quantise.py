@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""`sync_perception quantise`: an 8-bit graph of a model, written only if it keeps the accuracy."""
+"""`sync_perception quantise`: write an 8-bit graph of a model that keeps its accuracy."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ the sums of linear attention span more orders of magnitude than 8 bits hold."""
 @dataclass(frozen=True)
 class Source:
     """
-    A data set that quantisation is calibrated on and judged by.
+    Data set for calibration and evaluation of a quantised model.
 
     :param dataset: a key of `sync_perception.datasets.DATASETS`.
     :param root: its folder.
-    :param split: whose images the activations' ranges are taken from.
-    :param judged: split on which the accuracy is compared.
+    :param split: split of the calibration images.
+    :param judged: split of the accuracy comparison.
     """
 
     dataset: str
@@ -67,7 +67,7 @@ class Source:
 @dataclass(frozen=True)
 class Limits:
     """
-    What 8 bits may cost on any of the data sets.
+    Greatest accepted loss of accuracy on any of the data sets.
 
     :param miou: loss of mean intersection over union.
     :param abs_rel: growth of the mean relative error of depth.
@@ -79,10 +79,10 @@ class Limits:
 
 class GraphModel:
     """
-    A model that runs in a backend, as `Evaluation` wants one.
+    Adapter of a backend to the model interface of `Evaluation`.
 
-    :param model: gives config and label space.
-    :param backend: runs it, on the CPU.
+    :param model: source of config and label space.
+    :param backend: backend that runs the model, on the CPU.
     """
 
     def __init__(self, model: PerceptionModel, backend: GraphBackend):
@@ -90,7 +90,7 @@ class GraphModel:
         self.device = torch.device('cpu')
 
     def __call__(self, image_b3hw: Tensor) -> DenseOutput:
-        """Run the backend, and copy its maps: they are valid until its next call only."""
+        """Run the backend and copy its maps, which are only valid until its next call."""
         image = image_b3hw.contiguous(memory_format=torch.channels_last)
         return self.backend(image).apply(torch.clone)
 
@@ -109,7 +109,7 @@ def quantise(
     :param sources: data sets with images like those that the model will see.
     :param images: number of calibration images, shared evenly among the sources.
     :param judged: greatest number of images of each source on which accuracy is compared.
-    :param limits: what 8 bits may cost.
+    :param limits: greatest accepted loss of accuracy.
     :return: `attempt`, and by data set the scores `float32` and `int8`.
     :raises ModuleNotFoundError: if NNCF or OpenVINO is not installed.
     :raises ValueError: if the model is no folder, its graph is bound to one size of images, or
@@ -185,7 +185,7 @@ def scores(
 def losses(
         before: dict[str, dict[str, float]], after: dict[str, dict[str, float]],
         limits: Limits) -> str:
-    """Describe where accuracy fell by more than is allowed; an empty string for nowhere."""
+    """Describe the losses of accuracy beyond the limits; '' if there are none."""
     problems = []
     for dataset, values in before.items():
         for name, allowed, sign in (
@@ -199,7 +199,7 @@ def losses(
 
 def store(folder: Path, graph: Any, facts: dict[str, Any]) -> None:
     """
-    Write the graph, its weights and how they were made: each file whole, the graph last.
+    Write the graph, its weights and the record, each file atomically, the graph last.
 
     :raises OSError: if they cannot be written, naming the file and the space on its disk.
     """
@@ -218,7 +218,7 @@ def store(folder: Path, graph: Any, facts: dict[str, Any]) -> None:
 
 
 def summary(result: dict[str, Any]) -> str:
-    """Describe in a line what 8 bits cost."""
+    """Return a one-line summary of the change of accuracy."""
     parts = [f'{name} on {dataset} {values[name]:.4f} -> {result["int8"][dataset][name]:.4f}'
              for dataset, values in result['float32'].items() for name in values]
     return f'{result["attempt"]}: {", ".join(parts)}'

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What several runs say together: means, spreads, and differences seed by seed."""
+"""Statistics over random seeds: means, deviations and paired differences."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ HELPS, HURTS = 'helps', 'hurts'
 @dataclass(frozen=True)
 class Spread:
     """
-    A mean over seeds.
+    Mean and standard deviation over seeds.
 
-    :param mean: of the values.
-    :param deviation: sample standard deviation (of n - 1); None of a single value.
-    :param count: how many values.
+    :param mean: mean of the values.
+    :param deviation: sample standard deviation (n - 1); None for a single value.
+    :param count: number of values.
     """
 
     mean: float
@@ -43,7 +43,7 @@ class Spread:
 
 def spread(values: Sequence[float]) -> Spread:
     """
-    Return mean and spread of values.
+    Return mean and standard deviation of values.
 
     :param values: at least one.
     """
@@ -54,11 +54,11 @@ def spread(values: Sequence[float]) -> Spread:
 @dataclass(frozen=True)
 class Difference:
     """
-    What a change makes of a metric, seed by seed.
+    Paired difference of a metric between two variants over seeds.
 
-    :param spread: of the differences, changed minus unchanged.
-    :param better: in how many seeds it is better.
-    :param worse: in how many seeds it is worse.
+    :param spread: statistics of the differences, changed minus unchanged.
+    :param better: number of seeds with an improvement.
+    :param worse: number of seeds with a deterioration.
     """
 
     spread: Spread
@@ -68,10 +68,10 @@ class Difference:
     @property
     def verdict(self) -> str:
         """
-        Say `helps`, `hurts`, or '' where the seeds do not show either.
+        Return `helps`, `hurts`, or '' if the seeds show neither.
 
-        The seeds show a difference if all of them agree in its sign, and its mean is greater than
-        the standard deviation of the differences. A single seed shows none.
+        A difference counts if its sign is the same for all seeds, and its mean is greater than the
+        standard deviation of the differences. A single seed is not enough.
         """
         count, deviation = self.spread.count, self.spread.deviation
         if deviation is None or not abs(self.spread.mean) > deviation:
@@ -83,11 +83,11 @@ def paired_difference(
         changed: dict[int, float], unchanged: dict[int, float], higher_is_better: bool
         ) -> Difference | None:
     """
-    Compare two variants in the seeds that both have.
+    Return the paired difference of two variants over their common seeds.
 
     :param changed: the metric by seed.
-    :param unchanged: likewise.
-    :return: None if they have no seed in common.
+    :param unchanged: the metric by seed, without the change.
+    :return: the difference; None if there is no common seed.
     """
     values = [changed[seed] - unchanged[seed] for seed in changed if seed in unchanged]
     if not values:
@@ -99,13 +99,13 @@ def paired_difference(
 
 def chance(seeds: int) -> float:
     """
-    Return how often chance alone passes the rule of `Difference.verdict`, at most.
+    Return an upper bound of the false positive rate of `Difference.verdict`.
 
-    A mean above the standard deviation is a t statistic above the root of the number of seeds, by
-    Student's distribution, for differences that are normally distributed around 0. That the signs
-    have to agree as well makes it rarer.
+    A mean above the standard deviation is a t statistic above the square root of the number of
+    seeds; its probability follows from Student's distribution for normally distributed differences
+    around 0. The condition on the signs makes it rarer.
 
-    :param seeds: how many; a single one never passes.
+    :param seeds: number of seeds; a single one never passes.
     """
     if seeds < 2:
         return 0.0

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Which part of some work a process does, where several share it."""
+"""Sharding of work among several processes."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ import re
 
 def parse_shard(shard: str | None) -> tuple[int, int]:
     """
-    Say which part of how many this process does.
+    Return the index and number of shards of this process.
 
-    :param shard: `i/n`, i from 1; None for what torchrun's RANK and WORLD_SIZE say, else 1/1.
-    :raises ValueError: if there is no such part.
+    :param shard: `i/n`, i from 1; None for torchrun's RANK and WORLD_SIZE, else 1/1.
+    :raises ValueError: for an invalid shard.
     """
     if shard is None:
         return int(os.environ.get('RANK', 0)) + 1, int(os.environ.get('WORLD_SIZE', 1))

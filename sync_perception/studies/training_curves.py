@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Curves of trainings: read from their logs, averaged over runs, drawn."""
+"""Training curves: read from logs, averaged over runs, drawn."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ BINS, LOSS_BINS = 40, 12
 LABEL_GAP, LEADER = 0.085, 0.05
 BAND = 0.13
 LOGARITHMIC = ('Loss', 'Training loss')
-"""Titles of panels whose values may span decades."""
+"""Titles of panels that may need a logarithmic axis."""
 DECADES = 5
-"""Ratio of the greatest value to the least from which on they do."""
+"""Ratio of the greatest to the least value for a logarithmic axis."""
 PALETTE = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#56B4E9', '#E69F00', '#000000')
-"""Okabe and Ito's colours, which people of any colour vision tell apart; yellow is left out."""
+"""Okabe and Ito's colour-blind safe colours, without yellow."""
 INK, FADED = '#262a30', '#6b7178'
 STYLE = {
     'font.size': 10, 'axes.spines.top': False, 'axes.spines.right': False,
@@ -53,14 +53,14 @@ STYLE = {
 
 def read_curves(folder: str | Path) -> dict[str, Curve]:
     """
-    Read what a training logged: losses, measurements and the couplings' norms.
+    Read a training's log: losses, metrics and coupling norms.
 
-    Of steps that an interrupted and resumed training made twice, the later ones count.
+    If a resumed training repeated steps, the later values are used.
 
-    :param folder: that holds its TensorBoard event files.
+    :param folder: folder of its TensorBoard event files.
     :return: curves by tag.
     """
-    # all scalars, and none of the pictures
+    # all scalars, no pictures
     log = EventAccumulator(str(folder), size_guidance={'scalars': 0, 'images': 1})
     log.Reload()
     curves: dict[str, Curve] = {}
@@ -74,20 +74,20 @@ def read_curves(folder: str | Path) -> dict[str, Curve]:
 
 
 def write_curves(path: Path, curves: dict[str, Curve]) -> None:
-    """Write curves as JSON, a line each."""
+    """Write curves as JSON, one per line."""
     lines = [f'{json.dumps(tag)}: {json.dumps(curve)}' for tag, curve in curves.items()]
     write_text(path, '{\n' + ',\n'.join(lines) + '\n}\n')
 
 
 def load_curves(path: Path) -> dict[str, Curve]:
-    """Read what `write_curves` wrote; nothing if there is no such file."""
+    """Read the curves of `write_curves`; {} if the file does not exist."""
     if not path.is_file():
         return {}
     return {tag: (steps, values) for tag, (steps, values) in json.loads(path.read_text()).items()}
 
 
 def bins_of(tag: str) -> int:
-    """Say into how many bins a curve goes: few for losses, which jump from batch to batch."""
+    """Return the number of bins of a curve: few for losses, which vary between batches."""
     return LOSS_BINS if tag.startswith('train/') else BINS
 
 
@@ -95,15 +95,15 @@ def averaged(curves: Sequence[Curve], bins: int = BINS) -> tuple[np.ndarray, ...
     """
     Average curves of several runs, each first within bins of steps.
 
-    :param bins: how many at most; fewer where a curve has fewer points.
-    :return: steps, mean and standard deviation over the runs, 0 of a single one: float64, of the
-        bins in which every run has a value.
+    :param bins: greatest number of bins; fewer if a curve has fewer points.
+    :return: steps, mean and standard deviation over the runs (0 for a single run), float64, for
+        the bins in which every run has a value.
     """
     last = max(steps[-1] for steps, _ in curves)
     edges = np.linspace(0, last, min(bins, *(len(steps) for steps, _ in curves)) + 1)
     rows, places = [], []
     for steps, values in curves:
-        # a step that is a bin's right edge belongs to it: measurements come at such ones
+        # bins include their right edge, at which validation happens
         index = np.searchsorted(edges[1:-1] + 1e-6, steps, side='left')
         count = np.bincount(index, minlength=len(edges) - 1)
         with np.errstate(invalid='ignore'):
@@ -120,12 +120,12 @@ def draw_comparison(
         variants: dict[str, Sequence[dict[str, Curve]]], tags: dict[str, str], title: str,
         path: Path) -> bool:
     """
-    Draw the curves of variants, a panel for each tag.
+    Draw the curves of variants, one panel per tag.
 
     :param variants: the curves of each one's runs.
     :param tags: the panels' titles by tag.
     :param path: PNG to write.
-    :return: whether there was anything to draw.
+    :return: whether there were curves to draw.
     """
     shown = {tag: name for tag, name in tags.items()
              if any(tag in run for runs in variants.values() for run in runs)}
@@ -153,12 +153,12 @@ def draw_comparison(
 def draw_couplings(
         runs: Sequence[dict[str, Curve]], losses: dict[str, str], title: str, path: Path) -> bool:
     """
-    Draw a variant's couplings, level by level, below its losses: where one wakes up shows.
+    Draw a variant's coupling norms per level, below its losses.
 
     :param runs: the curves of its runs.
     :param losses: the titles of the upper panel's lines by tag.
     :param path: PNG to write.
-    :return: whether there was anything to draw.
+    :return: whether there were curves to draw.
     """
     directions: dict[str, list[str]] = {}
     for tag in sorted({tag for run in runs for tag in run if tag.startswith('coupling/')},
@@ -189,7 +189,7 @@ def draw_couplings(
 
 def draw_lines(panel: Axes, lines: dict[str, tuple], title: str) -> None:
     """
-    Draw mean lines with their bands, each named at its end.
+    Draw mean lines with deviation bands, each labelled at its end.
 
     :param lines: steps, mean, deviation and colour by name.
     """
@@ -222,7 +222,7 @@ def draw_lines(panel: Axes, lines: dict[str, tuple], title: str) -> None:
 
 def apart(places: dict[str, float], gap: float) -> dict[str, float]:
     """
-    Move places so that neighbours keep a distance; what would touch spreads around its mean.
+    Move label positions so that neighbours keep a distance; groups spread around their mean.
 
     :param places: by name.
     :return: the new places, in the same order.
@@ -242,9 +242,9 @@ def apart(places: dict[str, float], gap: float) -> dict[str, float]:
 
 def reached(curve: tuple[np.ndarray, ...], share: float) -> int:
     """
-    Say when a curve has gone a share of the way from its first to its last value for good.
+    Return when a curve has permanently covered a share of the way from first to last value.
 
-    :param curve: as `averaged` gives it.
+    :param curve: result of `averaged`.
     :return: the first step from which on it has.
     """
     steps, values = curve[:2]
@@ -254,7 +254,7 @@ def reached(curve: tuple[np.ndarray, ...], share: float) -> int:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as a PNG without a date, so that the same curves give the same file."""
+    """Write a figure as PNG without date, so that equal curves give equal files."""
     content = BytesIO()
     figure.savefig(content, format='png', dpi=110, metadata={'Software': None})
     write_bytes(path, content.getbuffer())

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A training in a process of its own, which is never left behind."""
+"""Training in a child process, which is always terminated with its parent."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ import threading
 
 LOG_FILE = 'train.log'
 GRACE = 60
-"""Seconds that an interrupted training has to end."""
+"""Grace period of an interrupted training, seconds."""
 
 
 def train_in_child(folder: Path, arguments: Sequence[str]) -> None:
     """
-    Train in a process of its own, whose memory is free afterwards; what it prints goes to a file.
+    Train in a child process, which frees its memory at the end; its output goes to a file.
 
-    :raises RuntimeError: if it fails, with the last line that it printed.
+    :raises RuntimeError: if it fails, with its last line of output.
     """
     command = [sys.executable, '-m', 'sync_perception.cli', 'train', *arguments]
     with (folder / LOG_FILE).open('a') as log, ending_on_sigterm() as obey:
@@ -42,7 +42,7 @@ def train_in_child(folder: Path, arguments: Sequence[str]) -> None:
         try:
             obey()
             status = child.wait()
-        except KeyboardInterrupt:  # which a terminal sends to both
+        except KeyboardInterrupt:  # a terminal sends it to both processes
             with suppress(subprocess.TimeoutExpired):
                 child.wait(GRACE)
             raise
@@ -58,9 +58,9 @@ def train_in_child(folder: Path, arguments: Sequence[str]) -> None:
 @contextmanager
 def ending_on_sigterm() -> Iterator[Callable[[], None]]:
     """
-    Leave in good order when told to end, so that no training is left behind.
+    Handle SIGTERM as an exit, so that the child process is terminated.
 
-    Yields what is called once there is a training to end; until then a signal waits.
+    Yields a function to call once the child runs; signals before that are deferred.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None

@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Ablations: the same training with and without what is studied."""
+"""Ablation studies: planning, runs and report."""

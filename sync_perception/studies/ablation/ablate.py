@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""`sync_perception ablate`: the same training with and without what is to be judged."""
+"""`sync_perception ablate`: train and compare variants of a recipe over several seeds."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ def ablate(
         config: str | Path, only: Sequence[str] = (), shard: str | None = None,
         page_only: bool = False, fit: Fit = train_in_child) -> dict[str, Any]:
     """
-    Train and measure the runs that are not there yet, and write the page when all are.
+    Train and evaluate the missing runs, and write the page when all are complete.
 
     :param config: the ablation's file.
     :param only: variants, by name; all by default.
     :param shard: `i/n`, the i-th of n processes that share the runs.
-    :param page_only: whether the page is written from the runs that there are, and none trained.
-    :param fit: what trains, given the run's folder and the arguments of `train`.
+    :param page_only: whether to only write the page from the existing runs.
+    :param fit: training function of the run's folder and the arguments of `train`.
     :return: runs, done (their numbers), failed (errors by run), missing (runs), and page, None
         unless it was written.
-    :raises FileNotFoundError: if something that the runs need is not there.
-    :raises ValueError: if the file is wrong, needs an environment variable that is not set, if the
-        page has no such part, or if runs are there that had other settings.
+    :raises FileNotFoundError: if a file that the runs need does not exist.
+    :raises ValueError: if the file is invalid, needs an unset environment variable, if the page
+        lacks the part, or if existing runs had other settings.
     """
     ablation = load_ablation(config)
     check_known('only', only, ablation.variants)
@@ -76,7 +76,7 @@ def ablate(
 
 
 def carry_out_all(runs: Sequence[Run], fit: Fit) -> dict[str, str]:
-    """Carry runs out one after the other, whether or not others fail; return the failures."""
+    """Execute runs one after the other, also after failures; return the failures."""
     console, failed = Console(stderr=True), {}
     for number, run in enumerate(runs, 1):
         try:
@@ -89,7 +89,7 @@ def carry_out_all(runs: Sequence[Run], fit: Fit) -> dict[str, str]:
 
 
 def summary(result: dict[str, Any]) -> str:
-    """Say in words what `ablate` left."""
+    """Return a summary of `ablate` as text."""
     lines = [f'{result["done"]} of {result["runs"]} runs are done']
     lines += [f'failed: {name}: {error}' for name, error in result['failed'].items()]
     if result['missing']:

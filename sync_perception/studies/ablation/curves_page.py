@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The curves on the page of an ablation, and what they say about when couplings wake up."""
+"""Training curves on an ablation's page, with the growth of the couplings."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ LOSSES = {'train/task_depth': 'Training loss, depth',
           'train/task_semantics': 'Training loss, semantics',
           'train/task_normals': 'Training loss, normals'}
 Curves = dict[str, Curve]
-"""What a run logged, by tag."""
+"""Logged curves of a run by tag."""
 
 
 def pictures(ablation: Ablation, runs: Sequence[Run], page: Path) -> list[str]:
-    """Draw the curves beside the page; return the lines that show them."""
+    """Draw the curves beside the page; return the Markdown lines that embed them."""
     curves: dict[str, list[Curves]] = {}
     for run in runs:
         curves.setdefault(run.name, []).append(load_curves(run.folder / CURVES))
@@ -64,7 +64,7 @@ def pictures(ablation: Ablation, runs: Sequence[Run], page: Path) -> list[str]:
 
 
 def waking(variant: str, runs: Sequence[Curves], losses: dict[str, str]) -> list[str]:
-    """Say when the couplings grew and the losses fell: close together would be suddenly."""
+    """Describe when the coupling norms grew and the losses fell."""
     directions: dict[str, list[Curve]] = {}
     for run in runs:
         for direction, norm in whole_norms(run).items():
@@ -83,7 +83,7 @@ def waking(variant: str, runs: Sequence[Curves], losses: dict[str, str]) -> list
 
 
 def whole_norms(run: Curves) -> Curves:
-    """Return the norm of each direction's couplings, of all levels together, over the steps."""
+    """Return the total norm of each direction's couplings over the steps."""
     found: Curves = {}
     for direction in sorted({tag.split('/')[1] for tag in run if tag.startswith('coupling/')}):
         levels = [curve for tag, curve in run.items()
@@ -94,7 +94,7 @@ def whole_norms(run: Curves) -> Curves:
 
 
 def measured_names(curves: dict[str, list[Curves]]) -> list[str]:
-    """Return the names of what the trainings were validated on."""
+    """Return the names of the validation sources."""
     tags = sorted({tag for runs in curves.values() for run in runs for tag in run
                    if tag.startswith('val/')})
     return list(dict.fromkeys(tag.split('/')[1] for tag in tags))
@@ -102,7 +102,7 @@ def measured_names(curves: dict[str, list[Curves]]) -> list[str]:
 
 def most_coupled(
         variants: Sequence[str], curves: dict[str, list[Curves]]) -> str | None:
-    """Return the first of the variants of which the most couplings are active."""
+    """Return the first variant with the greatest number of active couplings."""
     def active(variant: str) -> int:
         return sum(tag.startswith('coupling/') and any(values)
                    for run in curves.get(variant, [])[:1] for tag, (_, values) in run.items())

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The page of an ablation: tables, statements and curves, made of its runs' folders alone."""
+"""Page of an ablation: tables, statements and curves, generated from its runs' folders."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ from sync_perception.studies.seed_statistics import (
 
 WIDTH = 105
 Measure = tuple[str, str]
-"""The name of what was measured on, and a metric."""
+"""Name of a data set, and a metric."""
 Results = list[dict[str, Any]]
 
 
 def write_page(ablation: Ablation, runs: Sequence[Run], config: str | Path) -> Path:
     """
-    Write the page, its pictures and the summary of what there is.
+    Write the page, its pictures and the summary of the existing runs.
 
-    :param runs: the whole grid, done or not.
+    :param runs: the whole grid, complete or not.
     :param config: the ablation's file, for the command.
-    :return: the page.
-    :raises ValueError: if no run is done, or the page is there without the markers.
+    :return: path of the page.
+    :raises ValueError: if no run is complete, or an existing page lacks the markers.
     """
     done = [run for run in runs if is_done(run)]
     if not done:
@@ -87,7 +87,7 @@ def write_page(ablation: Ablation, runs: Sequence[Run], config: str | Path) -> P
 def write_summary(
         ablation: Ablation, results: Results, baselines: dict[str, dict[Measure, float]],
         config: str | Path) -> None:
-    """Write all numbers of all runs, from which the page's figures can be computed again."""
+    """Write all numbers of all runs, from which the page's figures can be reproduced."""
     runs, protocols = deepcopy(results), {}
     for run in runs:
         for name, entry in run['measured'].items():
@@ -102,7 +102,7 @@ def write_summary(
 
 
 def by_seed(results: Results, variant: str, measure: Measure) -> dict[int, float]:
-    """Return a variant's metric by seed, of those runs that have it."""
+    """Return a variant's metric by seed, for the runs that have it."""
     source, metric = measure
     found = {
         run['seed']: run['measured'][source]['scores'].get(metric)
@@ -112,7 +112,7 @@ def by_seed(results: Results, variant: str, measure: Measure) -> dict[int, float
 
 
 def measures(ablation: Ablation, results: Results) -> list[Measure]:
-    """Return the columns of the tables: what any run was measured by."""
+    """Return the columns of the tables: all metrics of any run."""
     everything = [(source.name, metric) for source in ablation.measured
                   for metric in ablation.metrics]
     return [measure for measure in everything
@@ -127,7 +127,7 @@ def split_name(split: str) -> str:
 def setting(
         ablation: Ablation, results: Results, missing: Sequence[str], config: str | Path
         ) -> list[str]:
-    """Say what was run, and where."""
+    """Describe the setting: runs, seeds and machine."""
     records = [run['record'] for run in results]
     counts = f'{len(results)} runs: {len(ablation.variants)} variants with the seeds ' \
              f'{", ".join(map(str, ablation.seeds))}.'
@@ -154,14 +154,14 @@ def setting(
 
 
 def distinct(values: Iterable[Any]) -> str:
-    """Name the different values, in the order of their first appearance."""
+    """Join the distinct values, in the order of first appearance."""
     return '; '.join(dict.fromkeys(map(str, values)))
 
 
 def first_table(
         ablation: Ablation, results: Results, baselines: dict[str, dict[Measure, float]]
         ) -> list[str]:
-    """Lay out the baselines, and each variant's means over seeds, each column's best in bold."""
+    """Return the table of baselines and variants' means over seeds, each column's best in bold."""
     columns = measures(ablation, results)
     cells = {
         variant: {measure: spread(list(values.values())) for measure in columns
@@ -187,7 +187,7 @@ def first_table(
 
 
 def best_mean(measure: Measure, cells: dict[str, dict[Measure, Spread]]) -> float | None:
-    """Return the best variant's mean; None where there is nothing to be better than."""
+    """Return the best variant's mean; None if there is only one value."""
     means = [row[measure].mean for row in cells.values() if measure in row]
     if len(means) < 2:
         return None
@@ -195,17 +195,17 @@ def best_mean(measure: Measure, cells: dict[str, dict[Measure, Spread]]) -> floa
 
 
 def headed(measure: Measure) -> str:
-    """Write a column's head, with an arrow towards the better."""
+    """Return a column's header, with an arrow for the better direction."""
     return f'{measure[0]} {measure[1]} {"↑" if HIGHER_IS_BETTER[measure[1]] else "↓"}'
 
 
 def table_head(heads: Sequence[str]) -> list[str]:
-    """Write a table's first two lines: names to the left, figures to the right."""
+    """Return a table's two header lines: names left-aligned, numbers right-aligned."""
     return [f'| {" | ".join(heads)} |', '|---|' + '---:|' * (len(heads) - 1)]
 
 
 def shown(value: Spread | None, best: float | None, expected: int) -> str:
-    """Write a mean and its spread, bold if it is the best, and of how many seeds if not of all."""
+    """Return mean and deviation as text, bold if best, with the number of seeds if incomplete."""
     if value is None:
         return '–'
     text = f'{value.mean:.4f}{deviation(value)}'
@@ -214,14 +214,14 @@ def shown(value: Spread | None, best: float | None, expected: int) -> str:
 
 
 def deviation(value: Spread) -> str:
-    """Write a spread, if there is one."""
+    """Return a standard deviation as text, if there is one."""
     return '' if value.deviation is None else f' ± {value.deviation:.4f}'
 
 
 def differences(
         comparison: Comparison, results: Results, columns: Sequence[Measure]
         ) -> dict[Measure, Difference]:
-    """Compare two variants by all that both were measured by."""
+    """Return the paired differences of two variants in all common metrics."""
     found = {measure: paired_difference(
         by_seed(results, comparison.variant, measure),
         by_seed(results, comparison.against, measure), HIGHER_IS_BETTER[measure[1]])
@@ -230,7 +230,7 @@ def differences(
 
 
 def in_series(ablation: Ablation, results: Results, page: Path) -> list[str]:
-    """Arrange variants by an amount, if that is asked for: a table and a picture."""
+    """Return the table and picture of the series, if configured."""
     if ablation.series is None:
         return []
     measure = ablation.measured[0].name, ablation.metrics[0]
@@ -249,7 +249,7 @@ def in_series(ablation: Ablation, results: Results, page: Path) -> list[str]:
 
 
 def second_table(ablation: Ablation, results: Results) -> list[str]:
-    """Lay out the comparisons, seed by seed."""
+    """Return the table of the paired comparisons."""
     if not ablation.comparisons:
         return []
     columns = measures(ablation, results)
@@ -265,13 +265,13 @@ def second_table(ablation: Ablation, results: Results) -> list[str]:
 
 
 def signed(difference: Difference) -> str:
-    """Write a difference with its sign, its spread and the seeds in which it is an improvement."""
+    """Return a signed difference with its deviation and the number of improved seeds."""
     own = difference.spread
     return f'{own.mean:+.4f}{deviation(own)}, {difference.better}/{own.count}'
 
 
 def statements(ablation: Ablation, results: Results) -> list[str]:
-    """Say in words what each comparison shows, by a rule that is stated."""
+    """Return the conclusion of each comparison as text, with the rule applied."""
     if not ablation.comparisons:
         return []
     columns = measures(ablation, results)
@@ -287,7 +287,7 @@ def statements(ablation: Ablation, results: Results) -> list[str]:
 
 
 def sentence(comparison: Comparison, found: dict[Measure, Difference]) -> str:
-    """Say what a comparison shows."""
+    """Return the conclusion of a comparison as a sentence."""
     asks = f'{comparison.asks} ' if comparison.asks else ''
     start = f'{asks}**{comparison.variant}** against **{comparison.against}**'
     if not found:
@@ -305,10 +305,10 @@ def sentence(comparison: Comparison, found: dict[Measure, Difference]) -> str:
 
 
 def joined(names: Sequence[str]) -> str:
-    """List names, the last one after `and`."""
+    """Join names, the last one by `and`."""
     return ' and '.join(filter(None, [', '.join(names[:-1]), names[-1]]))
 
 
 def wrapped(text: str) -> str:
-    """Break a paragraph into lines."""
+    """Wrap a paragraph."""
     return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)

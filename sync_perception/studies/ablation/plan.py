@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""The plan of an ablation: its YAML file, parsed and checked before anything is trained."""
+"""Plan of an ablation: its YAML file, parsed and checked before training."""
 
 from __future__ import annotations
 
@@ -40,25 +40,25 @@ from sync_perception.training.recipes import (
 )
 
 SEED = '{seed}'
-"""Stands for the run's seed wherever a recipe says it: `split: runs/chosen_{seed}.json:25`."""
+"""Placeholder of the run's seed in recipes: `split: runs/chosen_{seed}.json:25`."""
 HIGHER_IS_BETTER = {
     'miou': True, 'pixel_accuracy': True, 'abs_rel': False, 'sq_rel': False, 'rmse': False,
     'rmse_log': False, 'silog': False, 'delta1': True, 'delta2': True, 'delta3': True,
     'normals_mean': False, 'normals_median': False, 'normals_within_11.25': True,
     'normals_within_22.5': True, 'normals_within_30': True, 'temporal_miou': True,
     'temporal_abs_rel': False}
-"""What `evaluate` measures, and whether more of it is better."""
+"""Metrics of `evaluate`, and whether higher is better."""
 Settings = TypeVar('Settings')
 
 
 @dataclass(frozen=True)
 class Comparison:
     """
-    A question that two variants answer.
+    Comparison of two variants.
 
-    :param variant: the one in which something is different.
-    :param against: the one that it is compared with.
-    :param asks: the question, in words.
+    :param variant: the changed variant.
+    :param against: the reference variant.
+    :param asks: the question as text.
     """
 
     variant: str
@@ -69,28 +69,28 @@ class Comparison:
 @dataclass(frozen=True)
 class Ablation:
     """
-    What an ablation's file says.
+    Content of an ablation's file.
 
     :param recipe: common to all runs; `extends` names recipes, from the file's folder, and
         `{seed}` in a text is the run's seed.
-    :param variants: by name, what each changes of the recipe.
-    :param measured: what the final models are measured on, each under its name.
+    :param variants: changes to the recipe by name.
+    :param measured: evaluation data sets of the final models, by name.
     :param seeds: each variant is trained with each of them.
     :param out: folder of the runs: {out}/{variant}/seed_{seed}.
-    :param page: whose generated part is written; pictures go beside it, into images/.
-    :param part: the name of that part, with which the pictures' names begin.
+    :param page: page with the generated part; pictures are written to images/ beside it.
+    :param part: name of that part, and prefix of the pictures' names.
     :param summary: JSON of all runs' numbers; None for none.
     :param preparations: recipes by name, trained once, before those that mention {out}/{name}.
-    :param baselines: what is measured beside them without learning: some of
+    :param baselines: baselines without learning, keys of
         `sync_perception.studies.depth_baselines.BASELINES`.
-    :param comparisons: of variants, seed by seed.
-    :param metrics: of the tables, some of HIGHER_IS_BETTER.
-    :param curves: variants whose losses are drawn, as many as there are colours; by default those
-        that are compared, or else the first ones.
-    :param series: how variants are arranged by an amount, in a table and a picture of the first
-        metric on the first of `measured`; None for not at all.
-    :param notes: for the page.
-    :raises ValueError: if they contradict each other.
+    :param comparisons: paired comparisons of variants.
+    :param metrics: metrics in the tables, keys of HIGHER_IS_BETTER.
+    :param curves: variants whose losses are drawn, at most the number of colours; by default those
+        compared, or else the first ones.
+    :param series: arrangement of variants by an amount, in a table and a picture of the first
+        metric on the first of `measured`; None for none.
+    :param notes: text for the page.
+    :raises ValueError: if settings contradict each other.
     """
 
     recipe: dict[str, Any]
@@ -110,7 +110,7 @@ class Ablation:
     notes: str = ''
 
     def __post_init__(self):
-        """Refuse what could not be carried out, before anything is trained."""
+        """Check the plan before training."""
         for kind in ('variants', 'measured', 'seeds', 'metrics'):
             if not getattr(self, kind):
                 raise ValueError(f'{kind}: expected at least one')
@@ -144,11 +144,11 @@ class Ablation:
                     'the recipe and preparations have')
 
     def runs(self) -> list[Run]:
-        """Return the whole grid, seed by seed: what is compared is trained close together."""
+        """Return the whole grid, seed by seed, so that compared runs are close in time."""
         return [self.run(name, seed) for seed in self.seeds for name in self.variants]
 
     def run(self, variant: str, seed: int) -> Run:
-        """Put a run's recipe together."""
+        """Return the run of a variant and seed."""
         folder = Path(self.out) / variant / f'seed_{seed}'
         recipe = changed(self.recipe, self.variants[variant])
         return Run(folder, placed(recipe, folder, seed), variant, seed, self.measured)
@@ -160,7 +160,7 @@ class Ablation:
         return (chosen or list(self.variants))[:len(PALETTE)]
 
     def preparations_of(self, runs: Sequence[Run]) -> list[Run]:
-        """Return the preparations that runs, or other preparations of theirs, mention."""
+        """Return the preparations that runs depend on, directly or through other preparations."""
         needed: list[Run] = []
         for name, recipe in reversed(self.preparations.items()):
             folder = Path(self.out) / name
@@ -171,7 +171,7 @@ class Ablation:
 
 
 def placed(recipe: dict[str, Any], folder: Path, seed: int | None = None) -> dict[str, Any]:
-    """Let a recipe write into a folder, and draw, initialise and name files by a seed."""
+    """Return a recipe with its output folder and seed filled in."""
     place: dict[str, Any] = {'trainer': {'default_root_dir': str(folder)}}
     if seed is not None:
         place |= {'seed_everything': seed, 'data': {'seed': seed}}
@@ -183,8 +183,8 @@ def load_ablation(path: str | Path) -> Ablation:
     """
     Read an ablation's file.
 
-    :raises FileNotFoundError: if it, or a recipe that it extends, is not there.
-    :raises ValueError: if it says what is not known, or contradicts itself.
+    :raises FileNotFoundError: if it, or a recipe that it extends, does not exist.
+    :raises ValueError: if it has unknown keys or contradicts itself.
     """
     path = Path(path)
     if not path.is_file():
@@ -200,7 +200,7 @@ def load_ablation(path: str | Path) -> Ablation:
 
 def make_ablation(content: dict[str, Any], path: Path) -> Ablation:
     """
-    Make an ablation of its file's content.
+    Return the ablation of a file's content.
 
     :param path: of the file.
     """
@@ -227,9 +227,9 @@ def make_ablation(content: dict[str, Any], path: Path) -> Ablation:
 
 def build(kind: type[Settings], entry: Any, where: str) -> Settings:
     """
-    Make settings of a mapping.
+    Build settings from a mapping.
 
-    :raises ValueError: if it does not fit.
+    :raises ValueError: if the mapping is invalid.
     """
     check_keys(kind, entry, where)
     return kind(**entry)
@@ -237,9 +237,9 @@ def build(kind: type[Settings], entry: Any, where: str) -> Settings:
 
 def check_keys(kind: type, entry: Any, where: str) -> None:
     """
-    Compare a mapping's keys with what settings there are.
+    Check the keys of a mapping.
 
-    :raises ValueError: if it is no mapping, or has a key too many or too few.
+    :raises ValueError: if it is not a mapping, or has unknown or missing keys.
     """
     if not isinstance(entry, dict):
         raise ValueError(f'{where}: expected a mapping, got {entry!r:.80}')

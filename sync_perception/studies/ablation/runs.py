@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The runs of an ablation: each in a folder and a process of its own, begun, resumed or kept."""
+"""Runs of an ablation: started, resumed or kept, each in its own folder and process."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ import yaml
 RECIPE, RESULTS, CURVES = 'recipe.yaml', 'results.json', 'curves.json'
 LOCK = '.lock'
 Fit = Callable[[Path, Sequence[str]], None]
-"""Trains, given the folder of the run and the arguments of `train`; raises if that fails."""
+"""Training function of a run's folder and the arguments of `train`; raises on failure."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class Run:
     """
     One training of an ablation.
 
-    :param folder: of all that it leaves.
-    :param recipe: the whole recipe, which writes into that folder.
-    :param name: of its variant, or of a preparation.
-    :param seed: None for a preparation.
-    :param measured: what its model is measured on; nothing for a preparation.
+    :param folder: output folder.
+    :param recipe: complete recipe, which writes to that folder.
+    :param name: name of the variant or preparation.
+    :param seed: random seed; None for a preparation.
+    :param measured: evaluation data sets; empty for a preparation.
     """
 
     folder: Path
@@ -64,22 +64,22 @@ class Run:
 
     @property
     def label(self) -> str:
-        """Name it for people."""
+        """Return the run's name for messages."""
         return self.name if self.seed is None else f'{self.name}, seed {self.seed}'
 
 
 def carry_out(run: Run, fit: Fit) -> Iterator[str]:
     """
-    Train and measure a run, as far as that has not been done; yield what happens.
+    Complete the training and evaluation of a run; yield progress messages.
 
-    A process waits while another one has the same run in its hands.
+    The process waits if another one is executing the same run.
 
-    :raises RuntimeError: if the training fails, or starts from a run that is not finished.
-    :raises ValueError: if the folder holds a run of other settings.
+    :raises RuntimeError: if the training fails, or starts from an unfinished run.
+    :raises ValueError: if the folder contains a run with other settings.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
     with (run.folder / LOCK).open('w') as lock:
-        # the training inherits the lock, and keeps it should this process be killed
+        # the training inherits the lock, and keeps it if this process is killed
         os.set_inheritable(lock.fileno(), True)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -114,16 +114,16 @@ def carry_out(run: Run, fit: Fit) -> Iterator[str]:
 
 def check_settings(run: Run) -> None:
     """
-    Compare a run with what its folder holds.
+    Compare a run's settings with those in its folder.
 
-    :raises ValueError: if that was trained with other settings.
+    :raises ValueError: if they differ.
     """
     path = run.folder / RECIPE
     begun = (run.folder / RESULTS).is_file() or (run.folder / 'checkpoints').is_dir()
     if not begun or not path.is_file():
         return
     former = yaml.safe_load(path.read_text())
-    # as it would be read back: tuples become lists
+    # normalise as in the file: tuples become lists
     wanted = yaml.safe_load(yaml.safe_dump(run.recipe))
     check_same_settings(run.folder, former, wanted, 'remove the folder to train the run anew, or '
                         'let `out` name another one')
@@ -131,11 +131,11 @@ def check_settings(run: Run) -> None:
 
 def check_beginning(run: Run) -> None:
     """
-    Look whether the runs that another one's recipe names files of were trained to their end.
+    Check that the runs whose files a recipe uses are finished.
 
-    Their models are there before that: who starts from one of these would never be trained anew.
+    Their models exist before that, and a run that starts from one would not be repeated.
 
-    :raises RuntimeError: if one was not.
+    :raises RuntimeError: if one is not finished.
     """
     for text in texts(run.recipe):
         for folder in Path(text).parents:
@@ -147,32 +147,32 @@ def check_beginning(run: Run) -> None:
 
 
 def is_done(run: Run) -> bool:
-    """Say whether a run was trained and measured on all that it is to be measured on."""
+    """Return whether a run's training and evaluation are complete."""
     return (run.folder / RESULTS).is_file() and not to_measure(run)
 
 
 def to_measure(run: Run) -> list[EvaluationSource]:
-    """Return what a trained run was not measured on yet, or only differently."""
+    """Return the evaluations that are missing or had other settings."""
     there = read_results(run)['measured']
     former = {name: EvaluationSource(**entry['source']) for name, entry in there.items()}
     return [source for source in run.measured if former.get(source.name) != source]
 
 
 def read_results(run: Run) -> dict[str, Any]:
-    """Read what is known of a trained run."""
+    """Read the results of a run."""
     return json.loads((run.folder / RESULTS).read_text())
 
 
 def write_results(run: Run, results: dict[str, Any]) -> None:
-    """Write what is known of a run; at once, so that there is never half of it."""
+    """Write the results of a run atomically."""
     write_json(run.folder / RESULTS, results)
 
 
 def training_record(run: Run) -> dict[str, Any]:
     """
-    Gather what a finished training says of itself.
+    Return the record of a finished training.
 
-    :raises RuntimeError: if it left no model.
+    :raises RuntimeError: if there is no model.
     """
     folder = run.folder / 'model'
     if not (folder / CONFIG_NAME).is_file():

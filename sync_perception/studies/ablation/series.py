@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""An ablation's variants as series: what each method reaches with how much of something."""
+"""Series of an ablation's variants over an amount, such as the number of labels."""
 
 from __future__ import annotations
 
@@ -29,24 +29,25 @@ from sync_perception.studies.seed_statistics import Spread
 from sync_perception.studies.training_curves import draw_lines, INK, PALETTE, save, STYLE
 
 Cell = Callable[[str], Spread | None]
-"""A variant's mean and spread over the seeds; None if it was not measured."""
+"""Function from a variant to its mean and deviation over seeds; None if not measured."""
 
 
 @dataclass(frozen=True)
 class Series:
     """
-    How variants are arranged by an amount, such as that of labels.
+    Arrangement of variants by an amount, such as the number of labels.
 
-    :param axis: what the amount counts.
-    :param lines: by the name of what they have in common, variants by amount, ascending.
-    :raises ValueError: unless there are lines, as many as there are colours, of rising amounts.
+    :param axis: label of the amount's axis.
+    :param lines: variants by ascending amount, for each line's name.
+    :raises ValueError: unless there are lines, at most the number of colours, of ascending
+        amounts.
     """
 
     axis: str
     lines: dict[str, dict[float, str]]
 
     def __post_init__(self):
-        """Refuse what cannot be drawn."""
+        """Check the lines."""
         if not 1 <= len(self.lines) <= len(PALETTE):
             raise ValueError(
                 f'series: expected 1 to {len(PALETTE)} lines, got {len(self.lines)}')
@@ -68,7 +69,7 @@ class Series:
 
 
 def series_table(series: Series, cell: Cell, more_is_better: bool) -> list[str]:
-    """Lay the lines out below each other, a column an amount, the best of each in bold."""
+    """Return a table with one row per line and one column per amount, the best in bold."""
     amounts = series.amounts()
     cells = {name: {amount: value for amount, variant in line.items()
                     if (value := cell(variant)) is not None}
@@ -86,7 +87,7 @@ def series_table(series: Series, cell: Cell, more_is_better: bool) -> list[str]:
 
 
 def written(value: Spread | None, best: float | None) -> str:
-    """Write a mean and its spread to three places, bold if it is the best."""
+    """Return a mean and deviation with three decimals, bold if best."""
     if value is None:
         return '–'
     text = f'{value.mean:.3f}'
@@ -100,7 +101,7 @@ def draw_series(series: Series, cell: Cell, title: str, path: Path) -> bool:
     Draw the lines over the amount, on a logarithmic axis.
 
     :param path: PNG to write.
-    :return: whether there was anything to draw.
+    :return: whether there were values to draw.
     """
     lines = {}
     for color, (name, line) in zip(PALETTE, series.lines.items()):

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Farthest-point selection: the next image is the one least like any that was chosen before."""
+"""Farthest-point selection by feature distance and uncertainty."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LEAST_DEVIATION = 1e-6
 
 def inverse_deviations(rows: Rows, usable: np.ndarray) -> np.ndarray:
     """
-    Return 1 / standard deviation of each channel over all images and places; 0 if it is constant.
+    Return 1 / standard deviation of each channel over images and positions; 0 if constant.
 
     :param usable: bool (N,), the images that count.
     :return: float32 (channels,).
@@ -34,7 +34,7 @@ def inverse_deviations(rows: Rows, usable: np.ndarray) -> np.ndarray:
     count, total = 0, np.zeros((2, rows.channels))
     first = rows.row(int(np.flatnonzero(usable)[0])).mean(axis=1, keepdims=True)
     for place, values in rows.chunks():
-        values = values[usable[place]] - first  # near zero, or the squares would cancel
+        values = values[usable[place]] - first  # centred for numerical accuracy
         total += [values.sum(axis=(0, 2), dtype=np.float64),
                   np.square(values).sum(axis=(0, 2), dtype=np.float64)]
         count += len(values) * rows.places
@@ -47,9 +47,9 @@ def inverse_deviations(rows: Rows, usable: np.ndarray) -> np.ndarray:
 
 def distances(rows: Rows, scale: np.ndarray, index: int) -> np.ndarray:
     """
-    Return the Euclidean distance of every image's features to those of one.
+    Return the Euclidean distances of all images' features to those of one image.
 
-    :param scale: float32 (channels,), what each channel is multiplied by.
+    :param scale: float32 (channels,), factor of each channel.
     :return: float32 (N,).
     """
     centre = rows.row(index)
@@ -65,14 +65,13 @@ def distances(rows: Rows, scale: np.ndarray, index: int) -> np.ndarray:
 @dataclass
 class Choice:
     """
-    What was chosen so far, and how far everything is from it.
+    State of a selection: chosen images, and distances to them.
 
-    :param chosen: places of images, in the order of choice.
-    :param distances: to the nearest image chosen before, NaN if that did not matter.
-    :param uncertainties: what was added to it, NaN if nothing was.
-    :param nearest: float32 (N,), each image's distance to the nearest chosen one; inf before any
-        was compared.
-    :param compared: how many of the chosen are in `nearest`.
+    :param chosen: indices of images, in the order of selection.
+    :param distances: distances to the nearest image chosen before, NaN if not used.
+    :param uncertainties: added uncertainties, NaN if not used.
+    :param nearest: float32 (N,), each image's distance to the nearest chosen one; inf initially.
+    :param compared: number of chosen images included in `nearest`.
     """
 
     chosen: list[int] = field(default_factory=list)
@@ -88,7 +87,7 @@ class Choice:
         self.uncertainties.append(float(uncertainty))
 
     def compare(self, rows: Rows, scale: np.ndarray) -> None:
-        """Measure the distances to the chosen images that were not yet compared."""
+        """Update the distances by the chosen images not yet compared."""
         if not self.compared:
             self.nearest = np.full(rows.count, np.inf, np.float32)
         for index in self.chosen[self.compared:]:
@@ -99,12 +98,12 @@ class Choice:
             self, usable: np.ndarray, rows: Rows | None, scale: np.ndarray | None,
             uncertainty: np.ndarray | None) -> None:
         """
-        Choose the image with the greatest distance + uncertainty, the first one of equals.
+        Choose the image with the greatest distance + uncertainty, the first one if equal.
 
         :param usable: bool (N,), the images to choose from.
-        :param rows: the features; None if distance plays no part.
-        :param scale: of the channels, as `distances` takes it.
-        :param uncertainty: float (N,); None if it plays no part.
+        :param rows: the features; None if distance is not used.
+        :param scale: factors of the channels, as for `distances`.
+        :param uncertainty: float (N,); None if not used.
         """
         score = np.zeros(len(usable))
         if rows is not None:

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What a selection knows of each image, on the disk: found once, kept whatever is interrupted."""
+"""Disk cache of features and depth of images for selection; survives interruptions."""
 
 from __future__ import annotations
 
@@ -43,21 +43,20 @@ from torch.nn import functional
 LOG = logging.getLogger(__name__)
 POOLED = (4, 8)
 SMALL = (64, 128)
-"""Height and width at which images and their depth are kept for the student."""
+"""Height and width of the student's images and depth."""
 CHUNK = 32 << 20
-"""Bytes of float32 features in memory at a time."""
+"""Memory limit of float32 features, bytes."""
 MANIFEST = 'cache.json'
 UNKNOWN, KNOWN = 0, 1
 
 
 def depth_features(network: nn.Module, image_b3hw: Tensor) -> list[Tensor]:
     """
-    Return the features from which a network decodes depth, fine to coarse.
+    Return the features of a network's depth decoder, fine to coarse.
 
     :param image_b3hw: in the normalisation of the model, sides multiples of `network.multiple`.
-    :return: of a synchronised network what its depth branch encodes, else what the encoder that
-        all tasks share does.
-    :raises ValueError: for a network without depth, or of which no features can be had.
+    :return: features of the depth branch of a synchronised network, else of the shared encoder.
+    :raises ValueError: for a network without depth, or without accessible features.
     """
     if isinstance(network, SyncNet) and network.depth is not None:
         return network.depth.encode(network.depth_input(image_b3hw))
@@ -73,11 +72,11 @@ def depth_features(network: nn.Module, image_b3hw: Tensor) -> list[Tensor]:
 
 class Describer:
     """
-    Describes images by a model's features and depth.
+    Description of images by a model's features and depth.
 
     :param model: with `config` and `network`, in evaluation mode and on its device.
-    :param level: of the features, fine to coarse; negative ones count from the coarsest.
-    :raises ValueError: if the model has no such features.
+    :param level: level of the features, fine to coarse; negative ones count from the coarsest.
+    :raises ValueError: if the model has no such level.
     """
 
     def __init__(self, model: PerceptionModel, level: int = -1):
@@ -104,7 +103,7 @@ class Describer:
             network, functional.pad(batch, (0, right, 0, down), mode='replicate'))
 
     def batch(self, image: np.ndarray) -> Tensor:
-        """Return an image as the model sees it."""
+        """Return an image as the model's input."""
         config = self.model.config
         seen = torch.from_numpy(np.ascontiguousarray(
             resize_image(image, seen_size(config, image.shape[:2]))))
@@ -129,12 +128,12 @@ class Describer:
 @dataclass(frozen=True)
 class Rows:
     """
-    Rows of numbers in a file, of which only some are in memory at a time.
+    Rows of numbers in a file, read in chunks.
 
-    :param path: raw float16.
-    :param count: rows.
-    :param channels: of a row's features, each of so many places.
-    :param places: values of a channel.
+    :param path: file of raw float16.
+    :param count: number of rows.
+    :param channels: number of channels of a row.
+    :param places: number of positions of a channel.
     """
 
     path: Path
@@ -144,11 +143,11 @@ class Rows:
 
     @property
     def width(self) -> int:
-        """Values of a row."""
+        """Return the number of values of a row."""
         return self.channels * self.places
 
     def chunks(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield the rows' places and float32 (rows, channels, places), CHUNK bytes at a time."""
+        """Yield slices and their float32 rows, (rows, channels, places), of CHUNK bytes."""
         step = max(CHUNK // (4 * self.width), 1)
         with self.path.open('rb') as file:
             for start in range(0, self.count, step):
@@ -166,15 +165,15 @@ class Rows:
 
 class Cache:
     """
-    The folder of what is known about a data set's images.
+    Cache folder of descriptions of a data set's images.
 
-    An image is marked as known after what is known of it was written; what is marked is never
-    found again. A kill in between costs one image.
+    An image is marked as complete after its data were written, and then never computed again. A
+    kill in between costs one image.
 
-    :param folder: made, or gone on with.
-    :param ids: of the images.
-    :param facts: of what is stored here depends on: data set, model and the like.
-    :raises ValueError: if the folder holds something else.
+    :param folder: folder; created if missing.
+    :param ids: ids of the images.
+    :param facts: facts that the stored data depend on: data set, model and the like.
+    :raises ValueError: if the folder contains data of other facts.
     """
 
     def __init__(self, folder: str | Path, ids: list[str], facts: dict[str, object]):
@@ -189,7 +188,7 @@ class Cache:
             write_json(path, facts, indent=1, shared=True)
 
     def file(self, name: str, shape: tuple[int, ...], kind: type) -> Path:
-        """Return the file of an array with a row an image, made of zeros if it is not there."""
+        """Return the file of an array with one row per image; created with zeros if missing."""
         path = self.folder / f'{name}.raw'
         size = len(self.ids) * int(np.prod(shape)) * np.dtype(kind).itemsize
         if not path.is_file() or path.stat().st_size != size:
@@ -198,16 +197,16 @@ class Cache:
         return path
 
     def array(self, name: str, shape: tuple[int, ...], kind: type) -> np.memmap:
-        """Open such a file as (N, *shape); what is written to it is in the file."""
+        """Open such a file as a writable memory map (N, *shape)."""
         return np.memmap(
             self.file(name, shape, kind), kind, 'r+', shape=(len(self.ids), *shape))
 
     def describe(self, data: DenseDataset, describer: Describer, depth: bool) -> np.ndarray:
         """
-        Find what is not yet known of the images.
+        Compute the missing descriptions.
 
-        :param depth: whether images and inverse depth are wanted for a student, too.
-        :return: bool (N,), which images could be read.
+        :param depth: whether to store images and inverse depth for a student, too.
+        :return: bool (N,), which images are readable.
         """
         writers = {'features': self.file(
             'features', (describer.channels, *POOLED), np.float16).open('r+b')}
@@ -244,7 +243,7 @@ class Cache:
 
 
 def write_row(file: BinaryIO, index: int, row: np.ndarray) -> None:
-    """Write a row where it belongs; it is in the file on return, and takes no memory here."""
+    """Write a row at its position in the file, without buffering."""
     file.seek(index * row.nbytes)
     file.write(np.ascontiguousarray(row).data)
     file.flush()

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A page of the images that were chosen, in their order and with their scores."""
+"""HTML page of the selected images, in order and with scores."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ STRATEGY_WORDS = {
 
 def write_page(selection: Selection, data: DenseDataset, path: Path) -> None:
     """
-    Write a page that holds its pictures and asks for nothing from elsewhere.
+    Write a self-contained page.
 
-    :param data: the data set that the images are of.
+    :param data: the data set of the images.
     """
     pictures = {
         name: draw(data, name) for name in track(
@@ -67,7 +67,7 @@ def draw(data: DenseDataset, sample_id: str) -> Picture:
 
 
 def rounds(selection: Selection) -> list[dict[str, Any]]:
-    """Return the rounds: number, first and last place, and images of place, id and scores."""
+    """Return the rounds: number, first and last rank, and images with rank, id and scores."""
     record = selection.record or {}
     empty = [None] * len(selection.ids)
     images = [
@@ -83,10 +83,10 @@ def rounds(selection: Selection) -> list[dict[str, Any]]:
 
 def curve(selection: Selection) -> dict[str, Any] | None:
     """
-    Return the line of the scores over the order of choice, in a box of 1000 x 200.
+    Return the curve of the scores over the order of selection, in a box of 1000 x 200.
 
-    :return: points of an SVG polyline, the greatest score and the x where each round ends; None
-        where fewer than two images have scores.
+    :return: points of an SVG polyline, the greatest score and the x where each round ends; None if
+        fewer than two images have scores.
     """
     scored = [(place, score) for place, score in enumerate(selection.scores, start=1)
               if score is not None]

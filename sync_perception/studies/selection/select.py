@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""`sync_perception select`: which images of a data set to label, if only some can be labelled."""
+"""`sync_perception select`: select the images of a data set to label first."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ RANDOM, DIVERSITY, UNCERTAINTY, BOTH = 'random', 'diversity', 'uncertainty', 'bo
 STRATEGIES = {
     RANDOM: (RANDOM, RANDOM), DIVERSITY: (DIVERSITY, DIVERSITY),
     UNCERTAINTY: (RANDOM, UNCERTAINTY), BOTH: (DIVERSITY, BOTH)}
-"""What decides in the first round, before there is a student, and in the later ones."""
+"""Criteria of the first round, before there is a student, and of later rounds."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """
-    What is chosen, and how.
+    Settings of a selection.
 
-    :param budgets: numbers of images, rising; each one ends a round.
+    :param budgets: increasing numbers of images; each one ends a round.
     :param strategy: a key of STRATEGIES.
-    :param seed: of the first image, of random choices and of the students.
-    :param student: how it learns.
+    :param seed: random seed of the first image, random choices and students.
+    :param student: settings of the student.
     """
 
     budgets: tuple[int, ...]
@@ -70,7 +70,7 @@ class Plan:
     student: StudentSettings = StudentSettings()
 
     def __post_init__(self):
-        """Refuse what is no plan."""
+        """Check the settings."""
         if self.strategy not in STRATEGIES:
             raise ValueError(
                 f'no strategy {self.strategy!r}, there are: {", ".join(STRATEGIES)}')
@@ -81,18 +81,18 @@ class Plan:
                 f'{",".join(map(str, self.budgets))}')
 
     def kind(self, number: int) -> str:
-        """Say what decides in a round, counted from 0."""
+        """Return the criterion of a round, counted from 0."""
         return STRATEGIES[self.strategy][min(number, 1)]
 
     def key(self, number: int) -> str:
-        """Return a name of the first rounds up to this one: the same where all are the same."""
+        """Return a key of the rounds up to this one, equal for equal settings of all of them."""
         rounds = [(self.kind(i), budget) for i, budget in enumerate(self.budgets[:number + 1])]
         learned = [asdict(self.student)] if UNCERTAINTY in self.needs(number) else []
         text = json.dumps([self.seed, rounds, learned])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def needs(self, number: int | None = None) -> set[str]:
-        """Return what must be known of the images up to a round, all by default."""
+        """Return the image data needed up to a round, by default for all."""
         last = len(self.budgets) - 1 if number is None else number
         kinds = {self.kind(i) for i in range(last + 1)}
         return {need for need in (DIVERSITY, UNCERTAINTY) if kinds & {need, BOTH}}
@@ -104,28 +104,28 @@ def select(
         device: str = 'auto', arguments: dict[str, Any] | None = None, page: bool = True
         ) -> Selection:
     """
-    Choose images of a data set to label, after Hoyer et al. (2021).
+    Select images of a data set to label (Hoyer et al., 2021).
 
     The next image is the i with the greatest min_j |phi_i - phi_j| + u_i, j over the chosen ones:
-    phi are depth features, averaged over 4 x 8 parts, each channel scaled to unit variance over
-    the data set; u is 1000 times the mean difference of the logarithms of 1 + disparity between
-    the model and a student that learned from the images chosen in the rounds before.
+    phi are depth features, averaged over a 4 x 8 grid, each channel scaled to unit variance over
+    the data set; u is 1000 times the mean difference of log(1 + disparity) between the model and a
+    student trained on the images of the rounds before.
 
-    :param model: whatever `hub.load` takes with a network inside; None for the default model. Not
-        loaded for a random choice.
+    :param model: argument of `hub.load`, not an exported file; None for the default model. Not
+        loaded for random selection.
     :param dataset: a key of DATASETS.
     :param root: the data set's folder.
-    :param out: file to write; the page goes beside it, ending in .html.
+    :param out: output file; the page is written beside it, with suffix .html.
     :param plan: budgets, strategy and seed.
     :param split: one of the data set's splits, `all` or another selection.
-    :param cache: folder for what is found about the images, by default beside `out`; a run that
-        was interrupted goes on with it, and other plans for the same images use it.
-    :param level: of the features, fine to coarse; negative ones count from the coarsest.
+    :param cache: folder of image descriptions, by default beside `out`; used to resume interrupted
+        runs, and by other selections from the same images.
+    :param level: level of the features, fine to coarse; negative ones count from the coarsest.
     :param device: auto, cpu, cuda or cuda:N.
-    :param arguments: further ones of the data set's class.
+    :param arguments: further arguments of the data set's class.
     :param page: whether to write the page.
-    :return: what was written.
-    :raises ValueError: if a budget is larger than the set, or the model gives no depth features.
+    :return: the selection.
+    :raises ValueError: if a budget exceeds the data set, or the model has no depth features.
     """
     out = Path(out)
     if out.suffix != '.json':
@@ -167,25 +167,25 @@ def select(
 
 
 def check_budget(plan: Plan, images: int, which: str = '') -> None:
-    """Refuse a budget that is larger than the set."""
+    """Check that no budget exceeds the data set."""
     if plan.budgets[-1] > images:
         raise ValueError(
             f'the budget of {plan.budgets[-1]} is larger than the set of {images} images{which}')
 
 
 def first_order(seed: int, images: int) -> np.ndarray:
-    """Return the images' places in a random order; its beginning serves where chance decides."""
+    """Return the images' indices in a random order, for random choices."""
     return np.random.default_rng(seed).permutation(images)
 
 
 class Rounds:
     """
-    The rounds of a plan, each image of which is on the disk as soon as it is chosen.
+    Execution of a plan's rounds; every choice is stored immediately.
 
-    :param plan: what is chosen.
-    :param cache: what is known of the images.
+    :param plan: settings of the selection.
+    :param cache: cache of image descriptions.
     :param usable: bool (N,), the images to choose from.
-    :param describer: of the model that was asked.
+    :param describer: describer of the model.
     """
 
     def __init__(self, plan: Plan, cache: Cache, usable: np.ndarray, describer: Describer):
@@ -197,7 +197,7 @@ class Rounds:
         self.scale: np.ndarray | None = None
 
     def run(self) -> Choice:
-        """Go on where the plan was interrupted, to its end."""
+        """Complete the plan, resuming after an interruption."""
         choice = Choice()
         with Progress(console=Console(stderr=True)) as progress:
             bar = progress.add_task('images chosen', total=self.plan.budgets[-1])
@@ -232,13 +232,13 @@ class Rounds:
         return choice
 
     def channel_scale(self, rows: Rows | None) -> np.ndarray | None:
-        """Return what the features' channels are multiplied by, found once."""
+        """Return the factors of the features' channels, computed once."""
         if self.scale is None and rows is not None:
             self.scale = inverse_deviations(rows, self.usable)
         return self.scale
 
     def uncertainty(self, number: int, choice: Choice) -> np.ndarray:
-        """Return the uncertainty of every image in a round, by a student of those before it."""
+        """Return the uncertainty of every image in a round, by a student of the rounds before."""
         path = self.cache.folder / f'uncertainty_{number}_{self.plan.key(number)}.npy'
         if path.is_file():
             return np.load(path)
@@ -256,13 +256,13 @@ class Rounds:
 
 
 def write_choice(path: Path, choice: Choice) -> None:
-    """Write what was chosen so far, at once."""
+    """Write the state of a selection atomically."""
     with replacing(path, shared=True) as beside, beside.open('wb') as file:
         np.savez(file, **{name: np.asarray(value) for name, value in vars(choice).items()})
 
 
 def read_choice(path: Path) -> Choice:
-    """Read what `write_choice` wrote."""
+    """Read the state written by `write_choice`."""
     with np.load(path, allow_pickle=False) as stored:
         return Choice(
             stored['chosen'].tolist(), stored['distances'].tolist(),
@@ -275,7 +275,7 @@ def finite(values: Sequence[float]) -> list[float | None]:
 
 
 def scores_of(choice: Choice) -> tuple[float | None, ...]:
-    """Return what each image was chosen for: distance + uncertainty, as far as they counted."""
+    """Return the score of each chosen image: distance + uncertainty, as far as used."""
     parts = np.array([choice.distances, choice.uncertainties])
     score = np.where(np.isnan(parts).all(axis=0), np.nan, np.nansum(parts, axis=0))
     return tuple(finite(score))
@@ -294,9 +294,9 @@ def record_of(plan: Plan, choice: Choice, level: int) -> dict[str, Any]:
 
 def parse_budgets(text: str) -> tuple[int, ...]:
     """
-    Read numbers joined by commas.
+    Parse numbers joined by commas.
 
-    :raises ValueError: if they are none.
+    :raises ValueError: if the text is malformed.
     """
     try:
         return tuple(int(word) for word in text.split(','))

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A small network that learns a depth network's disparity from few images: it errs on new ones."""
+"""Student network trained on a model's disparity, whose error measures uncertainty."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ from torch import nn, Tensor
 WIDTHS = (16, 24, 32, 48, 64)
 MEAN, STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 NEAREST = 0.99
-"""The inverse depth below which this share of all pixels lies becomes a disparity of 1."""
+"""Quantile of inverse depth that is scaled to a disparity of 1."""
 BATCH_SCORED = 32
 
 
 @dataclass(frozen=True)
 class StudentSettings:
     """
-    How the student learns, and what its errors weigh.
+    Settings of the student's training, and the weight of its errors.
 
-    :param steps: of training, each round from the start.
-    :param batch: images in a step.
-    :param rate: Adam's, falling to zero along a cosine.
-    :param threshold: of berHu, as a share of the greatest error.
-    :param weight: of the uncertainty against the distance of features.
+    :param steps: training steps, from scratch in each round.
+    :param batch: images per step.
+    :param rate: Adam's learning rate, with cosine decay to zero.
+    :param threshold: threshold of berHu, as a share of the greatest error.
+    :param weight: weight of the uncertainty relative to the feature distance.
     """
 
     steps: int = 400
@@ -55,14 +55,14 @@ class StudentSettings:
     weight: float = 1000.0
 
     def __post_init__(self):
-        """Refuse a student that learns nothing."""
+        """Check the settings."""
         for name, value in vars(self).items():
             if value <= 0:
                 raise ValueError(f'the student needs a {name} above 0, got {value}')
 
 
 class Student(LightUNet):
-    """MobileNetV2 with batch norms and a light decoder, from scratch: one map, half as large."""
+    """MobileNetV2 with batch norms and the light UNet decoder; outputs one map at half size."""
 
     def __init__(self):
         encoder = MobileNetV2(normalised=True)
@@ -76,9 +76,9 @@ class Student(LightUNet):
 
 def nearest_inverse_depth(inverse: np.ndarray, usable: np.ndarray) -> float:
     """
-    Return the inverse depth that is a disparity of 1, of every 16th pixel.
+    Return the inverse depth that is scaled to a disparity of 1, from every 16th pixel.
 
-    Disparities then are the same in whatever unit the teacher gives depth.
+    Disparities thus do not depend on the unit of the teacher's depth.
 
     :param inverse: float16 (N, h, w).
     :param usable: bool (N,), the images that count.
@@ -88,7 +88,7 @@ def nearest_inverse_depth(inverse: np.ndarray, usable: np.ndarray) -> float:
 
 
 def to_disparity(inverse: np.ndarray, nearest: float) -> Tensor:
-    """Turn inverse depths (B, h, w) into disparities in [0, 1], float32 (B, 1, h, w)."""
+    """Convert inverse depths (B, h, w) to disparities in [0, 1], float32 (B, 1, h, w)."""
     share = np.clip(inverse.astype(np.float32) / nearest, 0, 1)
     return torch.from_numpy(share)[:, None]
 
@@ -97,14 +97,14 @@ def teach(
         images: np.ndarray, inverse: np.ndarray, chosen: list[int], nearest: float,
         settings: StudentSettings, seed: int, device: torch.device) -> Student:
     """
-    Train a student, from the start, on the teacher's disparity of the chosen images.
+    Train a student from scratch on the teacher's disparity of the chosen images.
 
     :param images: uint8 (N, h, w, 3), RGB.
     :param inverse: float16 (N, h, w), the teacher's inverse depth.
-    :param chosen: places of the images to learn from.
-    :param nearest: the inverse depth that is a disparity of 1.
-    :param seed: of its first weights, the order and the mirrors; the same gives the same student.
-    :return: in evaluation mode.
+    :param chosen: indices of the training images.
+    :param nearest: the inverse depth that is scaled to a disparity of 1.
+    :param seed: random seed of weights, order and mirroring; training is reproducible.
+    :return: the student in evaluation mode.
     """
     rng = np.random.default_rng((seed, len(chosen)))
     with torch.random.fork_rng(devices=[]):
@@ -137,7 +137,7 @@ def uncertainties(
     """
     Return weight * mean |log(1 + d_student) - log(1 + d_teacher)| of every image: float32 (N,).
 
-    :param student: with `disparity` of uint8 images.
+    :param student: module with a method `disparity` of uint8 images.
     """
     scores = np.empty(len(images), np.float32)
     for start in range(0, len(images), BATCH_SCORED):
