@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Learns what the runtime runs."""
+"""Training of the models that the runtime executes."""

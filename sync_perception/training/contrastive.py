@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Teaches the contrastive model which depth maps and label maps belong together."""
+"""Training of the contrastive model of depth maps and label maps."""
 
 from __future__ import annotations
 
@@ -37,29 +37,29 @@ from torch import distributed, Tensor
 
 class ContrastiveLearning(lightning.LightningModule):
     """
-    Pairs of depth and labels of one view attract each other, all others of the batch repel.
+    Contrastive learning of depth and labels: pairs of one view against all others of the batch.
 
-    The batch is that of all processes together, as in CLIP.
+    The batch spans all processes, as in CLIP.
 
-    The defaults are the reference's: CLIP's large tower, Adam at a constant rate. The weight
-    decay is decoupled and spares gains, biases and the temperature, as in CLIP.
+    The defaults are those of the reference: CLIP's large tower, Adam at a constant learning rate.
+    Weight decay is decoupled and excludes gains, biases and the temperature, as in CLIP.
 
-    :param label_space: what the model speaks; other spaces' labels are matched to it.
+    :param label_space: label space of the model; labels of other spaces are converted to it.
     :param tower: a key of `models.contrastive.vision_towers.TOWERS`, or a tower's settings; None
-        for the one that `pretrained` names, or else `base`.
-    :param shared: whether depth and labels go through the same tower.
+        for that of `pretrained`, or else `base`.
+    :param shared: whether depth and labels share one tower.
     :param encoding: `colors` or `one_hot`.
     :param depth_form: `log` or `disparity`.
-    :param depth_range: metres; what is nearer or farther looks like the range's ends.
-    :param pretrained: a CLIP model to start from, a folder or a hub id.
-    :param mirrors: whether each training batch also holds its pairs mirrored: so what is left and
-        what is right has to fit, too. Not in the reference; chance becomes ln 2B.
-    :param learning_rate: of Adam, its peak if there is a warm-up.
-    :param betas: of Adam.
-    :param epsilon: of Adam.
-    :param weight_decay: decoupled.
-    :param warmup: share of the training in which the rate rises, before it falls as half a
-        cosine; None keeps it constant.
+    :param depth_range: depth range in metres; depth outside is clamped.
+    :param pretrained: folder or hub id of a CLIP model to start from.
+    :param mirrors: whether each training batch includes the mirrored pairs, so that left and right
+        must match, too. Not in the reference; the loss at chance level becomes ln 2B.
+    :param learning_rate: Adam's learning rate; its peak with a warm-up.
+    :param betas: Adam's betas.
+    :param epsilon: Adam's epsilon.
+    :param weight_decay: decoupled weight decay.
+    :param warmup: share of the training for the warm-up, followed by cosine decay; None for a
+        constant learning rate.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class ContrastiveLearning(lightning.LightningModule):
             label_space=LabelSpace.load(label_space).to_dict(), tower=tower, shared=shared,
             encoding=encoding, depth_form=depth_form, depth_range=list(depth_range),
             pretrained=pretrained))
-        self.model.train()  # a pretrained tower comes ready for inference
+        self.model.train()  # pretrained towers are loaded in evaluation mode
         self.tables: dict[str, Tensor] = {}
 
     def configure_callbacks(self) -> list[lightning.Callback]:
-        """Give every training its repeatable random numbers, and a stop where they explode."""
+        """Return callbacks for reproducible random numbers and a stop at non-finite losses."""
         return [SeededSteps(), StopWhenNotFinite()]
 
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
@@ -94,12 +94,13 @@ class ContrastiveLearning(lightning.LightningModule):
 
     def compare(self, batch: dict[str, Any], stage: str, mirrors: bool = False) -> Tensor:
         """
-        Compare each depth map with each label map, and log how well partners find each other.
+        Compare each depth map with each label map, and log loss and retrieval.
 
-        :param batch: of `sync_perception.training.feeding.contrastive_pairs.Pairs`.
-        :param stage: first part of the names in the log.
+        :param batch: batch of `sync_perception.training.feeding.contrastive_pairs.Pairs`.
+        :param stage: prefix of the names in the log.
         :param mirrors: whether to add the mirrored pairs.
-        :return: scalar, the symmetric InfoNCE; chance is the logarithm of the number of pairs.
+        :return: scalar, the symmetric InfoNCE; at chance level the logarithm of the number of
+            pairs.
         """
         depth, labels = batch['depth'], self.matched_labels(batch)
         if mirrors:
@@ -109,7 +110,7 @@ class ContrastiveLearning(lightning.LightningModule):
         similarity = (self.model.scale * depth_bd @ labels_bd.T).float()
         loss = symmetric_info_nce(similarity)
         labels_found, depth_found = retrieval_accuracy(similarity)
-        # every process has the same numbers; Lightning warns unless they are averaged
+        # all processes have equal values; Lightning warns unless they are averaged
         how = {'batch_size': len(similarity), 'sync_dist': stage == 'val'}
         self.log(f'{stage}/loss', loss, prog_bar=True, **how)
         self.log(f'{stage}/labels_found', labels_found, prog_bar=True, **how)
@@ -117,19 +118,19 @@ class ContrastiveLearning(lightning.LightningModule):
         return loss
 
     def matched_labels(self, batch: dict[str, Any]) -> Tensor:
-        """Say what labels of several spaces mean in the model's: probabilities (B, C, H, W)."""
+        """Convert labels of several spaces to the model's: probabilities (B, C, H, W)."""
         return torch.stack([
             matched_labels(labels, self.meanings(space))
             for space, labels in zip(batch['space'], batch['labels'])])
 
     def meanings(self, space: str) -> Tensor:
-        """Return what each id of a label space means in the model's, as `class_meanings` says."""
+        """Return the table of `class_meanings` from a label space to the model's."""
         if space not in self.tables:
             self.tables[space] = class_meanings(LabelSpace.load(space), self.model.labels)
         return self.tables[space]
 
     def on_train_batch_end(self, *args: Any) -> None:
-        """Keep the temperature where its gradient still counts."""
+        """Clamp the temperature to the range with a gradient."""
         with torch.no_grad():
             self.model.log_scale.clamp_(max=math.log(GREATEST_SCALE))
 
@@ -149,14 +150,13 @@ class ContrastiveLearning(lightning.LightningModule):
 
 def of_all_processes(embedding_bd: Tensor) -> Tensor:
     """
-    Join the embeddings of all processes, in their order; each part's gradient finds its way back.
+    Gather the embeddings of all processes, with gradients to each of them.
 
-    A process's embeddings get the gradients of all processes' losses, which are equal. So the
-    mean over processes that distributed training takes of a weight's gradient is the gradient of
-    one process with the whole batch.
+    A process's embeddings get the gradients of all processes' losses, which are equal. The mean
+    gradient over processes is therefore that of one process with the whole batch.
 
-    :param embedding_bd: (B, D), of this process; all have as many.
-    :return: (W B, D); unchanged if this process is alone.
+    :param embedding_bd: (B, D), embeddings of this process; B is equal in all.
+    :return: (W B, D) for W processes; unchanged for one.
     """
     if not (distributed.is_available() and distributed.is_initialized()):
         return embedding_bd
@@ -166,10 +166,11 @@ def of_all_processes(embedding_bd: Tensor) -> Tensor:
 
 def retrieval_accuracy(similarity_bb: Tensor) -> tuple[Tensor, Tensor]:
     """
-    Return how often a partner is the most similar of the batch.
+    Return the retrieval accuracy in both directions.
 
-    :param similarity_bb: (B, B), depth by labels; partners lie on the diagonal.
-    :return: share of depth maps that find their labels, share of labels that find their depth.
+    :param similarity_bb: (B, B), depth by labels; matching pairs are on the diagonal.
+    :return: fractions of depth maps whose labels, and of labels whose depth, are the most similar
+        in the batch.
     """
     partners = torch.arange(len(similarity_bb), device=similarity_bb.device)
     rows, columns = similarity_bb.argmax(dim=1), similarity_bb.argmax(dim=0)

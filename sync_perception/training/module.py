@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""The training step of the synchronised network on partly annotated images."""
+"""Lightning module of the synchronised network, trained on partly annotated images."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ from torch import nn, Tensor
 
 class SynchronisedLearning(lightning.LightningModule):
     """
-    Depth and semantics learned together; each sample contributes what its annotations allow.
+    Joint training of depth and semantics; each sample contributes the terms of its annotations.
 
     :param architecture: a key of `sync_perception.models.MODELS`.
     :param arguments: the architecture's own arguments.
-    :param initial: which parts of the network start from models that learned before, by the
-        names of the parts (`depth`, `semantics.encoder`).
-    :param label_space: of the network; labels of other spaces are matched to it.
-    :param input_pixels: area, pixels, at which the trained network will see images.
-    :param input_multiple: both sides of that input are multiples of it, pixels.
+    :param initial: pretrained sources of parts of the network, by the names of the parts (`depth`,
+        `semantics.encoder`).
+    :param label_space: label space of the network; labels of other spaces are matched to it.
+    :param input_pixels: area to which images are resized in inference, pixels.
+    :param input_multiple: divisor of both sides of that input, pixels.
     :param depth_range: least and greatest depth of the canonical camera, metres.
-    :param canonical_focal: focal length of the canonical camera, pixels; None to learn metres
-        whatever the camera.
-    :param class_weights: weights in the losses on labels, by class name; the others weigh 1.
-    :param objectives: what is minimised.
-    :param weighting: how depth, normals and semantics are balanced.
+    :param canonical_focal: focal length of the canonical camera, pixels; None to learn metric
+        depth independent of the camera.
+    :param class_weights: class weights in semantic losses, by class name; default 1.
+    :param objectives: training objectives.
+    :param weighting: balancing of depth, normals and semantics.
     :param optimizer: learning rates and weight decay.
-    :param photometric: whether the photographs' colours and sharpness are varied, on the device;
-        what moves pixels (scale, crop, mirror) is the data's, which keeps the intrinsics true.
+    :param photometric: whether to augment colours and sharpness, on the device; geometric
+        augmentation (scale, crop, mirror) is done by the data, with consistent intrinsics.
     :raises ValueError: if a name is unknown.
     """
 
@@ -86,7 +86,7 @@ class SynchronisedLearning(lightning.LightningModule):
         for name, kind in OBJECTIVES.items():
             if getattr(objectives, name, None) is not None:
                 self.objectives[name] = kind(getattr(objectives, name), setup)
-        # networks that learn beside the model: in checkpoints, not in the exported folder
+        # auxiliary networks: in checkpoints, but not in the exported folder
         self.beside = nn.ModuleDict({
             name: objective.learned for name, objective in self.objectives.items()
             if objective.learned is not None})
@@ -100,24 +100,24 @@ class SynchronisedLearning(lightning.LightningModule):
         self.photometric = photometric_variation() if photometric else nn.Identity()
 
     def configure_callbacks(self) -> list[lightning.Callback]:
-        """Give every training its repeatable random numbers, and a stop where they explode."""
+        """Return callbacks for reproducible random numbers and a stop at non-finite losses."""
         return [SeededSteps(), StopWhenNotFinite()]
 
     def setup(self, stage: str) -> None:
-        """Lay the weights out as the fast convolutions want them; prepare the objectives."""
+        """Set the memory format for fast convolutions, and prepare the objectives."""
         self.model.to(memory_format=torch.channels_last)
         for objective in self.objectives.values() if stage == 'fit' else ():
             objective.check_offsets(getattr(self.trainer.datamodule, 'offsets', ()))
             objective.prepare(self.model, self.trainer.strategy.root_device)
 
     def on_train_start(self) -> None:
-        """Refuse, before the first step, data that cannot teach what the objectives minimise."""
+        """Check before the first step that the data suit the objectives."""
         mixture = getattr(self.trainer.datamodule, 'mixture', None)
         for objective in self.objectives.values() if mixture is not None else ():
             objective.check_mixture(mixture)
 
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
-        """Return the weighted sum of the terms that the batch allows."""
+        """Return the weighted sum of the batch's terms."""
         step = Step(self.model, batch, self.global_step, self.augmented_input)
         self.terms, losses = {}, {}
         for objective in self.objectives.values():
@@ -136,8 +136,8 @@ class SynchronisedLearning(lightning.LightningModule):
         """
         Return 0, with a gradient of 0 for every weight.
 
-        Processes that train together exchange the gradient of every weight, also of those that no
-        annotation of a batch teaches.
+        Distributed processes exchange the gradient of every weight, also of those without a loss
+        in a batch.
         """
         maps = [*step.output.maps().values(), *step.depths]
         sums = [*(values.float().mean() for values in maps),
@@ -145,14 +145,14 @@ class SynchronisedLearning(lightning.LightningModule):
         return sum(sums) * 0
 
     def note_scale(self, sources: set[str]) -> None:
-        """Record what gave depth its metric scale; if anything does, depth is metric."""
+        """Record the sources of metric scale; with any source, depth is metric."""
         config = self.model.config
         config.scale_from = [
             name for name in SCALES if name in sources or name in config.scale_from]
         config.metric = config.metric or bool(config.scale_from)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the state of the objectives, and what gave depth its metric scale."""
+        """Store the objectives' states and the sources of metric scale."""
         checkpoint['metric'] = self.model.config.metric
         checkpoint['scale_from'] = self.model.config.scale_from
         checkpoint['objectives'] = {
@@ -160,7 +160,7 @@ class SynchronisedLearning(lightning.LightningModule):
             if (state := objective.state())}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Continue with that state."""
+        """Restore that state."""
         self.model.config.metric = checkpoint['metric']
         self.model.config.scale_from = checkpoint['scale_from']
         for name, state in checkpoint['objectives'].items():
@@ -168,7 +168,7 @@ class SynchronisedLearning(lightning.LightningModule):
                 self.objectives[name].load_state(state)
 
     def augmented_input(self, images_bhw3: Tensor) -> Tensor:
-        """Vary the photographs' colours and sharpness, then normalise: (B, 3, H, W)."""
+        """Return the network's input with augmented colours and sharpness, (B, 3, H, W)."""
         images = images_bhw3.permute(0, 3, 1, 2).float() / 255
         varied = self.photometric(images).clamp(0, 1) * 255
         return self.normalised(varied.permute(0, 2, 3, 1).contiguous())
@@ -178,7 +178,7 @@ class SynchronisedLearning(lightning.LightningModule):
         return normalise(images_bhw3, self.model.config.mean, self.model.config.std)
 
     def log_step(self, tasks: dict[str, Tensor], total: Tensor, batch_size: int) -> None:
-        """Log every term, each task and, now and then, weights and the couplings' norms."""
+        """Log every term and task, and at intervals weights and coupling norms."""
         values = {**self.terms, **{f'task_{name}': loss for name, loss in tasks.items()}}
         self.log_dict({f'train/{name}': value for name, value in values.items()},
                       batch_size=batch_size)
@@ -189,7 +189,7 @@ class SynchronisedLearning(lightning.LightningModule):
             self.log_couplings()
 
     def log_couplings(self) -> None:
-        """Log every coupling's norm: a sudden convergence shows when one wakes up."""
+        """Log every coupling's norm, which shows when a coupling starts to grow."""
         for direction, norms in self.model.network.coupling_norms().items():
             for level, norm in enumerate(norms):
                 self.log(f'coupling/{direction}/{level}', norm)
@@ -200,7 +200,7 @@ class SynchronisedLearning(lightning.LightningModule):
             self.weighting.advance()
 
     def on_validation_epoch_start(self) -> None:
-        """Begin to measure; the averaged weights, if there are any, are in place by now."""
+        """Start the evaluation; averaged weights, if any, have been set before."""
         sources = self.trainer.datamodule.measured
         metric = self.model.config.metric
         self.evaluations = [
@@ -210,11 +210,11 @@ class SynchronisedLearning(lightning.LightningModule):
     def validation_step(
             self, measurement: Measurement, index: int, dataloader_idx: int = 0
             ) -> DenseOutput | None:
-        """Measure one recording; return what the model gave."""
+        """Evaluate one recording; return the model's output."""
         return self.evaluations[dataloader_idx].add(measurement)
 
     def on_validation_epoch_end(self) -> None:
-        """Log what was measured, of all processes together, as val/{source}/{metric}."""
+        """Log the metrics over all processes as val/{source}/{metric}."""
         for evaluation in self.evaluations:
             evaluation.gather()
             self.log_dict(
@@ -223,7 +223,7 @@ class SynchronisedLearning(lightning.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """
-        Return AdamW, slower for the encoders, with warm-up and cosine annealing.
+        Return AdamW with lower rates for encoders, warm-up and cosine decay.
 
         :raises ValueError: if everything is frozen.
         """
@@ -232,7 +232,7 @@ class SynchronisedLearning(lightning.LightningModule):
         for objective in self.objectives.values():
             groups += objective.parameter_groups()
         weights = list(self.weighting.parameters())
-        if weights:  # decay would draw them to 0
+        if weights:  # no decay, which would pull them to 0
             groups.append({'params': weights, 'lr': config.learning_rate, 'weight_decay': 0.0})
         optimizer = torch.optim.AdamW(
             groups, lr=config.learning_rate, weight_decay=config.weight_decay)
@@ -240,7 +240,7 @@ class SynchronisedLearning(lightning.LightningModule):
 
 
 def photometric_variation() -> nn.Module:
-    """Build what varies the colours and the sharpness of images (B, 3, H, W) in [0, 1]."""
+    """Return the augmentation of colours and sharpness of images (B, 3, H, W) in [0, 1]."""
     return augmentation.AugmentationSequential(
         augmentation.ColorJiggle(0.3, 0.3, 0.3, 0.04, p=0.8),
         augmentation.RandomGrayscale(p=0.05),

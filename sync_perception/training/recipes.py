@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Recipes: what to learn, as YAML files that may build on one another."""
+"""Recipes: YAML files of trainings, which can extend one another."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ VARIABLE = re.compile(r'\$\{(\w+)\}')
 
 def load_recipe(path: str | Path, descendants: tuple[Path, ...] = ()) -> dict[str, Any]:
     """
-    Read a recipe, changing what it extends.
+    Read a recipe, merged with the recipes that it extends.
 
-    `extends: FILE`, or a list of files, names what it builds on, from its own folder.
+    `extends: FILE`, or a list of files, names the base recipes, relative to its own folder.
 
     :param descendants: the recipes that extend this one, nearest last.
     :raises FileNotFoundError: if there is no such file.
@@ -63,13 +63,13 @@ def load_recipe(path: str | Path, descendants: tuple[Path, ...] = ()) -> dict[st
 def extended(
         own: dict[str, Any], folder: Path, descendants: tuple[Path, ...] = ()) -> dict[str, Any]:
     """
-    Return what a recipe extends, with its changes.
+    Return a recipe merged with the recipes that it extends.
 
-    :param own: what the recipe itself says.
-    :param folder: in which it lies.
-    :param descendants: the recipes that extend what it extends, nearest last.
-    :raises FileNotFoundError: if it extends what is not there.
-    :raises ValueError: if that is no mapping, or extends itself.
+    :param own: the recipe's own content.
+    :param folder: the recipe's folder.
+    :param descendants: the recipes that extend its base recipes, nearest last.
+    :raises FileNotFoundError: if a base recipe does not exist.
+    :raises ValueError: if a base recipe is not a mapping, or extends itself.
     """
     bases = own.get(BASES, [])
     recipe: dict[str, Any] = {}
@@ -80,9 +80,9 @@ def extended(
 
 def check_numbers(value: Any, key: str) -> None:
     """
-    Refuse NaN and infinite numbers, however deep, which no setting of a training can be.
+    Check recursively that all numbers are finite.
 
-    :param key: of the value, ending as the key of an entry begins.
+    :param key: key of the value, as a prefix of the keys of its entries.
     :raises ValueError: naming the key.
     """
     entries: Iterable[tuple[Any, Any]] = ()
@@ -98,10 +98,10 @@ def check_numbers(value: Any, key: str) -> None:
 
 def changed(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     """
-    Return a recipe with changes: mappings are merged, all else is replaced.
+    Return a recipe with changes: mappings are merged, other values replaced.
 
-    Where two mappings name different things (another `kind`, `architecture` or `class_path`), the
-    later one stands alone: the former's settings are not the other thing's.
+    If two mappings differ in `kind`, `architecture` or `class_path`, the later one replaces the
+    former, whose settings do not apply to it.
     """
     result = deepcopy(base)
     for key, value in change.items():
@@ -114,18 +114,18 @@ def changed(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
 
 
 def renamed(former: dict[str, Any], later: dict[str, Any]) -> bool:
-    """Say whether two mappings set up different things."""
+    """Return whether two mappings configure different kinds of objects."""
     return any(name in later and name in former and former[name] != later[name]
                for name in ('kind', 'architecture', 'class_path'))
 
 
 def gathered(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     """
-    Take the recipes, and what changes a network's parts or the data, out of a command line.
+    Extract the recipes and the changes of networks and data from a command line.
 
-    The parser behind it replaces mappings of mappings as a whole: what is given of
-    `model.arguments`, by a second recipe or by `--model.arguments.depth.size tiny`, would drop
-    all that it does not name. And other data need other environment variables.
+    The parser would replace nested mappings as a whole: a change of `model.arguments`, by a second
+    recipe or by `--model.arguments.depth.size tiny`, would drop all other entries. Also, other
+    data need other environment variables.
 
     :return: one recipe of all `--config`, FREE_FORM and DATA, and the other arguments.
     """
@@ -147,7 +147,7 @@ def gathered(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
 
 
 def nested(names: Sequence[str], value: str) -> dict[str, Any]:
-    """Make the mapping in which the last of some nested keys has a value, read as YAML."""
+    """Return the nested mapping of a sequence of keys to a value, parsed as YAML."""
     try:
         tree: Any = yaml.safe_load(value)
     except (yaml.YAMLError, ValueError) as error:
@@ -160,9 +160,9 @@ def nested(names: Sequence[str], value: str) -> dict[str, Any]:
 
 def check_variables(recipe: dict[str, Any]) -> None:
     """
-    Refuse a recipe whose environment variables are not all set.
+    Check that all environment variables of a recipe are set.
 
-    :raises ValueError: naming those that are missing.
+    :raises ValueError: naming the missing ones.
     """
     wanted = {name for text in texts(recipe) for name in VARIABLE.findall(text)}
     missing = sorted(wanted - set(os.environ))
@@ -174,10 +174,10 @@ def check_variables(recipe: dict[str, Any]) -> None:
 
 def check_known(where: str, names: Collection[str], known: Collection[str]) -> None:
     """
-    Look names up.
+    Check that names are known.
 
-    :param where: they stand, for the message.
-    :raises ValueError: naming those that are unknown, and all that are known.
+    :param where: their location, for the message.
+    :raises ValueError: naming the unknown and all known names.
     """
     unknown = [str(name) for name in names if name not in known]
     if unknown:
@@ -186,7 +186,7 @@ def check_known(where: str, names: Collection[str], known: Collection[str]) -> N
 
 
 def texts(value: Any) -> Iterator[str]:
-    """Give all strings of a recipe, however deep."""
+    """Yield all strings of a recipe recursively."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -198,7 +198,7 @@ def texts(value: Any) -> Iterator[str]:
 
 
 def with_texts(value: Any, change: Callable[[str], str]) -> Any:
-    """Return a recipe with all of its strings, however deep, changed; keys stay."""
+    """Return a recipe with a function applied to all strings, except keys."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""`sync_perception train`: Lightning's command line over what can be learned."""
+"""`sync_perception train`: train by a recipe, with Lightning's command line."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ LEARNINGS: dict[str, tuple[type[lightning.LightningModule], type[lightning.Light
 LEARNINGS = {
     'synchronised': (SynchronisedLearning, MixtureData),
     'contrastive': (ContrastiveLearning, PairData)}
-"""What a recipe's `learning` chooses: the module and its data."""
+"""Module and data module by a recipe's `learning`."""
 SETTING_ERRORS = (
     TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, RuntimeError,
     MisconfigurationException)
-"""What constructors raise for settings of the right types that make no sense together."""
+"""Errors that constructors raise for inconsistent settings of the right types."""
 UNION = 'Does not validate against any of the Union subtypes'
 ALTERNATIVES = (
     UNION, 'Subtypes:', 'Errors:', 'Problem with given class_path',
@@ -65,16 +65,16 @@ UNHELPFUL = (
 
 
 class TrainingCLI(LightningCLI):
-    """LightningCLI whose logs and checkpoints lie right in the root folder, where `last` looks."""
+    """LightningCLI with logs and checkpoints in the root folder, where `last` looks."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Let recipes say what is learned."""
+        """Add the argument `learning`."""
         parser.add_argument(
             '--learning', type=Literal[tuple(LEARNINGS)], default='synchronised',
             help='What is learned.')
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        """Make a parser that raises its complaints, without a page of its usage before them."""
+        """Create a parser that raises errors, without printing its usage."""
         parser = super().init_parser(**kwargs)
         parser.error = refuse_setting
         return parser
@@ -83,7 +83,7 @@ class TrainingCLI(LightningCLI):
         """
         Parse the command line.
 
-        :raises ValueError: if a key is unknown; the parser alone overlooks `unknown: {}`.
+        :raises ValueError: if a key is unknown; the parser alone ignores `unknown: {}`.
         """
         super().parse_arguments(parser, args)
         if '--config' in args:
@@ -91,13 +91,13 @@ class TrainingCLI(LightningCLI):
             refuse_unknown(recipe, self.config.fit)
 
     def _parse_ckpt_path(self) -> None:
-        """Leave all settings to the recipe, as for `last`; Lightning takes a file's instead."""
+        """Ignore the settings in a checkpoint, as for `last`; Lightning would use them."""
 
     def instantiate_classes(self) -> None:
         """
         Build the trainer, the module and the data.
 
-        :raises ValueError: if a setting of the right type makes no sense.
+        :raises ValueError: if a setting of the right type is invalid.
         """
         try:
             super().instantiate_classes()
@@ -112,7 +112,7 @@ class TrainingCLI(LightningCLI):
         """
         Build the trainer.
 
-        :raises ValueError: if the root folder holds another training.
+        :raises ValueError: if the root folder contains another training.
         """
         config = self.config_init.fit
         root = Path(config.trainer.default_root_dir or '.')
@@ -131,16 +131,16 @@ class TrainingCLI(LightningCLI):
 
 
 def refuse_setting(message: str, error: Exception | None = None) -> NoReturn:
-    """Raise a parser's complaint: the key, what was expected and what was got."""
+    """Raise a parser's error: the key, the expected and the given value."""
     raise ValueError(' '.join(reason(message).split())) from error
 
 
 def reason(message: str) -> str:
     """
-    Return a parser's complaint without what it says of each alternative of an optional setting.
+    Return a parser's error message without its parts for the alternatives of optional settings.
 
-    For a key that takes settings or null, the parser reports that the value is not null either,
-    and repeats all of it.
+    For a key that accepts settings or null, the parser also reports that the value is not null,
+    and repeats the value.
     """
     if UNION not in message:
         return message
@@ -150,12 +150,12 @@ def reason(message: str) -> str:
 
 def refuse_unknown(given: dict[str, Any], parsed: Namespace, key: str = '') -> None:
     """
-    Refuse a recipe's keys that its parser does not know.
+    Check that the parser knows all keys of a recipe.
 
     :param given: the recipe.
-    :param parsed: what the parser understood.
-    :param key: of the recipe in a larger one, ending as the key of an entry begins.
-    :raises ValueError: naming the key, and those that are known beside it.
+    :param parsed: the parsed recipe.
+    :param key: key of the recipe in a larger one, as a prefix of the keys of its entries.
+    :raises ValueError: naming the unknown key, and the known ones.
     """
     for name, value in given.items():
         if name not in parsed:
@@ -168,13 +168,13 @@ def refuse_unknown(given: dict[str, Any], parsed: Namespace, key: str = '') -> N
 
 def train(arguments: Sequence[str]) -> LightningCLI:
     """
-    Train what a recipe describes.
+    Train by a recipe.
 
-    :param arguments: as for LightningCLI's `fit`: --config FILE, --trainer.max_steps N, ...
+    :param arguments: arguments of LightningCLI's `fit`: --config FILE, --trainer.max_steps N, ...
     :return: the finished command line, with its trainer and model.
-    :raises FileNotFoundError: if there is no such recipe, or none that it extends.
-    :raises ValueError: if a recipe is broken or needs an environment variable that is not set, if
-        its root folder holds another training, or if a loss is not finite.
+    :raises FileNotFoundError: if a recipe does not exist.
+    :raises ValueError: if a recipe is invalid or needs an unset environment variable, if its root
+        folder contains another training, or if a loss is not finite.
     """
     recipe, others = gathered(arguments)
     learning = chosen_learning(recipe)
@@ -183,9 +183,9 @@ def train(arguments: Sequence[str]) -> LightningCLI:
     check_variables(recipe)
     for message in UNHELPFUL:
         warnings.filterwarnings('ignore', message=message)
-    # between two libraries, nothing to do for whoever trains
+    # concerns two libraries, not users
     os.environ.setdefault('JSONARGPARSE_DEPRECATION_WARNINGS', 'off')
-    # as a text: what reaches the parser is one recipe, whatever it was put together from
+    # pass the merged recipe to the parser as a single text
     whole = ['--config', yaml.safe_dump(recipe, sort_keys=False)] if recipe else []
     try:
         return TrainingCLI(
@@ -201,9 +201,9 @@ def train(arguments: Sequence[str]) -> LightningCLI:
 
 def chosen_learning(recipe: dict[str, Any]) -> str:
     """
-    Return what a recipe wants to learn, before there is a parser for it.
+    Return a recipe's `learning`, before its parser exists.
 
-    :raises ValueError: if there is no such learning.
+    :raises ValueError: if it is unknown.
     """
     name = recipe.get('learning', 'synchronised')
     text(LEARNINGS)(name, 'learning')

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What a training minimises, one objective a file."""
+"""Training objectives, one per file."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from sync_perception.training.objectives.supervised import Supervised
 from sync_perception.training.objectives.temporal import Temporal
 
 OBJECTIVES: dict[str, type[Objective]] = {
-    'semi_supervised': SemiSupervised,  # before the network sees the batch itself
+    'semi_supervised': SemiSupervised,  # before the network processes the batch itself
     'supervised': Supervised,
     'consistency': Consistency,
     'self_supervised': SelfSupervised,
-    'temporal': Temporal,  # after all passes that have a gradient; uses self_supervised's poses
+    'temporal': Temporal,  # after all passes with a gradient; uses self_supervised's poses
 }
-"""By their names in recipes, in the order in which a step computes them."""
+"""Objectives by their names in recipes, in the order of computation in a step."""
 
 
 def configuration(objectives: Mapping[str, type[Objective]]) -> type:
     """
-    Return the dataclass of a training's objectives: a field each, None for one that is not used.
+    Return the dataclass of a training's objectives: one field each, None if not used.
 
-    :param objectives: by name, as OBJECTIVES.
+    :param objectives: objectives by name, like OBJECTIVES.
     """
     fields = [
         (name, kind.Config | None,

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The camera's motion between neighbouring images, as a pose network estimates it."""
+"""Camera motion between neighbouring images, estimated by a pose network."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from sync_perception.models.posenet import inverse, PoseNet, transforms
 import torch
 from torch import nn, Tensor
 
-UNIT = 5.0  # Monodepth2's: its depth begins at 0.2, its translations in units of 1
+UNIT = 5.0  # as in Monodepth2: initial depth of 0.2, translations in units of 1
 
 
 @dataclass(frozen=True)
 class PoseConfig:
     """
-    The network that estimates the camera's motion.
+    Settings of the pose network.
 
     :param backbone: a key of `sync_perception.models.unet.resnet.RESNETS`.
-    :param pretrained: weights of its encoder; None for random ones.
-    :param learning_rate: its peak rate, above 0.
+    :param pretrained: weights of its encoder; None for random weights.
+    :param learning_rate: peak learning rate, above 0.
     """
 
     backbone: str = 'resnet18'
@@ -43,23 +43,22 @@ class PoseConfig:
     learning_rate: float = 1e-4
 
     def __post_init__(self):
-        """Refuse a negative rate."""
+        """Check the learning rate."""
         checks.number(0, 1e6)(self.learning_rate, 'objectives.self_supervised.pose.learning_rate')
 
 
 class CameraMotion(nn.Module):
     """
-    A pose network that learns beside depth; its translations are in the units of that depth.
+    Pose network trained jointly with depth; its translations are in the units of that depth.
 
-    It sees the photographs as they are, where Monodepth2 shows it all images of a sample with the
-    same changed colours: it serves no other images than these, and the neighbours need not be
-    changed.
+    Its input is not augmented. Monodepth2 applies the same colour augmentation to all images of a
+    sample; but the network is only used for the training images, and without augmentation the
+    neighbours need no extra processing.
 
-    :param config: of the network.
-    :param interface: the normalisation in which images arrive.
-    :param first_depth: about the depth, metres, that the depth network gives before training:
-        translations are learned in units of five times that, so that motion is as easy to learn
-        as depth.
+    :param config: settings of the network.
+    :param interface: the normalisation of the input images.
+    :param first_depth: approximate depth of the untrained depth network, metres: translations are
+        in units of five times that, so that motion and depth are on the same scale.
     """
 
     def __init__(self, config: PoseConfig, interface: Interface, first_depth: float):
@@ -73,7 +72,7 @@ class CameraMotion(nn.Module):
 
     def forward(self, images: Tensor, neighbours: Tensor, offsets: Tensor) -> Tensor:
         """
-        Return neighbour_T_image, (P, 4, 4); the network sees each pair in the order of time.
+        Return neighbour_T_image, (P, 4, 4); the network takes each pair in temporal order.
 
         :param images: (P, 3, h, w) in [0, 1].
         :param neighbours: (P, 3, h, w) in [0, 1].
@@ -90,7 +89,7 @@ class CameraMotion(nn.Module):
 
 def first_depth(network: Network, depth_range: tuple[float, float]) -> float:
     """
-    Return the depth, metres, that a network's raw map of zeros stands for.
+    Return the depth in metres of a network's raw map of zeros.
 
     :raises ValueError: for a network without depth.
     """
@@ -99,23 +98,23 @@ def first_depth(network: Network, depth_range: tuple[float, float]) -> float:
             'objectives.self_supervised: expected a network with depth, got one of semantics '
             'alone')
     form = getattr(getattr(network, 'depth', network), 'depth_form', 'disparity')
-    if form == 'metres':  # without a form of its own: the range shows what is usual
+    if form == 'metres':  # no bounded form: use the depth range
         form = 'log'
     return to_depth(torch.zeros(1), form, depth_range).item()
 
 
 def finite_poses(poses: Tensor) -> Tensor:
-    """Return which poses (..., 4, 4) are known: bool (...)."""
+    """Return which poses (..., 4, 4) are known (finite): bool (...)."""
     return torch.isfinite(poses).all(dim=-1).all(dim=-1)
 
 
 def check_intrinsics(batch: dict[str, Any], members_b: Tensor, wanted_by: str) -> None:
     """
-    Refuse samples that are to be warped although their camera's intrinsics are unknown.
+    Check that the intrinsics of all samples to be warped are known.
 
-    :param members_b: bool (B,), which are to be warped.
-    :param wanted_by: the setting that warps them.
-    :raises ValueError: naming the first one.
+    :param members_b: bool (B,), which samples are warped.
+    :param wanted_by: the setting that requires the warp.
+    :raises ValueError: naming the first sample without intrinsics.
     """
     blind = members_b & ~torch.isfinite(batch['K']).flatten(1).all(dim=1)
     if blind.any():

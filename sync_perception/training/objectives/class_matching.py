@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""How the classes of other label spaces correspond to those of the network that learns."""
+"""Correspondence of other label spaces' classes to those of the trained network."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from torch import Tensor
 
 class ClassMatching:
     """
-    The network's label space, its classes' weights, and how other spaces correspond to it.
+    The network's label space and class weights, and the correspondence of other spaces.
 
     :param space: the label space of the network.
-    :param class_weights: by class name; the others weigh 1.
-    :raises ValueError: if there is no such class.
+    :param class_weights: weights by class name; default 1.
+    :raises ValueError: if a class does not exist.
     """
 
     def __init__(self, space: LabelSpace, class_weights: Mapping[str, float] | None = None):
@@ -42,10 +42,10 @@ class ClassMatching:
 
     def match(self, space: str, logits: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """
-        Return how another space's classes correspond to the network's.
+        Return the correspondence of another space's classes to the network's.
 
-        :return: the network's classes of each, bool (G, C); their weights (G,); the classes that
-            each sample is decided among, bool (B, C), or None for all.
+        :return: the network's classes of each, bool (G, C); their weights (G,); the candidate
+            classes of each sample, bool (B, C), or None for all.
         """
         if space not in self.groups:
             own = LabelSpace.load(space)

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Depth and labels that belong together, as a frozen contrastive model judges them."""
+"""Consistency of depth and labels, measured by a frozen contrastive model."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from torch import nn, Tensor
 @dataclass(frozen=True)
 class ConsistencyConfig:
     """
-    How a contrastive model holds depth and semantics together.
+    Settings of the consistency of depth and semantics.
 
     :param model: folder or hub id of a contrastive model of the network's label space.
     :param weight: weight of 1 - cosine similarity, 0 or more.
@@ -44,15 +44,16 @@ class ConsistencyConfig:
     weight: float = 0.1
 
     def __post_init__(self):
-        """Refuse a negative weight."""
+        """Check the weight."""
         at_least_0(self, 'objectives.consistency', 'weight')
 
 
 class Consistency(Objective):
     """
-    Agreement of predicted depth and labels, judged by a frozen contrastive model.
+    Consistency of predicted depth and labels, measured by a frozen contrastive model.
 
-    The judge stays out of the module, and so out of checkpoints, averages and the optimiser.
+    The contrastive model is not a submodule, and so not in checkpoints, averages and the
+    optimiser.
     """
 
     Config = ConsistencyConfig
@@ -65,9 +66,9 @@ class Consistency(Objective):
 
     def prepare(self, model: nn.Module, device: torch.device) -> None:
         """
-        Load the judge.
+        Load the contrastive model.
 
-        :raises FileNotFoundError: if there is no such model.
+        :raises FileNotFoundError: if the model does not exist.
         :raises ValueError: if it has another label space.
         """
         folder = self.config.model
@@ -79,10 +80,10 @@ class Consistency(Objective):
 
     def terms(self, step: Step) -> dict[str, Tensor]:
         """
-        Return the term `consistency`, which needs no annotation.
+        Return the term `consistency`, which needs no annotations.
 
-        The judge learned metres: depth is scaled from the canonical camera to the crop's. Where
-        the crop's camera is unknown, canonical depth is used.
+        The contrastive model was trained on metric depth, so depth is scaled from the canonical
+        camera to the crop's. If the crop's camera is unknown, canonical depth is used.
 
         :raises ValueError: if the network lacks depth or labels.
         """

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The features that an encoder had when it was pretrained, to learn without leaving them."""
+"""Reference features of the pretrained encoder, for the feature distance loss."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from torch import nn, Tensor
 
 class FeatureReference:
     """
-    A frozen copy of the depth encoder as it was pretrained.
+    Frozen copy of the pretrained depth encoder.
 
-    It is no module: checkpoints, averages and optimisers leave it out, and a resumed training
-    builds it again from the same pretrained weights. Costs two more passes of the encoder, one of
-    them without gradient.
+    It is not a module, so that checkpoints, averages and optimisers exclude it; a resumed training
+    rebuilds it from the same pretrained weights. The cost is two more passes of the encoder, one
+    of them without gradient.
 
-    :param network: with its pretrained weights, before it has learned anything else.
-    :param arguments: those that it was built with, which must name the pretrained weights.
-    :raises ValueError: if the network has no encoder of depth, or it was not pretrained.
+    :param network: network with its pretrained weights, before training.
+    :param arguments: arguments that it was built with, which must name the pretrained weights.
+    :raises ValueError: if the network has no depth encoder, or is not pretrained.
     """
 
     def __init__(self, network: Network, arguments: dict[str, Any]):
@@ -53,12 +53,13 @@ class FeatureReference:
 
     def distance(self, network: Network, image_b3hw: Tensor) -> Tensor:
         """
-        Return how far the coarsest features are from those of the pretrained encoder.
+        Return the distance of the coarsest features to those of the pretrained encoder.
 
-        Both in evaluation mode: the statistics of a batch and dropout would count as a distance.
+        Both run in evaluation mode, because batch statistics and dropout would add to the
+        distance.
 
-        :param network: the one that learns.
-        :param image_b3hw: (B, 3, h, w) as it arrives at the network.
+        :param network: the trained network.
+        :param image_b3hw: (B, 3, h, w), the network's input.
         """
         part = encoding_part(network)
         if part is not network:
@@ -74,7 +75,7 @@ class FeatureReference:
 
 def encoding_part(network: Network) -> nn.Module:
     """
-    Return what encodes images for depth: the network itself, or its depth branch.
+    Return the module that encodes images for depth: the network itself, or its depth branch.
 
     :raises ValueError: if there is none.
     """

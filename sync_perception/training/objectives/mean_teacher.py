@@ -14,7 +14,7 @@
 
 
 """
-A teacher that is the mean of its student's weights over the steps.
+Mean teacher: an exponential moving average of the student's weights.
 
 Tarvainen and Valpola, "Mean teachers are better role models", NeurIPS 2017.
 """
@@ -31,14 +31,14 @@ from torch import nn, Tensor
 
 class MeanTeacher:
     """
-    A copy of a network whose weights follow the student's slowly. It has no gradient.
+    Copy of a network whose weights are a moving average of the student's. It has no gradient.
 
-    In evaluation mode: what it says of an image depends neither on the rest of the batch nor on
-    chance. The statistics of batch norms are averaged as the weights are.
+    It runs in evaluation mode: its predictions depend neither on the rest of the batch nor on
+    random numbers. The statistics of batch norms are averaged like the weights.
 
-    :param student: the network as the training starts.
-    :param decay: greatest share of the teacher that stays at an update, in [0, 1).
-    :ivar updates: how many there were.
+    :param student: the network at the start of the training.
+    :param decay: greatest decay of the average, in [0, 1).
+    :ivar updates: number of updates so far.
     """
 
     def __init__(self, student: nn.Module, decay: float):
@@ -48,7 +48,7 @@ class MeanTeacher:
     @torch.no_grad()
     def follow(self, student: nn.Module, step: int) -> None:
         """
-        Learn from a student that has made a step; with none since the last time, do nothing.
+        Update the average after a step of the student; without a new step, do nothing.
 
         :param step: steps that the student has made.
         """
@@ -65,26 +65,26 @@ class MeanTeacher:
 
     @torch.no_grad()
     def __call__(self, images_b3hw: Tensor) -> DenseOutput:
-        """Answer."""
+        """Return the teacher's predictions."""
         return self.network(images_b3hw)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the weights and how far it has come."""
+        """Return the weights and the number of updates."""
         return {'network': self.network.state_dict(), 'updates': self.updates, 'step': self.step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint's state."""
+        """Restore a checkpoint's state."""
         self.network.load_state_dict(state['network'])
         self.updates, self.step = state['updates'], state['step']
 
 
 def teacher_share(updates: int, decay: float) -> float:
     """
-    Return the share of the teacher that stays: alpha = min(1 - 1 / (t + 1), decay).
+    Return the decay of an update: alpha = min(1 - 1 / (t + 1), decay).
 
-    So it takes the student over at the first update and is the mean of all students until alpha
-    reaches the decay.
+    The first update copies the student; until alpha reaches the decay, the teacher is the mean of
+    all students.
 
-    :param updates: t, how many there were before.
+    :param updates: t, number of updates before.
     """
     return min(1 - 1 / (updates + 1), decay)

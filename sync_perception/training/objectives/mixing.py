@@ -14,7 +14,7 @@
 
 
 """
-Two images made into one, with all that is known of their pixels: DepthMix and ClassMix.
+Mixing of two images and their annotations: DepthMix and ClassMix.
 
 DepthMix: Hoyer et al., "Three ways to improve semantic segmentation with self-supervised depth
 estimation", CVPR 2021, and "Improving semi-supervised and domain-adaptive semantic segmentation
@@ -31,7 +31,7 @@ import torch
 from torch import nn, Tensor
 
 MARGIN = 0.03
-"""Share of an image's range of disparity by which the first image may be farther and still win."""
+"""Tolerance of normalised disparity by which the first image may be farther and still occlude."""
 IDS = 256
 
 
@@ -39,8 +39,8 @@ def partners(batch_size: int, generator: torch.Generator | None = None) -> Tenso
     """
     Pair the samples of a batch at random: each has one partner, and is the partner of one.
 
-    :param generator: on the CPU; by default torch's own.
-    :return: int64 (B,); nobody is their own partner, unless alone.
+    :param generator: random generator on the CPU; by default torch's own.
+    :return: int64 (B,); no sample is its own partner, unless B is 1.
     """
     order = torch.randperm(batch_size, generator=generator)
     chosen = torch.empty_like(order)
@@ -50,13 +50,12 @@ def partners(batch_size: int, generator: torch.Generator | None = None) -> Tenso
 
 def normalised_disparity(depth_bhw: Tensor) -> Tensor:
     """
-    Return inverse depth, of which each image's least is 0 and greatest 1.
+    Return inverse depth, normalised to [0, 1] for each image.
 
-    Pixels without depth (NaN, or not positive) count as the farthest of their image, 0, as what is
-    at infinity: where a sensor or a renderer gives none, it is the sky more often than not. In an
-    image of a single depth, all are 0.
+    Pixels without depth (NaN, or not positive) count as infinitely far, 0: missing depth of a
+    sensor or renderer is mostly sky. If an image has a single depth, all pixels are 0.
 
-    :param depth_bhw: (B, h, w), of any unit.
+    :param depth_bhw: (B, h, w), in any unit.
     :return: float32 (B, h, w) in [0, 1].
     """
     depth = depth_bhw.float()
@@ -70,9 +69,9 @@ def normalised_disparity(depth_bhw: Tensor) -> Tensor:
 
 def depth_mask(depth_bhw: Tensor, partner_b: Tensor, margin: float = MARGIN) -> Tensor:
     """
-    Say where an image hides its partner: M = [d_i >= d_j - margin], d the normalised disparity.
+    Return where an image occludes its partner: M = [d_i >= d_j - margin], d normalised disparity.
 
-    An image that has no depth at all, or whose partner has none, stays whole.
+    An image without any depth, or whose partner has none, is kept whole.
 
     :param depth_bhw: (B, h, w), of any unit, NaN where unknown.
     :param partner_b: int64 (B,), each image's partner.
@@ -86,7 +85,7 @@ def depth_mask(depth_bhw: Tensor, partner_b: Tensor, margin: float = MARGIN) -> 
 
 def class_mask(labels_bhw: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """
-    Choose half of each image's classes, rounded down, and say where they are.
+    Return the mask of a random half of each image's classes, rounded down.
 
     :param labels_bhw: uint8 or integer (B, h, w), ids below 255; 255 is void, no class.
     :param generator: on the CPU; by default torch's own.
@@ -106,15 +105,15 @@ def mix_maps(batch: dict[str, Any], mask_bhw: Tensor, partner_b: Tensor) -> dict
     """
     Mix all maps of a batch: M x_i + (1 - M) x_j.
 
-    Of two cameras with different focal lengths, bring depth to one before.
+    Depth of cameras with different focal lengths must be scaled to one camera before.
 
-    :param batch: `image` (B, H, W, 3), and maps (B, ..., h, w) with H = s h and W = s w, s a whole
-        number; images and targets of a batch of `sync_perception.training.feeding.mixture`.
-    :param mask_bhw: bool (B, h, w), where an image's own pixels stay.
-    :param partner_b: int64 (B,), whose pixels come in elsewhere.
-    :return: the maps that there are, mixed, in their own dtypes. What is no map, such as the focal
-        length or neighbours in time, belongs to one image alone and is left out.
-    :raises ValueError: if the images are no whole multiple of the mask.
+    :param batch: `image` (B, H, W, 3), and maps (B, ..., h, w) with H = s h and W = s w for an
+        integer s; images and targets of a batch of `sync_perception.training.feeding.mixture`.
+    :param mask_bhw: bool (B, h, w), where an image's own pixels are kept.
+    :param partner_b: int64 (B,), partner that provides the other pixels.
+    :return: the mixed maps, in their own dtypes. Other entries, such as the focal length or
+        neighbours in time, apply to one image only and are omitted.
+    :raises ValueError: if the images' size is not an integer multiple of the mask's.
     """
     size = mask_bhw.shape[-2:]
     mixed: dict[str, Tensor] = {}
@@ -131,10 +130,10 @@ def mix_maps(batch: dict[str, Any], mask_bhw: Tensor, partner_b: Tensor) -> dict
 
 def enlarged_mask(mask_bhw: Tensor, size: torch.Size) -> Tensor:
     """
-    Give every pixel of an image its cell's value.
+    Upsample a mask to an image by nearest neighbour.
 
     :param size: height and width of the image, multiples of the mask's.
-    :raises ValueError: if they are not.
+    :raises ValueError: if they are not multiples.
     """
     stride = size[0] // mask_bhw.shape[-2]
     if stride < 1 or tuple(side * stride for side in mask_bhw.shape[-2:]) != tuple(size):
@@ -148,11 +147,11 @@ def depth_mix(
         batch: dict[str, Any], depth_bhw: Tensor, partner_b: Tensor, margin: float = MARGIN
         ) -> dict[str, Tensor]:
     """
-    Mix each image with its partner so that nearer things hide farther ones.
+    Mix each image with its partner, so that nearer objects occlude farther ones.
 
-    :param batch: as `mix_maps` takes it.
+    :param batch: batch as for `mix_maps`.
     :param depth_bhw: (B, h, w), given or predicted, of any unit, NaN where unknown.
-    :param partner_b: int64 (B,), as `partners` gives it.
+    :param partner_b: int64 (B,), as returned by `partners`.
     :return: the mixed maps.
     """
     return mix_maps(batch, depth_mask(depth_bhw, partner_b, margin), partner_b)
@@ -164,9 +163,9 @@ def class_mix(
     """
     Paste half of each image's classes onto its partner.
 
-    :param batch: as `mix_maps` takes it.
+    :param batch: batch as for `mix_maps`.
     :param labels_bhw: (B, h, w), true or predicted, 255 void.
-    :param partner_b: int64 (B,), as `partners` gives it.
+    :param partner_b: int64 (B,), as returned by `partners`.
     :param generator: on the CPU; by default torch's own.
     :return: the mixed maps.
     """
@@ -175,10 +174,10 @@ def class_mix(
 
 def strong_variation() -> nn.Module:
     """
-    Build what varies mixed images (B, 3, H, W) in [0, 1]: colour jitter 0.25 and blur.
+    Return the augmentation of mixed images (B, 3, H, W) in [0, 1]: colour jitter 0.25 and blur.
 
-    Jitter, of brightness, contrast, saturation and hue, four times of five; a Gaussian blur of
-    sigma 0.15 to 1.15 pixels every other time. Drawn for each image.
+    Jitter of brightness, contrast, saturation and hue has probability 0.8, Gaussian blur of sigma
+    0.15 to 1.15 pixels probability 0.5, drawn for each image.
     """
     return augmentation.AugmentationSequential(
         augmentation.ColorJitter(0.25, 0.25, 0.25, 0.25, p=0.8),

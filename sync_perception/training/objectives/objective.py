@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What every objective of a training offers, and the training step that it is computed from."""
+"""Base class of training objectives, and the training step that they are computed from."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ from torch import nn, Tensor
 
 class Step:
     """
-    A training step: a batch, and what the network predicts for it.
+    A training step: a batch and the network's predictions for it.
 
     The network runs on the batch once, when `output` or `depths` is first used.
 
-    :param model: the network that learns.
-    :param batch: of `sync_perception.training.feeding.mixture`.
+    :param model: the trained network.
+    :param batch: batch of `sync_perception.training.feeding.mixture`.
     :param number: optimiser steps made before this one.
-    :param augment: turns images, uint8 (B, H, W, 3), into the network's input (B, 3, H, W);
-        without it they are normalised.
+    :param augment: function from images, uint8 (B, H, W, 3), to the network's input (B, 3, H, W);
+        by default normalisation only.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Step:
 
     @cached_property
     def prediction(self) -> tuple[DenseOutput, list[Tensor]]:
-        """Return the network's maps as they are, and its depth at its own scales."""
+        """Return the network's maps at their own size, and its depth at its own scales."""
         return depth_scales(self.model, self.image)
 
     @cached_property
@@ -80,11 +80,11 @@ class Step:
 @dataclass(frozen=True)
 class Setup:
     """
-    What an objective may use when it is built.
+    Inputs for the construction of an objective.
 
-    :param model: the network that learns, before it takes over weights of earlier trainings.
-    :param arguments: those of its architecture in the recipe, with its pretrained weights.
-    :param classes: the network's label space, and how others correspond to it.
+    :param model: the trained network, before weights of earlier trainings are copied.
+    :param arguments: arguments of its architecture in the recipe, with its pretrained weights.
+    :param classes: the network's label space, and the correspondence of others.
     :param others: the objectives built before, by name.
     """
 
@@ -96,7 +96,7 @@ class Setup:
 
 class Objective:
     """
-    Something that a training minimises: terms, their weights, and what they need.
+    Base class of training objectives: loss terms, their weights, and their requirements.
 
     A new objective is a subclass in a file of its own and a line in
     `sync_perception.training.objectives.OBJECTIVES`. All but `terms` has a default.
@@ -107,11 +107,11 @@ class Objective:
         `normals` or `semantics`, which the training may balance; terms of no task are added.
     :ivar DEFAULT: whether a training has this objective unless its recipe says `null`.
     :ivar weights: the weight of each term, by name.
-    :ivar learned: a network that learns beside the model and is not exported; None for none.
-    :ivar scale_free: whether the depth that it teaches has an unknown scale, unless a batch gives
+    :ivar learned: auxiliary network that is trained, but not exported; None for none.
+    :ivar scale_free: whether the objective leaves the scale of depth open, unless a batch provides
         one (see `scale_from`).
     :param config: an instance of Config.
-    :param setup: what else it may use.
+    :param setup: further inputs.
     """
 
     Config: ClassVar[type]
@@ -125,11 +125,11 @@ class Objective:
         self.scale_free = False
 
     def terms(self, step: Step) -> dict[str, Tensor]:
-        """Return the terms that a batch allows, unweighted scalars by name."""
+        """Return the batch's available terms, unweighted scalars by name."""
         raise NotImplementedError
 
     def by_task(self, terms: Mapping[str, Tensor]) -> dict[str | None, Tensor]:
-        """Return the weighted terms, summed by task; None for those that belong to none."""
+        """Return the weighted terms, summed by task; None is the key of terms without task."""
         losses: dict[str | None, Tensor] = {}
         for name, term in terms.items():
             task = self.TASKS.get(name.partition('/')[0])
@@ -138,41 +138,41 @@ class Objective:
 
     def check_offsets(self, offsets: Sequence[int]) -> None:
         """
-        Raise ValueError if the data do not bring the neighbours that this objective needs.
+        Raise ValueError if the data lack the neighbours that this objective needs.
 
-        :param offsets: of the neighbours that samples bring, in frames; 0 is the stereo partner.
+        :param offsets: offsets of the samples' neighbours in frames; 0 is the stereo partner.
         """
 
     def check_mixture(self, mixture: Mixture) -> None:
-        """Raise ValueError if no sample of the data can teach what this objective minimises."""
+        """Raise ValueError if no sample of the data suits this objective."""
 
     def prepare(self, model: nn.Module, device: torch.device) -> None:
-        """Load or move, before the first step, what stays out of the module."""
+        """Load or move objects outside of the module, before the first step."""
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the optimiser's groups for `learned`; without a rate, that of decoders."""
+        """Return the parameter groups of `learned`; groups without rate get that of decoders."""
         return [] if self.learned is None else [{'params': list(self.learned.parameters())}]
 
     def scale_from(self, step: Step, terms: Mapping[str, Tensor]) -> set[str]:
         """
-        Return what in a batch gave depth its metric scale.
+        Return the sources of metric scale of depth in a batch.
 
-        :param terms: those that this objective has just computed.
-        :return: some of `sync_perception.models.config.SCALES`.
+        :param terms: the terms that this objective has just computed.
+        :return: a subset of `sync_perception.models.config.SCALES`.
         """
         return set()
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint must keep beside the weights of `learned`."""
+        """Return the state for checkpoints, besides the weights of `learned`."""
         return {}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from a checkpoint's state."""
+        """Restore a checkpoint's state."""
 
 
 def at_least_0(config: Any, where: str, *names: str) -> None:
     """
-    Refuse a configuration in which one of the named numbers is negative.
+    Check that the named numbers of a configuration are not negative.
 
     :param where: the configuration's key in a recipe.
     :raises ValueError: naming the key, what was expected and what was got.
@@ -211,6 +211,6 @@ def depth_scales(model: PerceptionModel, image_b3hw: Tensor) -> tuple[DenseOutpu
 
 
 def resized(output: DenseOutput, size: tuple[int, int]) -> DenseOutput:
-    """Return all maps at one size, bilinearly; those that have it already stay as they are."""
+    """Return all maps at one size, resized bilinearly if needed."""
     return output.apply(
         lambda values: values if values.shape[-2:] == size else resize_bilinear(values, size))

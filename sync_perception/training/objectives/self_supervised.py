@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Depth from the motion of the camera alone, as Monodepth2 learns it (Godard et al., 2019)."""
+"""Self-supervised depth from camera motion, as in Monodepth2 (Godard et al., 2019)."""
 
 from __future__ import annotations
 
@@ -53,28 +53,28 @@ from torch.nn import functional
 
 LOG = logging.getLogger(__name__)
 KEY = 'objectives.self_supervised'
-SMALLEST = 8  # pixels: scales with a shorter side say nothing
+SMALLEST = 8  # pixels: scales with a shorter side are not used
 GREATEST_HEIGHT = 1e3
 
 
 @dataclass(frozen=True)
 class SelfSupervisedConfig:
     """
-    How depth learns from neighbouring images, which the data's `neighbours` and `stereo` bring.
+    Settings of self-supervised depth from neighbours, which need `neighbours` or `stereo` data.
 
     :param weight: weight of the photometric error of the warped neighbours, 0 or more.
-    :param smoothness: weight of disparity that is smooth where the image is, within `weight`, 0
-        or more; at scale s it is divided by 2^s.
-    :param scales: number of scales at which depth must explain the image, 1 or more.
-    :param mask_after: steps after which pixels that no motion explains are masked out, 0 or more.
-        While the motion is not learned yet, the mask leaves just those pixels that happen to
-        agree with it, which makes it continue in whatever direction it began.
-    :param pose: the network that estimates the motion between neighbours in time; None for none.
-    :param known_poses: whether poses that the data know are used, before those of the network.
+    :param smoothness: weight of the edge-aware smoothness of disparity, within `weight`, 0 or
+        more; at scale s it is divided by 2^s.
+    :param scales: number of scales of the photometric loss, 1 or more.
+    :param mask_after: steps before the auto-mask is applied, 0 or more. Early in training, it
+        would keep only the pixels that happen to agree with the predicted motion, and so reinforce
+        a random direction.
+    :param pose: settings of the pose network for neighbours in time; None for none.
+    :param known_poses: whether poses of the data are preferred to those of the network.
     :param feature_distance: weight of the distance between the encoder's coarsest features and
         those of its pretrained weights, 0 or more; the paper's is 1e-2.
-    :param camera_height: metres of the cameras above the road, above 0, which gives the scale
-        where poses do not; None where it is unknown, or not the same for all that have
+    :param camera_height: height of the cameras above the road, metres, above 0, as the metric
+        scale without known poses; None if it is unknown, or differs between samples with
         neighbours.
     :param camera_height_weight: weight of the log error of that height, within `weight`, 0 or
         more.
@@ -91,7 +91,7 @@ class SelfSupervisedConfig:
     camera_height_weight: float = 0.1
 
     def __post_init__(self):
-        """Refuse numbers out of range."""
+        """Check that all numbers are in range."""
         at_least_0(self, KEY, 'weight', 'smoothness', 'mask_after', 'feature_distance',
                    'camera_height_weight')
         checks.whole(1, 2 ** 10)(self.scales, f'{KEY}.scales')
@@ -101,10 +101,10 @@ class SelfSupervisedConfig:
 
 class SelfSupervised(Objective):
     """
-    Depth from neighbouring images, without annotations; a pose network may learn beside it.
+    Self-supervised depth from neighbouring images, optionally with a pose network.
 
-    Geometry is computed in float32 whatever the network's precision. Stereo partners are always
-    warped by their known pose, which gives the scale.
+    Geometry is computed in float32 at any precision of the network. Stereo partners are always
+    warped by their known pose, which provides the metric scale.
 
     :raises ValueError: for a network without depth, or without pretrained weights if
         `feature_distance` needs them.
@@ -138,9 +138,9 @@ class SelfSupervised(Objective):
         """
         Return `photometric` and `smooth_disparity`, if a sample has a neighbour.
 
-        With them `camera_height`, if that is known and such a sample shows the road; and
-        `feature_distance` of all samples, if asked for. Each term is the mean over the samples
-        and the scales; samples without a neighbour count as 0.
+        They come with `camera_height`, if that is known and such a sample shows the road, and with
+        `feature_distance` of all samples, if requested. Each term is the mean over the samples and
+        the scales; samples without a neighbour count as 0.
 
         :raises ValueError: if a sample with a neighbour has no intrinsics.
         """
@@ -150,7 +150,7 @@ class SelfSupervised(Objective):
         return terms
 
     def neighbour_terms(self, step: Step) -> dict[str, Tensor]:
-        """Return the terms of the samples that have a neighbour."""
+        """Return the terms of the samples with a neighbour."""
         batch, there = step.batch, self.usable(step.batch)
         members = there.any(dim=1)
         if not members.any():
@@ -176,16 +176,16 @@ class SelfSupervised(Objective):
             self.features.to(device)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the pose network's weights, which have a rate of their own."""
+        """Return the pose network's weights, with their own learning rate."""
         return [{**group, 'lr': self.config.pose.learning_rate}
                 for group in super().parameter_groups()]
 
     def check_offsets(self, offsets: Sequence[int]) -> None:
         """
-        Refuse data that bring no neighbours, or none with a pose.
+        Check that the data provide neighbours with known or estimated poses.
 
-        :param offsets: of the neighbours that the data bring.
-        :raises ValueError: if nothing could be learned from them.
+        :param offsets: offsets of the data's neighbours.
+        :raises ValueError: if none of them can be used.
         """
         times = [offset for offset in offsets if offset != STEREO]
         if not offsets:
@@ -204,7 +204,7 @@ class SelfSupervised(Objective):
 
     def check_mixture(self, mixture: Mixture) -> None:
         """
-        Refuse recordings that know no poses where only those would do.
+        Check that recordings have poses if these are required.
 
         :raises ValueError: if `known_poses` is set, and no sample has any.
         """
@@ -220,19 +220,19 @@ class SelfSupervised(Objective):
         LOG.warning('%s: the pose network estimates all of them', message)
 
     def usable(self, batch: dict[str, Any]) -> Tensor:
-        """Return which neighbours exist and have a pose, known or to be estimated: (B, N)."""
+        """Return which neighbours exist and have a known or estimated pose: (B, N)."""
         posed = self.known(batch)
         if self.motion is not None:
             posed = posed | (batch['neighbour_offset'] != STEREO)
         return batch['neighbour_there'] & posed
 
     def known(self, batch: dict[str, Any]) -> Tensor:
-        """Return which neighbours are warped by the pose that the data know: bool (B, N)."""
+        """Return which neighbours are warped by a pose of the data: bool (B, N)."""
         stereo = batch['neighbour_offset'] == STEREO
         return finite_poses(batch['neighbour_pose']) & (self.config.known_poses | stereo)
 
     def scale_from(self, step: Step, terms: Mapping[str, Tensor]) -> set[str]:
-        """Return which of `stereo`, `poses` and `camera height` gave the scale in a batch."""
+        """Return the sources of metric scale in a batch: `stereo`, `poses` or `camera height`."""
         used = self.usable(step.batch) & self.known(step.batch)
         stereo = step.batch['neighbour_offset'] == STEREO
         given = {'stereo': (used & stereo).any(), 'poses': (used & ~stereo).any(),
@@ -242,7 +242,7 @@ class SelfSupervised(Objective):
     def poses(
             self, image_b3hw: Tensor, neighbours_bn3hw: Tensor, there_bn: Tensor,
             batch: dict[str, Any]) -> Tensor:
-        """Return neighbour_T_image, (B, N, 4, 4): known, estimated, or 1 if there is neither."""
+        """Return neighbour_T_image, (B, N, 4, 4): known, estimated, or else the identity."""
         known = self.known(batch)
         identity = torch.eye(4, device=image_b3hw.device)
         poses = torch.where(known[..., None, None], batch['neighbour_pose'], identity)
@@ -258,7 +258,7 @@ class SelfSupervised(Objective):
             self, depths: list[Tensor], image_b3hw: Tensor, neighbours_bn3hw: Tensor,
             poses_bn44: Tensor, there_bn: Tensor, batch: dict[str, Any], masked: bool
             ) -> tuple[Tensor, Tensor]:
-        """Return the photometric error and the roughness of disparity, over all scales."""
+        """Return the photometric error and the smoothness of disparity, over all scales."""
         count = there_bn.shape[1]
         images = image_b3hw.repeat_interleave(count, dim=0)
         sources, poses = neighbours_bn3hw.flatten(0, 1), poses_bn44.flatten(0, 1)
@@ -281,7 +281,7 @@ class SelfSupervised(Objective):
         if self.config.camera_height is None:
             return None
         size = batch['labels'].shape[-2:]
-        # a map's pixel sees along the mean ray of the image's pixels that it stands for
+        # the ray of a map's pixel is the mean of the rays of the image pixels that it covers
         rays = functional.interpolate(
             camera_rays(batch['K'], tuple(batch['image'].shape[1:3])).movedim(-1, 1), size=size,
             mode='area').movedim(1, -1)
@@ -291,7 +291,7 @@ class SelfSupervised(Objective):
             metres, rays, find_ground(batch, rays), self.config.camera_height)
 
     def metres(self, canonical_b1hw: Tensor, batch: dict[str, Any]) -> Tensor:
-        """Return depth of the crop's camera for depth of the canonical one."""
+        """Return depth in the crop's camera, given depth in the canonical one."""
         return canonical_b1hw * batch_metric_scale(batch, self.canonical_focal)
 
 
@@ -309,7 +309,7 @@ def pyramid(depths: list[Tensor], scales: int) -> list[Tensor]:
 
 
 def of_members(batch: dict[str, Any], members_b: Tensor) -> dict[str, Any]:
-    """Return what the terms of some samples need of a batch."""
+    """Return the part of a batch that the terms of some samples need."""
     names = ('image', 'neighbours', 'neighbour_pose', 'neighbour_offset', 'K', 'focal', 'labels',
              'expert_labels', 'space', 'expert_space')
     return {

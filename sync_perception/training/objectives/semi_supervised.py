@@ -51,26 +51,25 @@ from torch import nn, Tensor
 KEY = 'objectives.semi_supervised'
 GIVEN, TEACHER = 'given', 'teacher'
 DENSE = 0.5
-"""Share of a crop from which on its given depth shows the edges of the things in it."""
+"""Least share of valid given depth in a crop for DepthMix."""
 
 
 @dataclass(frozen=True)
 class SemiSupervisedConfig:
     """
-    How a training learns from what a teacher predicts for images.
+    Settings of semi-supervised learning with a mean teacher.
 
-    It adds one loss on mixed images. On the images themselves all other losses stay, also those on
-    an expert's labels; in mixed images only true labels and the teacher's count.
+    It adds one loss on mixed images, with true labels and the teacher's pseudo-labels. The other
+    losses, including those on expert labels, apply to the original images.
 
-    :param mixing: what becomes the student's input: `depth` (DepthMix), `class` (ClassMix) or
-        `none`, the images themselves.
-    :param depth: which depth DepthMix uses. `given`: the sample's, where it covers half of the
+    :param mixing: mixing of the student's input: `depth` (DepthMix), `class` (ClassMix) or `none`.
+    :param depth: source of depth for DepthMix. `given`: the sample's, if it covers half of the
         crop or more, else the teacher's. `teacher`: always the teacher's. Otherwise the folder or
         hub id of a model that predicts it; `default` is the shipped one. Where true labels, or
-        else the teacher's, show sky, predicted depth counts as farthest.
-    :param confidence: the teacher's probability, in [0, 1], from which it is confident of a
-        pixel. An image's pixels weigh as much as the share of them of which it is.
-    :param decay: greatest share of the teacher that stays at a step, in [0, 1].
+        else the teacher's, are sky, predicted depth counts as farthest.
+    :param confidence: least probability of confident pseudo-labels, in [0, 1]. The weight of an
+        image's pseudo-labels is the share of its confident pixels.
+    :param decay: greatest decay of the teacher's average, in [0, 1].
     :param weight: weight of the loss, 0 or more.
     """
 
@@ -81,7 +80,7 @@ class SemiSupervisedConfig:
     weight: float = 1.0
 
     def __post_init__(self):
-        """Refuse numbers out of range."""
+        """Check that all numbers are in range."""
         at_least_0(self, KEY, 'weight')
         for name in ('confidence', 'decay'):
             checks.number(0, 1)(getattr(self, name), f'{KEY}.{name}')
@@ -89,13 +88,13 @@ class SemiSupervisedConfig:
 
 class SemiSupervised(Objective):
     """
-    A student's loss on its teacher's pseudo-labels of mixed images, beside true labels.
+    Student loss on true labels and the teacher's pseudo-labels of mixed images.
 
-    The teacher, and a model that only gives depth, stay out of the module, and so out of its
-    weights, averages and the optimiser; checkpoints keep the teacher.
+    The teacher, and a model that only predicts depth, are not submodules, and so not in the
+    weights, averages and the optimiser; checkpoints store the teacher.
 
-    :ivar mixed: the last mixed batch, as `mix` gives it, and `seen`, float (B, H, W, 3) in
-        [0, 255], its images as the student saw them; None before the first.
+    :ivar mixed: the last mixed batch of `mix`, and `seen`, float (B, H, W, 3) in [0, 255], the
+        student's augmented images; None before the first.
     """
 
     Config = SemiSupervisedConfig
@@ -112,9 +111,9 @@ class SemiSupervised(Objective):
 
     def prepare(self, model: nn.Module, device: torch.device) -> None:
         """
-        Make the teacher from the network as it is; load the model that gives depth.
+        Create the teacher as a copy of the network; load the model that predicts depth.
 
-        :raises FileNotFoundError: if there is no such model.
+        :raises FileNotFoundError: if the model does not exist.
         """
         self.teacher = MeanTeacher(model, self.config.decay)
         self.teacher.network.to(device)
@@ -129,16 +128,16 @@ class SemiSupervised(Objective):
         return self.teacher.state_dict()
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Continue with a checkpoint's teacher."""
+        """Restore a checkpoint's teacher."""
         self.teacher.load_state_dict(state)
 
     def terms(self, step: Step) -> dict[str, Tensor]:
         """
         Return the loss on a batch's mixed images, `unlabelled`.
 
-        The teacher first learns from the step before. It must be the first objective of a step,
-        before the student sees the batch itself: under several processes, the student's batch
-        norms are the same in all of them until each has normalised by images of its own.
+        The teacher is first updated by the last step. This must be the first objective of a step,
+        before the student processes the batch itself: with several processes, the student's batch
+        norm statistics are equal in all of them only until then.
         """
         model = step.model
         self.teacher.follow(model, step.number)
@@ -155,13 +154,13 @@ class SemiSupervised(Objective):
         """
         Add the teacher's labels to images without true ones.
 
-        In an image with true labels, those alone count, and where it is void, nothing.
+        In an image with true labels only these count; its void pixels are ignored.
 
-        :return: image; labels, uint8 (B, h, w), true ones; guesses, uint8 (B, h, w), the
-            teacher's, void in images with true ones; weight, float (B, h, w), 1 where labels are
-            true; space, uint8 (B, h, w), the index in `spaces` of the label space; depth,
-            (B, h, w), for mixing.
-        :raises ValueError: if the network gives no labels.
+        :return: image; labels, uint8 (B, h, w), true labels; guesses, uint8 (B, h, w),
+            pseudo-labels, void in images with true labels; weight, float (B, h, w), 1 where labels
+            are true; space, uint8 (B, h, w), the index in `spaces` of the label space; depth, (B,
+            h, w), for mixing.
+        :raises ValueError: if the network predicts no labels.
         """
         output = self.teacher(normalise(batch['image'], config.mean, config.std))
         if output.logits is None:
@@ -182,7 +181,7 @@ class SemiSupervised(Objective):
             'depth': self.depth(output, batch, sky), 'spaces': spaces}
 
     def among_candidates(self, logits_bchw: Tensor, spaces: list[str]) -> Tensor:
-        """Keep each image's classes to those of its data set, in a head over several."""
+        """Restrict each image's classes to those of its data set, for a head over several."""
         for number, space in enumerate(spaces):
             rivals = self.rivals(space, logits_bchw[number:number + 1])
             if rivals is not None:
@@ -190,11 +189,11 @@ class SemiSupervised(Objective):
         return logits_bchw
 
     def rivals(self, space: str, logits_bchw: Tensor) -> Tensor | None:
-        """Return the classes among which a data set's labels are decided; None for all."""
+        """Return the candidate classes of a data set's labels; None for all."""
         return self.classes.match(space, logits_bchw)[2] if space else None
 
     def sky(self, labels_bhw: Tensor, guesses_bhw: Tensor, spaces: list[str]) -> Tensor:
-        """Return where true labels, or else the teacher's, show sky: bool (B, h, w)."""
+        """Return where true labels, or else the teacher's, are sky: bool (B, h, w)."""
         sky = infinite(self.classes.space, guesses_bhw)
         for number, space in enumerate(spaces):
             if space:
@@ -205,14 +204,14 @@ class SemiSupervised(Objective):
 
     def depth(self, output: DenseOutput, batch: dict[str, Any], sky_bhw: Tensor) -> Tensor:
         """
-        Return the depth to mix by, (B, h, w), in a unit of each image's own.
+        Return the depth for mixing, (B, h, w), in an arbitrary unit per image.
 
-        Predicted depth has none in the sky, where networks that learned from laser scans or true
-        depth had no target, and often predict something near.
+        Predicted depth is removed in the sky, where networks trained on laser scans or true depth
+        had no target and often predict near depth.
 
-        :param output: the teacher's.
+        :param output: the teacher's output.
         :param sky_bhw: bool (B, h, w).
-        :raises ValueError: if there is none, but the mixing needs it.
+        :raises ValueError: if the mixing needs depth and there is none.
         """
         given, kind = batch['depth'], self.config.depth
         if self.config.mixing != 'depth':
@@ -235,7 +234,7 @@ class SemiSupervised(Objective):
         """
         Mix each image with another one of the batch.
 
-        :return: the maps, mixed; `partner`, and for pictures `nearness`, the mixed disparities.
+        :return: the mixed maps; `partner`, and for pictures `nearness`, the mixed disparities.
         """
         spaces, depth = annotated['spaces'], annotated['depth']
         maps = {**annotated, 'nearness': normalised_disparity(depth)}
@@ -248,7 +247,7 @@ class SemiSupervised(Objective):
         return {**maps, 'partner': partner, 'spaces': spaces}
 
     def loss(self, logits_bchw: Tensor, mixed: dict[str, Any]) -> Tensor:
-        """Return the cross-entropy to true labels and guesses, the mean over all of them."""
+        """Return the mean cross-entropy over true labels and pseudo-labels."""
         total, normaliser = logits_bchw.sum() * 0, 0
         for labels, classes, rivals in self.targets(logits_bchw, mixed):
             groups, weights = classes
@@ -261,10 +260,10 @@ class SemiSupervised(Objective):
             self, logits_bchw: Tensor, mixed: dict[str, Any]
             ) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor], Tensor | None]]:
         """
-        Separate mixed labels by their label spaces.
+        Yield the mixed labels of each label space.
 
         :return: labels, 255 elsewhere; the network's classes of each and their weights; the
-            classes that they are decided among, or None for all.
+            candidate classes, or None for all.
         """
         own = (torch.eye(logits_bchw.shape[1], dtype=torch.bool, device=logits_bchw.device),
                self.classes.weights.to(logits_bchw.device))
@@ -289,5 +288,5 @@ def label_space(name: str) -> LabelSpace:
 
 
 def infinite(space: LabelSpace, labels: Tensor) -> Tensor:
-    """Return where integer labels of a space are of classes without depth, such as sky."""
+    """Return where integer labels of a space have classes without depth, such as sky."""
     return torch.isin(labels, torch.from_numpy(space.infinite).nonzero()[:, 0].to(labels))

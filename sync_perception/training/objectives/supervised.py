@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Supervised learning: depth, normals and labels that the data annotate."""
+"""Supervised learning of depth, normals and labels."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ from torch import Tensor
 
 KEY = 'objectives.supervised'
 SCALE_FREE = ('scale_shift_invariant',)
-"""Losses of depth that do not depend on its scale."""
+"""Scale-invariant depth losses."""
 
 
 @dataclass(frozen=True)
 class DepthSupervision:
     """
-    Learning from true depth.
+    Settings of supervision by true depth.
 
-    :param weight: weight of all losses below, 0 or more; 0 to learn nothing from true depth.
+    :param weight: weight of all losses below, 0 or more; 0 disables true depth.
     :param losses: weights of the losses within `weight`, 0 or more, by their names in
         `sync_perception.training.losses.DEPTH_LOSSES`.
-    :param max_depth: greatest true depth that is learned from, metres, above 0.
+    :param max_depth: greatest true depth used, metres, above 0.
     """
 
     weight: float = 1.0
@@ -62,7 +62,7 @@ class DepthSupervision:
     max_depth: float = 120.0
 
     def __post_init__(self):
-        """Refuse unknown losses, and numbers out of range."""
+        """Check the names of losses and the range of numbers."""
         at_least_0(self, f'{KEY}.depth', 'weight')
         checks.number(1e-3, math.inf)(self.max_depth, f'{KEY}.depth.max_depth')
         check_losses(self.losses, f'{KEY}.depth.losses', DEPTH_LOSSES)
@@ -71,7 +71,7 @@ class DepthSupervision:
 @dataclass(frozen=True)
 class NormalsSupervision:
     """
-    Learning from true surface normals, of a network that gives normals.
+    Settings of supervision by true surface normals, for a network that predicts normals.
 
     :param weight: weight of all losses below, 0 or more.
     :param losses: weights of the losses within `weight`, 0 or more, by their names in
@@ -82,7 +82,7 @@ class NormalsSupervision:
     losses: dict[str, float] = field(default_factory=lambda: {'cosine': 1.0})
 
     def __post_init__(self):
-        """Refuse unknown losses, and numbers out of range."""
+        """Check the names of losses and the range of numbers."""
         at_least_0(self, f'{KEY}.normals', 'weight')
         check_losses(self.losses, f'{KEY}.normals.losses', NORMALS_LOSSES)
 
@@ -90,18 +90,18 @@ class NormalsSupervision:
 @dataclass(frozen=True)
 class SemanticSupervision:
     """
-    Learning from true labels.
+    Settings of supervision by true labels.
 
     :param weight: weight of all losses below, 0 or more.
     :param losses: weights of the losses within `weight`, 0 or more, by their names in
-        `sync_perception.training.losses.SEMANTIC_LOSSES`; an expert's labels use them, too.
+        `sync_perception.training.losses.SEMANTIC_LOSSES`; expert labels use them, too.
     """
 
     weight: float = 1.0
     losses: dict[str, float] = field(default_factory=lambda: {'cross_entropy': 1.0})
 
     def __post_init__(self):
-        """Refuse unknown losses, and numbers out of range."""
+        """Check the names of losses and the range of numbers."""
         at_least_0(self, f'{KEY}.semantics', 'weight')
         check_losses(self.losses, f'{KEY}.semantics.losses', SEMANTIC_LOSSES)
 
@@ -109,17 +109,17 @@ class SemanticSupervision:
 @dataclass(frozen=True)
 class ExpertSupervision:
     """
-    Learning from the labels of an expert, another model.
+    Settings of supervision by the labels of an expert, another model.
 
-    :param weight: weight of the semantic losses on them, 0 or more.
-    :param confidence: the expert's labels below this probability are ignored, in [0, 1].
+    :param weight: weight of the semantic losses on expert labels, 0 or more.
+    :param confidence: expert labels below this probability are ignored, in [0, 1].
     """
 
     weight: float = 0.5
     confidence: float = 0.6
 
     def __post_init__(self):
-        """Refuse numbers out of range."""
+        """Check that all numbers are in range."""
         at_least_0(self, f'{KEY}.expert', 'weight')
         checks.number(0, 1)(self.confidence, f'{KEY}.expert.confidence')
 
@@ -127,18 +127,18 @@ class ExpertSupervision:
 @dataclass(frozen=True)
 class RankingSupervision:
     """
-    The order of depth at the borders of labels, true ones or an expert's.
+    Settings of the ranking of depth at semantic borders of true or expert labels.
 
     :param weight: weight of the term, 0 or more.
-    :param own_borders: probability, in [0, 1], from which the network's own labels show the
-        borders in samples that have no others; None for no borders there.
+    :param own_borders: least probability, in [0, 1], of the network's own labels for borders in
+        samples without others; None for no borders there.
     """
 
     weight: float = 0.0
     own_borders: float | None = None
 
     def __post_init__(self):
-        """Refuse numbers out of range."""
+        """Check that all numbers are in range."""
         at_least_0(self, f'{KEY}.ranking', 'weight')
         checks.optional(checks.number(0, 1))(self.own_borders, f'{KEY}.ranking.own_borders')
 
@@ -146,16 +146,16 @@ class RankingSupervision:
 @dataclass(frozen=True)
 class SupervisedConfig:
     """
-    What is learned from annotations.
+    Settings of supervised learning.
 
     :param depth: true depth.
     :param normals: true surface normals.
     :param semantics: true labels.
     :param expert: labels or probabilities of another model.
-    :param ranking: the order of depth at the borders of labels.
-    :param uncertainty_weight: weight of the likelihood of the depth's errors, 0 or more, for a
-        network that gives their variance.
-    :param smoothness_weight: weight of disparity that is smooth where the image is, 0 or more.
+    :param ranking: the order of depth at semantic borders.
+    :param uncertainty_weight: weight of the negative log-likelihood of depth errors, 0 or more,
+        for a network that predicts their variance.
+    :param smoothness_weight: weight of the edge-aware smoothness of disparity, 0 or more.
     """
 
     depth: DepthSupervision = field(default_factory=DepthSupervision)
@@ -167,12 +167,12 @@ class SupervisedConfig:
     smoothness_weight: float = 0.0
 
     def __post_init__(self):
-        """Refuse negative weights."""
+        """Check that no weight is negative."""
         at_least_0(self, KEY, 'uncertainty_weight', 'smoothness_weight')
 
 
 class Supervised(Objective):
-    """Annotated depth, normals and labels: each sample adds the terms of what it has."""
+    """Supervised losses of depth, normals and labels, for the annotations of each sample."""
 
     Config = SupervisedConfig
     TASKS = {
@@ -199,18 +199,18 @@ class Supervised(Objective):
 
     @property
     def knows_metres(self) -> bool:
-        """Whether true depth, where a batch has it, gives depth its metric scale."""
+        """Return whether true depth in a batch provides metric scale."""
         return self.config.depth.weight > 0 and any(
             weight > 0 for name, weight in self.config.depth.losses.items()
             if name not in SCALE_FREE)
 
     def scale_from(self, step: Step, terms: Mapping[str, Tensor]) -> set[str]:
-        """Return `depth` if the batch had true depth, and a loss that depends on its scale."""
+        """Return `depth` if the batch has true depth and a loss depends on its scale."""
         taught = self.knows_metres and any(name.startswith('depth/') for name in terms)
         return {'depth'} if taught else set()
 
     def terms(self, step: Step) -> dict[str, Tensor]:
-        """Return the terms that the batch annotates."""
+        """Return the terms of the batch's annotations."""
         output, batch = step.output, step.batch
         terms: dict[str, Tensor] = {}
         if output.depth is not None:
@@ -224,10 +224,10 @@ class Supervised(Objective):
 
     def depth_terms(self, output: DenseOutput, batch: dict[str, Any]) -> dict[str, Tensor]:
         """
-        Compare depth in the canonical camera, averaged over the samples, and its variance.
+        Return the losses of canonical depth and of its variance, averaged over samples.
 
-        The term of the variance has no gradient for depth: it would divide the depth's gradient
-        by the variance, and so neglect the pixels where depth errs.
+        The variance term has no gradient for depth: otherwise it would scale the depth gradient by
+        the inverse variance, and so neglect pixels with large errors.
         """
         terms: dict[str, Tensor] = {}
         if self.config.smoothness_weight:
@@ -248,10 +248,10 @@ class Supervised(Objective):
             self, output: DenseOutput, true: Tensor, valid: Tensor, batch: dict[str, Any]
             ) -> dict[str, Tensor]:
         """
-        Rank depth at semantic borders, in each sample by the best labels that it has.
+        Return the ranking loss at semantic borders of each sample's best available labels.
 
-        Samples that learn from true depth take the order from it. In all others, and so in every
-        sample if `depth.weight` is 0, predicted depth away from the borders gives the order.
+        Samples supervised by true depth take the order from it. In all others, and in every sample
+        if `depth.weight` is 0, predicted depth away from the borders determines the order.
         """
         own = self.config.ranking.own_borders
         labels = border_labels(
@@ -272,7 +272,7 @@ class Supervised(Objective):
         return terms
 
     def normals_terms(self, output: DenseOutput, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Compare normals, averaged over the samples."""
+        """Return the losses of normals, averaged over samples."""
         true = batch['normals']
         valid = torch.isfinite(true).all(dim=1, keepdim=True)
         if not valid.any():
@@ -281,7 +281,7 @@ class Supervised(Objective):
                 for name, loss in self.normals_losses.items()}
 
     def semantic_terms(self, output: DenseOutput, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Compare with true labels, each sample's in its own label space."""
+        """Return the losses on true labels, each sample's in its own label space."""
         terms: dict[str, Tensor] = {}
         for space in sorted(set(batch['space']) - {''}):
             members = torch.tensor(
@@ -294,12 +294,12 @@ class Supervised(Objective):
 
     def expert_terms(self, output: DenseOutput, batch: dict[str, Any]) -> dict[str, Tensor]:
         """
-        Compare with an expert's labels where it is confident, each sample's in its label space.
+        Return the losses on confident expert labels, each sample's in its label space.
 
-        The labels are weighted by the expert's confidence. Where a sample has the expert's
-        probabilities, these are learned instead; soft targets already encode the expert's doubt,
-        so they are not weighted by confidence. Their term is `expert/soft`, which weighs as much
-        as those of the labels together.
+        The labels are weighted by the expert's confidence. Samples with the expert's probabilities
+        use these instead; soft targets already encode the expert's doubt, so they are not weighted
+        by confidence. Their term is `expert/soft`, whose weight is that of all label losses
+        together.
         """
         sure = batch['expert_confidence'] >= self.config.expert.confidence
         confidence = batch['expert_confidence'] * sure
@@ -328,9 +328,9 @@ class Supervised(Objective):
             self, space: str, logits: Tensor, labels: Tensor, confidence: Tensor | None = None
             ) -> dict[str, Tensor]:
         """
-        Compare logits with the labels of another space, through the classes they share.
+        Return the losses of logits on labels of another space, by corresponding classes.
 
-        A head over several data sets is compared in the classes of that space's part only.
+        For a head over several data sets, only the classes of that space's part are used.
         """
         groups, weights, rivals = self.classes.match(space, logits)
         return {
@@ -340,7 +340,7 @@ class Supervised(Objective):
     def soft_loss(
             self, space: str, logits: Tensor, classes: Tensor, probabilities: Tensor,
             confidence: Tensor) -> dict[str, Tensor]:
-        """Compare logits with the probabilities of another space's classes."""
+        """Return the loss of logits on probabilities of another space's classes."""
         groups, weights, rivals = self.classes.match(space, logits)
         return {'soft': top_classes_cross_entropy(
             logits.float(), classes, probabilities.float() / PROBABILITY_UNITS, groups, weights,
@@ -350,10 +350,10 @@ class Supervised(Objective):
 def canonical_truth(
         batch: dict[str, Any], config: ModelConfig, max_depth: float) -> tuple[Tensor, Tensor]:
     """
-    Return a batch's true depth in the canonical camera, and where it is learned from.
+    Return a batch's true depth in the canonical camera, and the mask of its use.
 
-    :param config: of the network.
-    :param max_depth: greatest true depth that is learned from, metres.
+    :param config: config of the network.
+    :param max_depth: greatest true depth used, metres.
     :return: float32 (B, 1, h, w), NaN where unknown, and bool (B, 1, h, w).
     """
     near, far = config.depth_range
@@ -371,7 +371,7 @@ def weighted(part: str, weight: float, losses: Mapping[str, float]) -> dict[str,
 
 def check_losses(weights: Mapping[str, float], key: str, known: Collection[str]) -> None:
     """
-    Refuse losses that do not exist, negative weights, and none at all.
+    Check that there are losses, with known names and non-negative weights.
 
     :raises ValueError: naming the key, what was expected and what was got.
     """
@@ -383,5 +383,5 @@ def check_losses(weights: Mapping[str, float], key: str, known: Collection[str])
 
 
 def step_generator(device: torch.device) -> torch.Generator:
-    """Return a generator on a device, seeded by the process's own."""
+    """Return a generator on a device, seeded by the process's generator."""
     return torch.Generator(device).manual_seed(int(torch.randint(2**31, ())))

@@ -13,11 +13,10 @@
 # limitations under the License.
 
 """
-Temporal consistency: labels and depth that agree between neighbouring frames.
+Temporal consistency of labels and depth between neighbouring frames.
 
-A network that sees one frame at a time learns not to flicker: its prediction for a frame is
-compared with its prediction for a neighbour, warped into the frame. Used in training only;
-inference costs nothing.
+It reduces the flicker of a single-frame network: the prediction for a frame is compared with the
+prediction for a neighbour, warped into the frame. Used in training only; inference costs nothing.
 """
 
 from __future__ import annotations
@@ -60,16 +59,17 @@ POSES, FLOW = 'poses', 'flow'
 @dataclass(frozen=True)
 class TemporalConfig:
     """
-    What must not change between neighbouring frames, which the data's `neighbours` bring.
+    Settings of temporal consistency, which needs data with `neighbours`.
 
-    :param labels: weight of the classes' probabilities, 0 or more.
-    :param depth: weight of depth, 0 or more; None for 1 by poses and 0 by flow.
-    :param motion: how pixels are followed. `poses`: by depth, the true one where there is some,
-        else the network's own, and the camera's pose, which the data know or the pose network of
-        self-supervision estimates. `flow`: by optical flow, which needs no poses but time on the
-        CPU, and serves labels only.
-    :param tolerance: |a - b| / (a + b) of depth, 0 or more, from which one surface hides another.
-    :param agreement: greatest photometric error, 0 or more, of pixels that show the same thing.
+    :param labels: weight of the class probabilities, 0 or more.
+    :param depth: weight of depth, 0 or more; None for 1 with poses and 0 with flow.
+    :param motion: source of the correspondence. `poses`: depth, true if available, else the
+        network's own, and the camera's pose, from the data or the pose network of
+        self-supervision. `flow`: optical flow, which needs no poses but time on the CPU, and is
+        used for labels only.
+    :param tolerance: greatest |a - b| / (a + b) of depths of the same surface, 0 or more; larger
+        differences are occlusions.
+    :param agreement: greatest photometric error of corresponding pixels, 0 or more.
     """
 
     labels: float = 1.0
@@ -79,7 +79,7 @@ class TemporalConfig:
     agreement: float = 0.2
 
     def __post_init__(self):
-        """Refuse numbers out of range, and depth by flow."""
+        """Check the range of numbers, and that depth is not used with flow."""
         at_least_0(self, KEY, 'labels', 'tolerance', 'agreement')
         if self.depth is not None:
             at_least_0(self, KEY, 'depth')
@@ -92,17 +92,17 @@ class TemporalConfig:
 @dataclass(frozen=True)
 class Pairs:
     """
-    Samples that have a neighbour to compare with, and one each.
+    Samples with one neighbour each.
 
-    :param members: bool (B,), which samples of the batch.
-    :param images: uint8 (M, h, w, 3), theirs.
-    :param neighbours: uint8 (M, h, w, 3).
+    :param members: bool (B,), which samples of the batch are included.
+    :param images: uint8 (M, h, w, 3), images of these samples.
+    :param neighbours: uint8 (M, h, w, 3), images of their neighbours.
     :param offsets: int64 (M,), frames from the sample to the neighbour.
     :param poses: float32 (M, 4, 4), neighbour_T_sample in metres, NaN where unknown.
     :param K: float32 (M, 3, 3), intrinsics of both.
     :param depth: float32 (M, 1, h', w'), true metres, NaN where unknown.
-    :param zoom: float32 (M, 1, 1, 1), metres of the crop's camera in one of the network's.
-    :param ids: the samples'.
+    :param zoom: float32 (M, 1, 1, 1), scale from canonical to metric depth, f / f_canonical.
+    :param ids: ids of the samples.
     """
 
     members: Tensor
@@ -118,13 +118,12 @@ class Pairs:
 
 class Temporal(Objective):
     """
-    Predictions for neighbouring frames, compared pixel by pixel.
+    Temporal consistency loss between predictions for neighbouring frames.
 
-    The prediction for the neighbour is the target: it has no gradient, which saves the backward
-    pass of a second image, and it is made for the photograph as it is, without varied colours.
-    With neighbours on both sides either frame of a pair is sometimes the target, and both are
-    drawn to each other. A pose network of self-supervision, where there is one, gives the camera's
-    motion in the units of the depth that learns with it.
+    The prediction for the neighbour is the target: it has no gradient, which saves a second
+    backward pass, and no colour augmentation. With neighbours on both sides, each frame of a pair
+    is the target at times, so that both predictions approach each other. The pose network of
+    self-supervision, if there is one, estimates motion in the units of the depth trained with it.
     """
 
     Config = TemporalConfig
@@ -142,10 +141,10 @@ class Temporal(Objective):
 
     def check_offsets(self, offsets: Sequence[int]) -> None:
         """
-        Refuse data that bring no neighbours in time.
+        Check that the data have neighbours in time.
 
-        :param offsets: of the neighbours that the data bring.
-        :raises ValueError: if so.
+        :param offsets: offsets of the data's neighbours.
+        :raises ValueError: if there are none.
         """
         if not any(offset != STEREO for offset in offsets):
             raise ValueError(
@@ -154,9 +153,9 @@ class Temporal(Objective):
 
     def check_mixture(self, mixture: Mixture) -> None:
         """
-        Refuse data of which no sample has a neighbour with a pose, if poses are wanted.
+        Check that some samples have a neighbour with a pose, if poses are used.
 
-        :raises ValueError: if so.
+        :raises ValueError: if there are none.
         """
         if self.by_flow or self.pose_network is not None or mixture.knows_poses():
             return
@@ -171,8 +170,8 @@ class Temporal(Objective):
         """
         Return `temporal_labels` and `temporal_depth`, if a sample has a neighbour.
 
-        It must be the last objective of a step: in 16 bits, the pass without a gradient must find
-        the copies of the weights that the passes with one have made.
+        It must be the last objective of a step: with 16-bit autocast, its pass without gradient
+        must use the cached weight copies of the passes with gradient.
 
         :return: scalars; samples without a neighbour count as 0.
         :raises ValueError: if there is no depth to warp by, or there are no intrinsics.
@@ -191,9 +190,9 @@ class Temporal(Objective):
 
     def pairs(self, batch: dict[str, Any]) -> Pairs | None:
         """
-        Choose one usable neighbour in time of each sample, by chance; None if none has one.
+        Draw one usable neighbour in time of each sample; None if there are none.
 
-        :raises ValueError: if a sample with one has no intrinsics to follow its pixels by.
+        :raises ValueError: if a sample with a neighbour has no intrinsics for the warp.
         """
         usable = batch['neighbour_there'] & (batch['neighbour_offset'] != STEREO)
         if not self.by_flow and self.pose_network is None:
@@ -217,7 +216,7 @@ class Temporal(Objective):
             self, present: dict[str, Tensor], target: DenseOutput, pairs: Pairs
             ) -> dict[str, tuple[Tensor, Tensor]]:
         """
-        Return, by the terms' names, what changed and where that can be told.
+        Return change and validity mask by the terms' names.
 
         :param present: predictions for the samples, float32, by the maps' names.
         :param target: predictions for the neighbours.
@@ -248,13 +247,13 @@ class Temporal(Objective):
             self, own_b1hw: Tensor | None, pairs: Pairs
             ) -> tuple[Tensor, Tensor, Tensor | None]:
         """
-        Follow the samples' pixels to the neighbours.
+        Return the correspondence of the samples' pixels to the neighbours.
 
         :param own_b1hw: float32 (M, 1, h', w'), the network's depth of the canonical camera.
-        :return: pixels (u, v) of the neighbours at the size of the targets, (M, h', w', 2); where
-            they are known, bool (M, 1, h', w'); and, by poses, where the network gives depth, the
-            depth along z of the network's own points in the neighbours' cameras, with a gradient.
-        :raises ValueError: if there is no depth to follow them by.
+        :return: pixels (u, v) of the neighbours at the size of the targets, (M, h', w', 2); their
+            validity, bool (M, 1, h', w'); and, with poses and predicted depth, the depth along z
+            of the network's own points in the neighbours' cameras, with a gradient.
+        :raises ValueError: if there is no depth for the warp.
         """
         size = pairs.depth.shape[-2:]
         if self.by_flow:
@@ -281,7 +280,7 @@ class Temporal(Objective):
         """
         Return neighbour_T_sample, (M, 4, 4), and whether it is in metres, bool (M,).
 
-        A pose network's translations are in the units of the depth that learns beside it.
+        A pose network's translations are in the units of the depth trained with it.
         """
         metric = finite_poses(pairs.poses) & self.poses_known
         if self.pose_network is None or metric.all():
@@ -297,11 +296,11 @@ def predict_untracked(model: nn.Module, images_bhw3: Tensor) -> DenseOutput:
     """
     Run a network in training mode without changing the running statistics of its batch norms.
 
-    They normalise by the batch, as for the images that are compared: early in training, the
-    difference to evaluation mode is larger than that between frames. Synchronised batch norms use
-    their running statistics: they would wait for processes whose batch has no neighbours.
+    Batch norms use batch statistics, as for the compared images: early in training, the difference
+    to evaluation mode is larger than that between frames. Synchronised batch norms use their
+    running statistics, because they would wait for processes whose batch has no neighbours.
 
-    :param model: with its `config`.
+    :param model: model with its `config`.
     :param images_bhw3: uint8 (B, h, w, 3).
     """
     norms = [norm for norm in model.modules()
@@ -327,13 +326,13 @@ def flow_to(
         images_bhw3: Tensor, neighbours_bhw3: Tensor, size: tuple[int, int]
         ) -> tuple[Tensor, Tensor]:
     """
-    Follow pixels by optical flow, on the CPU: pair by pair, forth and back.
+    Return pixel correspondences by optical flow on the CPU, checked by backward flow.
 
     :param images_bhw3: uint8 (B, h, w, 3).
-    :param neighbours_bhw3: likewise.
-    :param size: height and width (h', w') at which pixels are wanted.
+    :param neighbours_bhw3: uint8 (B, h, w, 3).
+    :param size: height and width (h', w') of the result.
     :return: pixels (u, v) of the neighbours at that size, (B, h', w', 2); and bool (B, 1, h',
-        w'), true where the way back leads home from every pixel of a cell.
+        w'), true where forward and backward flow agree for every pixel of a cell.
     """
     motions = [motion_by_flow(image, neighbour) for image, neighbour in zip(
         images_bhw3.cpu().numpy(), neighbours_bhw3.cpu().numpy())]
