@@ -219,7 +219,7 @@ def kept(ids: Sequence[str], chosen: Sequence[str], name: str) -> list[str]:
     """
     Return those ids that are chosen.
 
-    :param name: of the data set, for the message.
+    :param name: name of the data set, for the message.
     :raises ValueError: if a chosen id does not exist.
     """
     wanted = set(chosen)

@@ -146,7 +146,7 @@ def fit_ground(points: np.ndarray, limits: Limits, seed: int = 0) -> np.ndarray 
 
 
 def least_squares(points: np.ndarray) -> np.ndarray:
-    """Return the least-squares plane of points (N, 3): unit normal towards -y, and offset."""
+    """Return the least-squares plane of points, float64 (N, 3): unit normal to -y, offset."""
     middle = points.mean(axis=0)
     normal = np.linalg.eigh(np.cov((points - middle).T, ddof=0))[1][:, 0]
     normal = -normal if normal[1] > 0 else normal

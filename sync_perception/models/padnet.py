@@ -277,7 +277,7 @@ class PadNet(Network):
         """
         Return the maps of the depth decoder in final units by name, and the disparities.
 
-        :param features: of the depth decoder at strides 1, 2, 4 and 8.
+        :param features: features of the depth decoder at strides 1, 2, 4 and 8.
         """
         raw = [head(feature) for head, feature in zip(self.depth_heads, features)]
         maps = split_depth(raw[0], self.channels_of, 'disparity', self.depth_range)

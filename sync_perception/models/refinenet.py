@@ -108,8 +108,8 @@ def batch_norm_encoder(pretrained: str | None, frozen_norm: bool) -> MobileNetV2
 
     :param pretrained: folded ImageNet weights (npz); environment variables are expanded.
     :param frozen_norm: whether the batch norms keep their statistics in training.
-    :raises ValueError: for folded weights without `frozen_norm`: training would overwrite the
-        folded statistics.
+    :raises ValueError: for folded weights without `frozen_norm`, as they have no batch norm
+        statistics of their own.
     """
     encoder = MobileNetV2(TAPS, normalised=True)
     if pretrained is not None:

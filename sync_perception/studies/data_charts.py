@@ -80,7 +80,7 @@ class Canvas:
         cv2.putText(self.image, text, (x, y), color, face, size, weight)
 
     def box(self, x: float, y: float, width: float, height: float, color: Sequence[int]) -> None:
-        """Fill a rectangle, given by its upper left corner, at least one pixel thin."""
+        """Fill a rectangle, given by its upper left corner, at least one pixel wide and high."""
         left, top = round(x), round(y)
         right, bottom = max(round(x + width), left + 1), max(round(y + height), top + 1)
         self.image[top:bottom, left:right] = color

@@ -150,7 +150,7 @@ class PseudoLabelled(DenseDataset):
     :param soft: whether to use the teacher's most probable classes with their probabilities.
     :param open_base: function that opens the annotated data set: `datasets.open_dataset`.
     :raises FileNotFoundError: if the folder has no maps of these samples.
-    :raises ValueError: if soft labels are requested, but missing or disabled with all labels.
+    :raises ValueError: if soft labels are requested, but the folder has none or `labels` is off.
     """
 
     splits = ()

@@ -88,7 +88,7 @@ class OnnxModel(ExportedModel):
 
     On a GPU, images and maps are copied through host memory.
 
-    :param path: of the file.
+    :param path: path of the file.
     :param device: cpu, or cuda if onnxruntime has its CUDA provider; otherwise the model runs on
         the CPU, with a log message.
     :raises ValueError: if it is not an ONNX file of this package.
@@ -148,7 +148,7 @@ class ProgramModel(ExportedModel):
     Such a file can make torch run code, so it is loaded only if `sync_perception.files.trust`
     allows it.
 
-    :param path: of the file.
+    :param path: path of the file.
     :param device: any torch device.
     :raises ValueError: if loading is not allowed, or it is not a .pt2 file of this package.
     """

@@ -202,7 +202,7 @@ def make_ablation(content: dict[str, Any], path: Path) -> Ablation:
     """
     Return the ablation of a file's content.
 
-    :param path: of the file.
+    :param path: path of the file.
     """
     check_keys(Ablation, content, str(path))
     for kind in ('recipe', 'variants', 'preparations'):

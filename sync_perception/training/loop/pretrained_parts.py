@@ -45,7 +45,7 @@ def start_from(network: nn.Module, origins: dict[str, Origin]) -> None:
     """
     Copy the weights of pretrained parts; each part completely or not at all.
 
-    :param network: of `sync_perception.models`, not yet trained.
+    :param network: network of `sync_perception.models`, not yet trained.
     :param origins: by submodule of the network: `depth`, `semantics.encoder`.
     :raises ValueError: if a part does not exist or does not fit.
     :raises FileNotFoundError: if a model does not exist.
