@@ -75,7 +75,7 @@ setup(
         'bags': BAGS,
         # models as ONNX files; to run one, onnxruntime alone will do
         'export': EXPORT,
-        # networks on a CPU in about half of torch's time
+        # networks on a CPU in less than half of torch's time
         'openvino': OPENVINO,
         # sync_perception quantise
         'quantise': QUANTISE,

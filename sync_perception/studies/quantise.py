@@ -42,9 +42,14 @@ import torch
 from torch import Tensor
 
 LOG = logging.getLogger(__name__)
-SENSITIVE = ('MatMul', 'Divide', 'Softmax', 'Power', 'ReduceSum')
-"""Operations of attention and of its normalisation, which stay in floats if 8 bits cost too much:
-the sums of linear attention span more orders of magnitude than 8 bits hold."""
+ATTENTION = ('MatMul', 'Divide', 'Softmax', 'Power', 'ReduceSum')
+"""Operations of attention and its normalisation, whose sums span too many orders of magnitude."""
+ATTEMPTS = {
+    'all layers in 8 bits': (),
+    'attention in floats': ATTENTION,
+    'attention and depthwise convolutions in floats': (*ATTENTION, 'GroupConvolution'),
+}
+"""Types of operations that stay in floats, from the fastest graph to the most accurate one."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +107,8 @@ def quantise(
     Write the 8-bit graph of a model into its folder, if it keeps the accuracy.
 
     Ranges of activations are taken from images of the sources (NNCF's post-training
-    quantisation). If the accuracy falls too far with all layers in 8 bits, attention stays in
-    floats in a second attempt.
+    quantisation). If the accuracy falls too far with all layers in 8 bits, more of them stay in
+    floats: see ATTEMPTS.
 
     :param model: a model folder; int8.xml, int8.bin and int8.json are written there.
     :param sources: data sets with images like those that the model will see.
@@ -113,7 +118,7 @@ def quantise(
     :return: `attempt`, and by data set the scores `float32` and `int8`.
     :raises ModuleNotFoundError: if NNCF or OpenVINO is not installed.
     :raises ValueError: if the model is no folder, its graph is bound to one size of images, or
-        both attempts cost more accuracy than allowed; nothing is written then.
+        every attempt costs more accuracy than allowed; nothing is written then.
     """
     import nncf  # an optional library, which takes seconds to import
     folder = Path(model)
@@ -128,7 +133,7 @@ def quantise(
     data = list(calibration_images(network, sources, images))
     before = scores(GraphModel(network, backend), sources, judged)
     problem = ''
-    for attempt, sensitive in (('all layers in 8 bits', ()), ('attention in floats', SENSITIVE)):
+    for attempt, sensitive in ATTEMPTS.items():
         graph = nncf.quantize(
             backend.graphs.for_all.clone(), nncf.Dataset(data),
             preset=nncf.QuantizationPreset.MIXED, subset_size=len(data),

@@ -123,9 +123,9 @@ def test_an_interrupted_run_goes_on_in_shards(drives, small_model, tmp_path):
     assert sum(after[name] == before[name] for name in after) == 4
     for name in after:
         assert (out / name).read_bytes() == (whole / name).read_bytes()
-    with pytest.raises(ValueError, match='another maps, settings'):
+    with pytest.raises(ValueError, match='settings.soft was 3, is now 0'):
         pseudo_label(small_model, 'camvid', drives, out)
-    with pytest.raises(ValueError, match='another settings'):
+    with pytest.raises(ValueError, match='settings.soft was 3, is now 2'):
         pseudo_label(small_model, 'camvid', drives, out, soft=2)
 
 

@@ -102,8 +102,13 @@ DEPTH_ANYTHING = 'depth-anything/Depth-Anything-V2-Metric-Outdoor-{}-hf'
 SEGFORMER = 'nvidia/segformer-b{}-finetuned-cityscapes-1024-1024'
 
 CATALOGUE: dict[str, Entry] = {
+    'efficientvit-b0-mobile-unet': Entry(
+        'labels by EfficientViT-B0 at full size, depth by a light UNet at two thirds of it: '
+        'the default model',
+        'sync', {'depth': {**MOBILE, 'image_scale': 2 / 3},
+                 'semantics': {'kind': 'efficientvit'}, 'uncertainty': True}),
     'mobile-unet': twins(
-        'two light UNets on MobileNetV2: the default model', MOBILE, uncertainty=True),
+        'two light UNets on MobileNetV2', MOBILE, uncertainty=True),
     'mobile-unet-all': twins(
         'the same, with uncertainty and normals', MOBILE, uncertainty=True, normals=True),
     'mobile-unet-uncoupled': twins(
@@ -115,10 +120,6 @@ CATALOGUE: dict[str, Entry] = {
         'its semantic network alone', 'sync', {'depth': None, 'semantics': MOBILE}),
     'efficientvit-b0': twins(
         'two EfficientViT-B0 with their segmentation heads', {'kind': 'efficientvit'}),
-    'efficientvit-b0-mobile-unet': Entry(
-        'labels by EfficientViT-B0 at full size, depth by a light UNet at two thirds of it',
-        'sync', {'depth': {**MOBILE, 'image_scale': 2 / 3},
-                 'semantics': {'kind': 'efficientvit'}, 'uncertainty': True}),
     'efficientvit-b1': twins('the same with B1', {'kind': 'efficientvit', 'variant': 'b1'}),
     'unet-resnet-tiny': unet('resnet', 'tiny'),
     'unet-resnet-small': unet('resnet', 'small'),

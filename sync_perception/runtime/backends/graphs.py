@@ -31,11 +31,12 @@ from sync_perception.files.cache import cache_folder, forget_oldest
 from sync_perception.models.exchange.export import NamedMaps, output_names
 from sync_perception.models.exchange.exported import ExportedModel, OnnxModel
 from sync_perception.models.perception_model import PerceptionModel
+from sync_perception.runtime.backends.free_size import free_size
 from sync_perception.runtime.backends.library import load_openvino, quiet_conversion
 import torch
 
 LOGGER = logging.getLogger(__name__)
-FORMAT = 1  # version of the cached graphs; raised when the conversion changes
+FORMAT = 2  # version of the cached graphs; raised when the conversion changes
 MAX_BYTES = 2_000_000_000
 
 
@@ -104,32 +105,6 @@ def layouts() -> tuple[Any, Any]:
     return library.Layout('NHWC'), library.Layout('NCHW')
 
 
-def free_size(graph: Any, size: tuple[int, int]) -> None:
-    """
-    Make a graph that was traced at one size accept other sizes, in place.
-
-    Tracing turns the target sizes of upsampling layers into constants. Each constant is replaced
-    by the scale factor that it had at the traced size.
-    """
-    from openvino import opset13 as operators  # optional library
-    graph.reshape([1, *size, 3])
-    for node in graph.get_ordered_ops():
-        if node.get_type_name() != 'Interpolate' or len(node.inputs()) != 3:
-            continue
-        attributes = node.get_attributes()
-        axes = node.input_value(2).get_node()
-        if attributes.pop('shape_calculation_mode') != 'sizes' or (
-                axes.get_type_name() != 'Constant'):
-            continue
-        before, after = node.get_input_shape(0), node.get_output_shape(0)
-        scales = [after[axis] / before[axis] for axis in axes.data]
-        scaled = operators.interpolate(
-            node.input_value(0), np.array(scales, np.float32), attributes.pop('mode'), 'scales',
-            axes=axes.output(0), **attributes)
-        node.output(0).replace(scaled.output(0))
-    graph.reshape([-1, -1, -1, 3])
-
-
 class Graphs:
     """
     OpenVINO graphs of one network: one graph for all sizes if possible.
@@ -163,11 +138,11 @@ class Graphs:
     def convert_for_all(self) -> Any:
         """Return a graph for all sizes, or None if the network has none."""
         cell = self.multiple
-        traced, other = (2 * cell, 3 * cell), (3 * cell, 5 * cell)
+        traced, second, third = (2 * cell, 3 * cell), (3 * cell, 5 * cell), (4 * cell, 2 * cell)
         graph = convert(self.model, traced)
         try:
-            free_size(graph, traced)
-            suits = self.agrees(graph, traced) and self.agrees(graph, other)
+            free_size(graph, traced, convert(self.model, second), second)
+            suits = self.agrees(graph, traced) and self.agrees(graph, third)
         except RuntimeError as error:
             LOGGER.debug('no graph of the network suits all sizes: %s', error)
             suits = False

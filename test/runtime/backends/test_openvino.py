@@ -161,8 +161,22 @@ def test_the_default_model_sees_the_same_street(data_root):
     """On a real frame: labels but for ties, depth to a thousandth."""
     [drive] = (data_root / 'kitti').glob('*/*_sync')
     frame = KittiDrive(drive).frame(0)
-    found = Predictor(device='cpu', backend='openvino').predict(frame)
+    found = Predictor(device='cpu', backend='openvino', precision='float32').predict(frame)
     expected = Predictor(device='cpu', backend='torch').predict(frame)
     assert (found.labels == expected.labels).mean() > 0.9999
     np.testing.assert_allclose(found.depth, expected.depth, rtol=1e-3)
     np.testing.assert_allclose(found.confidence, expected.confidence, atol=1e-3)
+
+
+def test_the_default_models_8_bit_graph_sees_almost_the_same_street(data_root):
+    """On a real frame: 95 % of the labels, depth within 5 % in the median."""
+    [drive] = (data_root / 'kitti').glob('*/*_sync')
+    frame = KittiDrive(drive).frame(0)
+    predictor = Predictor(device='cpu', precision='int8')
+    assert predictor.describe()['precision'] == 'int8'
+    found = predictor.predict(frame)
+    expected = Predictor(device='cpu', backend='torch').predict(frame)
+    assert (found.labels == expected.labels).mean() > 0.95
+    both = np.isfinite(found.depth) & np.isfinite(expected.depth)
+    ratio = found.depth[both] / expected.depth[both]
+    assert np.median(np.abs(ratio - 1)) < 0.05
