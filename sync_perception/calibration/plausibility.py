@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import numpy as np
 from sync_perception.calibration.camera_calibration import Calibration, CalibrationError
 from sync_perception.calibration.rectification import (
     check_pinhole,
@@ -35,6 +36,8 @@ CENTRAL = 0.2
 PROJECTION_RATIO = {'equidistant': (0.1, 1.8)}
 """Plausible ratios of the focal lengths of P and K after rectification, by distortion model."""
 OTHER_PROJECTION_RATIO = (0.4, 1.8)
+MOST_VOID = 0.5
+"""Fraction of a rectified image that may lie outside of the camera's view."""
 
 
 def is_named_rectified(topic: str) -> bool:
@@ -71,6 +74,20 @@ def distortion_doubt(calibration: Calibration, rectify: bool = False, topic: str
             f'{calibration.K[0, 0]:g} and {calibration.P[0, 0]:g}, are not of the same image, but '
             f"the images are taken to be rectified, as P's{error}")
     return ''
+
+
+def coverage_doubt(void: np.ndarray | None, pixels: int) -> str:
+    """
+    Return a warning about a rectified image of which the camera shows less than half.
+
+    :param void: indices of the pixels that the camera does not show; None for no such pixel.
+    :param pixels: number of pixels of the image.
+    """
+    share = 0.0 if void is None else void.size / pixels
+    if share <= MOST_VOID:
+        return ''
+    return (f'{share:.0%} of the rectified image lies outside of what the camera shows: expected '
+            'distortion coefficients and a projection matrix that fit the lens')
 
 
 @lru_cache(maxsize=64)

@@ -21,6 +21,7 @@ import pytest
 from sync_perception.calibration.camera_calibration import Calibration, CalibrationError, Region
 from sync_perception.calibration.plausibility import (
     contradictions,
+    coverage_doubt,
     distortion_doubt,
     is_named_rectified,
 )
@@ -117,3 +118,9 @@ def test_a_projection_of_another_image_is_said_too():
 def test_distortion_that_cannot_be_undone_is_distortion_all_the_same():
     assert 'states distortion' in distortion_doubt(
         Calibration(SIZE, K, P, D=DISTORTED, model='unheard_of'))
+
+
+@pytest.mark.parametrize(('void', 'doubtful'), [(None, False), (49, False), (60, True)])
+def test_a_rectified_image_that_is_mostly_void_is_doubtful(void, doubtful):
+    doubt = coverage_doubt(None if void is None else np.arange(void), 100)
+    assert bool(doubt) == doubtful and ('60%' in doubt) == doubtful

@@ -48,7 +48,7 @@ def guard_services(node: Node, log: SeldomLog) -> None:
     :param log: log of the rejections.
     """
     for service in node.services:
-        service.callback = Guard(service, log).answer
+        service.callback = Guard(service, log, node.has_parameter).answer
 
 
 def run_after(service: Service, prepare: Callable[[Any], Awaitable[None]]) -> None:
@@ -76,11 +76,13 @@ class Guard:
 
     :param service: the service, whose callback is wrapped.
     :param log: log of the rejections.
+    :param is_declared: function that returns whether the node has a parameter of a name.
     """
 
-    def __init__(self, service: Service, log: SeldomLog):
+    def __init__(
+            self, service: Service, log: SeldomLog, is_declared: Callable[[str], bool]):
         self.service, self.kind, self.callback = service, service.srv_type, service.callback
-        self.log = log
+        self.log, self.is_declared = log, is_declared
 
     async def answer(self, request: Any, response: Any) -> Any:
         """Execute or reject a request; non-atomic parameters are handled one by one."""
@@ -96,6 +98,7 @@ class Guard:
         try:
             if self.kind in (SetParameters, SetParametersAtomically):
                 check_types(request)
+                self._check_names(request)
             elif self.kind is ChangeState:
                 check_label(request.transition.label)
             answer = self.callback(request, response)
@@ -107,6 +110,12 @@ class Guard:
             name = self.service.service_name
             self.log.warn(f'request {name}', f'refused a request of {name}: {reason}')
             return self._refusal(request, reason)
+
+    def _check_names(
+            self, request: SetParameters.Request | SetParametersAtomically.Request) -> None:
+        for parameter in request.parameters:
+            if not self.is_declared(parameter.name):
+                raise ValueError(f'there is no parameter {parameter.name!r:.80}')
 
     def _refusal(self, request: Any, reason: str) -> Any:
         """Return a response that reports failure, if it has fields for it."""

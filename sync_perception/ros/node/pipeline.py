@@ -23,7 +23,11 @@ from typing import Any
 from rclpy.clock import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from sync_perception.calibration.camera_calibration import CalibrationError
-from sync_perception.calibration.plausibility import contradictions, distortion_doubt
+from sync_perception.calibration.plausibility import (
+    contradictions,
+    coverage_doubt,
+    distortion_doubt,
+)
 from sync_perception.ros.core.log import SeldomLog
 from sync_perception.ros.health.consistency_monitor import ConsistencyMonitor
 from sync_perception.ros.io.calibration_messages import calibration_of
@@ -135,6 +139,8 @@ class Pipeline:
         packet.frame = to_frame(
             image, camera_info, camera.bit_depth, parameters.max_pixels,
             camera.rectifier if parameters.rectify else None)
+        camera.note('rectification', coverage_doubt(
+            packet.frame.void, packet.frame.size[0] * packet.frame.size[1]))
         packet.scale = self._scale(camera, packet.frame.frame_id) if maps else None
         packet.maps = maps_to_scale(maps, packet.scale)
         return True

@@ -183,6 +183,11 @@ def test_no_request_ends_a_node(caller):
 def check_types(caller: Caller, kind: Any, name: str) -> None:
     """Set parameters of every type that there is not; the answers say so."""
     good = Parameter(name='use_sim_time', value=ParameterValue(type=1))
+    for absent in ('', 'no_such_parameter'):
+        request = kind.Request(parameters=[Parameter(name=absent, value=ParameterValue(type=1))])
+        answer = caller.call(kind, name, request)
+        [result] = answer.results if kind is SetParameters else [answer.result]
+        assert not result.successful and repr(absent) in result.reason
     bad = [Parameter(name=each, value=ParameterValue(type=wrong))
            for wrong in WRONG_TYPES for each in ('use_sim_time', 'nothing')]
     if kind is SetParameters:
