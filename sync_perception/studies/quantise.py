@@ -34,6 +34,7 @@ from sync_perception.labels import LabelSpace
 from sync_perception.models import hub
 from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.runtime.backends.graphs import weights_digest
+from sync_perception.runtime.backends.library import kept_signal_stack
 from sync_perception.runtime.backends.openvino import GraphBackend, OpenVinoBackend
 from sync_perception.runtime.backends.quantised import FACTS, FixedGraphBackend, GRAPH, WEIGHTS
 from sync_perception.runtime.preprocess import normalise, resize_image, seen_size
@@ -134,10 +135,11 @@ def quantise(
     before = scores(GraphModel(network, backend), sources, judged)
     problem = ''
     for attempt, sensitive in ATTEMPTS.items():
-        graph = nncf.quantize(
-            backend.graphs.for_all.clone(), nncf.Dataset(data),
-            preset=nncf.QuantizationPreset.MIXED, subset_size=len(data),
-            ignored_scope=nncf.IgnoredScope(types=list(sensitive), validate=False))
+        with kept_signal_stack():
+            graph = nncf.quantize(
+                backend.graphs.for_all.clone(), nncf.Dataset(data),
+                preset=nncf.QuantizationPreset.MIXED, subset_size=len(data),
+                ignored_scope=nncf.IgnoredScope(types=list(sensitive), validate=False))
         after = scores(GraphModel(network, FixedGraphBackend(
             graph, network.config.input_multiple)), sources, judged)
         problem = losses(before, after, limits)

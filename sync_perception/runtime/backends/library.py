@@ -12,12 +12,13 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Import of OpenVINO without its telemetry."""
+"""Import and use of OpenVINO without its side effects: telemetry, log lines, signal stacks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+import ctypes
 import logging
 import sys
 from types import ModuleType
@@ -54,3 +55,30 @@ def quiet_conversion() -> Iterator[None]:
     finally:
         root.removeFilter(is_needed)
         traces.setLevel(level)
+
+
+class SignalStack(ctypes.Structure):
+    """The structure stack_t of sigaltstack(2), as Linux has it."""
+
+    _fields_ = (('ss_sp', ctypes.c_void_p), ('ss_flags', ctypes.c_int),
+                ('ss_size', ctypes.c_size_t))
+
+
+@contextmanager
+def kept_signal_stack() -> Iterator[None]:
+    """
+    Restore the signal stack of this thread at the end.
+
+    On processors with AMX, OpenVINO gives the thread that compiles its first graph another signal
+    stack, and frees it when the plugin is unloaded. The next signal that Python handles would then
+    end the process with a segmentation fault.
+    """
+    if sys.platform != 'linux':
+        yield
+        return
+    library, former = ctypes.CDLL(None), SignalStack()
+    library.sigaltstack(None, ctypes.byref(former))
+    try:
+        yield
+    finally:
+        library.sigaltstack(ctypes.byref(former), None)

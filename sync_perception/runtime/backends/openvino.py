@@ -29,7 +29,7 @@ from sync_perception.runtime.backends.base import (
     reduced_precision,
 )
 from sync_perception.runtime.backends.graphs import Graphs
-from sync_perception.runtime.backends.library import load_openvino
+from sync_perception.runtime.backends.library import kept_signal_stack, load_openvino
 from sync_perception.types import DenseOutput
 import torch
 from torch import Tensor
@@ -86,7 +86,8 @@ class GraphBackend(Backend):
         if self.target == CPU:  # other processes need the CPU's threads, too
             options |= {'INFERENCE_NUM_THREADS': torch.get_num_threads(),
                         'ENABLE_CPU_PINNING': False}
-        return self.core.compile_model(graph, self.target, options).create_infer_request()
+        with kept_signal_stack():
+            return self.core.compile_model(graph, self.target, options).create_infer_request()
 
     def place(self) -> str:
         """Return the name of the device that computes."""

@@ -16,6 +16,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from sync_perception.kitti.drive import KittiDrive
@@ -180,3 +183,22 @@ def test_the_default_models_8_bit_graph_sees_almost_the_same_street(data_root):
     both = np.isfinite(found.depth) & np.isfinite(expected.depth)
     ratio = found.depth[both] / expected.depth[both]
     assert np.median(np.abs(ratio - 1)) < 0.05
+
+
+SIGNALLED = """
+import gc, os, signal
+from sync_perception.models import hub
+from sync_perception.resources import default_model_folder
+from sync_perception.runtime.backends import OpenVinoBackend
+backend = OpenVinoBackend(hub.load(default_model_folder()))
+del backend
+gc.collect()
+signal.signal(signal.SIGUSR1, lambda *arguments: print('handled', flush=True))
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+def test_signals_are_handled_after_a_model_was_given_back():
+    """OpenVINO replaces the signal stack of the thread on processors with AMX, and frees it."""
+    done = subprocess.run([sys.executable, '-c', SIGNALLED], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, 'handled\n'), done.stderr
