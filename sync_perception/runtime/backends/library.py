@@ -69,8 +69,8 @@ def kept_signal_stack() -> Iterator[None]:
     """
     Restore the signal stack of this thread at the end.
 
-    On processors with AMX, OpenVINO gives the thread that compiles its first graph another signal
-    stack, and frees it when the plugin is unloaded. The next signal that Python handles would then
+    On processors with AMX, OpenVINO gives the thread that loads its plugins another signal stack,
+    and frees it when they are unloaded. The next signal that Python handles would then
     end the process with a segmentation fault.
     """
     if sys.platform != 'linux':

@@ -65,7 +65,8 @@ class GraphBackend(Backend):
     def __init__(self, target: str = CPU):
         self.core = load_openvino().Core()
         self.device, self.target = torch.device('cpu'), target
-        check_target(target, self.core.available_devices)
+        with kept_signal_stack():  # the plugins are loaded here
+            check_target(target, self.core.available_devices)
         self.programs: OrderedDict[tuple[int, ...], Any] = OrderedDict()
 
     def __call__(self, image_b3hw: Tensor) -> DenseOutput:
