@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -94,7 +95,7 @@ class Setup:
     others: Mapping[str, Objective]
 
 
-class Objective:
+class Objective(ABC):
     """
     Base class of training objectives: loss terms, their weights, and their requirements.
 
@@ -124,9 +125,9 @@ class Objective:
         self.learned: nn.Module | None = None
         self.scale_free = False
 
+    @abstractmethod
     def terms(self, step: Step) -> dict[str, Tensor]:
         """Return the batch's available terms, unweighted scalars by name."""
-        raise NotImplementedError
 
     def by_task(self, terms: Mapping[str, Tensor]) -> dict[str | None, Tensor]:
         """Return the weighted terms, summed by task; None is the key of terms without task."""
@@ -136,17 +137,17 @@ class Objective:
             losses[task] = losses.get(task, 0) + self.weights[name] * term
         return losses
 
-    def check_offsets(self, offsets: Sequence[int]) -> None:
+    def check_offsets(self, offsets: Sequence[int]) -> None:  # noqa: B027 - optional
         """
         Raise ValueError if the data lack the neighbours that this objective needs.
 
         :param offsets: offsets of the samples' neighbours in frames; 0 is the stereo partner.
         """
 
-    def check_mixture(self, mixture: Mixture) -> None:
+    def check_mixture(self, mixture: Mixture) -> None:  # noqa: B027 - optional
         """Raise ValueError if no sample of the data suits this objective."""
 
-    def prepare(self, model: nn.Module, device: torch.device) -> None:
+    def prepare(self, model: nn.Module, device: torch.device) -> None:  # noqa: B027 - optional
         """Load or move objects outside of the module, before the first step."""
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -166,7 +167,7 @@ class Objective:
         """Return the state for checkpoints, besides the weights of `learned`."""
         return {}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: dict[str, Any]) -> None:  # noqa: B027 - optional
         """Restore a checkpoint's state."""
 
 
