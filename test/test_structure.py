@@ -31,14 +31,15 @@ ALLOWED = {
     **dict.fromkeys(BASE, BASE),
     'models': ('models', *BASE),
     'runtime': ('runtime', 'models', *BASE),
-    'ros': ('ros', 'runtime', 'models', 'street_world', *BASE),
+    'mapping': ('mapping', 'runtime', 'models', *BASE),
+    'ros': ('ros', 'mapping', 'runtime', 'models', 'street_world', *BASE),
     'street_world': ('street_world', *BASE),
     'datasets': ('datasets', 'street_world', *BASE),
-    'evaluation': ('evaluation', 'runtime', 'datasets', 'models', *BASE),
+    'evaluation': ('evaluation', 'mapping', 'runtime', 'datasets', 'models', *BASE),
     'training': ('training', 'evaluation', 'datasets', 'models', 'runtime.preprocess', *BASE),
     'studies': ('studies', 'training', 'evaluation', 'datasets', 'models', 'runtime', *BASE),
-    'cli': ('cli', 'ros', 'studies', 'training', 'evaluation', 'street_world', 'datasets',
-            'runtime', 'models', *BASE),
+    'cli': ('cli', 'ros', 'mapping', 'studies', 'training', 'evaluation', 'street_world',
+            'datasets', 'runtime', 'models', *BASE),
 }
 ROS_MODULES = ('rclpy', 'cv_bridge', 'launch', 'launch_ros', 'tf2_ros', 'message_filters')
 MODULES = sorted((ROOT / PACKAGE).rglob('*.py'))
@@ -187,6 +188,9 @@ def test_no_module_is_long(path):
 @pytest.mark.parametrize(('module', 'source'), [
     ('models.unet', 'from sync_perception.runtime import preprocess'),
     ('runtime.predictor', 'from sync_perception.training.losses import depth'),
+    ('runtime.predictor', 'from sync_perception.mapping.trajectory import Trajectory'),
+    ('mapping.trajectory', 'from sync_perception.datasets.sample import Sample'),
+    ('mapping.trajectory', 'from nav_msgs.msg import Odometry'),
     ('runtime.predictor', 'def f():\n    import sync_perception.ros.node.node'),
     ('training.module', 'from sync_perception.runtime.predictor import Predictor'),
     ('training.module', 'from sync_perception.studies.shards import parse_shard'),

@@ -204,20 +204,3 @@ def read_list(
     if missing:
         raise FileNotFoundError(f'{path} lists {missing[0]}, but there is no such image')
     return listed
-
-
-def rigid(numbers: np.ndarray, source: str) -> np.ndarray:
-    """
-    Return the pose of its matrix entries.
-
-    :param numbers: 16 numbers, row by row.
-    :param source: source of the numbers, for the error message.
-    :return: float64 (4, 4).
-    :raises ValueError: if they do not form a rigid transform.
-    """
-    pose = np.asarray(numbers, np.float64).reshape(4, 4)
-    rotation = pose[:3, :3]
-    if not (np.isfinite(pose).all() and np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-2)
-            and np.linalg.det(rotation) > 0 and (pose[3] == (0, 0, 0, 1)).all()):
-        raise ValueError(f'{source} holds {pose.tolist()}, expected a rigid transform')
-    return pose

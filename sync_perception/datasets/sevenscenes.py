@@ -26,8 +26,9 @@ from pathlib import Path
 import re
 
 import numpy as np
-from sync_perception.datasets.files import read_depth, read_list, rigid, shifted
+from sync_perception.datasets.files import read_depth, read_list, shifted
 from sync_perception.datasets.sample import DenseDataset, Sample
+from sync_perception.files.poses import read_pose
 from sync_perception.images.reading import images_by_stem, read_image
 
 UNITS_PER_METRE = 1000
@@ -99,14 +100,7 @@ class SevenScenes(DenseDataset):
         :raises ValueError: if the file does not contain a rigid transform.
         """
         path = self.root / f'{later(sample_id, offset)}.pose.txt'
-        if not path.is_file():
-            return None
-        words = path.read_text().split()
-        try:
-            numbers = np.array(words, np.float64).reshape(16)
-        except ValueError as error:
-            raise ValueError(f'{path} holds {len(words)} words, expected a 4x4 matrix') from error
-        return rigid(numbers, str(path))
+        return read_pose(path) if path.is_file() else None
 
 
 def later(sample_id: str, offset: int) -> str:

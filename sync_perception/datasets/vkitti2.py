@@ -23,13 +23,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 import re
 
 import numpy as np
-from sync_perception.datasets.files import read_color_labels, read_depth, rigid, shifted
+from sync_perception.datasets.files import read_color_labels, read_depth, shifted
 from sync_perception.datasets.sample import DenseDataset, Sample
+from sync_perception.files.poses import read_camera_rows, rigid
 from sync_perception.images.reading import images_by_stem, read_image
 from sync_perception.labels import LabelSpace
 
@@ -124,7 +124,7 @@ class VirtualKitti2(DenseDataset):
         if path is None:
             raise FileNotFoundError(
                 f'no {scene}/{variant}/intrinsic.txt in {", ".join(map(str, bases))}')
-        intrinsics = read_rows(path, 4)
+        intrinsics = read_camera_rows(path, 4)
         for camera, (rgb, depth, labels) in cameras.items():
             missing = [frame for frame in rgb if (frame, camera) not in intrinsics]
             if missing:
@@ -168,7 +168,7 @@ class VirtualKitti2(DenseDataset):
         if path is None:
             return None
         key = shifted(frame, offset), int(name[-1])
-        matrix = read_rows(path, 16).get(key)
+        matrix = read_camera_rows(path, 16).get(key)
         if matrix is None:
             return None
         return np.linalg.inv(rigid(matrix, f'{path}, frame {key[0]}, camera {key[1]},'))
@@ -186,7 +186,7 @@ class VirtualKitti2(DenseDataset):
         path, here = self.streams[name].extrinsics, self.pose(sample_id)
         if here is None or self.partner_file(sample_id) is None:
             return None
-        matrix = read_rows(path, 16).get((frame, 1 - int(name[-1])))
+        matrix = read_camera_rows(path, 16).get((frame, 1 - int(name[-1])))
         return None if matrix is None else rigid(matrix, f'{path}, frame {frame}') @ here
 
     def partner_image(self, sample_id: str) -> np.ndarray:
@@ -215,26 +215,6 @@ def frames(folder: Path | None, prefix: str) -> dict[str, Path]:
     start = f'{prefix}_'
     return {stem[len(start):]: path for stem, path in images_by_stem(folder).items()
             if stem.lower().startswith(start)}
-
-
-@lru_cache(maxsize=16)  # extrinsics are read for each frame
-def read_rows(path: Path, columns: int) -> dict[tuple[str, int], np.ndarray]:
-    """
-    Read a table with one header line and rows `frame camera number...`.
-
-    :param path: intrinsic.txt or extrinsic.txt.
-    :param columns: count of numbers after frame and camera.
-    :return: float64 (columns,) by frame (a five-digit string) and camera.
-    :raises ValueError: if a row has another number of columns, or anything but numbers.
-    """
-    try:
-        table = np.loadtxt(path, skiprows=1, ndmin=2)
-    except ValueError as error:
-        raise ValueError(f'{path}: {error}') from error
-    if table.shape[1] != columns + 2:
-        raise ValueError(
-            f'{path} has {table.shape[1]} columns, expected frame, camera and {columns} numbers')
-    return {(f'{int(row[0]):05}', int(row[1])): row[2:] for row in table}
 
 
 def pinhole(fx: float, fy: float, cx: float, cy: float) -> np.ndarray:

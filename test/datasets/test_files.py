@@ -29,7 +29,6 @@ from sync_perception.datasets.files import (
     read_intrinsics,
     read_labels,
     read_list,
-    rigid,
     shifted,
 )
 from sync_perception.images.reading import images_by_stem
@@ -101,18 +100,6 @@ def test_lists_have_no_empty_lines(tmp_path):
     assert read_list(tmp_path / 'train.txt', 'train', 'names') == ['a b', 'c']
     with pytest.raises(FileNotFoundError, match=r"val.txt, expected names of split 'val', one a"):
         read_list(tmp_path / 'val.txt', 'val', 'names')
-
-
-@pytest.mark.parametrize('change', [
-    {'scale': 2.0}, {'mirror': True}, {'last': 0.5}, {'hole': np.nan}])
-def test_what_is_no_pose_is_refused(change):
-    pose = np.eye(4)
-    np.testing.assert_array_equal(rigid(pose.ravel(), 'x'), pose)
-    pose[0, 0] *= -1 if 'mirror' in change else change.get('scale', 1)
-    pose[3, 3] = change.get('last', 1)
-    pose[0, 3] = change.get('hole', 0)
-    with pytest.raises(ValueError, match='poses.txt holds .*expected a rigid transform'):
-        rigid(pose.ravel(), 'poses.txt')
 
 
 def test_eight_bits_where_sixteen_are_due_are_refused(tmp_path, write_image):
