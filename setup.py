@@ -66,6 +66,7 @@ setup(
         'safetensors',
         'simplejpeg',  # as fast as OpenCV, and refuses damaged files
         'torch>=2.5',
+        'torchmetrics',  # evaluate; the node does not import it
         'typer',
     ],
     extras_require={
@@ -101,7 +102,6 @@ setup(
             'matplotlib',
             'scipy',
             'tensorboard',
-            'torchmetrics',
         ],
         # scipy: without it the library builds neither Mask2Former nor EoMT
         'transformers': ['scipy', 'transformers>=5.20'],

@@ -18,13 +18,15 @@ from __future__ import annotations
 
 import numpy as np
 from sync_perception.evaluation.metrics import MAX_DEPTH, MIN_DEPTH
+from sync_perception.evaluation.summed_metric import SummedMetric
+import torch
 
 THRESHOLDS = np.linspace(1.05, 1.25, 10)
 WEIGHTS = THRESHOLDS / THRESHOLDS.sum()
 DENSE_SHARE = 0.5
 
 
-class BoundaryMetrics:
+class BoundaryMetrics(SummedMetric):
     """
     F1 of depth discontinuities, averaged over images (Bochkovskii et al., "Depth Pro", 2024).
 
@@ -43,13 +45,15 @@ class BoundaryMetrics:
     NAMES = ('boundary_f1',)
 
     def __init__(self, min_depth: float = MIN_DEPTH, max_depth: float = MAX_DEPTH):
+        super().__init__()
         self.min_depth, self.max_depth = min_depth, max_depth
-        self.scores: list[float] = []
+        self.add_sum('image_count')
+        self.add_sum('score_sum', dtype=torch.float64)
 
     @property
     def images(self) -> int:
         """Return the number of images with dense true depth."""
-        return len(self.scores)
+        return int(self.image_count)
 
     def update(self, prediction: np.ndarray, truth: np.ndarray) -> None:
         """
@@ -68,7 +72,8 @@ class BoundaryMetrics:
             return
         true = np.where(valid, truth, np.nan)
         scores = [f1(prediction, true, threshold) for threshold in THRESHOLDS]
-        self.scores.append(float(np.dot(WEIGHTS, scores)))
+        self.increase('image_count', 1)
+        self.increase('score_sum', np.dot(WEIGHTS, scores))
 
     def compute(self) -> dict[str, float]:
         """
@@ -76,9 +81,9 @@ class BoundaryMetrics:
 
         :raises ValueError: if no image had dense true depth.
         """
-        if not self.scores:
+        if not self.images:
             raise ValueError('no image had dense true depth')
-        return {'boundary_f1': float(np.mean(self.scores))}
+        return {'boundary_f1': float(self.score_sum) / self.images}
 
 
 def f1(prediction: np.ndarray, truth: np.ndarray, threshold: float) -> float:

@@ -16,9 +16,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 import logging
 import math
 from pathlib import Path
@@ -40,74 +38,21 @@ from sync_perception.evaluation.metrics import (
     SegmentationMetrics,
 )
 from sync_perception.evaluation.predict_sample import ask, enlarge
+from sync_perception.evaluation.shared_classes import share_classes, SharedClasses
+from sync_perception.evaluation.summed_metric import Counter, SummedMetric
 from sync_perception.evaluation.video import check_video, VideoEvaluation, VideoMetrics
 from sync_perception.files.whole_files import write_json
-from sync_perception.labels import candidates, correspondence, LabelSpace
+from sync_perception.labels import LabelSpace
 from sync_perception.models import hub
 from sync_perception.resources import default_model_folder
 from sync_perception.runtime.backends.devices import torch_device
 from sync_perception.runtime.preprocess import metric_scale
 from sync_perception.types import DenseOutput
 import torch
-from torch import nn, Tensor
+from torch import nn
 
 LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class SharedClasses:
-    """
-    Groups of corresponding classes of a model and a data set.
-
-    :param names: names of the groups, from the data set's classes.
-    :param members: float32 (groups, model's classes), 1 if a class belongs to a group.
-    :param candidates: bool (model's classes,), classes of the argmax: of a union, only the parts
-        related to the data set.
-    :param table: uint8 (256,), from the data set's ids to groups, 255 void.
-    :param not_scored: classes of the data set without counterpart in the model.
-    :param not_asked: classes of the model without counterpart in the data set.
-    """
-
-    names: tuple[str, ...]
-    members: Tensor
-    candidates: Tensor
-    table: np.ndarray
-    not_scored: tuple[str, ...]
-    not_asked: tuple[str, ...]
-
-
-def share_classes(model: LabelSpace, data: LabelSpace) -> SharedClasses:
-    """
-    Match two label spaces: classes that correspond, directly or transitively, form a group.
-
-    A group's name is that of its data set classes, joined by `|`.
-
-    :raises ValueError: if the spaces have no class in common.
-    """
-    related = correspondence(model, data)
-    group_of = np.full(len(data), -1)
-    members: list[np.ndarray] = []
-    for start in np.flatnonzero(related.any(axis=0)):
-        if group_of[start] >= 0:
-            continue
-        ours, theirs = related[:, start], np.zeros(len(data), bool)
-        while not np.array_equal(theirs, related[ours].any(axis=0)):
-            theirs = related[ours].any(axis=0)
-            ours = related[:, theirs].any(axis=1)
-        group_of[theirs] = len(members)
-        members.append(ours)
-    if not members:
-        raise ValueError(f'label spaces {model.name!r} and {data.name!r} share no class')
-    table = np.full(256, data.void, np.uint8)
-    table[:len(data)][group_of >= 0] = group_of[group_of >= 0]
-    return SharedClasses(
-        names=tuple('|'.join(data.names[i] for i in np.flatnonzero(group_of == group))
-                    for group in range(len(members))),
-        members=torch.from_numpy(np.stack(members)).float(),
-        candidates=torch.from_numpy(candidates(data, model)),
-        table=table,
-        not_scored=tuple(data.names[i] for i in np.flatnonzero(~related.any(axis=0))),
-        not_asked=tuple(model.names[i] for i in np.flatnonzero(~related.any(axis=1))))
+LABELLED, WITHOUT_INTRINSICS = 'labelled', 'without intrinsics'
 
 
 class Evaluation:
@@ -131,8 +76,32 @@ class Evaluation:
         self.normals = NormalMetrics()
         self.label_space = label_space
         self.classes: SharedClasses | None = None
-        self.labelled = self.without_intrinsics = 0
-        self.cropped: Counter[str] = Counter()
+        self.segmentation: SegmentationMetrics | None = None
+        self.frames = Counter((LABELLED, WITHOUT_INTRINSICS))
+        self.cropped = Counter(('no', *CROPS))
+
+    @property
+    def labelled(self) -> int:
+        """Return the number of frames whose labels were compared."""
+        return self.frames[LABELLED]
+
+    def metrics(self) -> list[SummedMetric]:
+        """
+        Return all metrics, whose states add up over evaluations of the same model and data set.
+
+        The last one needs the first one's sum: without a labelled frame there is none.
+        """
+        if self.labelled:
+            self.share_classes()
+        labels = [self.segmentation] if self.labelled else []
+        return [self.frames, self.cropped, self.depth, self.calibration, self.boundaries,
+                self.normals, *labels]
+
+    def synchronise(self) -> None:
+        """Sum the metrics over all processes, if there are several; each must call this."""
+        self.frames.to(self.device).sync()  # with it every process has the same metrics
+        for metric in self.metrics()[1:]:
+            metric.to(self.device).sync()
 
     @torch.inference_mode()
     def add(self, sample: Sample, crop: str | None = None) -> DenseOutput:
@@ -149,7 +118,7 @@ class Evaluation:
         output = ask(self.model, sample.image)
         if sample.depth is not None and output.depth is not None:
             if sample.K is None:
-                self.without_intrinsics += 1
+                self.frames.update(WITHOUT_INTRINSICS)
             else:
                 self.add_depth(output, sample, crop)
         if sample.normals is not None and output.normals is not None:
@@ -169,7 +138,7 @@ class Evaluation:
         self.depth.update(prediction, sample.depth, part)
         self.boundaries.update(prediction, sample.depth)
         if self.depth.images > before:
-            self.cropped[crop or 'no'] += 1
+            self.cropped.update(crop or 'no')
         if output.log_variance is not None:
             deviation = enlarge(output.log_variance, sample.depth.shape)[0, 0].mul(0.5).exp()
             self.calibration.update(prediction, sample.depth, deviation.cpu().numpy(), part)
@@ -187,12 +156,16 @@ class Evaluation:
         """Compare labels; the prediction is the group with the greatest summed probability."""
         if self.label_space is None:
             return
+        self.share_classes()
+        labels = self.shared_labels(output, sample.labels.shape)
+        self.segmentation.update(labels, self.classes.table[sample.labels])
+        self.frames.update(LABELLED)
+
+    def share_classes(self) -> None:
+        """Match the model's classes to those of the data set, unless done before."""
         if self.classes is None:
             self.classes = share_classes(self.model.labels, self.label_space)
             self.segmentation = SegmentationMetrics(len(self.classes.names))
-        labels = self.shared_labels(output, sample.labels.shape)
-        self.segmentation.update(labels, self.classes.table[sample.labels])
-        self.labelled += 1
 
     def shared_labels(self, output: DenseOutput, size: tuple[int, int]) -> np.ndarray:
         """Return the most probable of the shared classes: int64 (height, width)."""
@@ -208,8 +181,7 @@ class Evaluation:
         """Return the available metrics by name; the IoU of a class that never occurs is None."""
         scores: dict[str, Any] = {}
         if self.labelled and self.segmentation.confusion.any():
-            scores['miou'] = self.segmentation.mean_iou()
-            scores['pixel_accuracy'] = self.segmentation.pixel_accuracy()
+            scores.update(self.segmentation.compute())
             scores['iou'] = {
                 name: None if math.isnan(iou) else float(iou)
                 for name, iou in zip(self.classes.names, self.segmentation.iou())}
@@ -238,7 +210,7 @@ class Evaluation:
             scaled = 'each frame scaled by its median' if self.depth.median_scaling else 'metric'
             mean = 'pooled over all pixels' if self.depth.pooled else 'averaged over frames'
             crops = ', '.join(f'{crop} crop on {count} of {self.depth.images} frames'
-                              for crop, count in sorted(self.cropped.items()))
+                              for crop, count in sorted(self.cropped.compute().items()) if count)
             notes['depth'] = (
                 f'{self.depth.min_depth} m < truth < {self.depth.max_depth} m, prediction resized '
                 f'to the truth and clamped to that range, {scaled}, {mean}, '
@@ -255,8 +227,8 @@ class Evaluation:
             notes['normals'] = (
                 f'angles in degrees, pooled over all pixels of {self.normals.images} frames with '
                 'normals')
-        if self.without_intrinsics:
-            notes['frames_without_intrinsics'] = self.without_intrinsics
+        if self.frames[WITHOUT_INTRINSICS]:
+            notes['frames_without_intrinsics'] = self.frames[WITHOUT_INTRINSICS]
         return notes
 
 

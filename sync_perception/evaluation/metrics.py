@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import numpy as np
 from sync_perception.datasets.nyuv2.crop import EIGEN_CROP, EIGEN_SIZE
+from sync_perception.evaluation.summed_metric import SummedMetric
+import torch
 
 MIN_DEPTH = 1e-3
 MAX_DEPTH = 80.0
@@ -58,7 +60,7 @@ CROPS = {'garg': garg_crop, 'eigen': eigen_crop}
 """Protocols' crops by name: functions from a size to rows and columns."""
 
 
-class DepthMetrics:
+class DepthMetrics(SummedMetric):
     """
     Depth errors over the pixels whose true depth is known and within range (Eigen et al., 2014).
 
@@ -79,20 +81,26 @@ class DepthMetrics:
     def __init__(
             self, pooled: bool = False, median_scaling: bool = False,
             min_depth: float = MIN_DEPTH, max_depth: float = MAX_DEPTH):
+        super().__init__()
         self.pooled, self.median_scaling = pooled, median_scaling
         self.min_depth, self.max_depth = min_depth, max_depth
-        self.sums: list[np.ndarray] = []
+        self.latest: dict[str, float] = {}
+        self.add_sum('image_count')
+        self.add_sum('pixel_sums', (9,), torch.float64)
+        self.add_sum('score_sums', (len(self.NAMES),), torch.float64)
 
     @property
     def images(self) -> int:
         """Return the number of images with a valid pixel."""
-        return len(self.sums)
+        return int(self.image_count)
 
     def update(
             self, prediction: np.ndarray, truth: np.ndarray,
             crop: tuple[slice, slice] | None = None) -> None:
         """
         Add an image; one without a valid pixel is not counted.
+
+        Afterwards `latest` holds the metrics of the last image that was counted.
 
         :param prediction: float (H, W), metres.
         :param truth: float (H, W), metres; NaN, inf, 0 and values out of range are invalid.
@@ -115,7 +123,12 @@ class DepthMetrics:
                 'predicted NaN: expected a depth at each')
         if self.median_scaling:
             predicted = predicted * (np.median(true) / np.median(predicted))
-        self.sums.append(error_sums(predicted.clip(self.min_depth, self.max_depth), true))
+        sums = error_sums(predicted.clip(self.min_depth, self.max_depth), true)
+        scores = scores_of_sums(sums)
+        self.latest = dict(zip(self.NAMES, scores.tolist()))
+        self.increase('image_count', 1)
+        self.increase('pixel_sums', sums)
+        self.increase('score_sums', scores)
 
     def compute(self) -> dict[str, float]:
         """
@@ -123,10 +136,10 @@ class DepthMetrics:
 
         :raises ValueError: if no image had a valid pixel.
         """
-        if not self.sums:
+        if not self.images:
             raise ValueError('no image had a pixel with a valid true depth')
-        rows = [np.sum(self.sums, axis=0)] if self.pooled else self.sums
-        scores = np.mean([scores_of_sums(row) for row in rows], axis=0)
+        scores = scores_of_sums(self.pixel_sums.cpu().numpy()) if self.pooled else (
+            self.score_sums / self.image_count)
         return dict(zip(self.NAMES, scores.tolist()))
 
 
@@ -156,7 +169,7 @@ def scores_of_sums(sums: np.ndarray) -> np.ndarray:
         abs_rel, sq_rel, np.sqrt(square), np.sqrt(log_square), 100 * np.sqrt(variance), *deltas])
 
 
-class NormalMetrics:
+class NormalMetrics(SummedMetric):
     """
     Angles between predicted and true normals, pooled over all pixels of all images.
 
@@ -171,10 +184,16 @@ class NormalMetrics:
     BINS = 18000
 
     def __init__(self):
-        self.images = 0
-        self.total = 0.0
-        self.below = np.zeros(len(self.LIMITS), np.int64)
-        self.histogram = np.zeros(self.BINS, np.int64)
+        super().__init__()
+        self.add_sum('image_count')
+        self.add_sum('total', dtype=torch.float64)
+        self.add_sum('below', (len(self.LIMITS),))
+        self.add_sum('histogram', (self.BINS,))
+
+    @property
+    def images(self) -> int:
+        """Return the number of images with a valid pixel."""
+        return int(self.image_count)
 
     def update(self, prediction: np.ndarray, truth: np.ndarray) -> None:
         """
@@ -195,10 +214,10 @@ class NormalMetrics:
         # atan2 is exact for small angles, unlike the arc cosine
         angles = np.degrees(np.arctan2(
             np.linalg.norm(np.cross(p, g), axis=-1), np.einsum('nc,nc->n', p, g)))
-        self.images += 1
-        self.total += angles.sum()
-        self.below += [np.count_nonzero(angles < limit) for limit in self.LIMITS]
-        self.histogram += np.histogram(angles, self.BINS, (0, 180))[0]
+        self.increase('image_count', 1)
+        self.increase('total', angles.sum())
+        self.increase('below', [np.count_nonzero(angles < limit) for limit in self.LIMITS])
+        self.increase('histogram', np.histogram(angles, self.BINS, (0, 180))[0])
 
     def compute(self) -> dict[str, float]:
         """
@@ -208,14 +227,16 @@ class NormalMetrics:
         """
         if not self.images:
             raise ValueError('no image had a pixel with a true normal')
-        pixels = self.histogram.sum()
-        middle = np.searchsorted(self.histogram.cumsum(), pixels / 2)
+        histogram = self.histogram.cpu().numpy()
+        pixels = histogram.sum()
+        middle = np.searchsorted(histogram.cumsum(), pixels / 2)
         median = (middle + 0.5) * 180 / self.BINS
         return dict(zip(self.NAMES, (
-            float(self.total / pixels), float(median), *(self.below / pixels).tolist())))
+            float(self.total) / float(pixels), float(median),
+            *(self.below.cpu().numpy() / pixels).tolist())))
 
 
-class CalibrationMetrics:
+class CalibrationMetrics(SummedMetric):
     """
     Fractions of errors of ln(depth) within one and two predicted standard deviations.
 
@@ -229,9 +250,15 @@ class CalibrationMetrics:
     NAMES = ('depth_within_1_sigma', 'depth_within_2_sigma')
 
     def __init__(self, min_depth: float = MIN_DEPTH, max_depth: float = MAX_DEPTH):
+        super().__init__()
         self.min_depth, self.max_depth = min_depth, max_depth
-        self.pixels = 0
-        self.within = np.zeros(2, np.int64)
+        self.add_sum('pixel_count')
+        self.add_sum('within', (2,))
+
+    @property
+    def pixels(self) -> int:
+        """Return the number of pixels with a valid true depth."""
+        return int(self.pixel_count)
 
     def update(
             self, prediction: np.ndarray, truth: np.ndarray, deviation: np.ndarray,
@@ -253,8 +280,9 @@ class CalibrationMetrics:
             prediction, truth, deviation = prediction[crop], truth[crop], deviation[crop]
         valid = (truth > self.min_depth) & (truth < self.max_depth)
         error = np.abs(np.log(prediction[valid].astype(np.float64)) - np.log(truth[valid]))
-        self.pixels += error.size
-        self.within += [np.count_nonzero(error <= k * deviation[valid]) for k in (1, 2)]
+        self.increase('pixel_count', error.size)
+        self.increase(
+            'within', [np.count_nonzero(error <= k * deviation[valid]) for k in (1, 2)])
 
     def compute(self) -> dict[str, float]:
         """
@@ -264,10 +292,10 @@ class CalibrationMetrics:
         """
         if not self.pixels:
             raise ValueError('no image had a pixel with a valid true depth')
-        return dict(zip(self.NAMES, (self.within / self.pixels).tolist()))
+        return dict(zip(self.NAMES, (self.within.cpu().numpy() / self.pixels).tolist()))
 
 
-class SegmentationMetrics:
+class SegmentationMetrics(SummedMetric):
     """
     IoU and pixel accuracy from one confusion matrix over all images.
 
@@ -279,9 +307,18 @@ class SegmentationMetrics:
     """
 
     def __init__(self, num_classes: int, void: int = 255):
+        super().__init__()
         self.num_classes, self.void = num_classes, void
-        # rows: truth; columns: prediction, the last one for ids of no class
-        self.confusion = np.zeros((num_classes, num_classes + 1), np.int64)
+        self.add_sum('cells', (num_classes, num_classes + 1))
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """
+        Return the confusion matrix, int64 (C, C + 1).
+
+        :return: rows: truth; columns: prediction, the last one for ids of no class.
+        """
+        return self.cells.cpu().numpy()
 
     def update(self, prediction: np.ndarray, truth: np.ndarray) -> None:
         """
@@ -303,15 +340,23 @@ class SegmentationMetrics:
                 f'{true.min()} to {true.max()}')
         predicted[(predicted < 0) | (predicted >= self.num_classes)] = self.num_classes
         cells = np.bincount(
-            true * (self.num_classes + 1) + predicted, minlength=self.confusion.size)
-        self.confusion += cells.reshape(self.confusion.shape)
+            true * (self.num_classes + 1) + predicted, minlength=self.cells.numel())
+        self.increase('cells', cells.reshape(self.cells.shape))
 
     def iou(self) -> np.ndarray:
         """Return each class's IoU, float64 (C,); NaN if neither truth nor prediction has it."""
-        hits = np.diag(self.confusion)
-        predicted = self.confusion[:, :-1].sum(axis=0)
-        union = self.confusion.sum(axis=1) + predicted - hits
+        confusion = self.confusion
+        hits = np.diag(confusion)
+        union = confusion.sum(axis=1) + confusion[:, :-1].sum(axis=0) - hits
         return np.divide(hits, union, out=np.full(self.num_classes, np.nan), where=union > 0)
+
+    def compute(self) -> dict[str, float]:
+        """
+        Return mean IoU and pixel accuracy by name.
+
+        :raises ValueError: if no pixel has been counted.
+        """
+        return {'miou': self.mean_iou(), 'pixel_accuracy': self.pixel_accuracy()}
 
     def mean_iou(self) -> float:
         """

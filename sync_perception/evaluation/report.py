@@ -32,7 +32,6 @@ from sync_perception.evaluation.metrics import (
     CROPS,
     DepthMetrics,
     NormalMetrics,
-    scores_of_sums,
     SegmentationMetrics,
 )
 from sync_perception.evaluation.predict_sample import ask, enlarge
@@ -106,12 +105,12 @@ class Watch:
         abs_rel = miou = None
         if evaluation.depth.images > self.images:
             self.images = evaluation.depth.images
-            abs_rel = float(scores_of_sums(evaluation.depth.sums[-1])[0])
+            abs_rel = evaluation.depth.latest['abs_rel']
             self.add_depth(sample, output)
         if evaluation.labelled:
             now = evaluation.segmentation.confusion
             own = SegmentationMetrics(len(now))
-            own.confusion = now - (0 if self.confusion is None else self.confusion)
+            own.increase('cells', now - (0 if self.confusion is None else self.confusion))
             self.confusion = now.copy()
             miou = own.mean_iou() if own.confusion.any() else None
         self.frames.append(FrameScore(sample.id, abs_rel, miou))

@@ -27,8 +27,9 @@ import numpy as np
 import pytest
 from sync_perception.datasets import DATASETS
 from sync_perception.datasets.sample import Sample
-from sync_perception.evaluation.evaluate import evaluate, Evaluation, report, share_classes
+from sync_perception.evaluation.evaluate import evaluate, Evaluation, report
 from sync_perception.evaluation.metrics import DepthMetrics, SegmentationMetrics
+from sync_perception.evaluation.shared_classes import share_classes
 from sync_perception.labels import LabelSpace
 from sync_perception.models import hub
 from sync_perception.models.config import ModelConfig

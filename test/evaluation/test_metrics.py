@@ -20,6 +20,7 @@ import math
 
 import numpy as np
 import pytest
+from sync_perception.evaluation.depth_boundaries import BoundaryMetrics
 from sync_perception.evaluation.metrics import (
     CalibrationMetrics,
     DepthMetrics,
@@ -125,6 +126,41 @@ def test_median_scaling_forgives_a_factor_and_nothing_else():
 def test_garg_crop_of_a_kitti_image():
     """Rows 153 to 370 and columns 44 to 1196 of 375 x 1242, as in Eigen's evaluation code."""
     assert garg_crop((375, 1242)) == (slice(153, 371), slice(44, 1197))
+
+
+@pytest.mark.parametrize('pooled', [False, True])
+def test_depth_errors_of_parts_add_up(pooled):
+    """Metrics of two processes, merged, are those of one that saw all images."""
+    rng = np.random.default_rng(0)
+    whole, *parts = (DepthMetrics(pooled=pooled) for _ in range(3))
+    for index in range(4):
+        truth = rng.uniform(1, 79, (4 + index, 5))
+        guess = truth * rng.uniform(0.5, 1.5, truth.shape)
+        for metrics in (whole, parts[index % 2]):
+            metrics.update(guess, truth)
+    parts[0].merge_state(parts[1])
+    assert parts[0].images == 4
+    assert parts[0].compute() == pytest.approx(whole.compute(), rel=1e-12)
+
+
+def test_other_metrics_of_parts_add_up():
+    """Normals, deviations, labels and boundaries."""
+    rng = np.random.default_rng(0)
+    shape = (20, 30)
+    kinds = (NormalMetrics, CalibrationMetrics, lambda: SegmentationMetrics(3), BoundaryMetrics)
+    inputs = (
+        lambda: [turned(rng.uniform(0, 60, shape)), turned(rng.uniform(0, 60, shape))],
+        lambda: [*rng.uniform(5, 20, (2, *shape)), np.full(shape, 0.4)],
+        lambda: rng.integers(0, 3, (2, *shape)),
+        lambda: rng.uniform(5, 20, (2, *shape)))
+    for kind, make in zip(kinds, inputs):
+        whole, first, second = kind(), kind(), kind()
+        for part in (first, second, second):
+            values = make()
+            part.update(*values)
+            whole.update(*values)
+        first.merge_state(second)
+        assert first.compute() == pytest.approx(whole.compute(), rel=1e-12)
 
 
 def test_only_the_crop_is_scored():

@@ -17,8 +17,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sync_perception.evaluation.evaluate import Evaluation
 from sync_perception.evaluation.metrics import DepthMetrics
 from sync_perception.labels import LabelSpace
@@ -26,13 +24,6 @@ from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.training.feeding.recordings import EvaluationSamples, Measurement
 from sync_perception.types import DenseOutput
 import torch
-from torch import distributed
-
-TALLIES = {
-    'depth': ('sums',), 'calibration': ('pixels', 'within'), 'segmentation': ('confusion',),
-    'normals': ('images', 'total', 'below', 'histogram'), 'boundaries': ('scores',)}
-NUMBERS = ('labelled', 'cropped', 'without_intrinsics')
-COUNTS = (*TALLIES, *NUMBERS, 'classes')
 
 
 class SourceEvaluation:
@@ -65,35 +56,9 @@ class SourceEvaluation:
 
     def gather(self) -> None:
         """Combine the processes' results in every process."""
-        if not (distributed.is_available() and distributed.is_initialized()):
-            return
-        parts: list[Any] = [None] * distributed.get_world_size()
-        distributed.all_gather_object(parts, {
-            name: value for name, value in vars(self.evaluation).items() if name in COUNTS})
-        join(self.evaluation, parts)
+        self.evaluation.synchronise()
 
     def scores(self) -> dict[str, float]:
         """Return the available metrics, named source/metric."""
         return {f'{self.name}/{metric}': value
                 for metric, value in self.evaluation.scores().items() if metric != 'iou'}
-
-
-def join(evaluation: Evaluation, parts: list[dict[str, Any]]) -> None:
-    """
-    Combine several evaluations into one by adding all their sums.
-
-    :param evaluation: evaluation that receives the sums.
-    :param parts: the attributes COUNTS of evaluations of the same model and label space; those
-        without a labelled sample have neither classes nor a segmentation.
-    """
-    for part in parts:
-        if part['classes'] is not None:
-            evaluation.classes, evaluation.segmentation = part['classes'], part['segmentation']
-    for name, tallies in TALLIES.items():
-        counted = [part[name] for part in parts if name in part]
-        for tally in tallies if counted else ():
-            first, *others = (getattr(metric, tally) for metric in counted)
-            setattr(getattr(evaluation, name), tally, sum(others, first))
-    for name in NUMBERS:
-        first, *others = (part[name] for part in parts)
-        setattr(evaluation, name, sum(others, first))

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from io import BytesIO
 import json
+import subprocess
+import sys
 
 import numpy as np
 from PIL import Image
@@ -31,9 +33,10 @@ from sync_perception.models import hub
 from sync_perception.runtime.preprocess import resize_image
 from sync_perception.training.feeding.recordings import EvaluationSamples, EvaluationSource
 from sync_perception.training.loop.prediction_pictures import panel, translated
-from sync_perception.training.loop.validation import COUNTS, join, SourceEvaluation
+from sync_perception.training.loop.validation import SourceEvaluation
 from sync_perception.training.train import train
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import distributed
 
 MONITOR = 'val/streets/abs_rel'
 EXPORT = 'sync_perception.training.loop.export.ExportAverage'
@@ -154,20 +157,65 @@ def test_an_unknown_measurement_is_named(streets, tmp_path):
         train(['--config', str(recipe)])
 
 
-def test_parts_of_several_processes_join(streets, small_model):
-    """Two measure three samples each, one none: together they say what one says of all."""
+def test_evaluations_of_parts_add_up(streets, small_model):
+    """Two evaluations of three samples each, merged into an empty one, equal one of all six."""
     model = hub.load(small_model)
     measured = EvaluationSamples(EvaluationSource('vkitti2', str(streets), split='all'))
-    parts = [SourceEvaluation(model, measured) for _ in range(3)]
+    empty, *parts = (SourceEvaluation(model, measured) for _ in range(3))
     whole = SourceEvaluation(model, measured)
     for index in range(6):
         parts[index % 2].add(measured[index])
         whole.add(measured[index])
-    states = [{name: value for name, value in vars(part.evaluation).items() if name in COUNTS}
-              for part in reversed(parts)]
-    settings = {'model', 'config', 'device', 'label_space'}
-    assert set(vars(whole.evaluation)) == settings | set(COUNTS)  # nothing is forgotten
-    join(parts[2].evaluation, states)
-    assert parts[2].evaluation.protocol() == whole.evaluation.protocol()
-    assert parts[2].scores() == {
-        name: pytest.approx(value) for name, value in whole.scores().items()}
+    for part in parts:
+        # the first one counts the labelled frames, without which there are no metrics of labels
+        empty.evaluation.metrics()[0].merge_state(part.evaluation.metrics()[0])
+        pairs = zip(empty.evaluation.metrics()[1:], part.evaluation.metrics()[1:], strict=True)
+        for merged, other in pairs:
+            merged.merge_state(other)
+    assert empty.evaluation.protocol() == whole.evaluation.protocol()
+    assert empty.scores() == {
+        name: pytest.approx(value, rel=1e-12) for name, value in whole.scores().items()}
+
+
+def test_one_process_of_a_group_keeps_its_scores(streets, small_model, tmp_path):
+    measured = EvaluationSamples(EvaluationSource('vkitti2', str(streets), split='all'))
+    evaluation = SourceEvaluation(hub.load(small_model), measured)
+    evaluation.add(measured[0])
+    alone = evaluation.scores()
+    distributed.init_process_group(
+        'gloo', init_method=f'file://{tmp_path}/group', rank=0, world_size=1)
+    try:
+        evaluation.gather()
+    finally:
+        distributed.destroy_process_group()
+    assert evaluation.scores() == alone
+
+
+EVALUATE_A_PART = """
+import sys
+from sync_perception.models import hub
+from sync_perception.training.feeding.recordings import EvaluationSamples, EvaluationSource
+from sync_perception.training.loop.validation import SourceEvaluation
+from torch import distributed
+model, streets, group, rank = sys.argv[1:]
+distributed.init_process_group(
+    'gloo', init_method=f'file://{group}', rank=int(rank), world_size=2)
+measured = EvaluationSamples(EvaluationSource('vkitti2', streets, split='all'))
+evaluation = SourceEvaluation(hub.load(model), measured)
+for index in range(3) if rank == '0' else ():
+    evaluation.add(measured[index])
+evaluation.gather()
+print(evaluation.scores())
+"""
+
+
+@pytest.mark.exhaustive
+def test_a_process_without_samples_has_the_scores_of_the_other(streets, small_model, tmp_path):
+    processes = [
+        subprocess.Popen(
+            [sys.executable, '-c', EVALUATE_A_PART, small_model, streets, tmp_path / 'group',
+             rank],
+            stdout=subprocess.PIPE, text=True) for rank in ('0', '1')]
+    first, second = (process.communicate(timeout=120)[0] for process in processes)
+    assert 'vkitti2/miou' in first and 'vkitti2/abs_rel' in first
+    assert first == second
