@@ -87,6 +87,32 @@ def test_a_graph_is_converted_once(model, cache, monkeypatch):
     assert path.stat().st_size > 1000
 
 
+def test_a_compilation_is_kept_for_the_next_start(model, cache):
+    """A later process reads it; a damaged file, as a full disk leaves it, is replaced."""
+    image = probe(model, (96, 224))
+    kept = set(cache.glob('*.blob'))
+    first = OpenVinoBackend(model)
+    expected = first(image)
+    assert not was_read(first, image)
+    [path] = set(cache.glob('*.blob')) - kept
+    later = OpenVinoBackend(model)
+    assert difference(later(image), expected) == 0
+    assert was_read(later, image)
+    whole = path.read_bytes()
+    path.chmod(0o600)
+    path.write_bytes(whole[:len(whole) // 2])
+    again = OpenVinoBackend(model)
+    assert difference(again(image), expected) < 1e-6
+    assert path.read_bytes()[:100] == whole[:100]
+    assert path.stat().st_size == len(whole)
+
+
+def was_read(backend, image) -> bool:
+    """Return whether the program for an image was read from the cache."""
+    program = backend.programs[tuple(image.shape)].get_compiled_model()
+    return program.get_property('LOADED_FROM_CACHE')
+
+
 def test_other_weights_are_another_graph(model):
     """And so is another config; what a training noted about itself is not looked at."""
     name = graphs.fingerprint(model)
