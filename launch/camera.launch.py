@@ -47,29 +47,31 @@ import yaml
 SHARE = FindPackageShare('sync_perception')
 ARGUMENTS = {
     'image_topic': Argument(
-        'image', 'Rectified images, or any with rectify:=true; with cameras, below the name of '
-        'each.', read.topic),
+        'image', 'Topic of the rectified images, or of unrectified ones with rectify:=true; with '
+                 'several cameras, a topic below the name of each.', read.topic),
     'camera_info_topic': Argument(
-        'camera_info', 'Their calibration; with cameras, below each name.', read.topic),
+        'camera_info', 'Topic of the calibration; with several cameras, a topic below the name of '
+                       'each.', read.topic),
     'consumer_topics': Argument(
-        'false', 'Publish where the consumer looks by itself, instead of on sync/...: true or '
-        'false.', read.boolean),
+        'false', 'Publish on the default topics of the consumer instead of sync/...: true or '
+                 'false.', read.boolean),
     'namespace': Argument(
         '', 'Namespace of the nodes; the outputs are NAMESPACE/sync/...', read.namespace),
     'params_file': Argument(
         PathJoinSubstitution([SHARE, 'config', 'perception.yaml']),
-        "YAML file with the node's parameters, or none for the node's defaults.",
+        "YAML file of the node's parameters, or none for their defaults.",
         read.parameters_file),
-    'use_sim_time': Argument('false', 'Follow /clock: true or false.', read.boolean),
+    'use_sim_time': Argument('false', 'Use the time of /clock: true or false.', read.boolean),
     'profile': Argument(
-        'shm', 'Profile of Fast DDS: shm (the shipped one, which carries images between '
-        'processes without loss, unless the environment names another), none (what the '
-        'environment names, else what Fast DDS does by itself), or the path of an XML file.',
+        'shm', 'Profile of Fast DDS: shm (the profile of this package, which carries images '
+               'between processes without loss, unless the environment sets another one), none '
+               '(the profile that the environment sets, otherwise the defaults of Fast DDS), or '
+               'the path of an XML file.',
         read.word_or_file('shm', 'none')),
     'rviz': Argument('false', 'Show the results in RViz: true or false.', read.boolean),
     'rviz_frame': Argument(
-        'camera_optical_frame', 'Fixed frame of RViz: the frame_id of the images, or any that tf '
-        'connects with it.'),
+        'camera_optical_frame', 'Fixed frame of RViz: the frame_id of the images, or any frame '
+                                'that tf connects to it.'),
     'log_level': Argument(
         'info', 'debug, info, warn, error or fatal; or LOGGER:=LEVEL.', read.log_level),
     **read.parameter_arguments(
@@ -110,9 +112,10 @@ def output_topics(given: dict[str, Any]) -> list[tuple[str, str]]:
     if not given['consumer_topics']:
         return []
     if given['consumer'] is None:
-        raise ValueError('consumer_topics: got no consumer, expected consumer:=NAME beside it')
+        raise ValueError('consumer_topics: got no consumer, expected consumer:=NAME as well')
     if camera_names(given) != ('',):
-        raise ValueError('consumer_topics: got cameras with names, expected one without')
+        raise ValueError('consumer_topics: got cameras with names, expected a single camera '
+                         'without a name')
     return list(CONSUMERS[given['consumer']].remaps.items())
 
 

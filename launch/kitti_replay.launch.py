@@ -63,20 +63,22 @@ REPLAY = read.parameter_arguments(
     readers={'camera_info': read.unless_empty(read.existing_path)})
 ARGUMENTS = {
     'drive': Argument(
-        '', 'Folder of a KITTI raw drive, {date}_drive_{nnnn}_sync; this or bag.',
+        '', 'Folder of a KITTI raw drive, {date}_drive_{nnnn}_sync; set either drive or bag.',
         read.unless_empty(read.existing_path)),
     'bag': Argument(
-        '', 'A rosbag2 bag: its folder, or its .mcap or .db3 file; this or drive.',
+        '', 'A rosbag2 bag: its folder, or its .mcap or .db3 file; set either drive or bag.',
         read.unless_empty(read.existing_path)),
     'player': Argument(
-        'node', "Who plays a bag: node (this package's replay_node, the images alone) or ros2bag "
-        '(ros2 bag play --clock, all topics; of the arguments of the replay it takes speed, loop, '
-        'bag_image and bag_camera_info, which then go to image_topic and camera_info_topic).',
+        'node', 'Program that plays a bag: node (replay_node of this package, which plays only '
+                'the images) or ros2bag (ros2 bag play --clock, which plays all topics; of the '
+                "replay's arguments it uses speed and loop, and bag_image and bag_camera_info, "
+                'which are remapped to image_topic and camera_info_topic).',
         read.one_of('node', 'ros2bag')),
     'play_args': Argument(
         '', 'Further arguments of ros2 bag play, such as "--start-offset 10".', read.words),
     'use_sim_time': Argument(
-        'auto', 'Follow /clock: true, false, or auto: if the player publishes it.',
+        'auto', 'Use the time of /clock: true, false, or auto for true if the player publishes '
+                'it.',
         lambda text: text if text == 'auto' else read.boolean(text)),
     'shutdown': Argument(
         'true', 'End the whole launch when the recording or the perception node has ended: true '
@@ -117,7 +119,7 @@ def check_ros2_bag(given: dict[str, Any]) -> None:
     :raises ValueError: saying what is missing.
     """
     if given['bag'] is None:
-        raise ValueError('player: got ros2bag and a drive, expected bag:=PATH beside it')
+        raise ValueError('player: got ros2bag and a drive, expected bag:=PATH')
     try:
         get_package_prefix('ros2bag')
     except PackageNotFoundError as error:
@@ -173,7 +175,7 @@ def end_with(playing: Action):
             return None
         if event.returncode or perceives:
             # an exception is what gives the launch another exit status than 0
-            raise RuntimeError(f'{name} has ended with status {event.returncode}')
+            raise RuntimeError(f'{name} ended with status {event.returncode}')
         return Shutdown(reason='the recording has ended')
     return ended
 

@@ -119,7 +119,7 @@ def test_broken_files_of_a_bag_are_named(run, tmp_path, small_model):
     (['process-bag', 'in', 'out', '--param', 'consumer=me'], "got 'me', expected one of generic"),
     (['process-bag', 'in', 'out', '--param', 'max_depth=.nan'], 'got nan, expected 0.0 to 1000'),
     (['process-bag', 'in', 'out', '--image', '/word'], 'it is a std_msgs/msg/String'),
-    (['process-bag', 'in', 'in'], 'in is a finished bag already'),
+    (['process-bag', 'in', 'in'], 'in is already a finished bag'),
     (['kitti-to-bag', 'in', '--out', 'out'], 'no KITTI raw drive in in'),
 ])
 def test_mistakes_are_one_line(run, tmp_path, monkeypatch, arguments, message):

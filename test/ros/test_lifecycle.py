@@ -185,7 +185,7 @@ def test_a_swap_that_fails_leaves_the_old_model_at_work(bench):
     bench.start(load=Loader(bench.predictor), listen=('depth',))
     answer = set_model(bench, '/nowhere')
     assert not answer.successful
-    assert "cannot load '/nowhere', the model stays: FileNotFoundError" in answer.reason
+    assert "cannot load '/nowhere', keeping the current model: FileNotFoundError" in answer.reason
     assert bench.node.get_parameter('model').value == ''
     bench.send_info(1)
     bench.send_image(1)

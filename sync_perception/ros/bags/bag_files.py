@@ -111,7 +111,7 @@ class BagFile:
 
     def __init__(self, path: Path, compressed_messages: bool = False):
         if path.exists() and not path.is_file():
-            raise ValueError('it is no regular file')
+            raise ValueError('it is not a regular file')
         self.path = path
         self.compressed_messages = compressed_messages
         self.unpacked = None
@@ -189,7 +189,7 @@ def _check_is_bag(path: Path) -> None:
                 f'{path} is not a rosbag2 bag, expected a folder with {METADATA}, or an .mcap or '
                 '.db3 file (rosbags-convert turns ROS 1 bags into such)')
     elif (path / STATE).is_file():
-        raise ValueError(f'{path} is the unfinished output of process-bag: give it the same '
-                         'command once more to finish it')
+        raise ValueError(f'{path} is the unfinished output of process-bag: run the same command '
+                         'again to finish it')
     elif not (path / METADATA).is_file():
         raise ValueError(f'{path} is not a rosbag2 bag: it has no {METADATA}')

@@ -111,7 +111,7 @@ def _choose(bag: Bag, name: str, topic: str, kinds: Iterable[str], likely: list[
     if not found:
         raise ValueError(f'{bag.path} has no message of type {expected}; its topics: '
                          f'{bag.listing()}')
-    raise ValueError(f'{bag.path} has several topics of type {expected}, choose {name}: '
+    raise ValueError(f'{bag.path} has several topics of type {expected}, set {name} to one of: '
                      f'{bag.listing(kinds)}')
 
 

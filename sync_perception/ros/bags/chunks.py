@@ -76,7 +76,7 @@ class ChunkedBag:
         missing = known - {path.name for path in self.folder.iterdir()}
         if missing:
             raise ValueError(f'{self.folder} lacks {", ".join(sorted(missing))}, which was '
-                             'written: remove the folder and begin anew')
+                             'written before: remove the folder and start again')
         for path in self.folder.iterdir():  # remains of an unfinished chunk
             if path.name not in known:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -133,14 +133,15 @@ def read_state(folder: Path) -> dict[str, Any]:
     """
     file = folder / STATE
     if not file.is_file():
-        what = ('is a finished bag already' if (folder / METADATA).is_file()
-                else 'is there already, and not an interrupted bag')
+        what = ('is already a finished bag' if (folder / METADATA).is_file()
+                else 'already exists and is not an interrupted bag')
         raise ValueError(f'{folder} {what}, expected a new or empty folder, or an interrupted bag')
     try:
         state = json.loads(file.read_text())
         return {'settings': dict(state['settings']), 'chunks': list(state['chunks'])}
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f'{file} is broken ({error}): remove {folder} and begin anew') from error
+        raise ValueError(f'{file} is damaged ({error}): remove {folder} and start '
+                         'again') from error
 
 
 def refuse_unless_resumable(folder: str | Path, settings: dict[str, Any] | None = None,
@@ -157,7 +158,8 @@ def refuse_unless_resumable(folder: str | Path, settings: dict[str, Any] | None 
         return
     before = read_state(folder)['settings']
     known = {key: before.get(key) for key in (before if complete else settings)}
-    check_same_settings(folder, known, settings, 'use those to finish it, or write elsewhere')
+    check_same_settings(folder, known, settings, 'use the former settings to finish it, or write '
+                                                 'to another folder')
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:

@@ -119,7 +119,7 @@ class CutFile:
         with path.open('rb') as file:
             remains = examine(file)
         if not remains.counts:
-            raise ValueError(f'{path.name} has no whole message')
+            raise ValueError(f'{path.name} has no complete message')
         self.end, self.ending = remains.end, remains.ending()
 
     def __str__(self) -> str:
@@ -195,7 +195,7 @@ def examine(file: BinaryIO) -> Remains:
     ended = file.read() == MAGIC
     file.seek(0)
     if file.read(len(MAGIC)) != MAGIC or ended:
-        raise ValueError('it is no MCAP file whose end is missing')
+        raise ValueError('it is not a truncated MCAP file')
     remains = Remains(end=len(MAGIC))
     while True:
         head = file.read(RECORD_HEAD)
@@ -249,7 +249,7 @@ def records(data: bytes) -> Iterator[tuple[int, bytes]]:
         kind, length = unpack_from('<BQ', data, position)
         position += RECORD_HEAD
         if position + length > len(data):
-            raise ValueError(f'a record of {length} bytes is not whole')
+            raise ValueError(f'a record of {length} bytes is incomplete')
         # only the channel of a message is needed
         yield kind, bytes(view[position:position + (2 if kind == MESSAGE else length)])
         position += length

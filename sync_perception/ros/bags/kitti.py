@@ -108,7 +108,7 @@ def convert(drive: str | Path, out: str | Path, storage: str, cameras: Sequence[
             try:
                 message = item.make()
             except (OSError, ValueError) as error:
-                report(f'left out: {error}')
+                report(f'skipped: {error}')
                 broken.append(str(error))
                 continue
             data = conversion.messages.serialize(message, item.topic[1])
@@ -217,7 +217,7 @@ class Conversion:
             stamps = {number: images[number] for number in numbers if number in images}
             self.report(
                 f'no {folder}/timestamps.txt: {len(stamps)} of {len(paths)} scans get the stamp '
-                f'of the image of their number, the others are left out')
+                'of the image with the same number, the others are skipped')
         for number, path in zip(numbers, paths):
             if number in stamps:
                 yield Item(stamps[number], ('/kitti/velo/points', CLOUD),

@@ -94,8 +94,8 @@ class OutputWriter:
         self.topics = [f'{self.namespace}/{output.topic}' for output in outputs]
         taken = sorted({*self.topics, f'{self.namespace}/{LABEL_SPACE}'} & set(bag.topics))
         if taken:
-            raise ValueError(f'{bag.path} has {", ".join(taken)} already: choose a namespace '
-                             'for the outputs')
+            raise ValueError(f'{bag.path} already has {", ".join(taken)}: set a namespace for the '
+                             'outputs')
 
     @property
     def state(self) -> dict[str, Any]:
@@ -158,8 +158,8 @@ class OutputWriter:
         camera_info = self.fixed or paired.camera_info
         if camera_info is None:
             raise MalformedInput(
-                'no camera_info', 'there is none of the frame '
-                f'{paired.image.header.frame_id!r:.80}')
+                'no camera_info', 'expected one with the frame '
+                                  f'{paired.image.header.frame_id!r:.80}')
         frame = to_frame(
             paired.image, camera_info, self.bit_depth, self.parameters.max_pixels,
             self.rectifier)
@@ -193,8 +193,8 @@ def stated_mount(parameters: PerceptionParameters) -> Mount | None:
     """
     if parameters.ground_frame:
         raise ValueError(f'ground_frame: got {parameters.ground_frame!r}, expected none, since '
-                         'transforms are not read from bags: state camera_height, camera_pitch '
-                         'and camera_roll')
+                         'transforms are not read from bags: set camera_height, camera_pitch and '
+                         'camera_roll instead')
     return mount_of(
         parameters.camera_height, parameters.camera_pitch, parameters.camera_roll)
 

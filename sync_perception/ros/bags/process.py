@@ -114,7 +114,7 @@ def process_open_bag(job: Job, bag: Bag, load: Callable[[PerceptionParameters], 
            f'-> {", ".join(writer.topics)}')
     resumed = summarize(chunked)['frames']
     if resumed:
-        report(f'{job.out}: going on after {resumed} frames')
+        report(f'{job.out}: resuming after {resumed} frames')
     pairing = Pairing(bag, camera)
     try:
         with progress_bar(bag.counts[camera.image]) as advance:
@@ -124,12 +124,12 @@ def process_open_bag(job: Job, bag: Bag, load: Callable[[PerceptionParameters], 
             report(writer.scale.describe())
         if not chunked.chunks:
             shutil.rmtree(job.out)
-            raise ValueError(f'{job.out} is not written: {bag.path} has no message that can be '
-                             f'read ({"; ".join(bag.damage.values())})')
+            raise ValueError(f'{job.out} is not written: {bag.path} has no readable message '
+                             f'({"; ".join(bag.damage.values())})')
         chunked.finish({'sync_perception': predictor.model_name, 'image': camera.image})
     except (OSError, MemoryError) as error:
-        raise OSError(f'{error}; {summarize(chunked)["frames"]} frames are done: the same '
-                      'command goes on from there') from error
+        raise OSError(f'{error}; {summarize(chunked)["frames"]} frames are written: run the same '
+                      'command again to resume') from error
     damage = list(bag.damage.values())
     if pairing.unreadable:
         damage.append(f'{pairing.unreadable} messages on {camera.camera_info} cannot be read')

@@ -109,8 +109,8 @@ class Bag:
         if not self.files:
             raise ValueError(
                 f'{self.path} is not a rosbag2 bag that can be read '
-                f'({"; ".join(self.damage.values())}); was the recording ended properly? '
-                '`ros2 bag reindex` and `mcap recover` mend what was not')
+                f'({"; ".join(self.damage.values())}); if the recording was not ended properly, '
+                'repair it with `ros2 bag reindex` or `mcap recover`')
         try:
             self.connections = self._join_connections()
         except ValueError:
@@ -145,8 +145,8 @@ class Bag:
             return  # only the index is lost
         lost = 'an unknown number of' if recorded is None else recorded - file.message_count
         self.damage[file.path.name] = (
-            f'{file.path.name} is cut short: its first {file.message_count} messages are read, '
-            f'{lost} messages behind them are lost')
+            f'{file.path.name} is truncated: its first {file.message_count} messages are read, '
+            f'{lost} messages after them are lost')
 
     def _join_connections(self) -> list[Connection]:
         """
@@ -229,7 +229,7 @@ class Bag:
                     message = next(messages, None)
                 except Exception as error:  # noqa: BLE001 - as for opening
                     self.damage[file.path.name] = (
-                        f'{file.path.name} is broken after {count} of {expected} messages '
+                        f'{file.path.name} is damaged after {count} of {expected} messages '
                         f'({describe(error)})')
                     break
                 if message is None:
@@ -274,7 +274,7 @@ class BagWriter:
         if storage not in STORAGES:
             raise ValueError(f'storage: got {storage!r}, expected one of {", ".join(STORAGES)}')
         if self.folder.exists():
-            raise ValueError(f'{self.folder} is there already, expected a new folder')
+            raise ValueError(f'{self.folder} already exists, expected a new folder')
         # the file is named after its folder, so the folder within has the final name
         self.hidden = self.folder.parent / f'.{self.folder.name}.partial'
         shutil.rmtree(self.hidden, ignore_errors=True)

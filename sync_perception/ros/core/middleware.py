@@ -52,5 +52,6 @@ def use_shared_memory() -> None:
 
 def advice() -> str:
     """Return advice for the user if messages to this process are lost."""
-    return (f'if the publisher runs on this machine, start it with {PROFILE_VARIABLES[1]}='
-            f'{shared_memory_profile()}, with room in /dev/shm')
+    return ('if the publisher runs on this machine, start it with '
+            f'{PROFILE_VARIABLES[1]}={shared_memory_profile()} and provide enough space in '
+            '/dev/shm')

@@ -164,7 +164,7 @@ def model_report(state: str, pipeline: Pipeline | None, problem: str, enabled: b
     if pipeline.halted:
         report.find(DiagnosticStatus.ERROR, pipeline.halted)
     if pipeline.straggler is not None and pipeline.straggler.is_alive():
-        report.find(DiagnosticStatus.WARN, 'a frame that was given up is still being computed')
+        report.find(DiagnosticStatus.WARN, 'an abandoned frame is still being computed')
     for doubt in filter(None, (predictor.reduced, predictor.relative)):
         report.find(DiagnosticStatus.WARN, doubt)
     if pipeline.monitor is not None:
@@ -207,7 +207,7 @@ def latencies(name: str, seconds: Sequence[float]) -> dict[str, str]:
     if not seconds:
         return {}
     if np.abs(seconds).max() > FOREIGN:
-        return {name: "unknown: the stamps are not of this node's clock"}
+        return {name: 'unknown: the stamps are not from the clock of this node'}
     return {f'{name} p{percentile}': f'{value * 1e3:.1f}'
             for percentile, value in zip(PERCENTILES, np.percentile(seconds, PERCENTILES))}
 

@@ -75,7 +75,7 @@ def explain_silence(node: Node, subscription: Subscription, argument: str) -> st
     expected = type_name(subscription.msg_type)
     publishers = node.get_publishers_info_by_topic(topic)
     if not publishers:
-        return f'nobody publishes it; {_elsewhere(node, topic, expected, argument)}'
+        return f'no node publishes it; {_elsewhere(node, topic, expected, argument)}'
     fitting = [each for each in publishers if each.topic_type == expected]
     if not fitting:
         kind = publishers[0].topic_type
@@ -85,9 +85,9 @@ def explain_silence(node: Node, subscription: Subscription, argument: str) -> st
                 if (problem := _qos_problem(each, subscription.qos_profile, topic))]
     if len(problems) == len(fitting):
         return problems[0]
-    return (f'{_names(fitting)} publishes it with a fitting type and quality of service, but no '
-            'message comes: check that it sends (ros2 topic hz), and that messages of megabytes '
-            'get through (the profile config/fastdds_shm.xml on both sides)')
+    return (f'{_names(fitting)} publishes it with a matching type and quality of service, but no '
+            'message arrives: check that it sends (ros2 topic hz), and that messages of megabytes '
+            'are delivered (the profile config/fastdds_shm.xml on both sides)')
 
 
 def has_mismatch(node: Node, endpoint: Subscription | Publisher) -> bool:
@@ -154,12 +154,12 @@ def _qos_problem(publisher: TopicEndpointInfo, own: QoSProfile, topic: str) -> s
             advice.append(('reliability', 'best_effort'))
         if offered.durability == DurabilityPolicy.VOLATILE:
             advice.append(('durability', 'volatile'))
-        trouble = 'offers a quality of service that is less than this node asks for'
+        trouble = 'offers a lower quality of service than this node requests'
     elif (offered.durability == DurabilityPolicy.TRANSIENT_LOCAL
             and own.durability != DurabilityPolicy.TRANSIENT_LOCAL):
         advice = [('durability', 'transient_local'), ('reliability', 'reliable')]
-        trouble = 'keeps its messages for later subscribers (transient_local), but this node '\
-            'takes new ones only'
+        trouble = ('keeps its messages for later subscribers (transient_local), but this node '
+                   'receives only new ones')
     else:
         return ''
     settings = ' and '.join(

@@ -103,8 +103,8 @@ def pairing_doubt(header: Header, camera_info: CameraInfo) -> str:
     found = camera_info.header
     if found.frame_id == header.frame_id:
         return ''
-    return (f'the image is of frame {header.frame_id!r:.80}, but the only camera_info is of frame '
-            f'{found.frame_id!r:.80}: it is taken to be of the same camera')
+    return (f'the image has the frame {header.frame_id!r:.80}, but the only camera_info has the '
+            f'frame {found.frame_id!r:.80}: both are assumed to come from the same camera')
 
 
 def pinhole(K: np.ndarray, size: tuple[int, int]) -> CameraInfo:

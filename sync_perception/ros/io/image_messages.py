@@ -142,8 +142,8 @@ def _to_rgb8(pixels: np.ndarray, layout: Layout, encoding: str,
         except cv2.error as error:
             height, width = pixels.shape[:2]
             raise MalformedInput(
-                'image size', f'OpenCV cannot turn a {width}x{height} image in {encoding} into '
-                f'RGB: {error.err}') from error
+                'image size', f'OpenCV cannot convert a {width}x{height} image in {encoding} into '
+                              f'RGB: {error.err}') from error
     return pixels if pixels.dtype == np.uint8 else depth.to_8_bits(pixels, sensed)
 
 
@@ -171,7 +171,8 @@ def _decode_planes(message: Image) -> np.ndarray:
     if length != expected or step % 2:
         raise MalformedInput(
             'data length', f'got {length} bytes of image data with rows of {step} bytes, expected '
-            f'{expected} for {height} rows in {message.encoding}, and rows of an even number')
+                           f'{expected} for {height} rows in {message.encoding}, and an even '
+                           'number of bytes per row')
     data = np.frombuffer(message.data, np.uint8)
     brightness = data[:height * step].reshape(height, step)[:, :width]
     colors = data[height * step:]

@@ -168,7 +168,7 @@ class Camera:
             self.latched = self.node.create_subscription(
                 CameraInfo, topic, volatile.callback, qos.latched(),
                 event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False))
-            self.log.logger.info(f'listening to the latched messages on {topic}, too')
+            self.log.logger.info(f'also subscribed to the latched messages on {topic}')
 
     def drop_resolved_mismatches(self) -> None:
         """Remove the mismatches whose peer has left or changed its quality of service."""
@@ -289,8 +289,8 @@ class Camera:
         if topic != self.topic('camera_info'):
             self.counters.lost += count
         self.log.warn(f'loss {name}', (
-            f'{name}: messages are lost between their publisher and this node, expected shared '
-            f'memory with room for them: {advice()}'), period=LOSS_PERIOD)
+            f'{name}: messages are lost between their publisher and this node, probably for lack '
+            f'of space in shared memory: {advice()}'), period=LOSS_PERIOD)
 
     def _publisher(self, output: Output) -> LifecyclePublisher:
         topic = self.topic(output.topic)
@@ -305,6 +305,7 @@ class Camera:
         policy = qos_policy_name_from_kind(kind).lower()
         name = self.node.resolve_topic_name(topic)
         self.mismatches[name] = (
-            f'{name}: {who} an incompatible quality of service ({policy}) and is not heard')
+            f'{name}: {who} an incompatible quality of service ({policy}), so no messages are '
+            'exchanged with it')
         self.noted[name] = time.monotonic()
         self.log.warn(f'mismatch {name}', f'{self.mismatches[name]}; see qos_overrides')

@@ -109,7 +109,7 @@ class ModelLoader:
         :raises ValueError: if another model is still being loaded.
         """
         if self.loading is not None:
-            raise ValueError(f'{self.loading} is still being loaded: try again afterwards')
+            raise ValueError(f'{self.loading} is still being loaded: try again when it is done')
         self.loading = self._begin(load, values)
         end = time.monotonic() + values.load_timeout
         while not self.loading.outcome.done() and time.monotonic() < end:

@@ -289,7 +289,8 @@ class PerceptionNode(LifecycleNode):
         if self.worker is not None and not self.worker.stop():
             self.pipeline.cancel(self.worker.thread)
             self.get_logger().warning(
-                'the frame in hand takes long: it is given up, and computed to its end')
+                'the current frame takes too long: it is abandoned, and its computation ends in '
+                'the background')
 
     def _release(self) -> None:
         for camera in self.cameras:
@@ -313,7 +314,8 @@ class PerceptionNode(LifecycleNode):
                 self._load_warm, replace(self.parameters.values, model=model))
         except Exception as error:  # on any error, the old model stays in use
             raise ValueError(
-                f'cannot load {model!r}, the model stays: {type(error).__name__}: {error}'
+                f'cannot load {model!r}, keeping the current model: {type(error).__name__}: '
+                f'{error}'
                 ) from error
         active = self.worker is not None
         self._stop_worker()

@@ -267,6 +267,7 @@ def missing_camera_info(camera: Camera, frame_id: str) -> str:
     frames = camera.camera_infos.frames()
     if not frames:
         return problem
-    return (f'{problem}, where those of the frames '
-            f'{", ".join(f"{frame!r:.80}" for frame in frames[:MOST_FRAMES])} come: remap '
-            'camera_info to a topic of this camera alone, or have its driver use one frame_id')
+    return (f'{problem}, which carries those of the frames '
+            f'{", ".join(f"{frame!r:.80}" for frame in frames[:MOST_FRAMES])} as well: remap '
+            'camera_info to a topic of this camera alone, or configure its driver to use one '
+            'frame_id')

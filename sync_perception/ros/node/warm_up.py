@@ -73,7 +73,7 @@ class KnownSizes:
             write_json(sizes_file(), latest, shared=True)
         except OSError as error:
             self.log.warn(
-                'sizes', f'the size of the images is not known at the next start: {error}')
+                'sizes', f'the size of the images cannot be stored for the next start: {error}')
 
     def warm_up(self, predictor: Any, cameras: Iterable[str]) -> None:
         """Prepare a predictor for the known image sizes of these cameras."""

@@ -44,10 +44,10 @@ WIDTH = 99
 LICENCE_LINES = 13
 """Number of licence lines at the top of this file, which are copied to the parameter file."""
 INTRODUCTION = (
-    'Parameters of the perception node, with their defaults. Copy this file, change what you need '
-    'and give it to the launch file (params_file:=...) or to the node (--ros-args --params-file '
-    '...). A parameter that the consumer decides keeps the value set here instead, so leave it '
-    'out where the consumer is to decide.')
+    'Parameters of the perception node, with their defaults. Copy this file, change what you '
+    'need, and pass it to the launch file (params_file:=...) or to the node (--ros-args '
+    '--params-file ...). A parameter that is set here takes precedence over the preset of the '
+    'consumer, so leave it out to use the preset.')
 QOS_OVERRIDES = """\
     # History, depth, reliability and durability of every topic, by its full name. For instance:
     # qos_overrides:
@@ -84,7 +84,7 @@ def file_entries(group: str, specs: Sequence[Field]) -> Iterator[str]:
         metadata = spec.metadata
         notes = [metadata['description'], *limits(spec), f'Takes effect {takes_effect(metadata)}.']
         if decided(spec):
-            notes.append('The consumer decides it unless it is set here.')
+            notes.append('The preset of the consumer applies unless it is set here.')
         yield from comment(' '.join(notes), indent)
         key = metadata['name'].rpartition('.')[2]
         yield f'{indent}{"# " if decided(spec) else ""}{key}: {yaml_value(spec.default)}'
@@ -103,7 +103,7 @@ def table(kind: type) -> list[str]:
         metadata = spec.metadata
         notes = [metadata['description'], *limits(spec)]
         if kind is PerceptionParameters and decided(spec):
-            notes.append('`consumer` decides it unless it is set.')
+            notes.append('The preset of `consumer` applies unless it is set.')
         if metadata['see']:
             notes.append(f'See [{metadata["see"].partition("#")[0] or "below"}]'
                          f'({metadata["see"]}).')

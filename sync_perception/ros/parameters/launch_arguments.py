@@ -93,10 +93,10 @@ def parameter_arguments(kind: type, *, leave_out: Iterable[str] = (),
         if type_ is bool:
             notes.append('true or false.')
         if type_ not in (bool, int, float, str):
-            notes.append('Commas between them.')
+            notes.append('Separated by commas.')
         default = spec.default
         if optional:
-            notes.append('Empty: as in params_file.')
+            notes.append('Empty for the value in params_file.')
             default, read = '', unless_empty(read)
         elif type_ is bool:
             default = str(default).lower()

@@ -35,9 +35,9 @@ def expected_cameras(names: Sequence[str]) -> str:
     if list(names) == ['']:
         return ''
     if not names or len(set(names)) != len(names):
-        return 'names that differ, at least one'
+        return 'at least one name, all different'
     wrong = [name for name in names if not CAMERA_NAME.fullmatch(name)]
-    return (f'letters, digits and _ in each name, beginning with a letter, unlike {wrong[0]!r}'
+    return (f'names of letters, digits and _ that begin with a letter, unlike {wrong[0]!r}'
             if wrong else '')
 
 
@@ -51,22 +51,22 @@ class PerceptionParameters:
     """Parameters of the perception node."""
 
     autostart: bool = parameter(
-        'autostart', True, 'Configure and activate at start, without waiting for a lifecycle '
-        'manager to ask for it.', read_only=True)
+        'autostart', True, 'Configure and activate the node at start, without waiting for a '
+                           'lifecycle manager.', read_only=True)
     model: str = parameter(
         'model', '', 'Folder of the model (config.json and model.safetensors), hub id, exported '
-        '.onnx file, .pt2 file (with allow_code), or two pretrained models as '
-        'DEPTH+SEGMENTATION; empty for the one that comes with the package. Set while the node '
-        'is configured, it swaps the model at once: if the new one cannot be loaded, the old one '
-        'stays.', hooked=True,
+                     '.onnx file, .pt2 file (with allow_code), or two pretrained models as '
+                     'DEPTH+SEGMENTATION; empty for the default model of the package. On a '
+                     'configured node, setting it replaces the model at once; if the new one '
+                     'cannot be loaded, the node keeps the old one.', hooked=True,
         see='#life-cycle')
     allow_code: bool = parameter(
-        'allow_code', False, 'Load .pt2 files, which can run code of whoever wrote them. It can '
-        'only be set at start: no peer can allow what the one who starts the node did not.',
+        'allow_code', False, 'Allow .pt2 files, which can run code of their author. It can be set '
+                             'only at start, so that no other node can allow them.',
         read_only=True, see='#security')
     load_timeout: float = parameter(
-        'load_timeout', 120.0, 'Seconds after which a model that is still being loaded counts as '
-        'one that cannot be loaded; holds for the next model.', low=1.0, high=3600.0, live=True)
+        'load_timeout', 120.0, 'Seconds after which loading a model fails; applies to the next '
+                               'model.', low=1.0, high=3600.0, live=True)
     device: str = parameter(
         'device', 'auto', 'Device of the network: auto (a GPU if there is one), cpu, cuda, '
         'cuda:N, openvino:GPU or openvino:NPU.', check=expected_device)
@@ -75,57 +75,67 @@ class PerceptionParameters:
         'float16 on a GPU, bfloat16 on some CPUs.')
     backend: str = parameter(
         'backend', 'auto', 'Library that runs the network: torch, openvino, onnxruntime (exported '
-        '.onnx files only), or auto for the fastest that agrees with torch: measured once for '
-        'each model on a machine, then remembered.', choices=BACKENDS, see='#backends')
+                           '.onnx files only), or auto for the fastest whose results agree with '
+                           'torch, which is measured once for each model and '
+                           'machine.', choices=BACKENDS, see='#backends')
     precision: str = parameter(
-        'precision', 'auto', 'Arithmetic of the network: float32, half (the 16-bit format of the '
-        'device), int8 (the 8-bit graph of the model folder, in OpenVINO on a CPU), or auto for '
-        'int8 where the model has it and the processor is faster with it, else float32.',
+        'precision', 'auto', 'Number format of the network: float32, half (the 16-bit format of '
+                             'the device), int8 (the 8-bit graph of the model folder, in OpenVINO '
+                             'on a CPU), or auto for int8 if the model has that graph and the '
+                             'processor runs it faster, otherwise float32.',
         choices=PRECISIONS, see='#backends')
     max_depth: float = parameter(
-        'max_depth', 0.0, 'Metres beyond which depth is invalid (NaN); 0 for the range that the '
-        'model was trained for.', low=0.0, high=1000.0)
+        'max_depth', 0.0, 'Depth in metres beyond which it is invalid (NaN); 0 for the limit of '
+                          'the model.', low=0.0, high=1000.0)
     consumer: str = parameter(
-        'consumer', 'generic', 'Software that reads the topics: its preset gives the encodings, '
-        "the id of void and the cloud's colour that it expects, except where they are set.",
+        'consumer', 'generic', 'Software that reads the topics; its preset selects the encodings, '
+                               "the id of void and the cloud's colour that it expects. Parameters "
+                               'that are set explicitly take precedence.',
         choices=CONSUMER_NAMES, see='consumers.md')
     cameras: tuple[str, ...] = parameter(
-        'cameras', ('',), 'Names of the cameras; each has its topics below its name: NAME/image '
-        'in, NAME/sync/... out. One empty name: one camera, whose topics have no name before '
-        'them.', check=expected_cameras, see='cameras.md#several-cameras')
+        'cameras', ('',), 'Names of the cameras; the topics of each camera are below its name: '
+                          'NAME/image in, NAME/sync/... out. A single empty name means one '
+                          'camera, whose topics have no '
+                          'prefix.', check=expected_cameras, see='cameras.md#several-cameras')
     max_rate: float = parameter(
-        'max_rate', 0.0, 'Frames a second of each camera, at most; 0 for no limit. Images that '
-        'come sooner are skipped.', low=0.0, high=1000.0, live=True)
+        'max_rate', 0.0, 'Highest number of frames per second of each camera; 0 for no limit. '
+                         'Images that arrive sooner are skipped.', low=0.0, high=1000.0, live=True)
     offline: bool = parameter(
-        'offline', False, 'Answer every image, in order, however long it takes: images wait in '
-        'memory instead of being dropped, and are asked for reliably. For bags, not for robots.')
+        'offline', False, 'Process every image, in order, however long it takes: images wait in '
+                          'memory instead of being dropped, and the subscription is reliable. For '
+                          'bags, not for robots.')
     image_transport: str = parameter(
         'image_transport', 'raw', 'Transport of the images: raw (topic image) or '
         'compressed (topic image/compressed).', choices=('raw', 'compressed'))
     image_significant_bits: int = parameter(
-        'image.significant_bits', 0, 'Bits that the camera fills in images of 16-bit pixels, 1 '
-        'to 16; 0 to find out from the values, which also stretches grey images without dark '
-        'parts, as thermal cameras give them.', low=0, high=16, live=True,
+        'image.significant_bits', 0, 'Significant bits of 16-bit images, 1 to 16; 0 to estimate '
+                                     'them from the values, which also stretches the contrast of '
+                                     'grey images without dark pixels, such as those of thermal '
+                                     'cameras.', low=0, high=16, live=True,
         see='cameras.md#images')
     max_pixels: int = parameter(
-        'max_pixels', MAX_PIXELS, 'Images of more pixels are refused before they are decoded; by '
-        'default those larger than what a camera of 8K gives.', low=1, high=2 ** 31 - 1,
+        'max_pixels', MAX_PIXELS, 'Largest number of pixels of an image; larger images are '
+                                  'refused before they are decoded. The default admits 8K '
+                                  'cameras.', low=1, high=2 ** 31 - 1,
         live=True)
     rectify: bool = parameter(
-        'rectify', False, 'Undistort the images by their camera_info before all else; the '
-        'outputs, sync/camera_info among them, are of the rectified images, which are on '
-        'sync/image_rect. Not for images that are rectified already.', live=True,
+        'rectify', False, 'Rectify the images by their camera_info first. All outputs, including '
+                          'sync/camera_info, then belong to the rectified images, which are '
+                          'published on sync/image_rect. Not for images that are already '
+                          'rectified.', live=True,
         see='cameras.md#distorted-images')
     camera_height: float = parameter(
-        'camera_height', 0.0, 'Metres of the optical centre above flat ground, of all cameras, by '
-        'which the scale of depth is corrected; 0 if it is not known.', low=0.0, high=100.0,
+        'camera_height', 0.0, 'Height in metres of the optical centres of all cameras above flat '
+                              'ground, by which the scale of depth is corrected; 0 if it is not '
+                              'known.', low=0.0, high=100.0,
         live=True, see='cameras.md#scale-from-the-mount')
     camera_pitch: float = parameter(
-        'camera_pitch', 0.0, 'With camera_height: radians by which the cameras look down; '
-        'negative if they look up.', low=-1.5, high=1.5, live=True)
+        'camera_pitch', 0.0, 'With camera_height: angle in radians by which the cameras look '
+                             'down; negative if they look up.', low=-1.5, high=1.5, live=True)
     camera_roll: float = parameter(
-        'camera_roll', 0.0, 'With camera_height: radians by which the cameras are turned '
-        'clockwise about their optical axes.', low=-1.5, high=1.5, live=True)
+        'camera_roll', 0.0, 'With camera_height: angle in radians by which the cameras are '
+                            'rotated clockwise about their optical '
+                            'axes.', low=-1.5, high=1.5, live=True)
     ground_frame: str = parameter(
         'ground_frame', '', 'Frame whose z is 0 on the ground and points up, such as '
         'base_footprint: static transforms (tf2_ros) from it to the optical frames give each '
@@ -138,8 +148,8 @@ class PerceptionParameters:
         'semantics.encoding', 'mono8', 'Encoding of the label image: mono8 (255 void) or 16SC1 '
         '(-1 void).', choices=('mono8', '16SC1'))
     semantics_min_confidence: float = parameter(
-        'semantics.min_confidence', 0.0, 'Labels whose probability is lower become void, in all '
-        'outputs.', low=0.0, high=1.0, live=True)
+        'semantics.min_confidence', 0.0, 'Probability below which labels become void in all '
+                                         'outputs.', low=0.0, high=1.0, live=True)
     confidence_encoding: str = parameter(
         'confidence.encoding', '32FC1', 'Encoding of the confidence image: 32FC1 (0 to 1) or '
         'mono8 (0 to 255).', choices=('32FC1', 'mono8'), live=True)
@@ -147,23 +157,26 @@ class PerceptionParameters:
         'points.stride', 1, 'Distance between the points of the cloud, in rows and columns of '
         'the image.', low=1, high=64, live=True)
     points_organized: bool = parameter(
-        'points.organized', True, 'Publish the cloud as a grid of points like the image, with '
-        'NaN where depth is invalid; otherwise as a list of the valid points.', live=True)
+        'points.organized', True, 'Publish an organised cloud: a grid of points like the image, '
+                                  'with NaN where depth is invalid. Otherwise only the valid '
+                                  'points are published.', live=True)
     points_color: str = parameter(
         'points.color', 'camera', "Colour of the cloud's points: the camera's, or the label's.",
         choices=('camera', 'label'), live=True)
     points_max_depth: float = parameter(
-        'points.max_depth', 0.0, 'Metres along z beyond which the cloud has no points; 0 for '
-        'all that have depth.', low=0.0, high=1000.0, live=True)
+        'points.max_depth', 0.0, 'Depth in metres beyond which the cloud has no points; 0 for no '
+                                 'limit.', low=0.0, high=1000.0, live=True)
     points_semantic_color: bool = parameter(
         'points.semantic_color', False, "Add the field semantic_color, the label's colour beside "
         "the camera's, to the cloud.", live=True)
     consistency_model: str = parameter(
-        'consistency.model', '', 'Folder of a contrastive model that now and then judges whether '
-        'depth and labels of a frame fit together; empty for none.',
+        'consistency.model', '', 'Folder of a contrastive model that periodically measures '
+                                 'whether depth and labels of a frame are consistent; empty for '
+                                 'none.',
         see='diagnostics.md#consistency-of-depth-and-labels')
     consistency_period: float = parameter(
-        'consistency.period', 5.0, 'Seconds between two judgements of consistency.model.', low=0.1,
+        'consistency.period', 5.0, 'Seconds between two measurements with '
+                                   'consistency.model.', low=0.1,
         high=3600.0, live=True)
     consistency_minimum: float = parameter(
         'consistency.minimum', 0.0, 'Cosine similarity of depth and labels below which '

@@ -26,8 +26,9 @@ class ReplayParameters:
     """Parameters of the replay node."""
 
     source: str = parameter(
-        'source', 'synthetic', 'What is replayed: kitti (a raw drive), bag (rosbag2: .mcap or '
-        '.db3), images (a folder), video (a file) or synthetic (the street world).',
+        'source', 'synthetic', 'Kind of the recording: kitti (a raw drive), bag (rosbag2: .mcap '
+                               'or .db3), images (a folder), video (a file) or synthetic (the '
+                               'street world).',
         choices=('kitti', 'bag', 'images', 'video', 'synthetic'), read_only=True)
     path: str = parameter(
         'path', '', 'The drive, the bag, the folder of images or the video file.',
@@ -42,26 +43,27 @@ class ReplayParameters:
         'bag.camera_info', '', 'Topic of the calibrations in a bag; empty for the one beside the '
         'images, or the only one.', read_only=True)
     camera: int = parameter(
-        'camera', 2, 'Which camera of a KITTI drive: 0 and 1 grey, 2 and 3 colour.', low=0,
+        'camera', 2, 'Camera of a KITTI drive: 0 and 1 grey, 2 and 3 colour.', low=0,
         high=3, read_only=True)
     seed: int = parameter(
-        'seed', 0, 'Which street of the synthetic world.', low=0, high=2 ** 31 - 1,
+        'seed', 0, 'Seed of the synthetic street.', low=0, high=2 ** 31 - 1,
         read_only=True)
     rate: float = parameter(
-        'rate', 10.0, 'Frames a second; of a bag only where speed is 0.', low=0.01, high=1000.0,
+        'rate', 10.0, 'Frames per second; for a bag only if speed is 0.', low=0.01, high=1000.0,
         read_only=True)
     speed: float = parameter(
-        'speed', 1.0, 'A bag is played with the spacing of its recording, so many times as fast '
-        '(what --rate is to ros2 bag play); 0 to play it at `rate` frames a second, as all other '
-        'sources are.', low=0.0, high=1000.0, read_only=True)
+        'speed', 1.0, 'Speed of playing a bag relative to its recording, like --rate of ros2 bag '
+                      'play; 0 to play it at `rate` frames per second, like all other '
+                      'sources.', low=0.0, high=1000.0, read_only=True)
     start: int = parameter(
-        'start', 0, 'Frames skipped at the beginning.', low=0, high=2 ** 31 - 1, read_only=True)
+        'start', 0, 'Number of frames to skip at the '
+                    'beginning.', low=0, high=2 ** 31 - 1, read_only=True)
     count: int = parameter(
-        'count', 0, 'Frames published in one pass; 0 for all that there are.', low=0,
+        'count', 0, 'Number of frames to publish in one pass; 0 for all.', low=0,
         high=2 ** 31 - 1, read_only=True)
     loop: bool = parameter(
-        'loop', False, 'Begin again after the last frame, with stamps that go on; otherwise the '
-        'node exits.', read_only=True)
+        'loop', False, 'Start again after the last frame, with stamps that continue to rise; '
+                       'otherwise the node exits.', read_only=True)
     stamps: str = parameter(
         'stamps', 'original', 'Stamps of the messages: original (as recorded) or now.',
         choices=('original', 'now'), read_only=True)
@@ -69,14 +71,14 @@ class ReplayParameters:
         'clock', False, "Publish the frames' stamps on /clock, for nodes with use_sim_time.",
         read_only=True)
     frame_id: str = parameter(
-        'frame_id', 'camera_optical_frame', "Name of the camera's optical frame; a bag keeps the "
-        'recorded one.', read_only=True)
+        'frame_id', 'camera_optical_frame', 'Name of the optical frame of the camera; a bag keeps '
+                                            'the recorded one.', read_only=True)
     wait_for_subscriber: bool = parameter(
-        'wait_for_subscriber', True, 'Publish the first frame only when somebody listens to the '
-        'image and to camera_info.', read_only=True)
+        'wait_for_subscriber', True, 'Wait for subscribers of the image and of camera_info before '
+                                     'publishing the first frame.', read_only=True)
     lockstep: bool = parameter(
-        'lockstep', False, "Publish a frame only when the node's answer to the one before (on "
-        'sync/camera_info) has come, so that none is dropped, however slow the node is.',
+        'lockstep', False, 'Publish a frame only after the node has answered the previous one (on '
+                           'sync/camera_info), so that none is dropped, however slow the node is.',
         read_only=True)
     lockstep_timeout: float = parameter(
         'lockstep_timeout', 30.0, 'Seconds after which lockstep no longer waits for an answer.',

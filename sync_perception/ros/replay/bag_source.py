@@ -73,9 +73,9 @@ class BagSource:
                     try:
                         yield self._shot(paired)
                     except MalformedInput as error:
-                        get_logger('replay').warning(f'frame {index} is left out: {error}')
+                        get_logger('replay').warning(f'frame {index} is skipped: {error}')
             if bag.damage and not self.loops:
-                raise ValueError(f'{self.path} could not be played whole: '
+                raise ValueError(f'{self.path} could not be played completely: '
                                  f'{"; ".join(bag.damage.values())}')
 
     def _shot(self, paired: PairedImage) -> Shot:

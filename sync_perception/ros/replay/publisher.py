@@ -184,14 +184,14 @@ class ReplayNode(Node):
         if now - self.awaited_since >= self.parameters.lockstep_timeout:
             self.get_logger().warning(
                 f'no answer on sync/camera_info to the frame of {self.awaited} ns within '
-                f'{self.parameters.lockstep_timeout:g} s: going on without')
+                f'{self.parameters.lockstep_timeout:g} s: continuing without it')
             self.awaited = None
             return False
         patience = max(LEAST_PATIENCE, SLOWER * max(self.delays, default=FIRST_DELAY))
         if now - self.sent_at >= patience:
             self.log.warn('lost', (
                 f'no answer on sync/camera_info to the frame of {self.awaited} ns within '
-                f'{patience:.1f} s: it may be lost on the way and is sent again'))
+                f'{patience:.1f} s: it may have been lost in transport and is sent again'))
             self._send()
         return True
 
@@ -208,8 +208,8 @@ class ReplayNode(Node):
         if not abs(stamp) < LATEST:
             raise ValueError(
                 f'the stamp of frame {self.published} of {self.source.title} is '
-                f'{stamp / NANOSECONDS:g} s, which is more than messages can hold: expected '
-                f'at most {LATEST // NANOSECONDS} s; the parameter stamps has the choice now')
+                f'{stamp / NANOSECONDS:g} s, which is more than messages can hold: expected at '
+                f'most {LATEST // NANOSECONDS} s; set the parameter stamps to now')
         frame_id = self.parameters.frame_id if shot.frame_id is None else shot.frame_id
         header = Header(frame_id=frame_id)
         header.stamp.sec, header.stamp.nanosec = divmod(stamp, NANOSECONDS)

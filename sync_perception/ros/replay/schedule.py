@@ -75,8 +75,8 @@ class Schedule:
                     'apart'))
         if stamped <= 0:
             self.report('stamps', (
-                f'the stamps of two frames go from {before.stamp} ns to {shot.stamp} ns, '
-                'expected later ones with each frame: the parameter stamps has the choice now'))
+                f'the stamps of two frames go from {before.stamp} ns to {shot.stamp} ns, expected '
+                'rising ones: set the parameter stamps to now'))
         seconds = (due - self.due) / NANOSECONDS / self.speed
         if seconds > WAITING:
             self.report('pause', f'the next frame is due in {seconds:.1f} s, as recorded')

@@ -44,7 +44,7 @@ def readable(indices: Iterable[int], read: Callable[[int], Shot]) -> Iterator[Sh
         try:
             yield read(index)
         except ValueError as error:
-            get_logger('replay').warning(f'frame {index} is left out: {error}')
+            get_logger('replay').warning(f'frame {index} is skipped: {error}')
 
 
 class KittiSource:

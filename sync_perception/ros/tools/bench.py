@@ -31,8 +31,8 @@ from sync_perception.runtime.predictor import Predictor
 from sync_perception.types import Frame
 
 NO_MESSAGES = (
-    'the messages are left out: sensor_msgs is not installed (source a ROS 2 installation, or '
-    "pip install 'sync_perception[ros]')")
+    'messages are not measured: sensor_msgs is not installed (source a ROS 2 installation, or pip '
+    "install 'sync_perception[ros]')")
 
 
 def bench(

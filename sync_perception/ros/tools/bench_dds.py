@@ -51,10 +51,11 @@ MAPS = {'sync/depth': Image, 'sync/semantics': Image, 'sync/semantics/confidence
 SUBJECTS = {
     'perception': Subject('sync_perception', NODE_MODULES['perception'], (), MAPS),
     'usual': Subject(
-        'the same outputs, the usual way', 'sync_perception.ros.tools.bench_nodes', ('usual',),
+        'the same outputs by a conventional '
+        'node', 'sync_perception.ros.tools.bench_nodes', ('usual',),
         MAPS),
     'copy': Subject(
-        'pass-through: the image, copied', 'sync_perception.ros.tools.bench_nodes', ('copy',),
+        'pass-through of a copy of the image', 'sync_perception.ros.tools.bench_nodes', ('copy',),
         {'sync/copy': Image}),
 }
 
@@ -156,9 +157,9 @@ def table(report: dict[str, Any]) -> Table:
     shown = Table(
         title=f'{width}x{height} at {report["rate"]:g} Hz over {report["middleware"]}: '
         'from the stamp to the arrival of all outputs',
-        caption=f'{facts["processor"]}, {facts["cores"]} cores, load '
-        f'{facts["load_average"][0]} before and {report["load_average_after"][0]} after, '
-        f'{facts["commit"]}; the usual way: {report["usual_way"]}')
+        caption=f'{facts["processor"]}, {facts["cores"]} cores, load {facts["load_average"][0]} '
+                f'before and {report["load_average_after"][0]} after, {facts["commit"]}; the '
+                f'conventional node converts by {report["usual_way"]}')
     shown.add_column('milliseconds')
     for mark in PERCENTILES:
         shown.add_column(f'p{mark}', justify='right')

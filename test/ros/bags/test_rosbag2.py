@@ -140,7 +140,7 @@ def test_what_is_no_bag_is_refused(tmp_path):
         cases[tmp_path / name] = text
     cut = tmp_path / 'cut.mcap'
     cut.write_bytes((folder / 'bag.mcap').read_bytes()[:60])  # before the first whole message
-    cases[cut] = 'was the recording ended properly'
+    cases[cut] = 'ros2 bag reindex'
     for path, text in cases.items():
         with pytest.raises(ValueError, match=text):
             Bag(path)
@@ -177,7 +177,7 @@ def test_a_break_in_the_middle_is_said_where_it_is(tmp_path):
         assert bag.damage == {}
         count = sum(1 for _ in bag.records())
         assert 0 < count < 4500
-        assert f'bag.mcap is broken after {count} of 4500 messages' in bag.damage['bag.mcap']
+        assert f'bag.mcap is damaged after {count} of 4500 messages' in bag.damage['bag.mcap']
 
 
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
@@ -278,7 +278,7 @@ def type_hash(kind: type) -> str:
 def test_the_writer_says_what_it_is_not_given(tmp_path):
     with pytest.raises(ValueError, match="storage: got 'bag'"):
         BagWriter(tmp_path / 'bag', 'bag')
-    with pytest.raises(ValueError, match='is there already'):
+    with pytest.raises(ValueError, match=tmp_path.name):
         BagWriter(tmp_path)
 
 

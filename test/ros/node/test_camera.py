@@ -124,7 +124,7 @@ def test_a_focal_length_that_the_model_does_not_know_is_noted_of_its_camera(benc
 
 
 @pytest.mark.parametrize('names, message', [
-    (['front', 'front'], 'names that differ'),
+    (['front', 'front'], 'all different'),
     (['front', ''], "unlike ''"),
     (['2nd'], "unlike '2nd'"),
     (['a b'], "unlike 'a b'"),
