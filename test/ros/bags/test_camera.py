@@ -82,7 +82,7 @@ def test_what_cannot_be_chosen_is_listed(tmp_path):
     two = write_bag(tmp_path / 'two', [
         ('/left/image', START, image(0)), ('/right/image', START, image(0)),
         ('/left/camera_info', START, info(0)), ('/right/camera_info', START, info(0))])
-    with pytest.raises(ValueError, match=r'image to one of: /left/image \(sensor_msgs/msg/Image, 1\)'
+    with pytest.raises(ValueError, match=r'image to .*/left/image \(sensor_msgs/msg/Image, 1\)'
                        ', /right/image'):
         find(two)
     assert find(two, image='/right/image').camera_info == '/right/camera_info'
