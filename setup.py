@@ -51,7 +51,8 @@ setup(
     license='Apache-2.0',
     packages=find_packages(exclude=['test', 'test.*', 'benchmarks', 'benchmarks.*']),
     package_data={PACKAGE: [
-        'weights/*', 'models/catalogue/*.json', 'evaluation/*.html', 'studies/selection/*.html']},
+        'weights/*/*', 'models/catalogue/*.json', 'evaluation/*.html',
+        'studies/selection/*.html']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         *shared_files(),

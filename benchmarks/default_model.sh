@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PWD/.venv/bin:$PATH
-model=${1:-sync_perception/weights}
+model=${1:-sync_perception/weights/driving}
 results=benchmarks/results/${2:-default_model}
 data=${SYNC_PERCEPTION_DATA:-../shared/data}
 mkdir -p "$results"

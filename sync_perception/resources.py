@@ -21,6 +21,7 @@ import re
 import sys
 
 PACKAGE = 'sync_perception'
+DEFAULT = 'default'
 HUB_ID = re.compile(r'[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*')
 FILE_SUFFIXES = ('.onnx', '.pt2', '.json', '.safetensors')
 
@@ -54,9 +55,27 @@ def config_folder() -> Path:
     return share_folder() / 'config'
 
 
+def shipped_models() -> dict[str, Path]:
+    """Return the folders of the models that come with the package, by name."""
+    folder = package_folder() / 'weights'
+    return {path.parent.name: path.parent for path in sorted(folder.glob('*/config.json'))}
+
+
 def default_model_folder() -> Path:
     """Return the folder of the default model's config.json and model.safetensors."""
-    return package_folder() / 'weights'
+    return package_folder() / 'weights' / 'driving'
+
+
+def model_source(model: str | Path | None) -> str | Path:
+    """
+    Return the folder of a model that comes with the package, or another model's name unchanged.
+
+    :param model: name of a shipped model, such as `driving`; None, an empty text or `default` is
+        the default model. A folder of the same name is meant by `./driving`.
+    """
+    if model is None or model in ('', DEFAULT):
+        return default_model_folder()
+    return shipped_models().get(model, model) if isinstance(model, str) else model
 
 
 def is_hub_id(name: str) -> bool:

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import pytest
-from sync_perception.resources import is_hub_id
+from sync_perception.resources import default_model_folder, is_hub_id, model_source, shipped_models
 
 
 @pytest.mark.parametrize('name, is_id', [
@@ -31,3 +31,15 @@ def test_what_looks_like_a_path(name, is_id, tmp_path, monkeypatch):
     assert is_hub_id(name) is is_id
     (tmp_path / 'owner').mkdir()
     assert not is_hub_id('owner/name')
+
+
+def test_names_of_the_shipped_models(tmp_path, monkeypatch):
+    """A shipped model's name is its folder wherever the program runs; other names stay."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'driving').mkdir()
+    default = default_model_folder()
+    assert shipped_models()['driving'] == default and (default / 'config.json').is_file()
+    for name in (None, '', 'default', 'driving'):
+        assert model_source(name) == default
+    for name in ('./driving', 'owner/driving', tmp_path / 'driving'):
+        assert model_source(name) == name

@@ -92,9 +92,9 @@ def export(
     """Write a model as one file that runs without this package's networks."""
     from sync_perception.models import hub
     from sync_perception.models.exchange import export as exporting
-    from sync_perception.resources import default_model_folder
+    from sync_perception.resources import model_source
     from sync_perception.runtime.preprocess import network_size
-    loaded = hub.load(model or default_model_folder())
+    loaded = hub.load(model_source(model))
     seen = exporting.parse_size(size) if size else network_size(
         KITTI_SIZE, loaded.config.input_pixels, loaded.config.input_multiple)
     differences = exporting.export_model(loaded, out, seen, format, opset)

@@ -23,8 +23,9 @@ from sync_perception.files.trust import allow_code
 import typer
 
 Model = Annotated[str | None, typer.Option(
-    help='Model folder, hub id, exported .onnx file, .pt2 file (with --allow-code), or two '
-    'pretrained models as DEPTH+SEGMENTATION; the model of the package by default.')]
+    help='Name of a model of the package, such as driving (the default); model folder, hub id, '
+    'exported .onnx file, .pt2 file (with --allow-code), or two pretrained models as '
+    'DEPTH+SEGMENTATION.')]
 AllowCode = Annotated[bool, typer.Option(
     '--allow-code', callback=allow_code,
     help='Load .pt2 files, which can run code of whoever wrote them.')]

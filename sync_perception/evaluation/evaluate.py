@@ -44,7 +44,7 @@ from sync_perception.evaluation.video import check_video, VideoEvaluation, Video
 from sync_perception.files.whole_files import write_json
 from sync_perception.labels import LabelSpace
 from sync_perception.models import hub
-from sync_perception.resources import default_model_folder
+from sync_perception.resources import model_source
 from sync_perception.runtime.backends.devices import torch_device
 from sync_perception.runtime.preprocess import metric_scale
 from sync_perception.types import DenseOutput
@@ -272,7 +272,7 @@ def evaluate(
         raise ValueError(f'max_depth must be above {MIN_DEPTH} m, got {max_depth}')
     samples = open_dataset(dataset, root, split, arguments)
     ids = spread(samples.ids, limit)
-    folder = default_model_folder() if model is None else model
+    folder = model_source(model)
     network = hub.load(folder, torch_device(device))
     if not (network.config.metric or median_scaling):
         LOG.warning('%s gives relative depth, which is measured as if it were metres: see '

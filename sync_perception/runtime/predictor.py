@@ -28,7 +28,7 @@ from sync_perception.files.checks import first_line
 from sync_perception.models import hub
 from sync_perception.models.interface import check_maps
 from sync_perception.models.perception_model import PerceptionModel
-from sync_perception.resources import default_model_folder
+from sync_perception.resources import model_source
 from sync_perception.runtime.backends import (
     Backend,
     BackendError,
@@ -79,7 +79,8 @@ class Predictor:
     If the device runs out of memory, frames of a batch are processed one by one from then on. If a
     single frame does not fit either, the input area of the network is halved once and for all.
 
-    :param model_folder: config.json and model.safetensors, or a hub id; None is the default model.
+    :param model_folder: config.json and model.safetensors, a hub id, or the name of a shipped
+        model; None is the default model.
     :param device: auto, cpu, cuda, cuda:N, openvino:GPU or openvino:NPU.
     :param half: selects the precision `half` if `precision` is auto.
     :param max_depth: metres beyond which depth is NaN; None is the end of the model's range.
@@ -97,7 +98,7 @@ class Predictor:
             self, model_folder: str | Path | None = None, device: str = 'auto',
             half: bool = False, max_depth: float | None = None, backend: str = 'auto',
             precision: str = 'auto'):
-        folder = default_model_folder() if model_folder is None else model_folder
+        folder = model_source(model_folder)
         check_backend(backend)
         precision = 'half' if half and precision == 'auto' else precision
         check_precision(precision)

@@ -56,7 +56,7 @@ from sync_perception.files.resume import check_same_settings
 from sync_perception.files.whole_files import write_bytes, write_text
 from sync_perception.models import hub
 from sync_perception.models.storage.folder import WEIGHTS_NAME
-from sync_perception.resources import default_model_folder
+from sync_perception.resources import model_source
 from sync_perception.runtime.backends.devices import torch_device
 from sync_perception.runtime.preprocess import metric_scale
 from sync_perception.studies.shards import parse_shard
@@ -205,7 +205,7 @@ def pseudo_label(
         raise ValueError(f'scales must be from 0.1 to 4, got {list(scales)}')
     part, parts = parse_shard(shard)
     samples = open_dataset(dataset, root, split, arguments)
-    name = str(default_model_folder() if teacher is None else teacher)
+    name = str(model_source(teacher))
     model = hub.load(name, torch_device(own_device(device)))
     expert = Teacher(model, min_confidence, agreement, near_sky, soft, scales, flip)
     folder = Path(out)

@@ -26,7 +26,7 @@ from typing import Any
 from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from sync_perception.files.trust import code_allowed
-from sync_perception.resources import default_model_folder
+from sync_perception.resources import model_source
 from sync_perception.ros.health.consistency_monitor import ConsistencyMonitor
 from sync_perception.ros.parameters.perception import PerceptionParameters
 
@@ -43,7 +43,7 @@ def load_predictor(parameters: PerceptionParameters):
     from sync_perception.runtime.predictor import Predictor
     with code_allowed(parameters.allow_code):
         return Predictor(
-            parameters.model or default_model_folder(), device=parameters.device,
+            model_source(parameters.model), device=parameters.device,
             half=parameters.half, max_depth=parameters.max_depth or None,
             backend=parameters.backend, precision=parameters.precision)
 
@@ -83,7 +83,7 @@ class Loading:
 
     def __str__(self) -> str:
         """Return the names of the model and the device."""
-        return f'{self.values.model or default_model_folder()} on {self.values.device}'
+        return f'{model_source(self.values.model)} on {self.values.device}'
 
 
 class ModelLoader:

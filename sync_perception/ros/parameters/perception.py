@@ -54,9 +54,10 @@ class PerceptionParameters:
         'autostart', True, 'Configure and activate the node at start, without waiting for a '
                            'lifecycle manager.', read_only=True)
     model: str = parameter(
-        'model', '', 'Folder of the model (config.json and model.safetensors), hub id, exported '
+        'model', '', 'Name of a model of the package, such as driving (empty: the default model), '
+                     'folder of a model (config.json and model.safetensors), hub id, exported '
                      '.onnx file, .pt2 file (with allow_code), or two pretrained models as '
-                     'DEPTH+SEGMENTATION; empty for the default model of the package. On a '
+                     'DEPTH+SEGMENTATION. On a '
                      'configured node, setting it replaces the model at once; if the new one '
                      'cannot be loaded, the node keeps the old one.', hooked=True,
         see='#life-cycle')

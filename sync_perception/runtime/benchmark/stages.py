@@ -34,7 +34,7 @@ from sync_perception.files.whole_files import write_json
 from sync_perception.images.reading import read_image
 from sync_perception.machine import processor_name
 from sync_perception.models import hub
-from sync_perception.resources import default_model_folder, package_folder
+from sync_perception.resources import model_source, package_folder
 from sync_perception.runtime.backends import choose_device, EagerBackend
 from sync_perception.runtime.pointcloud import POINT, point_cloud
 from sync_perception.runtime.predictor import Predictor
@@ -162,7 +162,7 @@ def bench_runtime(
     """
     if frames < 1 or min(size) < 1:
         raise ValueError(f'expected at least 1 frame of at least 1x1, got {frames} of {size}')
-    folder = default_model_folder() if model is None else model
+    folder = model_source(model)
     picture = drawn_street(size) if image is None else cv2.resize(read_image(image), size[::-1])
     focal = 0.58 * size[1]
     K = np.array([[focal, 0, size[1] / 2], [0, focal, size[0] / 2], [0, 0, 1]])

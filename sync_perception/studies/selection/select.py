@@ -32,7 +32,7 @@ from sync_perception.datasets import open_dataset
 from sync_perception.datasets.derived.selection_files import Selection, split_words
 from sync_perception.files.whole_files import replacing
 from sync_perception.models import hub
-from sync_perception.resources import default_model_folder
+from sync_perception.resources import model_source
 from sync_perception.runtime.backends.devices import torch_device
 from sync_perception.studies.pseudo_labels import fingerprint, lasting
 from sync_perception.studies.selection.farthest_point import Choice, inverse_deviations
@@ -145,7 +145,7 @@ def select(
         for index in order:
             choice.take(index)
     else:
-        name = str(default_model_folder() if model is None else model)
+        name = str(model_source(model))
         describer = Describer(hub.load(name, torch_device(device)), level)
         folder = Path(cache) if cache else out.with_suffix('.cache')
         facts = {

@@ -20,11 +20,9 @@ from __future__ import annotations
 from typing import TypedDict
 
 from sync_perception.models import hub
-from sync_perception.resources import default_model_folder
+from sync_perception.resources import model_source
 import torch
 from torch import nn
-
-DEFAULT = 'default'
 
 
 class Origin(TypedDict, total=False):
@@ -57,7 +55,7 @@ def start_from(network: nn.Module, origins: dict[str, Origin]) -> None:
                 f'initial {name}: expected model and perhaps part and leave, got '
                 f'{", ".join(origin) or "nothing"}')
         part = submodule(network, name, f'initial {name}: the network')
-        folder = default_model_folder() if origin['model'] == DEFAULT else origin['model']
+        folder = model_source(origin['model'])
         donor = hub.load(folder, torch.device('cpu')).network
         source = origin.get('part', name)
         where = f'initial {name}: {source} of {origin["model"]}'

@@ -31,9 +31,8 @@ from sync_perception.files import checks
 from sync_perception.labels import LabelSpace, VOID
 from sync_perception.models import hub
 from sync_perception.models.config import ModelConfig
-from sync_perception.resources import default_model_folder
+from sync_perception.resources import model_source
 from sync_perception.runtime.preprocess import normalise
-from sync_perception.training.loop.pretrained_parts import DEFAULT
 from sync_perception.training.losses.semantics import pixel_losses
 from sync_perception.training.objectives.mean_teacher import MeanTeacher
 from sync_perception.training.objectives.mixing import (
@@ -120,8 +119,7 @@ class SemiSupervised(Objective):
         self.variation.to(device)
         name = self.config.depth
         if self.config.mixing == 'depth' and name not in (GIVEN, TEACHER):
-            folder = default_model_folder() if name == DEFAULT else name
-            self.depth_model = hub.load(folder, device).requires_grad_(False).eval()
+            self.depth_model = hub.load(model_source(name), device).requires_grad_(False).eval()
 
     def state(self) -> dict[str, Any]:
         """Return the teacher's state."""
