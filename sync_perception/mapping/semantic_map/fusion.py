@@ -1,0 +1,175 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Fusion of one frame into voxel blocks: signed distance, colour and evidence of classes.
+
+Sources: Curless and Levoy, "A volumetric method for building complex models from range images",
+SIGGRAPH 1996, for the weighted mean of truncated signed distances; Misra and Gries, "Finding
+repeated elements", 1982, for keeping the most frequent of many classes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from sync_perception.labels import VOID
+from sync_perception.mapping.semantic_map.blocks import Blocks, KEPT, unpack, VOXELS
+from sync_perception.mapping.semantic_map.observation import LEAST_SLOPE, Observation, weight_of
+from sync_perception.mapping.semantic_map.settings import MapSettings, SIDE
+from sync_perception.mapping.semantic_map.visibility import NEAREST
+import torch
+from torch import Tensor
+
+CHUNK = 256
+"""Blocks that are updated together: few enough that their values stay in the cache."""
+CLEAR = 2.0
+"""Standard deviations between a voxel and the surface behind it beyond which it is surely free."""
+FREE_SLOPE = 0.3
+"""Slope for which free space has the weight of a surface: a common one of streets and floors."""
+LEAST_SHARE = 1 / 32
+"""Least share of a new colour in the mean: smaller steps would vanish in 8 bits."""
+
+
+class Fusion:
+    """
+    Fusion of one frame.
+
+    :param blocks: the voxels, changed in place.
+    :param seen: measurements of the frame.
+    :param camera_T_world: float64 (4, 4), the inverse of the camera's pose.
+    """
+
+    def __init__(self, blocks: Blocks, seen: Observation, camera_T_world: np.ndarray,
+                 settings: MapSettings):
+        self.blocks, self.settings = blocks, settings
+        self.K, self.size = seen.K, seen.size
+        self.rotation, self.shift = camera_T_world[:3, :3], camera_T_world[:3, 3]
+        device = blocks.device
+        # one more pixel, for voxels out of view
+        depth = np.append(np.nan_to_num(seen.depth, nan=-np.inf, posinf=np.inf), -np.inf)
+        self.depth = torch.from_numpy(depth.astype(np.float32)).to(device)
+        self.pixels = {
+            name: torch.from_numpy(np.ascontiguousarray(getattr(seen, name))).to(device)
+            for name in ('slope', 'weight', 'sigma', 'labels', 'evidence', 'colors')}
+        steps = (np.indices((SIDE, SIDE, SIDE)).reshape(3, -1).T + 0.5) * settings.voxel
+        self.offsets = torch.from_numpy((steps @ self.rotation.T).T.astype(np.float32)).to(device)
+
+    def update(self, keys: np.ndarray) -> None:
+        """Fuse the frame into these blocks."""
+        for start in range(0, len(keys), CHUNK):
+            self._update_chunk(keys[start:start + CHUNK])
+
+    def _update_chunk(self, keys: np.ndarray) -> None:
+        slots = self.blocks.find(keys)
+        place = torch.from_numpy(slots).to(self.blocks.device)
+        z, pixel = self._project(keys)
+        gap = self.depth[pixel] - z
+        # most voxels far behind a surface are left out before their slope is known
+        [near] = (gap > -self.settings.margin / LEAST_SLOPE).nonzero(as_tuple=True)
+        pixel, gap, z = pixel[near], gap[near], z[near]
+        distance = gap * self.pixels['slope'][pixel]
+        [band] = (distance > -self.settings.margin).nonzero(as_tuple=True)
+        pixel, z, distance = pixel[band], z[band], distance[band]
+        near = near[band]
+        voxel = place[near // VOXELS] * VOXELS + near % VOXELS
+        at_surface = distance < self.settings.margin
+        weight = self._weights(pixel, distance, gap[band], z)
+        before = self._fuse_distance(voxel, distance / self.settings.margin, weight)
+        [rows] = at_surface.nonzero(as_tuple=True)
+        voxel, pixel = voxel[rows], pixel[rows]
+        self._fuse_color(voxel, pixel, weight[rows] / (before[rows] + weight[rows]))
+        self._fuse_label(voxel, pixel)
+        self.blocks.note_surfaces(slots)
+
+    def _project(self, keys: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return each voxel's depth and pixel, (N * VOXELS,); the last pixel is out of view."""
+        corners = unpack(keys) * self.settings.block
+        origins = (corners @ self.rotation.T + self.shift).T.astype(np.float32)
+        x, y, z = (torch.from_numpy(origin).to(self.blocks.device)[:, None] + offset
+                   for origin, offset in zip(origins, self.offsets))
+        inverse = 1 / z
+        (fx, skew, cx), (_, fy, cy), _ = self.K.tolist()
+        if skew:
+            x.add_(y, alpha=skew / fx)
+        u = x.mul_(inverse).mul_(fx).add_(cx + 0.5).floor_()
+        v = y.mul_(inverse).mul_(fy).add_(cy + 0.5).floor_()
+        height, width = self.size
+        inside = (z > NEAREST) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
+        pixel = torch.where(inside, v.mul_(width).add_(u), float(height * width))
+        return z.reshape(-1), pixel.to(torch.int64).reshape(-1)
+
+    def _weights(self, pixel: Tensor, distance: Tensor, gap: Tensor, z: Tensor) -> Tensor:
+        """
+        Return the weights of distances.
+
+        Behind the surface the weight falls to 0 at the truncation distance, since thin things have
+        another surface there. In front of it the voxel is free the more certainly the more
+        standard deviations of depth lie between.
+        """
+        margin, voxel = self.settings.margin, self.settings.voxel
+        near = self.pixels['weight'][pixel]
+        near *= ((distance + margin) / (margin - voxel)).clamp_(max=1)
+        sigma = self.pixels['sigma'][pixel] * z
+        free = weight_of((sigma * (FREE_SLOPE / voxel)) ** 2)
+        free *= (gap / (CLEAR * sigma)).clamp_(max=1)
+        return torch.where(distance < margin, near, free)
+
+    def _fuse_distance(self, voxel: Tensor, distance: Tensor, weight: Tensor) -> Tensor:
+        """Update the weighted mean of the distance; return the weights before."""
+        distances = self.blocks.arrays['distance'].view(-1)
+        weights = self.blocks.arrays['weight'].view(-1)
+        before = weights[voxel].float()
+        after = before + weight
+        mean = distances[voxel].float()
+        mean += (distance.clamp(max=1) - mean) * (weight / after)
+        distances[voxel] = mean.half()
+        weights[voxel] = after.clamp_(max=self.settings.max_weight).half()
+        return before
+
+    def _fuse_color(self, voxel: Tensor, pixel: Tensor, share: Tensor) -> None:
+        """Update the weighted mean of the colour."""
+        colors = self.blocks.arrays['color'].view(-1, 3)
+        mean = colors[voxel].float()
+        share = share.clamp(min=LEAST_SHARE)[:, None]
+        mean += (self.pixels['colors'][pixel].float() - mean) * share
+        colors[voxel] = mean.round_().to(torch.uint8)
+
+    def _fuse_label(self, voxel: Tensor, pixel: Tensor) -> None:
+        """
+        Add the log-odds of the observed class.
+
+        A class that is not kept replaces the weakest one if its evidence is greater; otherwise it
+        reduces that one's evidence, so that a class that is seen again and again is kept at last.
+        """
+        label, gain = self.pixels['labels'][pixel], self.pixels['evidence'][pixel]
+        [rows] = ((label != VOID) & (gain > 0)).nonzero(as_tuple=True)
+        voxel, label = voxel[rows], label[rows]
+        gain = gain[rows] * self.settings.evidence
+        kept = self.blocks.arrays['classes'].view(-1, KEPT)
+        stored = self.blocks.arrays['evidence'].view(-1, KEPT)
+        classes, evidence = kept[voxel], stored[voxel].float()
+        same = (classes == label[:, None]) & (evidence > 0)
+        known = same.any(dim=1)
+        weakest, slot = evidence.min(dim=1)
+        slot = torch.where(known, same.to(torch.uint8).argmax(dim=1), slot)[:, None]
+        former = evidence.gather(1, slot)[:, 0]
+        replaced = ~known & (gain > weakest)
+        value = torch.where(known, former + gain, torch.where(replaced, gain, former - gain))
+        evidence.scatter_(1, slot, value[:, None])
+        named = torch.where(known | replaced, label, classes.gather(1, slot)[:, 0])
+        classes.scatter_(1, slot, named[:, None])
+        # a limit on the best class keeps the ratios between the classes
+        excess = evidence.amax(dim=1, keepdim=True) - self.settings.max_evidence
+        evidence -= excess.clamp_(min=0)
+        kept[voxel], stored[voxel] = classes, evidence.clamp_(min=0).half()

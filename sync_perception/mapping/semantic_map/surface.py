@@ -1,0 +1,296 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+Surface of a map: points or a mesh with colour, label and confidence.
+
+Source: Gibson, "Constrained elastic surface nets", MICCAI 1998, in the common form without
+relaxation: each cell between eight voxels that the surface crosses has one vertex, and each edge
+between two voxels that the surface crosses has one quadrilateral.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+from sync_perception.labels import VOID
+from sync_perception.mapping.semantic_map.blocks import KEPT, pack, unpack, VOXELS
+from sync_perception.mapping.semantic_map.semantic_map import SemanticMap, Tile
+from sync_perception.mapping.semantic_map.settings import SIDE
+from sync_perception.mapping.semantic_map.storage import tile_keys
+
+CORNERS = np.array([(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)])
+EDGES = np.array([(a, b) for a in range(8) for b in range(a + 1, 8)
+                  if np.abs(CORNERS[a] - CORNERS[b]).sum() == 1])
+LEAST_WEIGHT = 0.5
+"""Default of the least weight of the voxels at a vertex."""
+STEEPEST = 2.0
+"""
+Largest change of distance from voxel to voxel, in voxels. A distance changes by at most one voxel;
+it jumps where the space behind a surface borders on free space that was seen past its edge.
+"""
+REMEMBERED = 8
+"""Tiles that are kept while their neighbours are read."""
+
+
+@dataclass(frozen=True)
+class Surface:
+    """
+    Vertices of a map's surface.
+
+    :param points: float32 (N, 3), metres, world frame.
+    :param normals: float32 (N, 3), unit normals towards free space.
+    :param colors: uint8 (N, 3), RGB.
+    :param labels: uint8 (N,), class ids, 255 where no label was seen.
+    :param confidence: float32 (N,), probability of the label; 0 where there is none.
+    :param weight: float32 (N,), weight of the nearest voxel.
+    :param cells: int64 (N,), packed cells of the vertices, sorted.
+    :param crossings: int8 (N, 3), for each edge of the cell's first corner along x, y and z: 1 if
+        it leads out of the surface, -1 if into it, 0 if it does not cross it.
+    """
+
+    points: np.ndarray
+    normals: np.ndarray
+    colors: np.ndarray
+    labels: np.ndarray
+    confidence: np.ndarray
+    weight: np.ndarray
+    cells: np.ndarray
+    crossings: np.ndarray
+
+    def __len__(self) -> int:
+        """Return the number of vertices."""
+        return len(self.points)
+
+    def triangles(self) -> np.ndarray:
+        """Return the triangles of the mesh, counterclockwise seen from free space: (M, 3)."""
+        found = []
+        for axis in range(3):
+            first, second = (np.eye(3, dtype=int)[(axis + turn) % 3] for turn in (1, 2))
+            rows = np.flatnonzero(self.crossings[:, axis])
+            cell = unpack(self.cells[rows])
+            around = [self._find(cell - step) for step in (
+                0 * first, first, first + second, second)]
+            quads = np.stack(around, axis=1)
+            complete = (quads >= 0).all(axis=1)
+            quads, outward = quads[complete], self.crossings[rows[complete], axis] > 0
+            quads[~outward] = quads[~outward][:, ::-1]
+            found += [quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]
+        return np.concatenate(found)
+
+    def _find(self, cells: np.ndarray) -> np.ndarray:
+        keys = pack(cells)
+        at = np.minimum(np.searchsorted(self.cells, keys), len(self.cells) - 1)
+        return np.where(self.cells[at] == keys, at, -1)
+
+
+def surface_of(
+        semantic_map: SemanticMap, least_weight: float = LEAST_WEIGHT,
+        tiles: list[int] | None = None) -> Surface:
+    """
+    Return the surface of a map, also of what is in its files.
+
+    :param least_weight: least weight of the eight voxels around a vertex.
+    :param tiles: keys of the tiles; None for all.
+    """
+    reader = TileReader(semantic_map)
+    parts = [tile_surface(semantic_map, reader, tile, least_weight)
+             for tile in (semantic_map.tiles() if tiles is None else tiles)]
+    parts = [part for part in parts if len(part)] or [empty_surface()]
+    joined = {name: np.concatenate([getattr(part, name) for part in parts])
+              for name in vars(parts[0])}
+    order = np.argsort(joined['cells'])
+    return Surface(**{name: values[order] for name, values in joined.items()})
+
+
+def empty_surface() -> Surface:
+    """Return a surface without vertices."""
+    vectors, numbers = np.zeros((0, 3), np.float32), np.zeros(0, np.float32)
+    return Surface(
+        vectors, vectors, vectors.astype(np.uint8), numbers.astype(np.uint8), numbers, numbers,
+        numbers.astype(np.int64), vectors.astype(np.int8))
+
+
+class TileReader:
+    """Reads blocks of a map by key, whether they are in memory or in files."""
+
+    def __init__(self, semantic_map: SemanticMap):
+        self.map = semantic_map
+        self.known = set(semantic_map.tiles())
+        self.recent: OrderedDict[int, Tile] = OrderedDict()
+
+    def tile(self, tile: int) -> Tile | None:
+        """Return a tile's blocks; None if the map has no such tile."""
+        if tile not in self.known:
+            return None
+        if tile not in self.recent:
+            self.recent[tile] = self.map.read_tile(tile)
+        self.recent.move_to_end(tile)
+        while len(self.recent) > REMEMBERED:
+            self.recent.popitem(last=False)
+        return self.recent[tile]
+
+    def voxels(self, keys: np.ndarray, index: np.ndarray, names: tuple[str, ...]
+               ) -> dict[str, np.ndarray]:
+        """
+        Return properties of single voxels; all are 0 where there is no block.
+
+        :param keys: int64 (N,), the block of each voxel.
+        :param index: int (N,), its index in the block; or an array (N, M) for M voxels of each.
+        """
+        result: dict[str, np.ndarray] = {}
+        own = tile_keys(keys)
+        for tile in np.unique(own).tolist():
+            rows = np.flatnonzero(own == tile)
+            found = self.tile(tile)
+            if found is None or not len(found[0]):
+                continue
+            at = np.minimum(np.searchsorted(found[0], keys[rows]), len(found[0]) - 1)
+            there = found[0][at] == keys[rows]
+            rows, at = rows[there], at[there]
+            at = at.reshape(at.shape + (1,) * (index.ndim - 1))
+            for name in names:
+                values = found[1][name][at, index[rows]]
+                if name not in result:
+                    result[name] = np.zeros(index.shape + values.shape[index.ndim:], values.dtype)
+                result[name][rows] = values
+        return result
+
+
+def tile_surface(
+        semantic_map: SemanticMap, reader: TileReader, tile: int, least_weight: float) -> Surface:
+    """Return the vertices of the cells of one tile."""
+    found = reader.tile(tile)
+    if found is None or not len(found[0]):
+        return empty_surface()
+    keys = found[0][(found[1]['weight'] >= least_weight).any(axis=1)]
+    if not len(keys):
+        return empty_surface()
+    distance = padded(reader, keys, least_weight)
+    corners = np.stack([
+        distance[:, x:x + SIDE, y:y + SIDE, z:z + SIDE] for x, y, z in CORNERS], axis=-1)
+    corners = corners.reshape(len(keys), VOXELS, 8)
+    with np.errstate(invalid='ignore'):
+        crossed = (corners.min(axis=2) < 0) & (corners.max(axis=2) >= 0)
+    block, voxel = np.nonzero(crossed)
+    corners = corners[block, voxel]
+    steepest = STEEPEST / semantic_map.settings.truncation
+    local, count = vertices(corners, steepest)
+    block, voxel, corners, local = (
+        values[count > 0] for values in (block, voxel, corners, local))
+    if not len(block):
+        return empty_surface()
+    cells = unpack(keys[block]) * SIDE + np.stack(
+        np.unravel_index(voxel, (SIDE, SIDE, SIDE)), axis=-1)
+    nearest = cells + CORNERS[np.abs(corners).argmin(axis=1)]
+    properties = voxel_properties(semantic_map, reader, nearest)
+    return Surface(
+        points=((cells + 0.5 + local) * semantic_map.settings.voxel).astype(np.float32),
+        normals=gradients(corners), cells=pack(cells),
+        crossings=np.stack([crossing(corners, axis, steepest) for axis in range(3)], axis=1),
+        **properties)
+
+
+def padded(reader: TileReader, keys: np.ndarray, least_weight: float) -> np.ndarray:
+    """
+    Return the distances of blocks with the first layer of the blocks behind them.
+
+    :return: float32 (N, SIDE + 1, SIDE + 1, SIDE + 1), NaN where the weight is too small.
+    """
+    result = np.full((len(keys), SIDE + 1, SIDE + 1, SIDE + 1), np.nan, np.float32)
+    for step in CORNERS:
+        index = np.arange(VOXELS).reshape(SIDE, SIDE, SIDE)
+        index = index[tuple(slice(0, 1) if s else slice(None) for s in step)]
+        place = tuple(slice(SIDE, None) if s else slice(0, SIDE) for s in step)
+        values = reader.voxels(
+            pack(unpack(keys) + step), np.broadcast_to(index.ravel(), (len(keys), index.size)),
+            ('distance', 'weight'))
+        if values:
+            seen = values['weight'] >= np.float32(least_weight)
+            result[(slice(None), *place)] = np.where(
+                seen, values['distance'].astype(np.float32), np.nan).reshape(-1, *index.shape)
+    return result
+
+
+def crossed_edge(start: np.ndarray, end: np.ndarray, steepest: float) -> np.ndarray:
+    """Return whether the surface crosses edges, by the distances at both ends."""
+    return ((start < 0) != (end < 0)) & (np.abs(start - end) <= steepest)
+
+
+def vertices(corners: np.ndarray, steepest: float) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Return the mean of the points in which the surface crosses the edges of each cell.
+
+    :return: float64 (N, 3), and the number of edges, (N,); the mean of none is 0.
+    """
+    total, count = np.zeros((len(corners), 3)), np.zeros(len(corners), int)
+    for a, b in EDGES:
+        start, end = corners[:, a], corners[:, b]
+        cross = crossed_edge(start, end, steepest)
+        share = np.divide(start, start - end, out=np.zeros_like(start), where=cross)
+        total += cross[:, None] * (CORNERS[a] + share[:, None] * (CORNERS[b] - CORNERS[a]))
+        count += cross
+    return total / np.maximum(count, 1)[:, None], count
+
+
+def gradients(corners: np.ndarray) -> np.ndarray:
+    """Return the direction in which the distance grows: unit vectors, float32 (N, 3)."""
+    signs = (2 * CORNERS - 1).astype(np.float32)
+    normals = corners @ signs
+    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    return (normals / np.maximum(length, 1e-6)).astype(np.float32)
+
+
+def crossing(corners: np.ndarray, axis: int, steepest: float) -> np.ndarray:
+    """Return how the edge of the first corner along an axis crosses the surface, int8 (N,)."""
+    last = int(np.flatnonzero((CORNERS == np.eye(3, dtype=int)[axis]).all(axis=1))[0])
+    start, end = corners[:, 0], corners[:, last]
+    outward = np.where(start < 0, np.int8(1), np.int8(-1))
+    return np.where(crossed_edge(start, end, steepest), outward, np.int8(0))
+
+
+def voxel_properties(
+        semantic_map: SemanticMap, reader: TileReader, voxels: np.ndarray
+        ) -> dict[str, np.ndarray]:
+    """Return colour, label, confidence and weight of voxels, given by their positions."""
+    block = voxels // SIDE
+    index = np.ravel_multi_index((voxels - block * SIDE).T, (SIDE, SIDE, SIDE))
+    values = reader.voxels(pack(block), index, ('color', 'classes', 'evidence', 'weight'))
+    labels, confidence = best_class(
+        values['classes'], values['evidence'], len(semantic_map.space))
+    return {'colors': values['color'], 'labels': labels, 'confidence': confidence,
+            'weight': values['weight'].astype(np.float32)}
+
+
+def best_class(
+        classes: np.ndarray, evidence: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Return the most probable class and its probability.
+
+    :param classes: uint8 (N, KEPT).
+    :param evidence: float16 (N, KEPT), log-odds against each class that is not kept.
+    :param count: number of classes.
+    :return: uint8 (N,), 255 without evidence, and float32 (N,).
+    """
+    evidence = evidence.astype(np.float32)
+    best = evidence.argmax(axis=1)[:, None]
+    odds = np.take_along_axis(evidence, best, axis=1)
+    others = max(count - KEPT, 0) * np.exp(-odds[:, 0])
+    total = np.exp(evidence - odds).sum(axis=1) + others
+    labels = np.take_along_axis(classes, best, axis=1)[:, 0]
+    unseen = odds[:, 0] <= 0
+    return np.where(unseen, np.uint8(VOID), labels), np.where(
+        unseen, 0, 1 / total).astype(np.float32)
