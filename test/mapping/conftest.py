@@ -27,5 +27,5 @@ def rendered_drive(tmp_path_factory) -> Path:
     """Render twelve frames of a street in the layout of Virtual KITTI 2."""
     from sync_perception.street_world import write_vkitti2
     return write_vkitti2(
-        tmp_path_factory.mktemp('street'), worlds=1, frames=12, height=120, width=400,
+        tmp_path_factory.mktemp('street'), worlds=1, frames=12, height=250, width=820,
         progress=False)
