@@ -64,7 +64,7 @@ class CostType(NamedTuple):
 
 COST_TYPES = {
     'movable': CostType(
-        'moves by itself: lethal at once, whatever was seen there before', 254, 254, 0, 0, True),
+        'moving objects: lethal at once, whatever was seen there before', 254, 254, 0, 0, True),
     'traversable': CostType('ground: free', 0, 0, 0, 0, False),
     'unseen': CostType('has no depth, so it never meets a tile', 0, 0, 0, 0, False),
     'obstacle': CostType(
@@ -92,7 +92,7 @@ def read_space(source: str | Path) -> LabelSpace:
         return with_flags(LabelSpace.load(source))
     file = folder / 'config.json'
     if not file.is_file():
-        raise ValueError(f'{folder} is no model folder: it has no config.json')
+        raise ValueError(f'{folder} is not a model folder: it has no config.json')
     config = json.loads(file.read_text(encoding='utf-8'))
     if 'label_space' not in config:
         raise ValueError(f'{file} names no label_space')
@@ -111,7 +111,7 @@ def export_labels(space: LabelSpace, consumer: str, folder: Path) -> Written:
     """
     if consumer not in WRITERS:
         raise ValueError(
-            f'{consumer!r} reads no label files; those that do: {", ".join(WRITERS)}')
+            f'{consumer!r} reads no label files, expected one of: {", ".join(WRITERS)}')
     folder.mkdir(parents=True, exist_ok=True)
     contents, notes = WRITERS[consumer](space)
     stem = re.sub(r'[^\w.+-]', '_', space.name)
@@ -135,11 +135,10 @@ def hydra_files(space: LabelSpace) -> tuple[dict[str, str], list[str]]:
         'surface_places_labels': _ids(space.ground & ~space.infinite),
         'label_names': [{'label': index, 'name': name} for index, name in enumerate(space.names)]}
     comment = (
-        f'# Label space {space.name} for Hydra.\n'
-        '# dynamic_labels and invalid_labels are left out of the map, depth and all; to map what\n'
-        '# is parked, take it out of dynamic_labels.\n'
-        f'# {VOID} is void in mono8 label images. In 16SC1 void is -1: its depth is kept, without '
-        'a label.\n')
+        f'# Label space {space.name} for Hydra.\n# dynamic_labels and invalid_labels are excluded '
+        'from the map, with their depth; to map\n# parked vehicles, remove them from '
+        f'dynamic_labels.\n# {VOID} is void in mono8 label images. In 16SC1 void is -1: its depth '
+        'is kept, without a label.\n')
     notes = [*color_notes(space), *ground_notes(space)]
     if not space.objects.any():
         notes.append('no class is marked `object: true`: Hydra will find no objects')
@@ -234,8 +233,8 @@ def color_notes(space: LabelSpace) -> list[str]:
     for name, color in zip(space.names, _colors(space)):
         classes.setdefault(color, []).append(name)
     notes = [
-        f'{", ".join(names)} have the same colour {list(color)}: read from colours they are one '
-        'class' for color, names in classes.items() if len(names) > 1]
+        f'{", ".join(names)} have the same colour {list(color)}: consumers of the colour image '
+        'cannot distinguish them' for color, names in classes.items() if len(names) > 1]
     if BLACK in classes:
         notes.append(
             f'{", ".join(classes[BLACK])}: black is also the colour of void, what has no label')

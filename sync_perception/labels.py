@@ -328,20 +328,6 @@ def candidates(source: LabelSpace, target: LabelSpace) -> np.ndarray:
     return np.concatenate([np.full(len(own), own.any()) for own in np.split(related, ends)])
 
 
-def remap_table(source: LabelSpace, target: LabelSpace) -> np.ndarray:
-    """
-    Return the look-up table from the ids of one space to those of another: `table[labels]`.
-
-    :return: uint8 (256,); 255 where a class has no counterpart or more than one.
-    :raises ValueError: if one of the spaces has no relation to the pivot.
-    """
-    table = np.full(256, VOID, np.uint8)
-    matches = correspondence(source, target)
-    unique = matches.sum(axis=1) == 1
-    table[:len(source)][unique] = matches[unique].argmax(axis=1)
-    return table
-
-
 def _pivot_matrix(space: LabelSpace) -> np.ndarray:
     if space.pivot is None:
         raise ValueError(f'label space {space.name!r} has no classes in common with {PIVOT!r}')

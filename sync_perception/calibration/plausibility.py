@@ -55,7 +55,8 @@ def distortion_doubt(calibration: Calibration, rectify: bool = False, topic: str
     """
     named = is_named_rectified(topic)
     if rectify and named and calibration.D.any():
-        return (f'{topic} is rectified by its name, and `rectify` undistorts its images once more')
+        return (f'{topic} has the name of a topic of rectified images, and `rectify` rectifies '
+                'them again')
     if rectify or named:
         return ''
     try:

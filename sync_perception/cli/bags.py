@@ -43,8 +43,8 @@ def kitti_to_bag(
         out: Annotated[Path, typer.Option(help='The bag to write: a new folder.')],
         storage: Storage = 'mcap',
         camera: Annotated[list[int] | None, typer.Option(
-            help='0 and 1 grey, 2 and 3 colour; repeat it for several. By default all that the '
-            'drive has.')] = None,
+            help='0 and 1 grey, 2 and 3 colour; repeat it for several. By default all cameras of '
+                 'the drive.')] = None,
         compressed: Annotated[bool, typer.Option(
             help='Keep the image files as they are, as CompressedImage.')] = False,
         ) -> None:
@@ -54,7 +54,7 @@ def kitti_to_bag(
     for topic, count in result['topics'].items():
         typer.echo(f'{count:6} {topic}')
     if result['broken']:
-        typer.echo(f'{len(result["broken"])} broken files were left out')
+        typer.echo(f'{len(result["broken"])} damaged files were skipped')
         raise typer.Exit(1)
 
 
@@ -63,9 +63,9 @@ def process_bag(
         source: Annotated[Path, typer.Argument(
             metavar='IN', help='A rosbag2 bag: its folder, or an .mcap or .db3 file.')],
         out: Annotated[Path, typer.Argument(
-            metavar='OUT', help='The bag to write, or the interrupted one to go on with.')],
+            metavar='OUT', help='The bag to write; an interrupted one is resumed.')],
         model: Annotated[str | None, typer.Option(
-            help='As for predict; the model of the package by default.')] = None,
+            help='Model, as for predict; by default the model of the package.')] = None,
         allow_code: AllowCode = False,
         device: PredictorDevice = 'auto',
         backend: Backend = 'auto',
@@ -73,25 +73,25 @@ def process_bag(
         half: Annotated[bool, typer.Option(
             help="Run the network in the device's 16-bit format.")] = False,
         image: Annotated[str, typer.Option(
-            help='Topic of the images; by default the only one that can be meant.')] = '',
+            help='Topic of the images; by default the only one of the bag.')] = '',
         camera_info: Annotated[str, typer.Option(
-            help='Topic of their calibrations, or a YAML file as camera_calibration writes it; '
-            'by default the topic beside the images.')] = '',
+            help='Topic of the calibrations, or a YAML file as camera_calibration writes it; by '
+                 'default the camera_info topic of the images.')] = '',
         rectify: Annotated[bool, typer.Option(
-            '--rectify', help='Undistort the images by their calibration; the outputs are of the '
-            'rectified images.')] = False,
+            '--rectify', help='Rectify the images by their calibration; the outputs belong to the '
+                              'rectified images.')] = False,
         camera_height: CameraHeight = 0.0,
         camera_pitch: CameraPitch = 0.0,
         camera_roll: CameraRoll = 0.0,
         outputs: Annotated[list[str] | None, typer.Option(
-            help='A topic to write, such as sync/points, or all; repeat it for several. By '
-            'default sync/depth, sync/semantics, sync/semantics/confidence and '
-            'sync/camera_info.')] = None,
+            help='Topic to write, such as sync/points, or all; repeat it for several. By default '
+                 'sync/depth, sync/semantics, sync/semantics/confidence and '
+                 'sync/camera_info.')] = None,
         param: Annotated[list[str] | None, typer.Option(
             help="One of the node's parameters as NAME=VALUE, such as points.stride=2; repeat it "
             'for several.')] = None,
         namespace: Annotated[str, typer.Option(
-            help="Put before the outputs' topics, such as front.")] = '',
+            help='Namespace of the output topics, such as front.')] = '',
         storage: Storage = None,
         ) -> None:
     """
@@ -113,9 +113,9 @@ def process_bag(
     for reason, count in result['refused'].items():
         typer.echo(f'{count:6} refused: {reason}')
     for line in result['damage']:
-        typer.echo(f'broken: {line}')
+        typer.echo(f'damaged: {line}')
     if not result['answered']:
-        typer.echo(f'{out} has no answer: ' + (
+        typer.echo(f'{out} contains no outputs: ' + (
             'no frame could be read' if not result['frames'] else
             'every frame was refused, for the reasons above'))
     if result['answered'] < result['frames'] or result['damage'] or not result['answered']:

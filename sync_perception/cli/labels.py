@@ -21,14 +21,17 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help='Look at label spaces; write them for others.')
+app = typer.Typer(no_args_is_help=True, help='Show label spaces, and export them for other '
+                                             'software.')
 
 
 @app.command('export')
 def labels_export(
-        space: Annotated[str, typer.Option(help='Shipped name, YAML file or model folder.')],
-        consumer: Annotated[str, typer.Option(help='Who reads them: hydra, kimera or nav2.')],
-        out: Annotated[Path, typer.Option(help='Folder to write into.')]) -> None:
+        space: Annotated[str, typer.Option(help='Name of a label space of the package, YAML file '
+                                                'or model folder.')],
+        consumer: Annotated[str, typer.Option(help='Software that reads them: hydra, kimera or '
+                                                   'nav2.')],
+        out: Annotated[Path, typer.Option(help='Output folder.')]) -> None:
     """Write the label files of SLAM and navigation software."""
     from sync_perception import label_exports
     written = label_exports.export_labels(label_exports.read_space(space), consumer, out)
@@ -36,7 +39,8 @@ def labels_export(
 
 
 @app.command('show')
-def labels_show(space: Annotated[str, typer.Argument(help='As in labels export.')]) -> None:
+def labels_show(space: Annotated[str, typer.Argument(help='Name of a label space of the package, '
+                                                          'YAML file or model folder.')]) -> None:
     """List the classes of a label space."""
     from sync_perception import label_exports
     typer.echo(label_exports.table(label_exports.read_space(space)))

@@ -27,18 +27,19 @@ app = typer.Typer()
 
 @app.command()
 def synth(
-        out: Annotated[Path, typer.Option(help='Folder to write into.')],
+        out: Annotated[Path, typer.Option(help='Output folder.')],
         worlds: Annotated[int, typer.Option(help='Streets.')] = 5,
-        frames: Annotated[int, typer.Option(help='Frames of each street, at 10 Hz.')] = 50,
+        frames: Annotated[int, typer.Option(help='Number of frames of each street, at 10 '
+                                                 'Hz.')] = 50,
         height: Annotated[int, typer.Option(help='Of the images, pixels.')] = 375,
         width: Annotated[int, typer.Option(help='Of the images, pixels.')] = 1242,
-        seed: Annotated[int, typer.Option(help="The first street's seed.")] = 0,
+        seed: Annotated[int, typer.Option(help='Seed of the first street.')] = 0,
         variant: Annotated[list[str] | None, typer.Option(
             help='Weather or viewing angle as in Virtual KITTI 2, such as fog or 15-deg-left; '
             'repeat it for several.')] = None,
         stereo: Annotated[bool, typer.Option(help='Also write the right camera.')] = False,
         every: Annotated[int, typer.Option(
-            help='Keep only every n-th moment of the drive.')] = 1,
+            help='Keep only every n-th frame of the drive.')] = 1,
         ) -> None:
     """Render synthetic streets in the layout of Virtual KITTI 2."""
     from sync_perception.street_world import write_vkitti2
@@ -51,32 +52,33 @@ def synth(
 @app.command()
 def pseudo_label(
         dataset: options.DataSet,
-        out: Annotated[Path, typer.Option(help='Folder to write into, or to go on with.')],
+        out: Annotated[Path, typer.Option(help='Output folder; an interrupted run is resumed.')],
         teacher: options.Model = None,
         allow_code: options.AllowCode = False,
         root: options.Root = None,
         split: options.Split = 'all',
         argument: options.Argument = None,
         min_confidence: Annotated[float, typer.Option(
-            help='Labels of a lower probability become void.')] = 0.0,
+            help='Probability below which labels become void.')] = 0.0,
         agreement: Annotated[bool, typer.Option(
-            help='Leave out pixels whose label and depth contradict each other: ground that is '
-            'not near the ground plane, sky below the horizon.')] = False,
+            help='Exclude pixels whose label and depth contradict each other: ground that is not '
+                 'near the ground plane, sky below the horizon.')] = False,
         near_sky: Annotated[float | None, typer.Option(
-            help='With --agreement: metres below which sky contradicts its depth, for a teacher '
-            'whose depth knows the sky (one that learned from laser scans does not).')] = None,
+            help='With --agreement: depth in metres below which sky is a contradiction, for a '
+                 'teacher that was trained with depth in the sky (laser scans have '
+                 'none).')] = None,
         soft: Annotated[int, typer.Option(
-            help='Also store the probabilities of so many of the most probable classes, 2 to 4, '
-            'for `arguments: {soft: true}` of a source; 0 for none.')] = 0,
+            help='Number of most probable classes, 2 to 4, whose probabilities are stored as '
+                 'well, for `arguments: {soft: true}` of a source; 0 for none.')] = 0,
         scale: Annotated[list[float] | None, typer.Option(
-            help='Average class probabilities over the image at this size, over the usual one; '
-            'repeat it for several.')] = None,
+            help='Image scale, relative to the usual input size, at which class probabilities are '
+                 'computed; repeat it to average over several.')] = None,
         flip: Annotated[bool, typer.Option(
-            help="Average the mirrored image's class probabilities in as well.")] = False,
-        overwrite: Annotated[bool, typer.Option(help='Write what is there again.')] = False,
+            help='Also average with the class probabilities of the mirrored image.')] = False,
+        overwrite: Annotated[bool, typer.Option(help='Overwrite existing files.')] = False,
         shard: Annotated[str | None, typer.Option(
-            help="i/n: the i-th of n processes that share the work; by default torchrun's "
-            'RANK and WORLD_SIZE say so.')] = None,
+            help='i/n: the i-th of n processes that share the work; by default from RANK and '
+                 'WORLD_SIZE of torchrun.')] = None,
         device: options.Device = 'auto',
         ) -> None:
     """Let an expert annotate a data set's images; `pseudo_labelled` reads what it writes."""
@@ -102,13 +104,14 @@ def train(context: typer.Context) -> None:
 @app.command()
 def ablate(
         config: Annotated[Path, typer.Option(
-            help='What is trained, measured and compared, such as config/train/ablation.yaml.')],
+            help='YAML file with the variants, data sets and comparisons, such as '
+                 'config/train/ablation.yaml.')],
         only: Annotated[list[str] | None, typer.Option(
-            help='A variant to run, instead of all; repeat it for several.')] = None,
+            help='Variant to run instead of all; repeat it for several.')] = None,
         shard: Annotated[str | None, typer.Option(
             help='i/n: the i-th of n processes that share the runs.')] = None,
         page_only: Annotated[bool, typer.Option(
-            '--page-only', help='Write the page from the runs that there are.')] = False,
+            '--page-only', help='Only write the page, from the runs that are done.')] = False,
         ) -> None:
     """Train variants with several seeds each; write a page that says what makes a difference."""
     from sync_perception.studies.ablation import ablate as ablation

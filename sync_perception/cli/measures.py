@@ -32,7 +32,7 @@ from sync_perception.cli.options import (
 import typer
 
 app = typer.Typer()
-data = typer.Typer(no_args_is_help=True, help='Look after data sets.')
+data = typer.Typer(no_args_is_help=True, help='Check data sets.')
 app.add_typer(data, name='data')
 
 
@@ -50,15 +50,15 @@ def evaluate(
         median_scaling: Annotated[bool, typer.Option(
             help="Scale each depth map by its frame's median first.")] = False,
         max_depth: Annotated[float | None, typer.Option(
-            help="Metres; true depth from there on is not scored. By default the data set's: 10 "
-            'in rooms of NYU Depth v2, else 80.')] = None,
+            help='Limit in metres of the true depth that is evaluated; by default that of the '
+                 'data set: 10 for NYU Depth v2, otherwise 80.')] = None,
         skip_bad: Annotated[bool, typer.Option(
             help='Log and count samples that cannot be read, instead of stopping.')] = False,
         video: Annotated[bool, typer.Option(
-            help='Also compare depth and labels of each frame with those of the frame before, '
-            'warped into it.')] = False,
+            help='Also measure temporal consistency: compare depth and labels of each frame with '
+                 'those of the previous frame, warped to it.')] = False,
         frames: Annotated[bool, typer.Option(help="List the frames' ids in the JSON.")] = False,
-        json: Annotated[Path | None, typer.Option(help='Write the results here too.')] = None,
+        json: Annotated[Path | None, typer.Option(help='JSON file for the results.')] = None,
         ) -> None:
     """Measure a model on a data set by the field's protocols."""
     from sync_perception.evaluation.evaluate import evaluate as measure
@@ -74,22 +74,22 @@ def select(
         dataset: DataSet,
         out: Annotated[Path, typer.Option(help='File to write, ending in .json.')],
         budget: Annotated[str, typer.Option(
-            help='Numbers of images, rising: a student is taught anew after each.')] = '25,50,100',
+            help='Rising numbers of images; after each, a new student is trained.')] = '25,50,100',
         strategy: Annotated[str, typer.Option(
             help='random, diversity, uncertainty or both.')] = 'both',
-        seed: Annotated[int, typer.Option(help='Of all that is left to chance.')] = 0,
+        seed: Annotated[int, typer.Option(help='Seed of all random choices.')] = 0,
         model: Model = None,
         allow_code: AllowCode = False,
         root: Root = None,
         split: Split = 'train',
         argument: Argument = None,
         cache: Annotated[Path | None, typer.Option(
-            help='Folder for features and rounds, with which an interrupted run goes on; by '
-            'default beside the file.')] = None,
+            help='Folder for features and rounds, from which an interrupted run resumes; by '
+                 'default next to the file.')] = None,
         level: Annotated[int, typer.Option(
-            help='Of the features, fine to coarse; -1 is the coarsest.')] = -1,
+            help='Level of the features, from fine to coarse; -1 is the coarsest.')] = -1,
         student_steps: Annotated[int, typer.Option(
-            min=1, help='Training of a student, each round.')] = 400,
+            min=1, help='Number of training steps of the student in each round.')] = 400,
         page: Annotated[bool, typer.Option(
             help='Also write an HTML page of the chosen images.')] = True,
         device: Device = 'auto',
@@ -116,10 +116,12 @@ def report(
         split: Split = 'all',
         argument: Argument = None,
         limit: Annotated[int | None, typer.Option(
-            min=1, help='Measure only so many frames, spread evenly over the split.')] = None,
+            min=1, help='Number of frames to evaluate, spread evenly over the split; by default '
+                        'all.')] = None,
         worst: Annotated[int, typer.Option(
-            min=0, help='Worst frames to show, of each task.')] = 4,
-        best: Annotated[int, typer.Option(min=0, help='Best frames to show.')] = 2,
+            min=0, help='Number of worst frames to show for each task.')] = 4,
+        best: Annotated[int, typer.Option(min=0, help='Number of best frames to show for each '
+                                                      'task.')] = 2,
         skip_bad: Annotated[bool, typer.Option(
             help='Log and count samples that cannot be read, instead of stopping.')] = False,
         device: Device = 'auto',
@@ -141,7 +143,7 @@ def data_check(
         out: Annotated[Path | None, typer.Option(
             help='Folder for check.json and the picture check.png.')] = None,
         workers: Annotated[int, typer.Option(
-            min=0, help='Processes that read; 0 reads in this one.')] = 0,
+            min=0, help='Number of processes that read; 0 to read in the main process.')] = 0,
         ) -> None:
     """Read a whole copy of a data set; report what it holds and which files are bad."""
     from sync_perception.studies import data_check as checking

@@ -29,19 +29,19 @@ KITTI_SIZE = (375, 1242)
 @app.command()
 def models(
         names: Annotated[list[str] | None, typer.Argument(
-            help='Architectures of the list, whose recipes are printed; all by default.')] = None,
+            help='Architectures whose recipes are printed; by default all are listed.')] = None,
         time: Annotated[bool, typer.Option(
-            '--time', help='Measure how long an image takes on this machine; for all it takes a '
-            'quarter of an hour.')] = False,
+            '--time', help='Measure the time for an image on this machine; for all architectures '
+                           'this takes a quarter of an hour.')] = False,
         count: Annotated[bool, typer.Option(
-            '--count', help='Count parameters and operations anew and store them in the package, '
-            'as for a new or changed architecture.')] = False,
+            '--count', help='Count parameters and operations again and store them in the package, '
+                            'as for a new or changed architecture.')] = False,
         device: Device = 'auto',
         half: Annotated[bool, typer.Option(
             help="Time the predictor in the device's 16-bit format.")] = False,
-        json: Annotated[Path | None, typer.Option(help='Write the results here too.')] = None,
+        json: Annotated[Path | None, typer.Option(help='JSON file for the results.')] = None,
         markdown: Annotated[Path | None, typer.Option(
-            help='A page in which to replace the table.')] = None,
+            help='Markdown page in which the table is replaced.')] = None,
         ) -> None:
     """List ready-made architectures: what they give, cost and take; print their recipes."""
     from sync_perception.runtime.benchmark.architectures import list_architectures
@@ -54,20 +54,22 @@ def models(
 def import_weights(
         checkpoint: Annotated[Path, typer.Argument(
             help='.ckpt, .pth, .pt or .safetensors; no code in it is run.')],
-        architecture: Annotated[str, typer.Option(help='What it is a checkpoint of: refinenet.')],
+        architecture: Annotated[str, typer.Option(help='Architecture of the checkpoint: '
+                                                       'refinenet.')],
         out: Annotated[Path, typer.Option(help='Folder to write; it must be new or empty.')],
         label_space: Annotated[str | None, typer.Option(
-            help='Names or YAML files, several joined by +; by default known from the number of '
-            'classes: nyud40, kitti6, or nyud40+kitti6.')] = None,
+            help='Label spaces of the checkpoint: names or YAML files, joined by +; by default '
+                 'derived from the number of classes: nyud40, kitti6, or nyud40+kitti6.')] = None,
         label_part: Annotated[str | None, typer.Option(
-            help='Of several joined by +, the one whose classes the model shall give.')] = None,
+            help='Label space that the model gives, if there are several.')] = None,
         focal: Annotated[float | None, typer.Option(
-            min=1, help='Focal length of the camera whose metres the network learned, pixels at '
-            'its input size; without it, metres are as the network gives them.')] = None,
+            min=1, help='Focal length in pixels, at the input size, of the camera to which the '
+                        'depth of the network belongs; without it, depth is not scaled by the '
+                        'focal length.')] = None,
         input_pixels: Annotated[int | None, typer.Option(
-            min=1, help='Area at which the network will see images.')] = None,
+            min=1, help='Input size of the network, in pixels of the whole image.')] = None,
         max_depth: Annotated[float | None, typer.Option(
-            min=1, help='Metres up to which its depth is believed.')] = None,
+            min=1, help='Largest valid depth in metres.')] = None,
         ) -> None:
     """Turn a published checkpoint into a model folder."""
     from sync_perception.models.exchange import import_weights as importing
@@ -82,10 +84,10 @@ def export(
         out: Annotated[Path, typer.Option(help='File to write; ends in .onnx or .pt2.')],
         model: Model = None,
         format: Annotated[str | None, typer.Option(  # noqa: A002
-            help='onnx or pt2; by default after the ending of the file.')] = None,
+            help='onnx or pt2; by default from the ending of the file.')] = None,
         size: Annotated[str | None, typer.Option(
-            help='HEIGHTxWIDTH at which the network sees images, such as 192x640; by default '
-            "what suits KITTI's 375x1242.")] = None,
+            help='Input size of the network as HEIGHTxWIDTH, such as 192x640; by default the one '
+                 'for images of 375x1242, as in KITTI.')] = None,
         opset: Annotated[int | None, typer.Option(
             min=18, help="Version of ONNX's operators; torch's choice by default.")] = None,
         ) -> None:
@@ -109,15 +111,16 @@ def export(
 def quantise(
         model: Annotated[Path, typer.Argument(help='Model folder; the graph is written into it.')],
         source: Annotated[list[str], typer.Option(
-            help='Data set that gives calibration images (split train) and judges the accuracy '
-            '(split val), as NAME=ROOT; repeat it for several.')],
-        images: Annotated[int, typer.Option(min=1, help='Calibration images.')] = 50,
+            help='Data set for calibration (split train) and for measuring the accuracy (split '
+                 'val), as NAME=ROOT; repeat it for several.')],
+        images: Annotated[int, typer.Option(min=1, help='Number of calibration images.')] = 50,
         judged: Annotated[int, typer.Option(
-            min=1, help='Most images of each data set that judge the accuracy.')] = 100,
+            min=1, help='Largest number of images of each data set for measuring the '
+                        'accuracy.')] = 100,
         max_miou_loss: Annotated[float, typer.Option(
-            min=0, help='Loss of mIoU that is allowed on each data set.')] = 0.01,
+            min=0, help='Largest allowed loss of mIoU on each data set.')] = 0.01,
         max_abs_rel_loss: Annotated[float, typer.Option(
-            min=0, help='Growth of abs rel that is allowed on each data set.')] = 0.005,
+            min=0, help='Largest allowed increase of abs rel on each data set.')] = 0.005,
         ) -> None:
     """Write an 8-bit graph of a model for OpenVINO, if it keeps the accuracy."""
     from sync_perception.studies import quantise as quantising

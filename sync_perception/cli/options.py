@@ -28,25 +28,26 @@ Model = Annotated[str | None, typer.Option(
     'DEPTH+SEGMENTATION.')]
 AllowCode = Annotated[bool, typer.Option(
     '--allow-code', callback=allow_code,
-    help='Load .pt2 files, which can run code of whoever wrote them.')]
+    help='Allow .pt2 files, which can run code of their author.')]
 Device = Annotated[str, typer.Option(help='auto, cpu, cuda or cuda:N.')]
 PredictorDevice = Annotated[str, typer.Option(
     '--device', help='auto, cpu, cuda, cuda:N, openvino:GPU or openvino:NPU.')]
 Backend = Annotated[str, typer.Option(
-    help='What runs the network: auto (the fastest that is installed and agrees with torch), '
-    'torch, openvino, or onnxruntime for exported .onnx files.')]
+    help='Library that runs the network: auto (the fastest installed one whose results agree with '
+         'torch), torch, openvino, or onnxruntime for exported .onnx files.')]
 Precision = Annotated[str, typer.Option(
-    help='Arithmetic of the network: float32, half (16 bits, where the device has them), int8 '
-    '(the 8-bit graph that `quantise` wrote into the model folder), or auto for int8 where the '
-    'model has it and the processor is faster with it, else float32.')]
+    help='Number format of the network: float32, half (16 bits, where the device has them), int8 '
+         '(the 8-bit graph that `quantise` wrote into the model folder), or auto for int8 if the '
+         'model has that graph and the processor runs it faster, otherwise float32.')]
 CameraHeight = Annotated[float, typer.Option(
-    min=0, max=100, help='Metres of the camera above flat ground, by which the scale of depth is '
-    'corrected; 0 if it is not known.')]
+    min=0, max=100, help='Height in metres of the camera above flat ground, by which the scale of '
+                         'depth is corrected; 0 if it is not known.')]
 CameraPitch = Annotated[float, typer.Option(
-    min=-1.5, max=1.5, help='With --camera-height: radians by which the camera looks down.')]
+    min=-1.5, max=1.5, help='With --camera-height: angle in radians by which the camera looks '
+                            'down.')]
 CameraRoll = Annotated[float, typer.Option(
-    min=-1.5, max=1.5, help='With --camera-height: radians by which the camera is turned '
-    'clockwise about its optical axis.')]
+    min=-1.5, max=1.5, help='With --camera-height: angle in radians by which the camera is '
+                            'rotated clockwise about its optical axis.')]
 DataSet = Annotated[str, typer.Option(
     help='camvid, camvid_full, idd_lite, kitti, kitti_depth, kitti_semantics, vkitti2, '
     'cityscapes, cityscapes_sequence, nyuv2, nyuv2_images, nyuv2_labeled, sevenscenes, frames, '

@@ -46,23 +46,23 @@ def predict(
         half: Annotated[bool, typer.Option(
             help="Run the network in the device's 16-bit format.")] = False,
         fx: Annotated[float | None, typer.Option(
-            help='Focal length of the images in pixels; without it or --camera-info, metres '
-            'are a guess.')] = None,
+            help='Focal length of the images in pixels; without it or --camera-info, the scale of '
+                 'depth is a guess.')] = None,
         camera_info: Annotated[Path | None, typer.Option(
             help='Calibration YAML, as camera_calibration writes it.')] = None,
         rectify: Annotated[bool, typer.Option(
-            '--rectify', help='Undistort the images by --camera-info; the results are of the '
-            'rectified images.')] = False,
+            '--rectify', help='Rectify the images by --camera-info; the results belong to the '
+                              'rectified images.')] = False,
         max_depth: Annotated[float | None, typer.Option(
-            help='Metres beyond which depth is invalid; by default the range of the '
-            'model.')] = None,
+            help='Depth in metres beyond which it is invalid; by default the limit of the '
+                 'model.')] = None,
         cloud: Annotated[bool, typer.Option(help='Also write the cloud as PLY.')] = False,
         significant_bits: Annotated[int, typer.Option(
-            min=0, max=16, help='Bits that the camera fills in images of 16-bit pixels; 0 to find '
-            'out from the values.')] = 0,
+            min=0, max=16, help='Significant bits of 16-bit images; 0 to estimate them from the '
+                                'values.')] = 0,
         max_pixels: Annotated[int | None, typer.Option(
-            min=1, help='Images of more pixels are left out; by default those larger than what a '
-            'camera of 8K gives.')] = None,
+            min=1, help='Largest number of pixels of an image; larger images are skipped. The '
+                        'default admits 8K cameras.')] = None,
         camera_height: CameraHeight = 0.0,
         camera_pitch: CameraPitch = 0.0,
         camera_roll: CameraRoll = 0.0,
@@ -82,7 +82,7 @@ def predict(
 
 @app.command()
 def bench(
-        json: Annotated[Path | None, typer.Option(help='Write the results here too.')] = None,
+        json: Annotated[Path | None, typer.Option(help='JSON file for the results.')] = None,
         model: Model = None,
         allow_code: AllowCode = False,
         device: PredictorDevice = 'auto',
@@ -90,17 +90,17 @@ def bench(
         precision: Precision = 'auto',
         half: Annotated[bool, typer.Option(
             help="Run the network in the device's 16-bit format.")] = False,
-        frames: Annotated[int, typer.Option(min=1, help='Frames that are timed.')] = 100,
+        frames: Annotated[int, typer.Option(min=1, help='Number of frames to time.')] = 100,
         width: Annotated[int, typer.Option(min=1, help='Of the frames, pixels.')] = 1242,
         height: Annotated[int, typer.Option(min=1, help='Of the frames, pixels.')] = 375,
         image: Annotated[Path | None, typer.Option(
-            help='A photograph to use, resized; otherwise a drawn street.')] = None,
+            help='Photograph to use, resized; by default a drawn street.')] = None,
         ros: Annotated[bool, typer.Option(
-            '--ros', help='Measure latency and processor time over DDS instead, between '
-            'processes, beside a node that only copies the image and one that gives the same '
-            'outputs the usual way.')] = False,
+            '--ros', help='Measure latency and processor time between processes over DDS instead, '
+                          'next to a node that only copies the image and a conventional node with '
+                          'the same outputs.')] = False,
         rate: Annotated[float, typer.Option(
-            min=0.1, help='With --ros: images a second.')] = 5.0,
+            min=0.1, help='With --ros: images per second.')] = 5.0,
         ) -> None:
     """Time every stage from message to messages on this machine."""
     if ros:

@@ -69,7 +69,7 @@ def dataset_class(name: str) -> type[DenseDataset]:
     :raises ValueError: if the name is unknown; the message lists the known ones.
     """
     if name not in DATASETS:
-        raise ValueError(f'no data set {name!r}, there are: {", ".join(DATASETS)}')
+        raise ValueError(f'unknown data set {name!r}, expected one of: {", ".join(DATASETS)}')
     return DATASETS[name]
 
 
@@ -97,7 +97,7 @@ def open_dataset(
             f'data set {name!r} has no argument {unknown[0]!r}, '
             + (f'it has: {", ".join(known)}' if known else 'it has none'))
     if not root and kind is not Synthetic:
-        raise ValueError(f'data set {name!r} needs the folder in which it lies')
+        raise ValueError(f'data set {name!r}: expected its folder (root), got none')
     root, selected = os.path.expandvars(root) if root else None, split_words(split)
     if selected is None:
         own = {'open_base': open_dataset} if kind is PseudoLabelled else {}

@@ -168,7 +168,7 @@ def read_intrinsics(path: str | Path) -> np.ndarray:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f'no intrinsics {path}')
+        raise FileNotFoundError(f'no intrinsics file {path}')
     words = path.read_text().split()
     try:
         K = np.array(words, np.float64).reshape(3, 3)

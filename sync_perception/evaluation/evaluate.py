@@ -221,8 +221,9 @@ class Evaluation:
                 'depth, thresholds of 1.05 to 1.25')
         if self.calibration.pixels:
             notes['depth_within_sigma'] = (
-                'share of pixels whose error of ln(depth), without any scaling, is within so many '
-                'predicted standard deviations; pooled; 0.683 and 0.954 if Gaussian')
+                'fraction of pixels whose error of ln(depth), without scaling, is within one and '
+                'two predicted standard deviations; pooled over all pixels; 0.683 and 0.954 for '
+                'Gaussian errors')
         if self.normals.images:
             notes['normals'] = (
                 f'angles in degrees, pooled over all pixels of {self.normals.images} frames with '
@@ -275,7 +276,7 @@ def evaluate(
     folder = model_source(model)
     network = hub.load(folder, torch_device(device))
     if not (network.config.metric or median_scaling):
-        LOG.warning('%s gives relative depth, which is measured as if it were metres: see '
+        LOG.warning('%s gives relative depth, which is evaluated as metric depth: see '
                     '--median-scaling', folder)
     space = None if samples.label_space is None else LabelSpace.load(samples.label_space)
     depth = DepthMetrics(pooled, median_scaling, max_depth=max_depth or samples.max_depth)

@@ -111,18 +111,17 @@ def ground_ids(space: LabelSpace, kinds: Set[str] = GROUND) -> np.ndarray:
     return np.flatnonzero([bool(names) and set(names) <= kinds for names in members])
 
 
-def fit_ground(points: np.ndarray, limits: Limits, seed: int = 0) -> np.ndarray | None:
+def fit_ground(points: np.ndarray, limits: Limits) -> np.ndarray | None:
     """
     Fit a ground plane to points by RANSAC (Fischler and Bolles, 1981).
 
     The camera must be above the ground, with roll and pitch of less than 35 degrees.
 
     :param points: float64 (N, 3), N >= 3, metres in the optical frame.
-    :param seed: random seed.
     :return: plane as in `Agreement.plane`; None if less than `limits.share` of the points are
         near.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     if len(points) > SAMPLED:
         points = points[rng.choice(len(points), SAMPLED, replace=False)]
     a, b, c = points[rng.integers(len(points), size=(HYPOTHESES, 3))].transpose(1, 0, 2)

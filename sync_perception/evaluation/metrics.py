@@ -19,6 +19,7 @@ from __future__ import annotations
 import numpy as np
 from sync_perception.datasets.nyuv2.crop import EIGEN_CROP, EIGEN_SIZE
 from sync_perception.evaluation.summed_metric import SummedMetric
+from sync_perception.labels import VOID
 import torch
 
 MIN_DEPTH = 1e-3
@@ -303,12 +304,11 @@ class SegmentationMetrics(SummedMetric):
     an error.
 
     :param num_classes: number of classes, whose ids are 0 to num_classes - 1.
-    :param void: true label of pixels to ignore.
     """
 
-    def __init__(self, num_classes: int, void: int = 255):
+    def __init__(self, num_classes: int):
         super().__init__()
-        self.num_classes, self.void = num_classes, void
+        self.num_classes = num_classes
         self.add_sum('cells', (num_classes, num_classes + 1))
 
     @property
@@ -332,11 +332,11 @@ class SegmentationMetrics(SummedMetric):
             raise ValueError(
                 f'expected a prediction of the size of the truth {truth.shape}, got '
                 f'{prediction.shape}')
-        counts = truth != self.void
+        counts = truth != VOID
         true, predicted = truth[counts].astype(np.int64), prediction[counts].astype(np.int64)
         if true.size and not 0 <= true.min() <= true.max() < self.num_classes:
             raise ValueError(
-                f'expected true labels below {self.num_classes} or void ({self.void}), got '
+                f'expected true labels below {self.num_classes} or void ({VOID}), got '
                 f'{true.min()} to {true.max()}')
         predicted[(predicted < 0) | (predicted >= self.num_classes)] = self.num_classes
         cells = np.bincount(

@@ -281,7 +281,7 @@ def facts_of_model(evaluation: Evaluation) -> list[tuple[str, str]]:
         facts.append(('parameters', f'{parameters / 1e6:.2f} million'))
     seen = 'x'.join(map(str, config.input_size)) if config.input_size else (
         f'about {config.input_pixels} pixels, in the shape of the image')
-    camera = 'metres whatever the camera' if config.canonical_focal is None else (
+    camera = 'metric for any camera' if config.canonical_focal is None else (
         f'canonical focal length {config.canonical_focal:g} pixels')
     return [*facts, ('labels', f'{len(model.labels)} classes of {model.labels.name}'),
             ('input', seen), ('depth', camera),

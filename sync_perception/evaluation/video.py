@@ -367,13 +367,13 @@ class VideoEvaluation:
         ways = ', '.join(f'{count} pairs by {how}' for how, count in sorted(self.pairs.items()))
         share = self.valid / self.pixels if self.pixels else 0
         note = (
-            f'each frame against the one before it, warped into it: {ways}; {self.alone} frames '
-            f'without one before; {share:.1%} of the pixels are seen in both and compared, depth '
-            f'below {self.metrics.max_depth} m')
+            f'each frame is compared with the previous frame, warped to it: {ways}; {self.alone} '
+            f'frames have no previous frame; {share:.1%} of the pixels are visible in both frames '
+            f'and compared, with depth below {self.metrics.max_depth} m')
         if self.scaled:
-            note += (f'; depth is not metric: in {self.scaled} pairs that of both frames is '
-                     'multiplied by what brings the median of the later one to the true one')
+            note += (f'; depth is not metric: in {self.scaled} pairs the depth of both frames is '
+                     'scaled by the true median depth of the later frame')
         if self.pairs[FLOW]:
-            note += ("; by optical flow, the camera's own motion along z counts as an error of "
+            note += ('; with optical flow, motion of the camera along z counts as an error of '
                      'depth')
         return note

@@ -75,8 +75,8 @@ def _acquire(path: Path, file: Path) -> int:
             if error.errno not in WOULD_BLOCK:
                 raise
             raise ValueError(
-                f'{path} is being written by {holder or "another process"}: wait until that one '
-                'has ended, or write elsewhere') from error
+                f'{path} is being written by {holder or "another process"}: wait until it has '
+                'ended, or write to another place') from error
         os.close(descriptor)  # the holder has removed the file, so this lock is void
 
 

@@ -46,4 +46,4 @@ def check_same_settings(
     changed = changed_settings(former, wanted)
     if changed:
         raise ValueError(
-            f'{folder} was begun with other settings: {"; ".join(changed)}: {advice}')
+            f'{folder} was started with other settings: {"; ".join(changed)}: {advice}')

@@ -49,7 +49,7 @@ def check_code_allowed(path: str | Path) -> None:
     """
     if not _ALLOWED.get():
         raise ValueError(
-            f'{path}: a {Path(path).suffix} file can run code when it is loaded, and is refused. '
-            'Load it only if you trust whoever wrote it: --allow-code, or for the node the '
-            'parameter allow_code:=true at its start. Folders with safetensors and .onnx files '
-            'need no such trust')
+            f'{path}: a {Path(path).suffix} file can run code when it is loaded, so it is '
+            'refused. If you trust its author, allow it by --allow-code, or for the node by the '
+            'parameter allow_code:=true at its start. Folders with safetensors and .onnx files do '
+            'not need this')

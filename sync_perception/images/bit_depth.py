@@ -87,11 +87,11 @@ class BitDepth:
             if begins:
                 self.report(
                     f'the values of the 16-bit images lie between {lowest} and {highest}: they '
-                    'are stretched, unless the significant bits are set')
+                    'are stretched unless the significant bits are set')
         elif stretched or self.bits > known and (known or self.bits < 16):
             self.report(
                 f'the values of the 16-bit images are up to {highest}: {self.bits} bits are '
-                'taken to be significant, unless they are set')
+                'assumed to be significant unless they are set')
 
     def _follow(self, pixels: np.ndarray) -> None:
         """Adapt the range of values; stop stretching if an image has dark and bright parts."""

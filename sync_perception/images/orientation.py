@@ -96,9 +96,9 @@ def turn_calibration(
             or calibration.R.any() and (calibration.R != np.eye(3)).any()
             or calibration.image_size != calibration.size):
         raise ValueError(
-            'the images are to be turned upright, but not a calibration with tangential '
-            'distortion, rectification, a second camera, a region or binning: turn and rectify '
-            'the images first')
+            'the images must be rotated upright, which is not supported with a calibration with '
+            'tangential distortion, rectification, a second camera, a region or binning: rotate '
+            'and rectify the images first')
     if calibration.has_projection:
         P = np.column_stack([turn_intrinsics(P[:, :3], stored, orientation), np.zeros(3)])
     return replace(
@@ -117,8 +117,8 @@ def turn_intrinsics(K: np.ndarray, size: tuple[int, int], orientation: int) -> n
     if orientation == 1:
         return K
     if K[0, 1]:
-        raise ValueError(f'expected intrinsics without skew for an image that is to be turned, '
-                         f'got {K[0, 1]}')
+        raise ValueError('expected intrinsics without skew for an image that must be rotated, got '
+                         f'{K[0, 1]}')
     transpose, columns, rows = TURNS[orientation]
     focals, center = K[[0, 1], [0, 1]], K[:2, 2]
     if transpose:

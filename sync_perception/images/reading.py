@@ -136,8 +136,8 @@ def decode_image(data: np.ndarray, max_pixels: int = MAX_PIXELS,
 @cache
 def _warn_of_leniency() -> None:
     LOGGER.warning(
-        'simplejpeg is not installed (pip install simplejpeg): damaged JPEG images are taken for '
-        'whole ones, unless they are cut short')
+        'simplejpeg is not installed (pip install simplejpeg): damaged JPEG images are not '
+        'detected unless they are truncated')
 
 
 def _decode_jpeg(data: np.ndarray, header: ImageHeader) -> np.ndarray:

@@ -53,7 +53,7 @@ class Video:
         self.count = int(count) if 0 < count < 2 ** 53 else None
         if degrees not in OF_DEGREES:
             raise ValueError(
-                f'{path} is to be turned by {degrees} degrees, expected one of '
+                f'{path} is rotated by {degrees} degrees, expected one of '
                 f'{", ".join(map(str, OF_DEGREES))}')
         self.orientation = OF_DEGREES[degrees]
         check_size(self.size, max_pixels)

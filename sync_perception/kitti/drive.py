@@ -189,7 +189,7 @@ def read_stamps(path: str | Path, numbers: Sequence[int]) -> list[int]:
     empty = [number for number in numbers if not lines[number]]
     if empty:
         raise ValueError(
-            f'{path}: {len(empty)} lines of files that are there are empty, the first is line '
+            f'{path}: {len(empty)} lines of existing files are empty, the first is line '
             f'{empty[0] + 1}: expected the time of file {empty[0]}')
     try:
         return [parse_stamp(lines[number]) for number in numbers]

@@ -77,7 +77,7 @@ class Oxts:
         try:
             values = np.array(Path(path).read_text().split(), np.float64)
         except ValueError as error:
-            raise ValueError(f'{path} holds something else than numbers: {error}') from error
+            raise ValueError(f'{path} contains values that are not numbers: {error}') from error
         if values.size != FIELDS or not np.isfinite(values).all():
             raise ValueError(
                 f'{path} has {values.size} numbers, expected {FIELDS} finite ones (lat, lon, '

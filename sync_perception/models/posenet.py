@@ -16,8 +16,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sync_perception.models.interface import Interface, Renormalise
 from sync_perception.models.unet.resnet import IMAGENET_NORMALISATION, ResNet
 import torch
@@ -83,31 +81,6 @@ class PoseNet(nn.Module):
         pair = torch.cat([self.input(earlier_b3hw), self.input(later_b3hw)], dim=1)
         motion = self.decoder(self.encoder(pair)[-1])
         return MOTION_SCALE * motion.float().mean((2, 3))
-
-    def to_neighbours(self, target_b3hw: Tensor, sources: Sequence[Tensor],
-                      offsets: Sequence[int]) -> list[Tensor]:
-        """
-        Return the poses that warp neighbours into a target image, all from one pass.
-
-        :param target_b3hw: (B, 3, h, w) in the interface's normalisation.
-        :param sources: the neighbours, each (B, 3, h, w).
-        :param offsets: when each was taken, in frames from the target: -1 before it, 1 after it.
-        :return: for each neighbour source_T_target, float32 (B, 4, 4), as
-            `sync_perception.geometry.warp` takes it.
-        :raises ValueError: unless there is one offset other than 0 for each of the neighbours.
-        """
-        if len(sources) != len(offsets) or 0 in offsets:
-            raise ValueError(
-                f'expected an offset other than 0 for each of {len(sources)} neighbours, got '
-                f'{list(offsets)}')
-        if not sources:
-            return []
-        forward_in_time = [offset > 0 for offset in offsets]
-        pairs = [(target_b3hw, source) if after else (source, target_b3hw)
-                 for source, after in zip(sources, forward_in_time)]
-        earlier, later = (torch.cat(images) for images in zip(*pairs))
-        poses = self(earlier, later).split(len(target_b3hw))
-        return [pose if after else inverse(pose) for pose, after in zip(poses, forward_in_time)]
 
 
 def rotations(axis_angle_b3: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ class ConsistencyScorer:
             raise ValueError(
                 f'{folder}: a contrastive model needs the extra `transformers`') from error
         except ValueError as error:
-            raise ValueError(f'{folder} is no contrastive model: {error}') from error
+            raise ValueError(f'{folder} is not a contrastive model: {error}') from error
         self.crop = tuple(self.model.config.record.get('crop', SQUARE))
         self.tables: dict[tuple[str, ...], Tensor] = {}
 

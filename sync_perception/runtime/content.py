@@ -30,10 +30,10 @@ def missing_content(prediction: Prediction) -> str:
     """Return a warning if a prediction has no valid depth or no label at all; otherwise ''."""
     problems, depth, labels = [], prediction.depth, prediction.labels
     if depth is not None and holds_everywhere(np.isnan, depth):
-        problems.append('depth is NaN everywhere: all is sky, out of range, or nothing that the '
-                        'model knows')
+        problems.append('depth is NaN everywhere: the image shows only sky, is out of range, or '
+                        'is unlike the training data')
     if labels is not None and holds_everywhere(lambda ids: ids == VOID, labels):
-        problems.append('every label is void: nothing that the model knows, or '
+        problems.append('every label is void: the image is unlike the training data, or '
                         'semantics.min_confidence is too high')
     return '; '.join(problems)
 

@@ -182,8 +182,8 @@ class MountScale:
 
     def describe(self) -> str:
         """Return a description of the factor and of the frames it was estimated from."""
-        doubt = f'; of the last other one: {self.last_doubt}' if self.last_doubt else ''
-        return (f'scale from the camera height: {self.factor:.3f}, ground was believed in '
+        doubt = f'; reason for the last other one: {self.last_doubt}' if self.last_doubt else ''
+        return (f'scale from the camera height: {self.factor:.3f}, reliable ground in '
                 f'{self.frames} of {self.seen} frames{doubt}')
 
     @property
@@ -191,9 +191,9 @@ class MountScale:
         """Return a warning if none of many frames was accepted; otherwise an empty string."""
         if self.frames or self.seen < PATIENCE:
             return ''
-        return (f'the scale of depth is not corrected by the camera height of '
-                f'{self.mount.height:g} m: ground was believed in none of {self.seen} frames; of '
-                f'the last: {self.doubt}')
+        return ('the scale of depth is not corrected by the camera height of '
+                f'{self.mount.height:g} m: none of {self.seen} frames shows reliable ground; '
+                f'reason for the last: {self.doubt}')
 
     def plane(self, K: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """Return the depth of the ground plane at the sampled pixels; inf above the horizon."""
@@ -220,7 +220,7 @@ class MountScale:
         """
         limits = self.limits
         if len(ratios) < limits.share * pixels:
-            return f'{len(ratios) / pixels:.1%} of the image is ground within reach'
+            return f'{len(ratios) / pixels:.1%} of the image is ground within range'
         middle = float(np.median(ratios))
         agreeing = float(np.mean(np.abs(ratios - middle) < limits.tolerance))
         if agreeing < limits.agreeing:
@@ -231,7 +231,7 @@ class MountScale:
             return (f'near and far ground give the scales {math.exp(halves[0]):.2f} and '
                     f'{math.exp(halves[-1]):.2f}')
         if abs(middle) > math.log(limits.greatest):
-            return f'the ground gives the scale {math.exp(middle):.2f}, which is not believed'
+            return f'the ground gives the scale {math.exp(middle):.2f}, which is implausible'
         self.frames += 1
         own = max(1 - limits.memory, 1 / (limits.prior + self.frames))
         self.factor = math.exp((1 - own) * math.log(self.factor) + own * middle)

@@ -128,7 +128,7 @@ def predict_files(
             frame = read_frame(
                 path, fx, calibration, bit_depth, max_pixels or MAX_PIXELS, rectifier)
         except (OSError, ValueError) as error:
-            report(f'{path}: left out: {error}')
+            report(f'{path}: skipped: {error}')
             failed.append({'image': str(path), 'error': str(error)})
             continue
         start = time.perf_counter()

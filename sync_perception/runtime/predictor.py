@@ -140,7 +140,7 @@ class Predictor:
             if is_out_of_memory(error) or isinstance(error, BackendError):
                 raise
             raise ValueError(
-                f'{name} does not answer an image as it should: {first_line(error)}') from error
+                f'{name} gives no valid output for an image: {first_line(error)}') from error
         self.available = frozenset(
             output for output, maps in MAPS_NEEDED.items() if given.keys() >= set(maps))
 
@@ -157,7 +157,7 @@ class Predictor:
     def relative(self) -> str:
         """Return a warning if depth is not metric, since training had no metric data; else ''."""
         return '' if self.config.metric else (
-            'depth is relative: its unit, and so the scale of the cloud, is unknown, for the '
+            'depth is relative: its unit and the scale of the cloud are unknown, because the '
             'training had no true depth, stereo pairs, poses or camera height')
 
     def memory(self) -> dict[str, str]:
@@ -302,7 +302,8 @@ class Predictor:
             return [self._predict_smaller(frames[0], wanted[0], seen, cause)]
         self.one_by_one = True
         LOGGER.warning(
-            '%s ran out of memory on %d frames together: from now on they go one by one',
+            '%s ran out of memory with a batch of %d frames: from now on they are processed one '
+            'by one',
             self.device, len(frames))
         found = []
         for frame, names in zip(frames, wanted):
@@ -336,7 +337,7 @@ class Predictor:
             if not is_out_of_memory(error):
                 raise
         else:
-            self.reduced = f'{trouble}: it sees images at {in_pixels(smaller)} from now on'
+            self.reduced = f'{trouble}: from now on it runs at {in_pixels(smaller)}'
             LOGGER.warning(self.reduced)
             return prediction
         free_memory(self.device)

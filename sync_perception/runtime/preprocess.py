@@ -110,8 +110,8 @@ def unusual_focal(config: ModelConfig, K: np.ndarray, size: tuple[int, int]) -> 
         return ''
     return (
         f"the focal length is {focal:.0f} pixels at the network's input size, {in_pixels(seen)}, "
-        f'but the model learned depth from {known[0]:.0f} to {known[1]:.0f}: its metres are '
-        'extrapolated')
+        f'but the model was trained with focal lengths from {known[0]:.0f} to {known[1]:.0f}: '
+        'metric depth is extrapolated')
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -24,6 +24,9 @@ from sync_perception.street_world.pool import pick
 from sync_perception.street_world.things import scenery, vehicles
 from sync_perception.street_world.things.road import CentreLine, CrossSection
 
+THICKNESS = 0.25
+"""Thickness of walls, metres."""
+
 
 class Site:
     """
@@ -107,13 +110,13 @@ class Site:
             self.meshes.append(tube(self.point(at, q, up), radius, kind, Material.METAL, color, 4))
 
     def wall(self, side: int, s: float, end: float, q: float, height: float, material: Material,
-             color, thick: float = 0.25) -> None:
+             color) -> None:
         """Build a wall along the street."""
         at = np.linspace(s, end, max(2, int((end - s) / 3) + 1))
         base = self.section.height(side * q)
-        outline = [(q, -0.3), (q, height), (q + thick, height), (q + thick, -0.3)]
+        outline = [(q, -0.3), (q, height), (q + THICKNESS, height), (q + THICKNESS, -0.3)]
         points = np.stack([self.point(at, side * a, b + base) for a, b in outline])
-        level = np.cumsum([0, height + 0.3, thick, height + 0.3])
+        level = np.cumsum([0, height + 0.3, THICKNESS, height + 0.3])
         uv = np.stack(np.broadcast_arrays(at[None], level[:, None]), axis=-1)
         self.meshes.append(sheet(points, Kind.WALL, material, color, uv))
         for end_points in (points[:, 0], points[:, -1]):

@@ -353,7 +353,7 @@ def test_what_is_measured_is_what_the_predictor_gives(tmp_path):
 
 
 @pytest.mark.parametrize('arguments, message', [
-    ({'dataset': 'camvit'}, "no data set 'camvit'.*camvid.*vkitti2"),
+    ({'dataset': 'camvit'}, "'camvit'.*camvid.*vkitti2"),
     ({'split': 'evening'}, "splits.*got 'evening'"),
     ({'device': 'tpu9'}, "got 'tpu9'"),
     ({'max_depth': 0.0}, 'max_depth must be above'),

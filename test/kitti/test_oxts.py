@@ -99,7 +99,7 @@ def test_what_is_missing_or_malformed_is_named(drive):
     with pytest.raises(ValueError, match='0000000001.txt has 2 numbers, expected 30'):
         data.pose(data.ids[1])
     path.write_text('49 north 3 0 0 0')
-    with pytest.raises(ValueError, match='0000000001.txt holds something else than numbers'):
+    with pytest.raises(ValueError, match='0000000001.txt .*numbers'):
         data.pose(data.ids[1])
     path.unlink()
     assert data.pose(data.ids[1]) is None
@@ -168,7 +168,7 @@ def test_velocity_is_along_the_bodys_axes(tmp_path):
 
 @pytest.mark.parametrize(('text', 'message'), [
     ('1 2 3', 'has 3 numbers, expected 30'), ('', 'has 0 numbers'),
-    ('nan ' * 30, 'expected 30 finite'), ('a ' * 30, 'something else than numbers'),
+    ('nan ' * 30, 'expected 30 finite'), ('a ' * 30, 'not numbers'),
     ('91 ' + '0 ' * 29, 'latitude 91.0')])
 def test_what_is_no_packet_is_refused(tmp_path, text, message):
     path = tmp_path / 'packet.txt'

@@ -119,18 +119,6 @@ def test_no_motion_has_finite_gradients():
         network.decoder[-1].bias.grad, torch.tensor([0, 0, -0.01, 0, 0, 0.01]))
 
 
-def test_neighbours_before_and_after(network):
-    """The network looks forward in time; what lies behind is the inverse, in any order."""
-    target, before, after, far = torch.randn(4, 2, 3, 64, 64)
-    with torch.no_grad():
-        poses = network.to_neighbours(target, [after, before, far], [1, -1, 2])
-        torch.testing.assert_close(poses[0], network(target, after))
-        torch.testing.assert_close(poses[1], torch.linalg.inv(network(before, target)))
-        torch.testing.assert_close(poses[2], network(target, far))
-    assert (poses[0] - torch.eye(4)).abs().max() > 0.05
-    assert network.to_neighbours(target, [], []) == []
-
-
 def test_images_arrive_in_the_interfaces_normalisation():
     """The encoder sees ImageNet's, whatever the images come in."""
     network = PoseNet(Interface(mean=(0, 0, 0), std=(1, 1, 1))).eval()
@@ -155,12 +143,8 @@ def test_pretrained_weights_of_single_images_serve(tmp_path):
 
 
 def test_what_has_no_pose_is_refused(network):
-    """Unpaired images, neighbours without a time, and the target as its own neighbour."""
     image = torch.randn(1, 3, 32, 32)
     with pytest.raises(ValueError, match=r'\(1, 3, 32, 32\) and \(2, 3, 32, 32\)'):
         network(image, image.expand(2, -1, -1, -1))
-    for offsets in ([], [0]):
-        with pytest.raises(ValueError, match='offset other than 0 for each of 1 neighbours'):
-            network.to_neighbours(image, [image], offsets)
     with pytest.raises(ValueError, match="unknown backbone 'resnet34'"):
         PoseNet(backbone='resnet34')

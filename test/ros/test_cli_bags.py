@@ -81,7 +81,7 @@ def test_broken_files_show_in_the_status(run, tmp_path):
     drive = write_drive(tmp_path)
     (drive / 'image_02' / 'data' / '0000000000.png').write_bytes(b'')
     status, said, _ = run('kitti-to-bag', drive, '--out', tmp_path / 'bag')
-    assert status == 1 and '1 broken files were left out' in said
+    assert status == 1 and '1 damaged files' in said
 
 
 def test_refused_frames_are_listed_and_show_in_the_status(run, tmp_path, small_model):
@@ -99,7 +99,7 @@ def test_no_answer_at_all_is_said_with_its_reason(run, tmp_path, small_model):
             message.encoding = 'bgr99'
     status, said, _ = run('process-bag', write_bag(tmp_path / 'in', messages), tmp_path / 'out',
                           '--model', small_model)
-    assert status == 1 and 'out has no answer' in said and '3 refused: encoding' in said
+    assert status == 1 and 'out contains no outputs' in said and '3 refused: encoding' in said
     check_bag(tmp_path / 'out')
 
 
@@ -108,7 +108,7 @@ def test_broken_files_of_a_bag_are_named(run, tmp_path, small_model):
     cut(source / 'in_1.mcap')
     status, said, _ = run('process-bag', source, tmp_path / 'out', '--model', small_model)
     assert status == 1 and '4 of 4 frames answered' in said
-    assert 'broken: in_1.mcap cannot be read, its 6 messages are lost' in said
+    assert 'damaged: in_1.mcap' in said
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [

@@ -177,7 +177,7 @@ def test_label_spaces_without_relation(scorer, tmp_path):
 
 
 def test_folders_that_hold_no_contrastive_model(small_model, tmp_path):
-    with pytest.raises(ValueError, match='is no contrastive model.*unknown keys'):
+    with pytest.raises(ValueError, match='contrastive model.*unknown keys'):
         ConsistencyScorer(small_model, 'cpu')
     with pytest.raises(FileNotFoundError, match='nowhere'):
         ConsistencyScorer(tmp_path / 'nowhere', 'cpu')

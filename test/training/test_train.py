@@ -116,6 +116,8 @@ SMALL = {
     (('model', 'objectives'), {'magical': {}}, 'magical'),
     (('model', 'objectives'), {'magical': {'weight': 1.0}}, 'magical'),
     (('model', 'semi_supervision'), {}, 'semi_supervision'),
+    (('model', 'initial'), {'depth': {'model': 'default', 'parts': 'x'}}, 'parts'),
+    (('model', 'initial'), {'depth': {'part': 'depth'}}, 'model'),
     (('model', 'objectives'), {'temporal': {'lables': 1.0}}, 'lables'),
     (('model', 'objectives'), {'temporal': {'motion': 'magic'}}, 'motion'),
     (('model', 'objectives'), {'supervised': {'depth': {'wait': 1.0}}}, 'wait'),

@@ -143,7 +143,7 @@ class KittiRaw(DenseDataset):
         missing = [name for name in ids if name not in self.positions]
         if missing:
             raise FileNotFoundError(
-                f'{path} lists {missing[0]}, and {len(missing) - 1} other(s) of {len(ids)}, of '
+                f'{path} lists {missing[0]}, and {len(missing) - 1} other(s) of {len(ids)}, for '
                 f'which there is no image of camera {self.camera} in {self.root}')
         return list(dict.fromkeys(ids))
 

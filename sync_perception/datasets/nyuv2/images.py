@@ -32,7 +32,7 @@ from sync_perception.images.reading import images_by_stem, read_image
 
 LABELS = identity_table(40)
 UNITS_PER_METRE = 5000
-FOLDERS = IMAGES, DEPTH, CLASSES = 'rgb', 'depth', 'label40'
+IMAGES, DEPTH, CLASSES = 'rgb', 'depth', 'label40'
 TENTHS = ('without', 'only')
 
 

@@ -57,7 +57,7 @@ class NyuDepthV2Labeled(DenseDataset):
 
     def __init__(self, root: str | Path, split: str = 'all', depth: str = 'filled'):
         if depth not in DEPTHS:
-            raise ValueError(f'depth is one of {", ".join(DEPTHS)}, got {depth!r}')
+            raise ValueError(f'depth: expected one of {", ".join(DEPTHS)}, got {depth!r}')
         self.kind = DEPTHS[depth]
         super().__init__(root, split)
 
@@ -73,7 +73,7 @@ class NyuDepthV2Labeled(DenseDataset):
             numbers = read_matrix(self.root / SPLITS, f'{self.split}Ndxs')
         if max(numbers) > count:
             raise ValueError(
-                f'{self.root / SPLITS} lists {max(numbers)}, {path} has {count} images')
+                f'{self.root / SPLITS} lists image {max(numbers)}, but {path} has {count} images')
         return [f'{number:04}' for number in numbers]
 
     def class_table(self) -> np.ndarray | None:

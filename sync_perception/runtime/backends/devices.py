@@ -49,7 +49,8 @@ def torch_device(name: str) -> torch.device:
         raise ValueError(f'device must be {EXPECTED}, got {name!r}')
     count = torch.cuda.device_count()
     if kind == 'cuda' and int(index or 0) >= count:
-        raise ValueError(f'device {name!r} asked for, but this machine has {count} CUDA devices')
+        raise ValueError(f'device {name!r} was requested, but this machine has {count} CUDA '
+                         'devices')
     return torch.device(name)
 
 

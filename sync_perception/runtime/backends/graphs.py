@@ -156,7 +156,7 @@ class Graphs:
         try:
             graph = load_openvino().Core().read_model(path)
         except RuntimeError as error:
-            LOGGER.warning('%s is no graph and is written again: %s', path, error)
+            LOGGER.warning('%s is not a valid graph and is written again: %s', path, error)
             return None
         os.utime(path)
         return graph
@@ -171,7 +171,7 @@ class Graphs:
             beside.replace(path)  # last: a graph without weights is never read
             forget_oldest(self.folder, ('.xml', '.bin'), MAX_BYTES)
         except (OSError, RuntimeError) as error:
-            LOGGER.warning('the graph of the network is not kept in %s: %s', self.folder, error)
+            LOGGER.warning('cannot store the graph of the network in %s: %s', self.folder, error)
         return graph
 
     def path(self, size: str) -> Path:

@@ -85,12 +85,13 @@ class QuantisedBackend(FixedGraphBackend):
         facts = read_json(path.with_name(FACTS))
         if not isinstance(facts, dict) or facts.get('weights') != weights_digest(model):
             raise ValueError(
-                f'{path} was made of other weights than those beside it: quantise the model anew')
+                f'{path} was made from other weights than those in its folder: quantise the model '
+                'again')
         try:
             super().__init__(
                 load_openvino().Core().read_model(path), model.config.input_multiple)
         except RuntimeError as error:
-            raise ValueError(f'{path} is no graph that OpenVINO reads') from error
+            raise ValueError(f'{path} is not a graph that OpenVINO can read') from error
 
 
 class FixedGraph:

@@ -65,7 +65,7 @@ def remember(of: str, backend: str, facts: dict[str, Any]) -> None:
     try:
         write_json(choices_file(), kept, shared=True)
     except OSError as error:
-        LOGGER.warning('the choice of a backend is not remembered: %s', error)
+        LOGGER.warning('cannot store the choice of the backend: %s', error)
 
 
 def choices_file() -> Path:

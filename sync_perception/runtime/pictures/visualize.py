@@ -38,23 +38,18 @@ LEGEND_SHARE = 2e-3
 """Least fraction of the image that a class of the legend covers."""
 
 
-def overlay(
-        image: np.ndarray, labels: np.ndarray, space: LabelSpace,
-        alpha: float = 0.5) -> np.ndarray:
+def overlay(image: np.ndarray, labels: np.ndarray, space: LabelSpace) -> np.ndarray:
     """
-    Return an image with coloured labels blended over it; void pixels stay unchanged.
+    Return the mean of an image and its coloured labels; void pixels stay unchanged.
 
     :param image: uint8 (H, W, 3), RGB.
     :param labels: uint8 (H, W).
-    :param alpha: weight of the label's colour, in [0, 1].
     :return: uint8 (H, W, 3), RGB.
-    :raises ValueError: if the sizes differ or alpha is out of range.
+    :raises ValueError: if the sizes differ.
     """
-    if labels.shape != image.shape[:2] or not 0 <= alpha <= 1:
-        raise ValueError(
-            f'expected labels of {image.shape[:2]} and alpha in [0, 1], got {labels.shape} and '
-            f'{alpha}')
-    blend = cv2.addWeighted(image, 1 - alpha, space.colorize(labels), alpha, 0)
+    if labels.shape != image.shape[:2]:
+        raise ValueError(f'expected labels of the size {image.shape[:2]}, got {labels.shape}')
+    blend = cv2.addWeighted(image, 0.5, space.colorize(labels), 0.5, 0)
     return cv2.copyTo(image, (labels >= len(space)).astype(np.uint8), blend)
 
 
@@ -121,20 +116,17 @@ def legend(labels: np.ndarray, space: LabelSpace, width: int) -> np.ndarray:
 
 def cloud_view(
         frame: Frame, prediction: Prediction, space: LabelSpace,
-        size: tuple[int, int] = (720, 1280), view: Viewpoint | None = None,
-        max_depth: float = 60.0) -> np.ndarray:
+        size: tuple[int, int] = (720, 1280)) -> np.ndarray:
     """
-    Render the semantic cloud of one frame, by default from behind and above the camera.
+    Render the semantic cloud of one frame from behind and above the camera, up to 60 m.
 
     :param prediction: with depth and labels.
     :param size: height and width of the picture.
-    :param view: another viewpoint.
-    :param max_depth: greatest depth of the points drawn, metres.
     :return: uint8 (height, width, 3), RGB.
     """
     points = backproject(prediction.depth, pixel_rays(frame.K, frame.size))
     colors = shaded_labels(frame.image, prediction.labels, space)
-    return render_cloud(points, colors, size, view, max_depth)
+    return render_cloud(points, colors, size)
 
 
 def shaded_labels(image: np.ndarray, labels: np.ndarray, space: LabelSpace) -> np.ndarray:

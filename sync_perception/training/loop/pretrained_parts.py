@@ -17,7 +17,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from dataclasses import dataclass
 
 from sync_perception.models import hub
 from sync_perception.resources import model_source
@@ -25,18 +25,19 @@ import torch
 from torch import nn
 
 
-class Origin(TypedDict, total=False):
+@dataclass(frozen=True)
+class Origin:
     """
     Source of the initial weights of a part of a network.
 
-    :ivar model: folder or hub id of the pretrained model; `default` is the shipped one.
-    :ivar part: its submodule; by default the one of the same name.
-    :ivar leave: submodules of the part that are not copied, such as the `head` of another task.
+    :param model: folder or hub id of the pretrained model; `default` is that of the package.
+    :param part: its submodule; by default the one of the same name.
+    :param leave: submodules of the part that are not copied, such as the `head` of another task.
     """
 
     model: str
-    part: str
-    leave: list[str]
+    part: str | None = None
+    leave: tuple[str, ...] = ()
 
 
 def start_from(network: nn.Module, origins: dict[str, Origin]) -> None:
@@ -49,18 +50,13 @@ def start_from(network: nn.Module, origins: dict[str, Origin]) -> None:
     :raises FileNotFoundError: if a model does not exist.
     """
     for name, origin in origins.items():
-        unknown = sorted(set(origin) - set(Origin.__annotations__))
-        if unknown or 'model' not in origin:
-            raise ValueError(
-                f'initial {name}: expected model and perhaps part and leave, got '
-                f'{", ".join(origin) or "nothing"}')
         part = submodule(network, name, f'initial {name}: the network')
-        folder = model_source(origin['model'])
+        folder = model_source(origin.model)
         donor = hub.load(folder, torch.device('cpu')).network
-        source = origin.get('part', name)
-        where = f'initial {name}: {source} of {origin["model"]}'
-        taken = submodule(donor, source, f'initial {name}: {origin["model"]}').state_dict()
-        copy_weights(part, taken, tuple(origin.get('leave', ())), where)
+        source = origin.part or name
+        where = f'initial {name}: {source} of {origin.model}'
+        taken = submodule(donor, source, f'initial {name}: {origin.model}').state_dict()
+        copy_weights(part, taken, origin.leave, where)
 
 
 def submodule(network: nn.Module, name: str, owner: str) -> nn.Module:

@@ -35,14 +35,13 @@ MARGIN = 0.03
 IDS = 256
 
 
-def partners(batch_size: int, generator: torch.Generator | None = None) -> Tensor:
+def partners(batch_size: int) -> Tensor:
     """
     Pair the samples of a batch at random: each has one partner, and is the partner of one.
 
-    :param generator: random generator on the CPU; by default torch's own.
     :return: int64 (B,); no sample is its own partner, unless B is 1.
     """
-    order = torch.randperm(batch_size, generator=generator)
+    order = torch.randperm(batch_size)
     chosen = torch.empty_like(order)
     chosen[order] = order.roll(1)
     return chosen
@@ -67,9 +66,9 @@ def normalised_disparity(depth_bhw: Tensor) -> Tensor:
     return torch.where(known & (spread > 0), share, 0)
 
 
-def depth_mask(depth_bhw: Tensor, partner_b: Tensor, margin: float = MARGIN) -> Tensor:
+def depth_mask(depth_bhw: Tensor, partner_b: Tensor) -> Tensor:
     """
-    Return where an image occludes its partner: M = [d_i >= d_j - margin], d normalised disparity.
+    Return where an image occludes its partner: M = [d_i >= d_j - 0.03], d normalised disparity.
 
     An image without any depth, or whose partner has none, is kept whole.
 
@@ -78,24 +77,23 @@ def depth_mask(depth_bhw: Tensor, partner_b: Tensor, margin: float = MARGIN) -> 
     :return: bool (B, h, w).
     """
     disparity = normalised_disparity(depth_bhw)
-    nearer = disparity >= disparity[partner_b] - margin
+    nearer = disparity >= disparity[partner_b] - MARGIN
     known = (depth_bhw > 0).flatten(1).any(dim=1)
     return nearer | ~(known & known[partner_b])[:, None, None]
 
 
-def class_mask(labels_bhw: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def class_mask(labels_bhw: Tensor) -> Tensor:
     """
     Return the mask of a random half of each image's classes, rounded down.
 
     :param labels_bhw: uint8 or integer (B, h, w), ids below 255; 255 is void, no class.
-    :param generator: on the CPU; by default torch's own.
     :return: bool (B, h, w).
     """
     labels = labels_bhw.long()
     present = torch.zeros(len(labels), IDS, dtype=torch.bool, device=labels.device)
     present.scatter_(1, labels.flatten(1), True)
     present[:, VOID] = False
-    lots = torch.rand(len(labels), IDS, generator=generator).to(labels.device)
+    lots = torch.rand(len(labels), IDS).to(labels.device)
     rank = lots.masked_fill(~present, -1).argsort(dim=1, descending=True).argsort(dim=1)
     chosen = rank < present.sum(dim=1, keepdim=True) // 2
     return chosen.gather(1, labels.flatten(1)).view_as(labels)
@@ -144,8 +142,7 @@ def enlarged_mask(mask_bhw: Tensor, size: torch.Size) -> Tensor:
 
 
 def depth_mix(
-        batch: dict[str, Any], depth_bhw: Tensor, partner_b: Tensor, margin: float = MARGIN
-        ) -> dict[str, Tensor]:
+        batch: dict[str, Any], depth_bhw: Tensor, partner_b: Tensor) -> dict[str, Tensor]:
     """
     Mix each image with its partner, so that nearer objects occlude farther ones.
 
@@ -154,22 +151,20 @@ def depth_mix(
     :param partner_b: int64 (B,), as returned by `partners`.
     :return: the mixed maps.
     """
-    return mix_maps(batch, depth_mask(depth_bhw, partner_b, margin), partner_b)
+    return mix_maps(batch, depth_mask(depth_bhw, partner_b), partner_b)
 
 
 def class_mix(
-        batch: dict[str, Any], labels_bhw: Tensor, partner_b: Tensor,
-        generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        batch: dict[str, Any], labels_bhw: Tensor, partner_b: Tensor) -> dict[str, Tensor]:
     """
     Paste half of each image's classes onto its partner.
 
     :param batch: batch as for `mix_maps`.
     :param labels_bhw: (B, h, w), true or predicted, 255 void.
     :param partner_b: int64 (B,), as returned by `partners`.
-    :param generator: on the CPU; by default torch's own.
     :return: the mixed maps.
     """
-    return mix_maps(batch, class_mask(labels_bhw, generator), partner_b)
+    return mix_maps(batch, class_mask(labels_bhw), partner_b)
 
 
 def strong_variation() -> nn.Module:

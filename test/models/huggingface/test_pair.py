@@ -23,7 +23,7 @@ import json
 import huggingface_hub.constants
 import numpy as np
 import pytest
-from sync_perception.labels import correspondence, LabelSpace, remap_table
+from sync_perception.labels import correspondence, LabelSpace
 from sync_perception.models import build_model, hub
 from sync_perception.models.huggingface import pair
 from sync_perception.runtime.predictor import Predictor
@@ -224,7 +224,6 @@ def test_other_classes_make_a_space_of_their_own():
         for i, j in zip(*np.nonzero(correspondence(space, driving)))}
     assert matches == {'wall': 'wall', 'sky': 'sky', 'person, individual': 'person',
                        'Traffic-Light': 'traffic light'}
-    assert remap_table(space, driving)[3] == driving.index('person')
     assert space.infinite.tolist() == [False, True, False, False, False, False, False]
     assert space.dynamic.tolist() == [False, False, False, True, False, False, False]
     assert LabelSpace.from_dict(space.to_dict()).to_dict() == space.to_dict()

@@ -105,7 +105,7 @@ class FakeTraining:
     ({'series': {'lines': {'all': {1: 'road'}}}}, 'series: axis missing'),
     ({'baselines': ['plane']}, 'baselines: expected some of constant depth, .*got plane'),
     ({'baselines': ['ground plane']}, 'measured streets: expected median_scaling: true beside'),
-    ({'measured': [{'dataset': 'vkitti'}]}, "no data set 'vkitti'")])
+    ({'measured': [{'dataset': 'vkitti'}]}, "'vkitti'")])
 def test_what_a_file_may_not_say(folder, streets, change, message):
     path = write_ablation(folder, streets, **change)
     with pytest.raises(ValueError, match=message):
@@ -257,7 +257,7 @@ def test_runs_of_other_settings_are_refused(folder, streets):
     ablate(write_ablation(folder, streets), fit=FakeTraining())
     path = write_ablation(folder, streets, recipe={'model': {'label': 'sky', 'size': 2}})
     with pytest.raises(ValueError, match=(
-            'runs/road/seed_0 was begun with other settings: model.size was 1, is now 2')):
+            'runs/road/seed_0 .*model.size was 1, is now 2')):
         ablate(path, fit=pytest.fail)
 
 

@@ -22,7 +22,7 @@ from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub
 from sync_perception.models.config import ModelConfig
 from sync_perception.resources import config_folder, default_model_folder
-from sync_perception.training.loop.pretrained_parts import start_from
+from sync_perception.training.loop.pretrained_parts import Origin, start_from
 from sync_perception.training.module import SynchronisedLearning
 from sync_perception.training.recipes import load_recipe
 import torch
@@ -57,7 +57,7 @@ def test_a_branch_starts_from_the_branch_of_its_name(earlier):
     fresh = network(1).network
     assert differing(fresh.depth, donor.depth)
     semantics = {name: weight.clone() for name, weight in fresh.semantics.state_dict().items()}
-    start_from(fresh, {'depth': {'model': folder}})
+    start_from(fresh, {'depth': Origin(folder)})
     assert not differing(fresh.depth, donor.depth)
     assert all(torch.equal(weight, semantics[name])
                for name, weight in fresh.semantics.state_dict().items())
@@ -67,38 +67,33 @@ def test_another_tasks_head_starts_anew(earlier):
     donor, folder = earlier
     fresh = network(1).network
     head = {f'head.{name}' for name in fresh.semantics.head.state_dict()}
-    start_from(fresh, {'semantics': {'model': folder, 'part': 'depth', 'leave': ['head']}})
+    start_from(fresh, {'semantics': Origin(folder, part='depth', leave=('head',))})
     changed = differing(fresh.semantics, donor.depth)
     assert changed <= head and 'head.1.weight' in changed
 
 
 @pytest.mark.parametrize(('origin', 'message'), [
-    ({'part': 'depth'}, 'initial semantics: expected model and perhaps part and leave, got part'),
-    ({'model': '', 'parts': 'depth'}, 'got model, parts'),
-    ({'model': ''}, r"has no part 'semantics', there are: .*depth"),
-    ({'model': '', 'part': 'depth'},
-     r'does not fit: head\.1\.weight is \(1, 8, 1, 1\), expected \(6, 8, 1, 1\); 1 other'),
-    ({'model': '', 'part': 'depth', 'leave': ['haed']}, "has no part 'haed'"),
+    ({}, r"has no part 'semantics', there are: .*depth"),
+    ({'part': 'depth'}, r'head\.1\.weight is \(1, 8, 1, 1\), expected \(6, 8, 1, 1\); 1 other'),
+    ({'part': 'depth', 'leave': ('haed',)}, "has no part 'haed'"),
 ])
 def test_what_does_not_fit_is_refused(earlier, origin, message):
     fresh = network(1).network
     before = {name: weight.clone() for name, weight in fresh.state_dict().items()}
-    if 'model' in origin:
-        origin = {**origin, 'model': earlier[1]}
     with pytest.raises(ValueError, match=message):
-        start_from(fresh, {'semantics': origin})
+        start_from(fresh, {'semantics': Origin(earlier[1], **origin)})
     assert all(torch.equal(weight, before[name]) for name, weight in fresh.state_dict().items())
 
 
 def test_a_part_that_the_network_lacks(earlier):
     with pytest.raises(ValueError, match="the network has no part 'normals'"):
-        start_from(network(1).network, {'normals': {'model': earlier[1]}})
+        start_from(network(1).network, {'normals': Origin(earlier[1])})
 
 
 def test_the_shipped_model_is_the_default():
     shipped = hub.load(default_model_folder(), torch.device('cpu'))
     fresh = build_model(shipped.config).network
-    start_from(fresh, {name: {'model': 'default'} for name, _ in fresh.named_children()
+    start_from(fresh, {name: Origin('default') for name, _ in fresh.named_children()
                        if next(fresh.get_submodule(name).parameters(), None) is not None})
     assert not differing(fresh, shipped.network)
 
@@ -106,7 +101,7 @@ def test_the_shipped_model_is_the_default():
 def test_a_training_starts_there(earlier):
     donor, folder = earlier
     learning = SynchronisedLearning(
-        'sync', {'depth': BRANCH, 'semantics': BRANCH}, {'depth': {'model': folder}},
+        'sync', {'depth': BRANCH, 'semantics': BRANCH}, {'depth': Origin(folder)},
         label_space='kitti6')
     assert not differing(learning.model.network.depth, donor.depth)
 

@@ -37,8 +37,9 @@ SWAP = torch.tensor([1, 0])
 DEVICES = ['cpu'] + (['cuda'] if torch.cuda.is_available() else [])
 
 
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
 
 
 def test_a_pair_made_by_hand():
@@ -50,7 +51,6 @@ def test_a_pair_made_by_hand():
     torch.testing.assert_close(normalised_disparity(depth)[:, 0], expected)
     # second image: 0.086 < 0.444 - 0.03 loses; 0.143 >= 0.167 - 0.03 is near enough
     assert depth_mask(depth, SWAP)[:, 0].tolist() == [[True] * 4, [True, False, True, True]]
-    assert depth_mask(depth, SWAP, margin=0)[1, 0].tolist() == [True, False, False, True]
     image = torch.tensor([10, 20, 30, 40, 50, 60, 70, 80], dtype=torch.uint8)
     batch = {
         'image': image.view(2, 1, 4, 1).expand(2, 1, 4, 3), 'labels': torch.tensor(
@@ -89,8 +89,8 @@ def test_pixels_without_depth_are_farthest_and_images_without_depth_stay_whole()
 
 @pytest.mark.parametrize('device', DEVICES)
 def test_the_formula_on_a_larger_batch_pair_by_pair(device):
-    depth = torch.rand(5, 7, 9, generator=generator()) * 80 + 1
-    partner = partners(5, generator())
+    depth = torch.rand(5, 7, 9) * 80 + 1
+    partner = partners(5)
     disparity = (1 / depth).double()
     for i, j in enumerate(partner.tolist()):
         first, second = (
@@ -105,17 +105,19 @@ def test_the_formula_on_a_larger_batch_pair_by_pair(device):
 def test_everybody_has_a_partner_and_is_one(size):
     seen = set()
     for seed in range(20):
-        partner = partners(size, generator(seed))
+        torch.manual_seed(seed)
+        partner = partners(size)
         assert sorted(partner.tolist()) == list(range(size))
         assert size == 1 or all(partner != torch.arange(size))
-        assert torch.equal(partner, partners(size, generator(seed)))
+        torch.manual_seed(seed)
+        assert torch.equal(partner, partners(size))
         seen.add(tuple(partner.tolist()))
     assert len(seen) > 1 or size < 3
 
 
 def test_images_are_mixed_in_whole_cells_and_every_map_by_the_same_mask():
     batch = annotated_batch()
-    mask = torch.rand(2, 32, 48, generator=generator()) > 0.5
+    mask = torch.rand(2, 32, 48) > 0.5
     mixed = mix_maps(batch, mask, SWAP)
     assert set(mixed) == {
         'image', 'depth', 'labels', 'expert_labels', 'expert_confidence', 'expert_classes',
@@ -138,8 +140,8 @@ def test_half_of_the_classes_are_pasted(device):
     labels = torch.tensor([[[0, 0, 3, 3], [7, 7, 9, 255]], [[5, 5, 5, 255], [6, 6, 2, 255]],
                            [[4, 4, 4, 4], [4, 4, 4, 255]]], dtype=torch.uint8)
     chosen = set()
-    for seed in range(30):
-        mask = class_mask(labels.to(device), generator(seed)).cpu()
+    for _ in range(30):
+        mask = class_mask(labels.to(device)).cpu()
         pasted = [set(values[own].tolist()) for values, own in zip(labels, mask)]
         assert [len(classes) for classes in pasted] == [2, 1, 0]  # of 4, of 3, of 1
         assert not mask[labels == 255].any()
@@ -152,8 +154,9 @@ def test_half_of_the_classes_are_pasted(device):
 def test_classes_land_on_the_partner():
     batch = {'image': torch.arange(2, dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 4, 4, 3)}
     labels = torch.tensor([[[0, 1], [2, 3]]] * 2)
-    mixed = class_mix({**batch, 'labels': labels}, labels, SWAP, generator(1))
-    mask = class_mask(labels, generator(1))
+    mixed = class_mix({**batch, 'labels': labels}, labels, SWAP)
+    torch.manual_seed(0)
+    mask = class_mask(labels)
     assert torch.equal(mixed['image'][0, ::2, ::2, 0] == 0, mask[0])
     assert torch.equal(mixed['image'][1, ::2, ::2, 0] == 1, mask[1])
 
