@@ -101,16 +101,26 @@ def bench(
                           'the same outputs.')] = False,
         rate: Annotated[float, typer.Option(
             min=0.1, help='With --ros: images per second.')] = 5.0,
+        case: Annotated[list[str] | None, typer.Option(
+            help='Measure only the node over DDS, under this load: drive (10 Hz, all topics), '
+            'labels, fast (60 Hz), six (cameras), 4k or 4k_cloud; repeat it for several. --image '
+            'may be a KITTI drive.')] = None,
         ) -> None:
     """Time every stage from message to messages on this machine."""
-    if ros:
+    if ros or case:
+        from sync_perception.ros.tools.bench_cases import bench_cases
         from sync_perception.ros.tools.bench_dds import bench_dds
         from sync_perception.ros.tools.bench_subjects import BenchFailed
         try:
-            bench_dds(
-                json=json, model=model, device=device, half=half, frames=frames, width=width,
-                height=height, image=image, rate=rate, backend=backend,
-                precision=precision)
+            if case:
+                bench_cases(
+                    case, json=json, model=model, device=device, half=half, image=image,
+                    backend=backend, precision=precision)
+            else:
+                bench_dds(
+                    json=json, model=model, device=device, half=half, frames=frames, width=width,
+                    height=height, image=image, rate=rate, backend=backend,
+                    precision=precision)
         except BenchFailed as error:
             typer.echo(f'sync_perception: {error}', err=True)
             raise typer.Exit(1) from error

@@ -96,3 +96,29 @@ def calibration(tmp_path):
     path = tmp_path / 'camera.yaml'
     path.write_text(yaml.safe_dump(CALIBRATION))
     return str(path)
+
+
+@pytest.fixture
+def graph(ros):
+    """Serve nodes on a thread; return a function that adds one, and the waiting one."""
+    from threading import Thread
+
+    from conditions import PATIENCE, wait_until
+    from rclpy.executors import SingleThreadedExecutor
+    executor, nodes = SingleThreadedExecutor(), []
+    thread = Thread(target=executor.spin, daemon=True)
+
+    def add(node):
+        nodes.append(node)
+        executor.add_node(node)
+        if not thread.is_alive():
+            thread.start()
+        return node
+
+    yield add, wait_until
+    executor.shutdown()
+    thread.join(PATIENCE)
+    for node in nodes:
+        if hasattr(node, 'close'):
+            node.close()
+        node.destroy_node()

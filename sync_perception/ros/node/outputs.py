@@ -163,16 +163,17 @@ RECTIFIED_OUTPUTS = (
     Output('sync/image_rect', Image, frozenset(), rectified_image_output),
 )
 
-# camera_info is published last, so that it marks the end of a frame
+# camera_info is published last, so that it marks the end of a frame; the cloud comes before the
+# pictures, so that its subscribers copy it while those are built
 OUTPUTS = (
     Output('sync/depth', Image, frozenset({'depth'}), depth_output),
     Output('sync/semantics', Image, frozenset({'labels'}), semantics_output),
     Output('sync/semantics/confidence', Image, frozenset({'confidence'}), confidence_output),
+    Output('sync/points', PointCloud2, frozenset({'depth'}), points_output,
+           uses=frozenset({'labels', 'confidence'})),
     Output('sync/semantics/color', Image, frozenset({'labels'}), color_output),
     Output('sync/overlay', Image, frozenset({'labels'}), overlay_output),
     Output('sync/dynamic_mask', Image, frozenset({'labels'}), dynamic_mask_output),
-    Output('sync/points', PointCloud2, frozenset({'depth'}), points_output,
-           uses=frozenset({'labels', 'confidence'})),
     Output('sync/camera_info', CameraInfo, frozenset(), camera_info_output,
            qos.camera_info_output),
 )

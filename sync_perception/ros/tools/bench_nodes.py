@@ -12,13 +12,12 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Nodes of `bench --ros` beside the perception node: camera, copying and conventional node."""
+"""Nodes that `bench --ros` compares with the perception node: copying and conventional."""
 
 from __future__ import annotations
 
 import array
 from collections.abc import Callable
-import json
 import sys
 from typing import Any
 
@@ -27,18 +26,15 @@ import numpy as np
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
-from std_msgs.msg import Header, String
-from sync_perception.images.reading import read_image
+from std_msgs.msg import Header
 from sync_perception.ros.core import executor, qos
 from sync_perception.ros.core.stopping import leave, StopRequest
-from sync_perception.ros.io.camera_info import pinhole
-from sync_perception.ros.io.conversions import image_message, intrinsics, stamp_nanoseconds
+from sync_perception.ros.io.conversions import intrinsics, stamp_nanoseconds
 from sync_perception.ros.node.model_loading import load_predictor
 from sync_perception.ros.parameters.perception import PerceptionParameters
+from sync_perception.ros.tools.bench_camera import BenchCamera
 from sync_perception.types import Frame, Prediction
 
-FRAME_ID = 'camera_optical_frame'
-TURN, SENT = 'bench/turn', 'bench/sent'
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 CONVENTIONAL_OUTPUTS = frozenset({'depth', 'labels', 'confidence'})
 # packed layout, as from sensor_msgs' helpers
@@ -50,57 +46,6 @@ CONVENTIONAL_FIELDS = [
     for name, datatype in zip(CONVENTIONAL_POINT.names, (
         PointField.FLOAT32, PointField.FLOAT32, PointField.FLOAT32, PointField.UINT32,
         PointField.UINT32, PointField.FLOAT32))]
-
-
-class BenchCamera(Node):
-    """
-    Camera that sends one picture repeatedly to a selected subject.
-
-    It receives orders on `bench/turn` as JSON: `turn`, a number; `subject`, a namespace; `frames`.
-    After an order is completed, it publishes `turn` and the `stamps` of its images in nanoseconds
-    on `bench/sent`. A stamp is the time just before the image is published.
-
-    :raises ValueError: if the file in the parameter `image` cannot be read.
-    """
-
-    def __init__(self, **node_arguments: Any):
-        super().__init__('bench_camera', **node_arguments)
-        values = {
-            name: self.declare_parameter(name, default).value for name, default in (
-                ('subjects', ['copy']), ('rate', 5.0), ('width', 1242), ('height', 375),
-                ('image', ''))}
-        size = (values['height'], values['width'])
-        self.image = image_message(picture(size, values['image']), Header(), 'bgr8')
-        self.camera_info = calibration(size)
-        self.publishers_of = {
-            subject: (self.create_publisher(CameraInfo, f'{subject}/camera_info', qos.output()),
-                      self.create_publisher(Image, f'{subject}/image', qos.output()))
-            for subject in values['subjects']}
-        self.order: dict[str, Any] = {}
-        self.stamps: list[int] = []
-        self.sent_publisher = self.create_publisher(String, SENT, qos.latched())
-        self.create_subscription(String, TURN, self._begin, qos.latched())
-        self.timer = self.create_timer(1 / values['rate'], self._tick, autostart=False)
-
-    def close(self) -> None:
-        """Stop sending."""
-        self.timer.cancel()
-
-    def _begin(self, message: String) -> None:
-        self.order, self.stamps = json.loads(message.data), []
-        self.timer.reset()
-
-    def _tick(self) -> None:
-        header = Header(stamp=self.get_clock().now().to_msg(), frame_id=FRAME_ID)
-        self.camera_info.header = self.image.header = header
-        info_publisher, image_publisher = self.publishers_of[self.order['subject']]
-        info_publisher.publish(self.camera_info)
-        image_publisher.publish(self.image)
-        self.stamps.append(stamp_nanoseconds(header))
-        if len(self.stamps) == self.order['frames']:
-            self.timer.cancel()
-            self.sent_publisher.publish(String(data=json.dumps(
-                {'turn': self.order['turn'], 'stamps': self.stamps})))
 
 
 class CopyNode(Node):
@@ -234,29 +179,6 @@ def conventional_cloud(frame: Frame, prediction: Prediction, header: Header) -> 
     message.height, message.width = height, width
     message.row_step = message.point_step * width
     return message
-
-
-def picture(size: tuple[int, int], path: str = '') -> np.ndarray:
-    """
-    Return the camera's picture: uint8 (H, W, 3), BGR.
-
-    :param size: height and width, pixels.
-    :param path: photograph to use, resized; empty for a synthetic street image.
-    :raises ValueError: if there is no such image.
-    """
-    if path:
-        rgb = cv2.resize(read_image(path), size[::-1])
-    else:
-        # imports torch, which takes seconds and much memory
-        from sync_perception.runtime.benchmark.stages import drawn_street
-        rgb = drawn_street(size)
-    return np.ascontiguousarray(rgb[..., ::-1])
-
-
-def calibration(size: tuple[int, int]) -> CameraInfo:
-    """Return the calibration of a camera with the field of view of KITTI's cameras."""
-    focal = 0.58 * size[1]
-    return pinhole(np.array([[focal, 0, size[1] / 2], [0, focal, size[0] / 2], [0, 0, 1]]), size)
 
 
 NODES: dict[str, Callable[[], Node]] = {

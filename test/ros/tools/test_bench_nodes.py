@@ -16,30 +16,20 @@
 
 from __future__ import annotations
 
-import json
-from threading import Thread
-
-from conditions import PATIENCE, wait_until
 import numpy as np
 import pytest
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
-from std_msgs.msg import Header, String
+from std_msgs.msg import Header
 from sync_perception.labels import LabelSpace
-from sync_perception.ros.core import qos
-from sync_perception.ros.io.conversions import decode, image_message, stamp_nanoseconds
+from sync_perception.ros.io.conversions import decode, image_message
+from sync_perception.ros.tools.bench_camera import calibration
 from sync_perception.ros.tools.bench_nodes import (
-    BenchCamera,
     by_tobytes,
-    calibration,
     conventional_cloud,
     conventional_conversions,
     ConventionalNode,
     CopyNode,
-    SENT,
-    TURN,
 )
 from sync_perception.runtime.pointcloud import point_cloud
 from sync_perception.types import Frame, Prediction
@@ -65,58 +55,11 @@ def image() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
 
 
-@pytest.fixture
-def graph(ros):
-    """Serve nodes on a thread; return a function that adds one, and the waiting one."""
-    executor, nodes = SingleThreadedExecutor(), []
-    thread = Thread(target=executor.spin, daemon=True)
-
-    def add(node: Node) -> Node:
-        nodes.append(node)
-        executor.add_node(node)
-        if not thread.is_alive():
-            thread.start()
-        return node
-
-    yield add, wait_until
-    executor.shutdown()
-    thread.join(PATIENCE)
-    for node in nodes:
-        if hasattr(node, 'close'):
-            node.close()
-        node.destroy_node()
-
-
 def header() -> Header:
     """Return a header that is easy to recognise."""
     made = Header(frame_id='cam')
     made.stamp.sec, made.stamp.nanosec = 12, 345
     return made
-
-
-def test_the_camera_sends_as_many_as_it_was_told_and_says_which(graph):
-    add, wait = graph
-    add(BenchCamera(parameter_overrides=[
-        Parameter('subjects', value=['left', 'right']), Parameter('rate', value=100.0),
-        Parameter('width', value=30), Parameter('height', value=20)]))
-    other = add(Node('other'))
-    images, infos, reports, wrong = [], [], [], []
-    other.create_subscription(Image, 'left/image', images.append, 20)
-    other.create_subscription(Image, 'right/image', wrong.append, 20)
-    other.create_subscription(CameraInfo, 'left/camera_info', infos.append, 20)
-    other.create_subscription(String, SENT, reports.append, qos.latched())
-    orders = other.create_publisher(String, TURN, qos.latched())
-    wait(lambda: all(other.count_publishers(topic) for topic in ('left/image', 'right/image')))
-    wait(orders.get_subscription_count)
-    orders.publish(String(data=json.dumps({'turn': 7, 'subject': 'left', 'frames': 3})))
-    wait(lambda: reports and len(images) == len(infos) == 3)
-    report = json.loads(reports[0].data)
-    assert report['turn'] == 7
-    assert report['stamps'] == [stamp_nanoseconds(each.header) for each in images]
-    assert report['stamps'] == [stamp_nanoseconds(each.header) for each in infos]
-    assert report['stamps'] == sorted(set(report['stamps']))
-    assert (images[0].height, images[0].width, images[0].encoding) == (20, 30, 'bgr8')
-    assert wrong == []
 
 
 def test_the_copy_is_the_image(graph, image):

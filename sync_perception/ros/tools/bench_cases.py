@@ -1,0 +1,223 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""
+The command `bench --ros --case NAME`: the perception node under several kinds of load.
+
+Each case starts the node anew, so it also measures the start. The camera, the node and the
+receiver are separate processes on the same cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+import os
+from pathlib import Path
+import tempfile
+import time
+from typing import Any
+
+import psutil
+import rclpy
+from rich.console import Console
+from rich.table import Table
+from sync_perception.ros.node.outputs import OUTPUTS
+from sync_perception.ros.tools.bench_dds import ros_arguments
+from sync_perception.ros.tools.bench_subjects import (
+    BenchFailed,
+    processor_time,
+    Receiver,
+    START_LIMIT,
+    Subject,
+    wait_for_answers,
+)
+from sync_perception.ros.tools.processes import ChildProcess, NODE_MODULES, use_quiet_domain
+from sync_perception.runtime.benchmark.stages import machine, summarize, write_report
+
+NODE = 'perception'
+ALL = {output.topic: output.message_type for output in OUTPUTS}
+LABELS = {'sync/semantics': ALL['sync/semantics']}
+MAPS = {topic: ALL[topic] for topic in ('sync/depth', 'sync/semantics')}
+KITTI = (375, 1242)
+MIB = 2 ** 20
+
+
+@dataclass(frozen=True)
+class Case:
+    """
+    A kind of load.
+
+    :param title: title for the user.
+    :param rate: images per second of each camera.
+    :param frames: number of images of each camera.
+    :param size: height and width of the images, unless they come from a drive or a photograph.
+    :param cameras: number of cameras, whose images have the same stamps.
+    :param topics: subscribed outputs, by their names below the camera's.
+    """
+
+    title: str
+    rate: float
+    frames: int
+    size: tuple[int, int] = KITTI
+    cameras: int = 1
+    topics: dict[str, type] = field(default_factory=lambda: ALL)
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names of the cameras; one camera has an empty name."""
+        return [f'camera{index}' for index in range(self.cameras)] if self.cameras > 1 else ['']
+
+
+CASES = {
+    'drive': Case('10 Hz, all topics', 10.0, 53),
+    'labels': Case('10 Hz, labels only', 10.0, 53, topics=LABELS),
+    'fast': Case('60 Hz, all topics', 60.0, 180),
+    'six': Case('six cameras at 5 Hz each, all topics', 5.0, 25, cameras=6),
+    '4k': Case('3840x2160 at 5 Hz, depth and labels', 5.0, 25, (2160, 3840), topics=MAPS),
+    '4k_cloud': Case('3840x2160 at 5 Hz, all topics', 5.0, 25, (2160, 3840)),
+}
+
+
+def bench_cases(
+        names: Sequence[str], json: str | Path | None = None, model: str | Path | None = None,
+        device: str = 'auto', half: bool = False, image: str | Path | None = None,
+        backend: str = 'auto', precision: str = 'auto') -> dict[str, Any]:
+    """
+    Measure the node under some kinds of load, and print a table.
+
+    :param names: keys of `CASES`.
+    :param json: path of the report.
+    :param model: model folder or hub id; None is the default model.
+    :param device: auto, cpu, cuda or cuda:N.
+    :param half: run the network in the device's 16-bit format.
+    :param image: photograph, resized, or a KITTI drive, for cases of its size; by default a
+        synthetic street image.
+    :param backend: auto, torch, openvino or onnxruntime.
+    :param precision: auto, float32, half or int8.
+    :return: the report.
+    :raises BenchFailed: if a process fails, or answers nothing.
+    :raises ValueError: if a name is unknown.
+    """
+    unknown = [name for name in names if name not in CASES]
+    if unknown:
+        raise ValueError(f'case must be one of {", ".join(CASES)}, got {", ".join(unknown)}')
+    report = {'machine': machine(), 'model': str(model or 'default'), 'cases': {}}
+    use_quiet_domain()
+    console = Console()
+    for name in names:
+        case = CASES[name]
+        shown = image if case.size == KITTI else None
+        with console.status(f'{case.title}: {case.frames} images of each camera ...'):
+            report['cases'][name] = {'title': case.title, **run_case(case, shown, [
+                f'model:={model or ""}', f'device:={device}', f'half:={half}'.lower(),
+                f'backend:={backend}', f'precision:={precision}'])}
+    report['load_average_after'] = [round(each, 2) for each in os.getloadavg()]
+    console.print(table(report))
+    if json is not None:
+        write_report(report, json)
+    return report
+
+
+def run_case(case: Case, image: str | Path | None, parameters: Sequence[str]) -> dict[str, Any]:
+    """
+    Start the node, send it the images of a case, and return what was measured.
+
+    :param parameters: parameters of the node, `name:=value`.
+    :raises BenchFailed: if a process fails, or answers nothing.
+    """
+    subjects = {'/'.join(filter(None, (NODE, name))): Subject(
+        case.title, NODE_MODULES['perception'], (), case.topics) for name in case.names}
+    rclpy.init(args=[])
+    with ExitStack() as stack:
+        stack.callback(rclpy.try_shutdown)
+        logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix='bench_case_')))
+        camera = stack.enter_context(ChildProcess(
+            'The camera', 'sync_perception.ros.tools.bench_nodes', ['camera', *ros_arguments([
+                f'subjects:={[*subjects]}', f'rate:={case.rate}', f'height:={case.size[0]}',
+                f'width:={case.size[1]}', f'image:={image or ""}'])], logs / 'camera.log'))
+        receiver = Receiver(subjects)
+        stack.callback(receiver.close)
+        receiver.spin_until(
+            lambda: receiver.node.count_publishers(f'{next(iter(subjects))}/image'),
+            [camera], START_LIMIT, 'starting the camera')
+        receiver.order(subjects, -1)  # until the next order
+        begin = time.time_ns()
+        node = stack.enter_context(ChildProcess(
+            'The node', NODE_MODULES['perception'],
+            ros_arguments([*parameters, f'cameras:={case.names}'], namespace=NODE),
+            logs / 'node.log'))
+        children = [camera, node]
+        receiver.spin_until(
+            lambda: all(receiver.complete(name) for name in subjects), children, START_LIMIT,
+            'starting')
+        started = min(max(times.values()) for name in subjects
+                      for times in receiver.complete(name).values()) - begin
+        results = measure_case(receiver, case, subjects, node, children)
+    return {'start_seconds': round(started / 1e9, 2), **results}
+
+
+def measure_case(
+        receiver: Receiver, case: Case, subjects: dict[str, Subject], node: ChildProcess,
+        children: Sequence[ChildProcess]) -> dict[str, Any]:
+    """
+    Send the images of a case to the running node, and return what was measured.
+
+    :raises BenchFailed: if a process fails, or a camera gets no answer.
+    """
+    process = psutil.Process(node.process.pid)
+    before = processor_time(process)
+    stamps = wait_for_answers(receiver, [*subjects], case.frames, children, 1 / case.rate)
+    cpu = processor_time(process) - before
+    answered = {name: receiver.complete(name).keys() & set(stamps) for name in subjects}
+    frames = [(name, stamp) for name, own in answered.items() for stamp in own]
+    if not frames:
+        raise BenchFailed(f'the node answered nothing:\n{node.last_lines()}')
+    return {
+        'sent': len(stamps) * len(subjects), 'answered': len(frames),
+        'least_of_a_camera': min(map(len, answered.values())),
+        'received_milliseconds': delays(receiver.received, frames),
+        'taken_milliseconds': delays(receiver.arrivals, frames),
+        'cpu_seconds_per_frame': round(cpu / len(frames), 4),
+        'memory_mib': round(process.memory_info().rss / MIB)}
+
+
+def delays(times: dict[tuple[str, int], dict[str, int]], frames: Sequence[tuple[str, int]]
+           ) -> dict[str, float]:
+    """Summarize the milliseconds from the stamps of some frames to the last of their outputs."""
+    return summarize([1e-6 * (max(times[frame].values()) - frame[1]) for frame in frames])
+
+
+def table(report: dict[str, Any]) -> Table:
+    """Return a report as a table for the terminal."""
+    facts = report['machine']
+    shown = Table(
+        title='From the stamp of an image until all subscribed outputs are received by the '
+        'middleware, and taken by rclpy',
+        caption=f'{facts["processor"]}, {facts["cores"]} cores, load '
+        f'{facts["load_average"][0]} before and {report["load_average_after"][0]} after, '
+        f'{facts["commit"]}')
+    shown.add_column('load')
+    for head in ('answered', 'received p50 ms', 'p95', 'taken p50', 'p95', 'CPU s/frame', 'MiB',
+                 'start s'):
+        shown.add_column(head, justify='right')
+    for values in report['cases'].values():
+        marks = [values[when][mark] for when in ('received_milliseconds', 'taken_milliseconds')
+                 for mark in ('p50', 'p95')]
+        shown.add_row(
+            values['title'], f'{values["answered"]}/{values["sent"]}',
+            *(f'{mark:.0f}' for mark in marks), f'{values["cpu_seconds_per_frame"]:.3f}',
+            f'{values["memory_mib"]}', f'{values["start_seconds"]:.1f}')
+    return shown
