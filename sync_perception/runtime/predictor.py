@@ -160,6 +160,11 @@ class Predictor:
             'depth is relative: its unit and the scale of the cloud are unknown, because the '
             'training had no true depth, stereo pairs, poses or camera height')
 
+    @property
+    def takes_batches(self) -> bool:
+        """Whether several frames are faster together than one by one."""
+        return self.backend.batches and not self.one_by_one
+
     def memory(self) -> dict[str, str]:
         """Return the use of the GPU's memory; empty on a CPU."""
         return memory_of(self.device)
@@ -219,7 +224,7 @@ class Predictor:
                 config, seen = self.config, self._seen_sizes(frames)
             size = seen[waiting[0]]
             group = [index for index in waiting if seen[index] == size]
-            group = group[:1] if self.one_by_one or not self.backend.batches else group
+            group = group if self.takes_batches else group[:1]
             found = self._predict_or_shrink(
                 [frames[index] for index in group], [wanted[index] for index in group], size)
             for index, prediction in zip(group, found):

@@ -53,6 +53,7 @@ class StreetPredictor:
 
     available = frozenset({'depth', 'labels', 'confidence', 'uncertainty'})
     max_depth, model_name, reduced, relative = 60.0, 'street', '', ''
+    takes_batches = True
 
     def __init__(self, shortening: float = 1.25):
         self.labels = LabelSpace.load('driving')

@@ -58,6 +58,7 @@ class KnownPredictor:
     available = frozenset({'depth', 'labels', 'confidence'})
     reduced = relative = ''
     max_depth = 80.0
+    takes_batches = True
 
     def __init__(self):
         self.labels = LabelSpace.load('driving')

@@ -267,7 +267,8 @@ class PerceptionNode(LifecycleNode):
     def _start_worker(self) -> None:
         self.worker = Worker(
             self.pipeline.process, self._count_dropped, lanes=len(self.cameras),
-            keep_all=self.parameters.values.offline, after=self.pipeline.straggler)
+            keep_all=self.parameters.values.offline, after=self.pipeline.straggler,
+            together=self.pipeline.predictor.takes_batches)
 
     def _listen(self) -> None:
         values = self.parameters.values

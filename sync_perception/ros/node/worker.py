@@ -30,8 +30,8 @@ class Worker(Generic[Item]):
     """
     Worker thread with one lane per source of items.
 
-    The thread takes one item from every non-empty lane at once, so that no lane waits for the
-    second item of another one.
+    No lane waits for the second item of another one: the thread takes one item from every
+    non-empty lane at once, or one from each in turn.
 
     :param handle: called on the thread with the items in the order of their lanes; returns the
         items that stay in their lanes until `retry` is called or a newer item replaces them. It
@@ -41,14 +41,19 @@ class Worker(Generic[Item]):
     :param lanes: number of lanes.
     :param keep_all: whether items are queued instead of being replaced by newer ones.
     :param after: thread that must end before the first item is handled.
+    :param together: whether items of several lanes are handled at once. Where that takes as long
+        as one by one, it is false: each item is then the newest when its turn comes, and done
+        before the next one begins.
     """
 
     def __init__(self, handle: Callable[[list[Item]], Collection[Item]],
                  dropped: Callable[[Item], None], lanes: int = 1, keep_all: bool = False,
-                 after: Thread | None = None):
+                 after: Thread | None = None, together: bool = True):
         self.handle = handle
         self.dropped = dropped
         self.keep_all = keep_all
+        self.together = together
+        self.latest = lanes - 1
         self.changed = Condition()
         self.waiting: list[deque[Item]] = [deque() for _ in range(lanes)]
         self.ready = [False] * lanes
@@ -119,7 +124,7 @@ class Worker(Generic[Item]):
                 errands, self.errands = self.errands, {}
                 if not errands:
                     self.in_hand = {
-                        lane: self.waiting[lane].popleft() for lane in self._ready_lanes()}
+                        lane: self.waiting[lane].popleft() for lane in self._next_lanes()}
                 for lane in self.in_hand:
                     self.ready[lane] = False
             for errand in errands.values():
@@ -140,6 +145,14 @@ class Worker(Generic[Item]):
 
     def _ready_lanes(self) -> list[int]:
         return [lane for lane, waiting in enumerate(self.waiting) if waiting and self.ready[lane]]
+
+    def _next_lanes(self) -> list[int]:
+        """Return the lanes to take items from: all that are ready, or the next one."""
+        lanes = self._ready_lanes()
+        if self.together:
+            return lanes
+        self.latest = min(lanes, key=lambda lane: (lane - self.latest - 1) % len(self.waiting))
+        return [self.latest]
 
     def _leave(self, item: Item, lane: int) -> None:
         if self.waiting[lane] and not self.keep_all:

@@ -83,6 +83,20 @@ def test_images_that_wait_together_go_through_the_network_together(bench):
     assert bench.predictor.batches == [1, 3]
 
 
+def test_one_by_one_an_image_is_answered_before_the_next_one_begins(bench):
+    """Where batches gain nothing, as on a CPU, no camera waits for the network of the others."""
+    bench.predictor.takes_batches = False
+    rig = Rig(bench)
+    bench.predictor.go.clear()
+    for name in CAMERAS:
+        rig.send(name, 1)
+    bench.wait(lambda: [camera.counters.received for camera in bench.node.cameras] == [1, 1, 1])
+    bench.wait(lambda: all(camera.camera_infos.remembered for camera in bench.node.cameras))
+    bench.predictor.go.set()
+    bench.wait(lambda: [len(depths) for depths in rig.depths.values()] == [1, 1, 1])
+    assert bench.predictor.batches == [1, 1, 1]
+
+
 def test_a_fast_camera_does_not_starve_the_others(bench):
     rig = Rig(bench)
     stamps = dict.fromkeys(CAMERAS, 0)

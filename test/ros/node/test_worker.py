@@ -21,17 +21,20 @@ from threading import Event, Thread
 import weakref
 
 from conditions import PATIENCE, wait_until
+import pytest
 from sync_perception.ros.node.worker import Worker
 
 
 class Recorder:
     """Handles items one by one when it is let, and writes down what happened."""
 
-    def __init__(self, refuse: tuple = (), lanes: int = 1, keep_all: bool = False):
+    def __init__(self, refuse: tuple = (), lanes: int = 1, keep_all: bool = False,
+                 together: bool = True):
         self.handled, self.dropped, self.batches = [], [], []
         self.refuse = set(refuse)
         self.begun, self.go = Event(), Event()
-        self.worker = Worker(self.handle, self.dropped.append, lanes, keep_all)
+        self.worker = Worker(
+            self.handle, self.dropped.append, lanes, keep_all, together=together)
 
     def handle(self, items) -> list:
         """Wait for permission, then note the items; leave those that are to be refused."""
@@ -146,8 +149,22 @@ def test_the_newest_of_every_lane_is_handled_at_once():
     assert recorder.dropped == ['b1', 'b2']
 
 
-def test_a_lane_that_waits_does_not_hold_up_the_others():
-    recorder = Recorder(refuse=('a',), lanes=2)
+def test_one_by_one_every_lane_has_its_turn_with_its_newest_item():
+    recorder = Recorder(lanes=3, together=False)
+    recorder.worker.offer('a1', 0)
+    assert recorder.begun.wait(PATIENCE)
+    for item, lane in (('a2', 0), ('c1', 2), ('b1', 1), ('b2', 1), ('a3', 0)):
+        recorder.worker.offer(item, lane)
+    recorder.go.set()
+    wait_until(lambda: len(recorder.handled) == 4)
+    recorder.worker.stop()
+    assert recorder.handled == ['a1', 'b2', 'c1', 'a3'] and recorder.batches == [1] * 4
+    assert recorder.dropped == ['b1', 'a2']
+
+
+@pytest.mark.parametrize('together', [True, False])
+def test_a_lane_that_waits_does_not_hold_up_the_others(together):
+    recorder = Recorder(refuse=('a',), lanes=2, together=together)
     recorder.go.set()
     recorder.worker.offer('a', 0)
     wait_until(lambda: list(recorder.worker.waiting[0]) == ['a'])
@@ -159,8 +176,9 @@ def test_a_lane_that_waits_does_not_hold_up_the_others():
     assert recorder.dropped == ['a']
 
 
-def test_a_greedy_lane_does_not_starve_another():
-    recorder = Recorder(lanes=2)
+@pytest.mark.parametrize('together', [True, False])
+def test_a_greedy_lane_does_not_starve_another(together):
+    recorder = Recorder(lanes=2, together=together)
     recorder.go.set()
     for number in range(200):
         recorder.worker.offer(('greedy', number), 0)
