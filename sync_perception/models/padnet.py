@@ -324,6 +324,6 @@ def check_arguments(
         raise ValueError(f'expected 1 to {SCALES} scales of disparity, got {scales}')
     if alignment and not distillation:
         raise ValueError(
-            'alignment is part of the exchange: expected distillation true beside it, got false')
+            'alignment is part of the exchange: expected distillation: true with it, got false')
     if not 0 <= dropout < 1:
         raise ValueError(f'expected a dropout of at least 0 and below 1, got {dropout}')

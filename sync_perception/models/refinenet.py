@@ -116,7 +116,7 @@ def batch_norm_encoder(pretrained: str | None, frozen_norm: bool) -> MobileNetV2
         if not frozen_norm:
             raise ValueError(
                 f'{pretrained} has its batch norms folded in and no statistics of its own: '
-                'expected frozen_norm: true beside pretrained')
+                'expected frozen_norm: true with pretrained')
         encoder.load_folded(os.path.expandvars(pretrained))
     return encoder
 

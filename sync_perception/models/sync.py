@@ -189,7 +189,7 @@ class SyncNet(Network):
                 f'uncertainty {uncertainty}, normals {normals}')
         if alignment and not semantics_to_depth:
             raise ValueError(
-                'alignment modulates depth by semantics: expected semantics_to_depth true beside '
+                'alignment modulates depth by semantics: expected semantics_to_depth: true with '
                 'it, got false')
         interface = interface or Interface()
         self.depth_range = tuple(interface.depth_range)

@@ -141,8 +141,8 @@ class Teacher:
         if config.canonical_focal is not None and sample.K is None:
             if not self.counts['without_intrinsics']:
                 LOG.warning(
-                    '%s has no intrinsics: no metres of a camera that is not known, depth is left '
-                    'out', sample.id)
+                    '%s has no intrinsics: depth is skipped, since its metric scale is '
+                    'unknown', sample.id)
             self.counts['without_intrinsics'] += 1
             return None, None
         canonical = enlarge(output.depth, size)[0, 0].cpu().numpy()
@@ -318,9 +318,9 @@ def store(folder: Path, sample_id: str, maps: dict[str, np.ndarray]) -> None:
 
 def summary(result: dict[str, Any]) -> str:
     """Return a one-line summary of `pseudo_label`."""
-    words = [f'{result["written"]} written, {result["kept"]} there already, '
-             f'{len(result["bad"])} could not be read, of {result["images"]} images '
-             f'(part {result["shard"]}) in {result["out"]}']
+    words = [f'{result["written"]} written, {result["kept"]} existed already, '
+             f'{len(result["bad"])} could not be read, of {result["images"]} images (part '
+             f'{result["shard"]}) in {result["out"]}']
     if result.get('pixels'):
         words.append(f'{result["labelled"] / result["pixels"]:.1%} of the pixels labelled')
     if result.get('checked'):
@@ -328,5 +328,6 @@ def summary(result: dict[str, Any]) -> str:
             f'{result.get("contradictions", 0)} contradicting pixels dropped, no ground plane in '
             f'{result.get("without_ground", 0)} images')
     if result.get('without_intrinsics'):
-        words.append(f'{result["without_intrinsics"]} without depth for want of intrinsics')
+        words.append(f'{result["without_intrinsics"]} without depth, since they have no '
+                     'intrinsics')
     return '; '.join(words)

@@ -52,7 +52,8 @@ def train_in_child(folder: Path, arguments: Sequence[str]) -> None:
     if status:
         lines = (folder / LOG_FILE).read_text(errors='replace').strip().splitlines()
         raise RuntimeError(
-            f'its training left with {status}: {lines[-1] if lines else "it printed nothing"}')
+            f'its training ended with status {status}: '
+            f'{lines[-1] if lines else "it printed nothing"}')
 
 
 @contextmanager

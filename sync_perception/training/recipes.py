@@ -168,8 +168,8 @@ def check_variables(recipe: dict[str, Any]) -> None:
     missing = sorted(wanted - set(os.environ))
     if missing:
         raise ValueError(
-            f'the recipe finds its data in {", ".join(missing)}: set it to the folder that holds '
-            'them')
+            f'the recipe reads its data from {", ".join(missing)}: set it to the folder that '
+            'holds them')
 
 
 def check_known(where: str, names: Collection[str], known: Collection[str]) -> None:

@@ -71,7 +71,7 @@ class TrainingCLI(LightningCLI):
         """Add the argument `learning`."""
         parser.add_argument(
             '--learning', type=Literal[tuple(LEARNINGS)], default='synchronised',
-            help='What is learned.')
+            help='Kind of training.')
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Create a parser that raises errors, without printing its usage."""
@@ -105,7 +105,7 @@ class TrainingCLI(LightningCLI):
             raise ValueError(reason(str(error))) from error
         except SETTING_ERRORS as error:
             raise ValueError(
-                f'the recipe cannot be carried out: {type(error).__name__}: {first_line(error)}'
+                f'cannot run the recipe: {type(error).__name__}: {first_line(error)}'
                 ) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
@@ -119,8 +119,8 @@ class TrainingCLI(LightningCLI):
         last = root / 'checkpoints' / 'last.ckpt'
         if last.is_file() and not config.ckpt_path:
             raise ValueError(
-                f'{root} holds a training: --ckpt_path last continues it, '
-                '--trainer.default_root_dir names another folder for this one')
+                f'{root} already contains a training: continue it with --ckpt_path last, or set '
+                'another folder with --trainer.default_root_dir')
         if config.trainer.logger is None:
             kwargs['logger'] = TensorBoardLogger(
                 root, name='', version='', default_hp_metric=False)
@@ -195,7 +195,7 @@ def train(arguments: Sequence[str]) -> LightningCLI:
         if 'loading state_dict' not in str(error):
             raise
         raise ValueError(
-            "the checkpoint is of another network than the recipe's: "
+            'the checkpoint is of another network than that of the recipe: '
             f'{" ".join(str(error).split())[:300]}') from error
 
 

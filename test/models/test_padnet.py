@@ -284,7 +284,7 @@ def test_an_undilated_encoder_fits_too():
     ({'backbone': 'vgg16'}, "unknown backbone 'vgg16'"),
     ({'channels': [8, 8, 8]}, r'channels at strides 1, 2, 4, 8 and 16, got \[8, 8, 8\]'),
     ({'scales': 5}, 'expected 1 to 4 scales of disparity, got 5'),
-    ({'alignment': True, 'distillation': False}, 'expected distillation true beside it, got'),
+    ({'alignment': True, 'distillation': False}, 'distillation: true'),
     ({'dropout': 1.0}, 'dropout of at least 0 and below 1, got 1.0'),
 ])
 def test_what_no_such_network_can_have_is_refused(arguments, message):

@@ -297,7 +297,7 @@ def test_a_network_without_branches_is_refused():
         SyncNet(None, None)
     with pytest.raises(ValueError, match='uncertainty True'):
         SyncNet(None, UNet(3, size='tiny'), uncertainty=True)
-    with pytest.raises(ValueError, match='expected semantics_to_depth true beside it, got false'):
+    with pytest.raises(ValueError, match='semantics_to_depth: true'):
         SyncNet(*PAIRS['mobile'](), semantics_to_depth=False, alignment=True)
 
 

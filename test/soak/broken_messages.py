@@ -246,7 +246,7 @@ def fuzz(count: int) -> Outcome:
             wrong.append(f'message {index}, {kind.__name__}: {type(error).__name__}: {error}')
     grown, frames = resident() - before, found[FRAME]
     if grown > MOST_MIB:
-        wrong.append(f'the memory grew by {grown:.0f} MiB')
+        wrong.append(f'memory grew by {grown:.0f} MiB')
     return Outcome(
         count, wrong,
         f'{frames:,} sound frames, {count - frames - len(wrong):,} refusals with a reason of one '

@@ -136,7 +136,7 @@ def kill(kills: int, seed: int, model: str, folder: Path) -> tuple[int, int, lis
             failures.append(f'run {number} ended by itself with status {process.wait()}')
             break
         now = finished_files(out)
-        failures += [f'kill {number}: {name} is not as it was' for name, facts in files.items()
+        failures += [f'kill {number}: {name} has changed' for name, facts in files.items()
                      if now.get(name) != facts]
         files = now
         if (out / 'metadata.yaml').exists():

@@ -64,7 +64,8 @@ def soak(count: int) -> Outcome:
     tried = min(count, len(ways))
     return Outcome(
         tried, wrong, f'{refused} refused in one line that names the file, {tried - refused} '
-        'accepted: values that are possible', {'refused': refused, 'ways': len(ways)})
+                      'accepted, since the values are '
+                      'possible', {'refused': refused, 'ways': len(ways)})
 
 
 SOAK = {'models': soak}

@@ -40,18 +40,18 @@ from sync_perception.ros.tools.processes import DOMAINS
 TESTS = Path(__file__).resolve().parents[1]
 ROOMS = ('soak', 'helpers')  # what the parts import from
 PARTS = {
-    'fuzz': (100_000, 'messages of broken images, compressed images and calibrations, made into '
-             'frames'),
-    'models': (1000, 'ways to spoil the `config.json` of the default model'),
-    'cycles': (200, 'configure, activate, deactivate, clean up a live node'),
-    'swaps': (100, 'load the model anew and answer a frame'),
-    'sizes': (100, 'frames of another size each'),
-    'frames': (10_000, 'images sent to a `perception_node` process, which answers with depth, '
-               'labels and cloud (network input of 30,720 pixels)'),
+    'fuzz': (100_000, 'conversion of malformed image, compressed image and calibration messages '
+                      'to frames'),
+    'models': (1000, 'corruptions of the `config.json` of the default model'),
+    'cycles': (200, 'configuring, activating, deactivating and cleaning up a running node'),
+    'swaps': (100, 'loading the model again and processing a frame'),
+    'sizes': (100, 'frames of different sizes'),
+    'frames': (10_000, 'images sent to a `perception_node` process that publishes depth, labels '
+                       'and a cloud (network input of 30,720 pixels)'),
     'bags': (20, 'SIGKILL while `process-bag` writes, then the same command again'),
-    'training': (20, 'SIGKILL while a training learns, then `--ckpt_path last` (a tiny network)'),
+    'training': (20, 'SIGKILL during a training, then `--ckpt_path last` (a tiny network)'),
     'signals': (100, 'SIGINT or SIGTERM to `perception_node` and `replay_node` between their '
-                'first line and a little after their first frame'),
+                     'first log line and shortly after their first frame'),
 }
 """How often each part is tried by default, and what it tries."""
 LAST_LINES = 3  # of a part that crashed
@@ -120,8 +120,8 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run all or some parts and print the table; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument('--only', nargs='+', choices=PARTS, default=list(PARTS))
-    parser.add_argument('--count', type=int, help='how often, by default as the table says')
-    parser.add_argument('--jobs', type=int, default=2, help='parts that run beside each other')
+    parser.add_argument('--count', type=int, help='how often, by default as in the table')
+    parser.add_argument('--jobs', type=int, default=2, help='parts that run in parallel')
     parser.add_argument('--json', type=Path, default=default_path(), help='file of the results')
     parser.add_argument('--print', action='store_true', help='print the table, run nothing')
     given = parser.parse_args(words)

@@ -83,7 +83,7 @@ def growth(before: Usage, after: Usage) -> tuple[list[str], str]:
     """
     wrong = []
     if after.mib > (1 + MOST_SHARE) * before.mib:
-        wrong.append(f'the memory grew by {after.mib / before.mib - 1:.0%}')
+        wrong.append(f'memory grew by {after.mib / before.mib - 1:.0%}')
     wrong += [f'{after_count - before_count} more {name}' for name, before_count, after_count in (
         ('file descriptors', before.files, after.files),
         ('threads', before.threads, after.threads)) if after_count > before_count + MOST_HANDLES]

@@ -59,7 +59,7 @@ def test_metres_need_the_camera(caplog):
         for _ in range(2):
             assert sorted(teacher.annotate(sample_of(None))) == [
                 'expert_confidence', 'expert_semantics']
-    assert len(caplog.records) == 1 and 'depth is left out' in caplog.text
+    assert len(caplog.records) == 1 and 'depth is skipped' in caplog.text
     assert teacher.counts['without_intrinsics'] == 2
     metres = Teacher(KnownTeacher(canonical_focal=None)).annotate(sample_of(None))['depth']
     assert (metres[24:] == 12 * 256).all()

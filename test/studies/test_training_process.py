@@ -49,17 +49,17 @@ def test_a_training_is_called_as_a_user_would(training, tmp_path):
 
 def test_a_failing_training_says_why(training, tmp_path):
     training('echo step 1; echo no more memory >&2; exit 3')
-    with pytest.raises(RuntimeError, match='its training left with 3: no more memory'):
+    with pytest.raises(RuntimeError, match='status 3: no more memory'):
         train_in_child(tmp_path, [])
     training('rm -f train.log; exit 4')
     (tmp_path / LOG_FILE).unlink()
-    with pytest.raises(RuntimeError, match='left with 4: it printed nothing'):
+    with pytest.raises(RuntimeError, match='status 4: it printed nothing'):
         train_in_child(tmp_path, [])
 
 
 def test_the_real_command_refuses_a_recipe_in_its_log(tmp_path):
     pytest.importorskip('lightning')
-    with pytest.raises(RuntimeError, match='left with 1: sync_perception: no recipe .*none.yaml'):
+    with pytest.raises(RuntimeError, match='status 1: sync_perception: no recipe .*none.yaml'):
         train_in_child(tmp_path, ['--config', str(tmp_path / 'none.yaml')])
 
 

@@ -103,8 +103,8 @@ SEGFORMER = 'nvidia/segformer-b{}-finetuned-cityscapes-1024-1024'
 
 CATALOGUE: dict[str, Entry] = {
     'efficientvit-b0-mobile-unet': Entry(
-        'labels by EfficientViT-B0 at full size, depth by a light UNet at two thirds of it: '
-        'the default model',
+        'EfficientViT-B0 for labels at full size, a light UNet for depth at two thirds of it: the '
+        'default model',
         'sync', {'depth': {**MOBILE, 'image_scale': 2 / 3},
                  'semantics': {'kind': 'efficientvit'}, 'uncertainty': True}),
     'mobile-unet': twins(

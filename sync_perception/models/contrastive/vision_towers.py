@@ -116,7 +116,7 @@ def load_tower(path: str) -> CLIPVisionModelWithProjection:
         missing = sorted(report['missing_keys'])
         raise ValueError(
             f'{path!r} is not a CLIP model with a vision projection: it lacks {len(missing)} '
-            f'tensors, such as {missing[:3]}')
+            f'weights, such as {missing[:3]}')
     if tower.config.num_channels != 3:
         raise ValueError(
             f'{path!r} sees {tower.config.num_channels} channels, expected a tower for 3')

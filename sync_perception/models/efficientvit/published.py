@@ -93,7 +93,7 @@ def load_published(branch: nn.Module, state: dict[str, Any], source: str) -> Non
         {name: value for name, value in given.items()
          if name not in last and (has_head or name.startswith('encoder.'))},
         {name: shape for name, shape in taken.items() if name not in last},
-        f'{source} is no checkpoint of this EfficientViT')
+        f'{source} is not a checkpoint of this EfficientViT')
     with torch.no_grad():
         for name in taken:
             if name not in last:

@@ -130,7 +130,7 @@ def onnx_bytes(program: ExportedProgram, config: str, opset: int | None = None) 
     size = sum(t.numel() * t.element_size() for t in program.state_dict.values())
     if size > MAX_ONNX_BYTES:
         raise ValueError(
-            f'one ONNX file holds {MAX_ONNX_BYTES / 1e9} GB of weights, this model has '
+            f'one ONNX file can contain {MAX_ONNX_BYTES / 1e9} GB of weights, this model has '
             f'{size / 1e9:.1f} GB: export it to .pt2')
     with less_chatter(), torch.no_grad():  # as traced: attention differs where gradients are on
         converted = torch.onnx.export(

@@ -137,7 +137,7 @@ class OnnxModel(ExportedModel):
                 lambda: setattr(options, 'terminate', True), FIRST_RUN)
         except futures.TimeoutError as error:
             raise ValueError(
-                f'{self.name}: its first run has not ended after {FIRST_RUN:g} s, expected a '
+                f'{self.name}: its first run did not end within {FIRST_RUN:g} s, expected a '
                 'network without endless loops') from error
 
 
@@ -246,7 +246,7 @@ def open_session(path: str | Path, providers: list[Any], optimise: bool = True) 
     except (errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument, errors.Fail,
             errors.NotImplemented, errors.RuntimeException) as error:
         raise ValueError(
-            f'{path} is no ONNX file that onnxruntime can run: {first_line(error)}') from error
+            f'{path} is not an ONNX file that onnxruntime can run: {first_line(error)}') from error
 
 
 def check_graph(session: Any, path: str | Path) -> None:
@@ -280,7 +280,7 @@ def session_config(session: Any, path: str | Path) -> ModelConfig:
 def program_config(path: str | Path) -> ModelConfig:
     """Return the config in a .pt2 file; see `parse_config` for errors."""
     if not zipfile.is_zipfile(path):
-        raise ValueError(f'{path} is no .pt2 file as torch.export writes it')
+        raise ValueError(f'{path} is not a .pt2 file of torch.export')
     try:
         with zipfile.ZipFile(path) as archive:
             found = [name for name in archive.namelist() if name.endswith(f'/extra/{CONFIG_KEY}')]

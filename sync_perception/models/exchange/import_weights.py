@@ -129,7 +129,7 @@ def import_weights(
             f'{", ".join(sorted(RECIPES))}')
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f'{out} is there already and not empty: expected a new folder')
+        raise ValueError(f'{out} already exists and is not empty: expected a new folder')
     recipe = RECIPES[architecture]
     state = read_checkpoint(checkpoint)
     config = recipe.configure(state, options or ImportOptions())
@@ -156,7 +156,7 @@ def write_folder(model: PerceptionModel, out: Path, card: str) -> None:
 def card_of(model: PerceptionModel, checkpoint: str | Path) -> str:
     """Return the model card: the source of the weights and the classes."""
     config = model.config
-    metres = 'metres as they come, whatever the camera'
+    metres = 'metres for any camera'
     if config.canonical_focal is not None:
         metres = f'metres of a camera with a focal length of {config.canonical_focal} pixels'
     return (
@@ -178,8 +178,8 @@ def configure_refinenet(state: dict[str, Any], options: ImportOptions) -> ModelC
     defaults = REFINENETS.get(classes)
     if options.label_space is None and classes is not None and defaults is None:
         raise ValueError(
-            f'the checkpoint has {classes} classes, and only {sorted(REFINENETS)} say which: '
-            'expected --label-space with a label space of as many')
+            f'the checkpoint has {classes} classes, which determine the label space only for '
+            f'{sorted(REFINENETS)}: expected --label-space with a label space of as many')
     space = LabelSpace.load(options.label_space or (defaults or REFINENETS[40]).label_space)
     if classes is not None and len(space) != classes:
         raise ValueError(
@@ -203,7 +203,7 @@ def load_refinenet(model: PerceptionModel, state: dict[str, Any], source: str) -
     names = refinenet_names(model.config)
     check_checkpoint(
         state, {theirs: tuple(weights[ours].shape) for theirs, ours in names.items()},
-        f'{source} is no checkpoint of refinenet for the label space {model.labels.name}')
+        f'{source} is not a checkpoint of refinenet for the label space {model.labels.name}')
     for theirs, ours in names.items():
         is_normals = theirs in ('normal.weight', 'normal.bias')
         weights[ours].copy_(state[theirs][NORMAL_AXES if is_normals else slice(None)])
@@ -261,14 +261,14 @@ def configure_efficientvit(state: dict[str, Any], options: ImportOptions) -> Mod
     variant = find_published_variant(state)
     if variant is None:
         raise ValueError(
-            'the checkpoint is of no EfficientViT for segmentation: expected the tensors of b0, '
-            'b1, b2, b3, l1 or l2, as the authors publish them')
+            'the checkpoint is not of an EfficientViT for segmentation: expected the tensors of '
+            'b0, b1, b2, b3, l1 or l2, as the authors publish them')
     last = [name for name, own in own_names(state).items() if own.startswith(LAST_LAYER)]
     classes = len(state[last[-1]]) if last else 0
     if options.label_space is None and classes != CITYSCAPES_CLASSES:
         raise ValueError(
             f'the checkpoint has {classes} classes, expected --label-space with a label space of '
-            f'as many; {CITYSCAPES_CLASSES} are taken for those of Cityscapes')
+            f'as many; {CITYSCAPES_CLASSES} are assumed to be those of Cityscapes')
     space = LabelSpace.load(options.label_space or 'cityscapes19')
     if len(space) != classes:
         raise ValueError(

@@ -132,8 +132,8 @@ def read_transformer(
     foreign = [name for name in absent if not name.startswith(tuple(fresh))]
     if foreign:
         raise ValueError(
-            f"{source}: the weights do not fit its config.json, {len(foreign)} of the model's "
-            f'are absent or of another shape, first {foreign[0]}')
+            f'{source}: the weights do not fit its config.json: {len(foreign)} weights of the '
+            f'model are missing or have another shape, the first is {foreign[0]}')
     if absent:
         LOGGER.warning('%s: fresh weights for %s', source, ', '.join(absent))
     return model
@@ -192,8 +192,8 @@ def read_description(source: str) -> dict[str, Any]:
     if description is None:
         raise FileNotFoundError(f'{source}: no config.json')
     if 'model_type' not in description:
-        raise ValueError(f'{source}: its config.json has no model_type, so it is no model of the '
-                         'transformers library')
+        raise ValueError(f'{source}: its config.json has no model_type, so it is not a model of '
+                         'the transformers library')
     return description
 
 

@@ -195,8 +195,8 @@ class ZoeDepth(DepthAnything):
         heads = [entry.get('name') for entry in model.config.bin_configurations]
         if len(heads) > 1:
             raise ValueError(
-                f'expected a ZoeDepth with one metric head, got {len(heads)} ({heads}), of which '
-                'each batch would choose one: take Intel/zoedepth-kitti or Intel/zoedepth-nyu')
+                f'expected a ZoeDepth with one metric head, got {len(heads)} ({heads}), one of '
+                'which is chosen for each batch: use Intel/zoedepth-kitti or Intel/zoedepth-nyu')
         super().take(model)
         self.step = max(self.strides)
 
@@ -333,10 +333,10 @@ def check_scale(
     metric = gives_metres(config) if metric is None else metric
     if not metric and scale is None:
         raise ValueError(
-            f'{source} gives relative inverse depth, not metres: take a metric model, or give '
-            'scale (and shift) for depth = scale / (raw + shift), which hold for one camera and '
-            f'scene; in the name of a pair as {source}@SCALE. A model that gives metres although '
-            'its config.json does not say so takes metric: true, in the name of a pair @metric')
+            f'{source} gives relative inverse depth, not metres: use a metric model, or set scale '
+            '(and shift) for depth = scale / (raw + shift), which hold for one camera and scene; '
+            f'in the name of a pair as {source}@SCALE. For a model that gives metres although its '
+            'config.json does not say so, set metric: true, in the name of a pair @metric')
     if metric and scale is not None:
         raise ValueError(f'{source} gives metres by itself: expected no scale, got {scale}')
     if scale is not None and scale <= 0:

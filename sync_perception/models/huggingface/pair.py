@@ -119,7 +119,7 @@ def read_joint(name: str) -> ModelConfig:
     description = base.read_description(source)
     if description['model_type'] not in joint.JOINT_TYPES:
         raise ValueError(
-            f'{name} is a model of type {description["model_type"]!r}, which gives one map alone: '
+            f'{name} is a model of type {description["model_type"]!r}, which gives only one map: '
             'expected two models as DEPTH+SEGMENTATION, or a joint one')
     base.check_task(description, 'joint', source)
     config = base.to_config(description)
@@ -211,8 +211,8 @@ def find_source(name: str, task: str) -> str:
     other = next((task for task, names in SHORT_NAMES.items() if name in names), None)
     if other is not None:
         raise ValueError(
-            f'{name} is a {other} model, expected a {task} model: the depth model stands before '
-            'the +, the segmentation model after it, a joint model alone')
+            f'{name} is a {other} model, expected a {task} model: expected the depth model before '
+            'the +, the segmentation model after it, or a joint model without +')
     raise ValueError(
         f'no {task} model {name!r}: expected a folder, a hub id (owner/name) or one of '
         f'{", ".join(sorted(known))}')

@@ -95,7 +95,7 @@ def offline(arguments: dict[str, Any]) -> dict[str, Any]:
         elif key == 'pretrained':
             if value not in CONFIGS:
                 raise ValueError(
-                    f'the shape of {value!r} is not known, but of: {", ".join(CONFIGS)}')
+                    f'the shape of {value!r} is not known, expected one of: {", ".join(CONFIGS)}')
             replaced['config'] = CONFIGS[value]
         else:
             replaced[key] = value

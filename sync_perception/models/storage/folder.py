@@ -119,7 +119,7 @@ def read_config(model: str | Path, config_type: type[Config]) -> Config:
     path = find_file(str(model), CONFIG_NAME)
     if path is None:
         raise FileNotFoundError(
-            f'{model} is no model folder: expected {CONFIG_NAME} and {WEIGHTS_NAME} in it')
+            f'{model} is not a model folder: expected {CONFIG_NAME} and {WEIGHTS_NAME} in it')
     return config_type.from_dict(read_json(path), source=str(path))
 
 

@@ -56,13 +56,13 @@ def find_file(model: str, name: str) -> Path | None:
     except RepositoryNotFoundError as error:
         raise FileNotFoundError(
             f'{model}: there is no such folder ({Path(model).absolute()}), and the Hugging Face '
-            f'hub gives no model of this name') from error
+            'hub has no model of this name') from error
     except Exception as error:  # noqa: BLE001 - of whatever library it uses for HTTP
         try:
             return Path(hf_hub_download(model, name, local_files_only=True))
         except LocalEntryNotFoundError:
             raise ConnectionError(
                 f'{model}: there is no such folder ({Path(model).absolute()}), and the Hugging '
-                f'Face hub could not be reached, asked for {name} of {model}: {error}; where it '
-                'can be, download the model and give its folder') from error
+                f'Face hub could not be reached for {name} of {model}: {error}; download the '
+                'model on a machine with access to the hub and pass its folder') from error
     return Path(hf_hub_download(model, name))

@@ -77,8 +77,8 @@ def waking(variant: str, runs: Sequence[Curves], losses: dict[str, str]) -> list
             mean = averaged(curves, LOSS_BINS if name in falling else BINS)
             rows.append(f'| {name} | {reached(mean, 0.5)} | {reached(mean, 0.9)} |')
     return [
-        f'Steps by which half and nine tenths of the way from the first to the last value were '
-        f'behind, in the mean over seeds ({variant}):', '',
+        'Steps after which half and nine tenths of the change from the first to the last value '
+        f'were reached, in the mean over seeds ({variant}):', '',
         '| | half | nine tenths |', '|---|---:|---:|', *rows]
 
 

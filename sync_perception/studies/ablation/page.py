@@ -142,11 +142,12 @@ def setting(
         for run in results for name, entry in run['measured'].items() if name in wanted)
     lines = [
         f'`sync_perception ablate --config {config}`', '', wrapped(
-            f'{counts} Each made {distinct(run["steps"] for run in results)} steps of {sizes} '
-            f'(height x width) from {data}, on {distinct(record["machine"] for record in records)}'
-            f', torch {distinct(record["torch"] for record in records)}, finished '
+            f'{counts} Each was trained for {distinct(run["steps"] for run in results)} steps '
+            f'with {sizes} (height x width) from {data}, on '
+            f'{distinct(record["machine"] for record in records)}, torch '
+            f'{distinct(record["torch"] for record in records)}, finished '
             f'{distinct(record["finished"] for record in records)}. The averaged weights of the '
-            f'last step were measured on {sources}. What else ran on the machine counts into the '
+            f'last step were evaluated on {sources}. Other programs on the machine increase the '
             'seconds.')]
     if missing:
         lines += ['', wrapped(f'**Incomplete**, without: {"; ".join(missing)}.')]
@@ -282,7 +283,7 @@ def statements(ablation: Ablation, results: Results) -> list[str]:
             'and their mean is farther from 0 than their standard deviation. ')
     lucky = sum(chance(difference.spread.count) for difference in cells)
     rule += (f'{sum(difference.verdict != "" for difference in cells)} of the {len(cells)} '
-             f'differences above do one or the other; by chance alone up to {lucky:.1f} would.')
+             f'differences above help or hurt; by chance alone, up to {lucky:.1f} would.')
     return ['', wrapped(rule), '', *(f'- {sentence(*each)}' for each in compared)]
 
 
@@ -291,15 +292,15 @@ def sentence(comparison: Comparison, found: dict[Measure, Difference]) -> str:
     asks = f'{comparison.asks} ' if comparison.asks else ''
     start = f'{asks}**{comparison.variant}** against **{comparison.against}**'
     if not found:
-        return f'{start}: no seed of both was measured by the same.'
+        return f'{start}: the two have no metric in common for any seed.'
     counts = sorted({difference.spread.count for difference in found.values()})
-    seeds = f'{" or ".join(map(str, counts))} seed{"s show" if counts[-1] > 1 else " shows"}'
+    seeds = f'{" or ".join(map(str, counts))} seed{"s" if counts[-1] > 1 else ""}'
     parts = []
     for verdict in (HELPS, HURTS, ''):
         names = [' '.join(measure) + (f' ({difference.spread.mean:+.4f})' if verdict else '')
                  for measure, difference in found.items() if difference.verdict == verdict]
         if names:
-            what = verdict or f'makes no difference that {seeds} to'
+            what = verdict or f'has no consistent effect over {seeds} on'
             parts.append(f'{what} {joined(names)}')
     return f'{start}: {"; ".join(parts)}.'
 

@@ -123,8 +123,8 @@ class Ablation:
         unscaled = [source.name for source in self.measured if not source.median_scaling]
         if self.baselines and unscaled:
             raise ValueError(
-                f'measured {unscaled[0]}: expected median_scaling: true beside baselines, which '
-                'know no metres, got false')
+                f'measured {unscaled[0]}: expected median_scaling: true, since the baselines have '
+                'no metric scale, got false')
         compared = [name for pair in self.comparisons for name in (pair.variant, pair.against)]
         check_known('comparisons', compared, self.variants)
         check_known('curves', self.curves, self.variants)

@@ -84,17 +84,17 @@ def carry_out(run: Run, fit: Fit) -> Iterator[str]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield 'another process has it, waits'
+            yield 'another process trains it: waiting'
             fcntl.flock(lock, fcntl.LOCK_EX)
         check_settings(run)
         if is_done(run):
-            yield 'there already'
+            yield 'already done'
             return
         if not (run.folder / RESULTS).is_file():
             check_beginning(run)
             began = time.monotonic()
             resumed = (run.folder / 'checkpoints' / 'last.ckpt').is_file()
-            yield f'{"goes on" if resumed else "trains"}, see {run.folder / LOG_FILE}'
+            yield f'{"resuming" if resumed else "training"}, see {run.folder / LOG_FILE}'
             write_text(run.folder / RECIPE, yaml.safe_dump(run.recipe, sort_keys=False))
             arguments = ['--config', str(run.folder / RECIPE)]
             fit(run.folder, arguments + ['--ckpt_path', 'last'] * resumed)
@@ -102,7 +102,7 @@ def carry_out(run: Run, fit: Fit) -> Iterator[str]:
             write_results(run, training_record(run))
             yield f'trained in {time.monotonic() - began:.0f} s'
         for source in to_measure(run):
-            yield f'is measured on {source.name}'
+            yield f'evaluating on {source.name}'
             results = read_results(run)
             scores = evaluate(
                 run.folder / 'model', source.dataset, source.root, source.split,
@@ -125,8 +125,8 @@ def check_settings(run: Run) -> None:
     former = yaml.safe_load(path.read_text())
     # normalise as in the file: tuples become lists
     wanted = yaml.safe_load(yaml.safe_dump(run.recipe))
-    check_same_settings(run.folder, former, wanted, 'remove the folder to train the run anew, or '
-                        'let `out` name another one')
+    check_same_settings(run.folder, former, wanted, 'remove the folder to train the run again, or '
+                                                    'set `out` to another folder')
 
 
 def check_beginning(run: Run) -> None:
@@ -142,8 +142,8 @@ def check_beginning(run: Run) -> None:
             begun = (folder / RECIPE).is_file() and not (folder / RESULTS).is_file()
             if begun and not folder.samefile(run.folder):
                 raise RuntimeError(
-                    f'{text} is expected to be of a finished training, but {folder} has no '
-                    f'{RESULTS} yet: finish that one, then this one again')
+                    f'{text}: expected a finished training, but {folder} has no {RESULTS} yet: '
+                    'finish it, then run this ablation again')
 
 
 def is_done(run: Run) -> bool:

@@ -33,10 +33,10 @@ TEMPLATE = 'page.html'
 WIDTH = 320
 STRATEGY_WORDS = {
     'random': 'by chance',
-    'diversity': 'each as unlike those before it as possible',
-    'uncertainty': 'the first round by chance, then where a student of the depth errs most',
-    'both': 'each unlike those before it, from the second round on also where a student of the '
-            'depth errs'}
+    'diversity': 'each as different as possible from those before it',
+    'uncertainty': 'the first round at random, then where a depth student has the largest errors',
+    'both': 'each different from those before it, from the second round on also where a depth '
+            'student has large errors'}
 
 
 def write_page(selection: Selection, data: DenseDataset, path: Path) -> None:

@@ -137,7 +137,7 @@ def select(
     ids = list(data.ids)
     check_budget(plan, len(ids))
     if len(plan.budgets) == 1 and plan.strategy in (UNCERTAINTY, BOTH):
-        LOG.warning('one budget is one round, and in the first one no student decides')
+        LOG.warning('with one budget there is one round, in which no student is used')
     name, choice = '', None
     if plan.strategy == RANDOM:
         order = first_order(plan.seed, len(ids))[:plan.budgets[-1]]

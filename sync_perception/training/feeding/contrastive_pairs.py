@@ -51,7 +51,7 @@ class Pairs(Dataset):
         self.datasets = [source.load() for source in sources]
         for source, dataset in zip(self.sources, self.datasets):
             if dataset.label_space is None:
-                raise ValueError(f'source {source.dataset}: expected labels, it never has them')
+                raise ValueError(f'source {source.dataset}: expected a data set with labels')
         self.places = [(number, sample_id) for number, dataset in enumerate(self.datasets)
                        for sample_id in dataset.ids]
         self.frames = [f'{self.sources[number].dataset}:{frame_of(sample_id)}'
@@ -125,7 +125,8 @@ class DistinctFrames(Sampler[list[int]]):
                         if shares[number] > 0})
         if distinct < batch_size:
             raise ValueError(
-                f'a batch of {batch_size} pairs needs as many frames, the sources have {distinct}')
+                f'a batch of {batch_size} pairs needs as many frames, but the sources have '
+                f'{distinct}')
         self.frames, self.batch_size, self.batches = pairs.frames, batch_size, batches
         self.shares = shares / shares.sum()
         ends = np.cumsum([len(dataset) for dataset in pairs.datasets])

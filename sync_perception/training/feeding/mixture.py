@@ -92,7 +92,7 @@ class Source:
                 getattr(self, name), f'source {self.dataset}: {name}')
         if self.labelled is not None and not self.labels:
             raise ValueError(
-                f'source {self.dataset}: expected labels: true beside labelled, got false')
+                f'source {self.dataset}: expected labels: true with labelled, got false')
 
     def scale_range(self, sample: Sample) -> tuple[float, float]:
         """
@@ -104,7 +104,8 @@ class Source:
             return self.scale
         if sample.K is None:
             raise ValueError(
-                f'source {self.dataset}: {sample.id} has no intrinsics, give a scale, not a focal')
+                f'source {self.dataset}: {sample.id} has no intrinsics: expected scale instead of '
+                'focal')
         return self.focal[0] / sample.K[0, 0], self.focal[1] / sample.K[0, 0]
 
     def load(self) -> DenseDataset:

@@ -131,7 +131,7 @@ class StopWhenNotFinite(lightning.Callback):
         if not bad:
             names = ('the total loss', 'the norm of the gradient')
             bad = [f'{name} is {value}' for name, value in zip(names, values)
-                   if not math.isfinite(value)] or ['another process has the reason']
+                   if not math.isfinite(value)] or ['the reason is in the log of another process']
         checkpoint = folder / 'not_finite.ckpt'
         trainer.save_checkpoint(checkpoint)
         suffix = f'_{trainer.global_rank}' if trainer.world_size > 1 else ''

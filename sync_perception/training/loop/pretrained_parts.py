@@ -100,7 +100,8 @@ def copy_weights(
         expected = own.get(wrong[0])
         raise ValueError(
             f'{where} does not fit: {wrong[0]} is {shape(found)}, expected {shape(expected)}; '
-            f'{len(wrong) - 1} other(s) differ. `leave` names submodules that start anew')
+            f'{len(wrong) - 1} other(s) differ. list submodules in `leave` to initialise them '
+            'anew')
     part.load_state_dict(taken, strict=False)
 
 

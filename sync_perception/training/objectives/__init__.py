@@ -50,7 +50,8 @@ def configuration(objectives: Mapping[str, type[Objective]]) -> type:
     made.__module__ = __name__
     summaries = (f':param {name}: {kind.__doc__.strip().splitlines()[0]}'
                  for name, kind in objectives.items())
-    made.__doc__ = '\n'.join(('What a training minimises; null leaves one out.', '', *summaries))
+    made.__doc__ = '\n'.join(('Objectives that the training minimises; null disables '
+                              'one.', '', *summaries))
     return made
 
 

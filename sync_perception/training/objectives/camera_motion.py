@@ -120,8 +120,7 @@ def check_intrinsics(batch: dict[str, Any], members_b: Tensor, wanted_by: str) -
     if blind.any():
         raise ValueError(
             f'{wanted_by}: {batch["id"][blind.tolist().index(True)]} has neighbours, but no '
-            'intrinsics, which warping them needs: `neighbours: false` leaves those of this '
-            'source out')
+            'intrinsics to warp them: set `neighbours: false` for this source')
 
 
 def unit_range(images_bhw3: Tensor) -> Tensor:

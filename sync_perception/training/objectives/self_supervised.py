@@ -198,9 +198,8 @@ class SelfSupervised(Objective):
                 '{backbone: resnet18}`, or `known_poses: true`, got neither')
         if self.motion is not None and not times:
             raise ValueError(
-                f'{KEY}.pose: a pose network needs neighbours in time, which a stereo '
-                "partner is not: expected `neighbours: [-1, 1]` in the recipe's data, or `pose: "
-                'null`')
+                f'{KEY}.pose: a pose network needs neighbours in time, not only a stereo partner: '
+                "expected `neighbours: [-1, 1]` in the recipe's data, or `pose: null`")
 
     def check_mixture(self, mixture: Mixture) -> None:
         """

@@ -220,8 +220,8 @@ class SemiSupervised(Objective):
         dense = given.isfinite().float().mean(dim=(1, 2), keepdim=True) >= DENSE
         if output.depth is None and (kind != GIVEN or not dense.any()):
             raise ValueError(
-                f'{KEY}: no depth to mix by: expected depth of {kind!r}, got none. '
-                'Name a model that gives it, such as `default`, or mix by classes')
+                f'{KEY}: no depth to mix by: expected depth of {kind!r}, got none. Set a model '
+                'that gives depth, such as `default`, or mix by classes')
         predicted = torch.full_like(given, torch.nan)
         if output.depth is not None:
             predicted = enlarge(output.depth, given.shape[-2:])[:, 0]

@@ -216,7 +216,7 @@ def test_files_that_are_none(tmp_path):
     (tmp_path / 'net.onnx').write_bytes(b'')
     with pytest.raises(ValueError, match='ending in .ckpt'):
         import_weights(tmp_path / 'net.onnx', 'refinenet', tmp_path / 'folder')
-    with pytest.raises(FileNotFoundError, match='no checkpoint'):
+    with pytest.raises(FileNotFoundError, match='none.ckpt'):
         import_weights(tmp_path / 'none.ckpt', 'refinenet', tmp_path / 'folder')
 
 
@@ -229,7 +229,7 @@ def test_wrong_options_are_refused(states, tmp_path):
             label_space='camvid11'))
     (tmp_path / 'full').mkdir()
     (tmp_path / 'full' / 'mine').touch()
-    with pytest.raises(ValueError, match='full is there already'):
+    with pytest.raises(ValueError, match='full already exists'):
         import_weights(tmp_path / 'net.ckpt', 'refinenet', tmp_path / 'full')
 
 

@@ -104,7 +104,7 @@ class FakeTraining:
     ({'series': {'axis': 'size', 'lines': {'all': {1: 'gravel'}}}}, 'series: .*got gravel'),
     ({'series': {'lines': {'all': {1: 'road'}}}}, 'series: axis missing'),
     ({'baselines': ['plane']}, 'baselines: expected some of constant depth, .*got plane'),
-    ({'baselines': ['ground plane']}, 'measured streets: expected median_scaling: true beside'),
+    ({'baselines': ['ground plane']}, 'measured streets: median_scaling: true'),
     ({'measured': [{'dataset': 'vkitti'}]}, "'vkitti'")])
 def test_what_a_file_may_not_say(folder, streets, change, message):
     path = write_ablation(folder, streets, **change)
@@ -339,7 +339,7 @@ def test_a_whole_ablation(folder, streets):
     assert len(set(depths)) == 4
     page = (folder / 'page.md').read_text()
     assert page.startswith('By hand\n') and page.endswith('\n'.join(markers('other')))
-    assert '4 runs: 2 variants with the seeds 0, 1. Each made 3 steps of 2 crops' in page
+    assert '4 runs: 2 variants with the seeds 0, 1. Each was trained for 3 steps' in page
     assert (folder / 'images' / 'grid_couplings.png').is_file()
     shown = CliRunner().invoke(
         cli.app, ['ablate', '--config', str(path), '--page-only'])

@@ -71,7 +71,7 @@ def test_sentences_say_what_helps_and_what_does_not():
     lines = page.statements(ABLATION, RESULTS)
     assert lines[-2:] == [
         '- Does it help? **both** against **plain**: helps a miou (+0.2000); hurts a abs_rel '
-        '(+0.1333); makes no difference that 3 seeds show to a rmse.',
+        '(+0.1333); has no consistent effect over 3 seeds on a rmse.',
         '- **depth** against **both**: helps a abs_rel (-0.1000).']
     # twice Student's t above the root of 3 of 2 degrees of freedom is 0.2254, of 2 of 1 0.3918
     assert '3 of the 4 differences above' in lines[1].replace('\n', ' ')
@@ -81,15 +81,15 @@ def test_sentences_say_what_helps_and_what_does_not():
 def test_a_single_seed_shows_nothing():
     results = [entry for entry in RESULTS if entry['seed'] == 0]
     lines = page.statements(ABLATION, results)
-    assert lines[-1] == ('- **depth** against **both**: makes no difference that 1 seed shows to '
+    assert lines[-1] == ('- **depth** against **both**: has no consistent effect over 1 seed on '
                          'a abs_rel.')
     assert '0 of the 4 differences' in lines[1].replace('\n', ' ')
 
 
 def test_without_runs_in_common_the_sentence_says_so():
     results = [entry for entry in RESULTS if entry['name'] != 'depth']
-    assert page.statements(ABLATION, results)[-1].endswith('no seed of both was measured by the '
-                                                           'same.')
+    assert page.statements(ABLATION, results)[-1].endswith(
+        'have no metric in common for any seed.')
     assert page.second_table(ABLATION, results)[-1] == '| depth − both | – | – | – |'
 
 
@@ -101,10 +101,10 @@ def test_the_setting_names_all_that_differs():
     text = ' '.join(page.setting(ABLATION, [*RESULTS, other], ['both, seed 4'], 'a.yaml'))
     text = text.replace('\n', ' ')
     assert '`sync_perception ablate --config a.yaml`' in text
-    assert 'Each made 10; 12 steps of 2 crops of 64x96 (height x width) from a (train)' in text
+    assert 'trained for 10; 12 steps with 2 crops of 64x96 (height x width) from a (train)' in text
     assert 'from a (train); a (a selection), on a machine, torch 2,' in text
     assert 'on a machine, torch 2, finished 2026-01-02' in text
-    assert 'measured on a (a, val, 7 frames). ' in text
+    assert 'evaluated on a (a, val, 7 frames). ' in text
     assert '**Incomplete**, without: both, seed 4.' in text
 
 

@@ -36,10 +36,10 @@ def test_a_run_in_other_hands_is_waited_for(tmp_path):
     other = (run.folder / LOCK).open('w')
     fcntl.flock(other, fcntl.LOCK_EX)
     news = carry_out(run, pytest.fail)
-    assert next(news) == 'another process has it, waits'
+    assert next(news) == 'another process trains it: waiting'
     (run.folder / 'results.json').write_text('{"measured": {}}')
     threading.Timer(0.2, other.close).start()
-    assert list(news) == ['there already']
+    assert list(news) == ['already done']
 
 
 def test_the_training_holds_the_run_even_if_its_parent_dies(tmp_path, monkeypatch):
