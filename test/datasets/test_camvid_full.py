@@ -57,7 +57,7 @@ def test_eleven_classes_are_groups_of_the_others(root):
     assert data[0].labels[0, -2:].tolist() == [255, 255]
     members = [name for names in GROUPS.values() for name in names]
     assert sorted(members) == sorted(fine.names)
-    with pytest.raises(ValueError, match='11 or 32 classes, got 12'):
+    with pytest.raises(ValueError, match='11.*32.*12'):
         CamVidFull(root, classes=12)
 
 
@@ -106,14 +106,14 @@ def test_the_colour_list_must_agree(root):
     path.write_text('\n'.join([*lines, '0 0 0\t\tVoid', '']))
     assert len(CamVidFull(root)) == len(NAMES)
     path.write_text('\n'.join(lines).replace('64 128 64\tAnimal', '64 128 65\tAnimal'))
-    with pytest.raises(ValueError, match='label_colors.txt has the line .64 128 65'):
+    with pytest.raises(ValueError, match='label_colors.txt.*.64 128 65'):
         CamVidFull(root)
 
 
 def test_broken_labels_are_named(root, write_image):
     path = root / 'LabeledApproved_full' / f'{NAMES[0]}_L.png'
     write_image(path, np.zeros((4, 33), np.uint8))
-    with pytest.raises(ValueError, match='_L.png is uint8 .*expected three channels of 8 bits'):
+    with pytest.raises(ValueError, match='_L.png.*uint8.*8'):
         CamVidFull(root)[0]
     path.unlink()
     with pytest.raises(FileNotFoundError, match='0001TP_006690_L.png'):

@@ -64,7 +64,7 @@ def test_labels_go_through_the_table(tmp_path, write_image):
 
 def test_labels_of_another_space_are_refused(tmp_path, write_image):
     write_image(tmp_path / 'l.png', np.uint8([[0, 1, 11, 30]] * 3))
-    with pytest.raises(ValueError, match=r'l.png holds the label ids \[11, 30\], expected only'):
+    with pytest.raises(ValueError, match=r'l.png.*\[11, 30\]'):
         read_labels(tmp_path / 'l.png', SIZE, identity_table(7))
     with pytest.raises(ValueError, match=r'\[30\]'):
         read_expert_labels(tmp_path / 'l.png', SIZE)
@@ -84,7 +84,7 @@ def test_colours_become_ids(tmp_path, write_image):
     labels = read_color_labels(tmp_path / 'l.png', SIZE, space)
     np.testing.assert_array_equal(labels[0], [0, 1, 2, 255])
     write_image(tmp_path / 'l.png', np.full((*SIZE, 3), 7, np.uint8))
-    with pytest.raises(ValueError, match='l.png has none of the colours of the space kitti6'):
+    with pytest.raises(ValueError, match='l.png.*kitti6'):
         read_color_labels(tmp_path / 'l.png', SIZE, space)
 
 
@@ -98,13 +98,13 @@ def test_numbers_in_names_keep_their_zeros():
 def test_lists_have_no_empty_lines(tmp_path):
     (tmp_path / 'train.txt').write_text(' a b \n\nc\r\n')
     assert read_list(tmp_path / 'train.txt', 'train', 'names') == ['a b', 'c']
-    with pytest.raises(FileNotFoundError, match=r"val.txt, expected names of split 'val', one a"):
+    with pytest.raises(FileNotFoundError, match=r"val.txt.*'val'"):
         read_list(tmp_path / 'val.txt', 'val', 'names')
 
 
 def test_eight_bits_where_sixteen_are_due_are_refused(tmp_path, write_image):
     write_image(tmp_path / 'd.png', np.zeros(SIZE, np.uint8))
-    with pytest.raises(ValueError, match='d.png has 1 channel.* of 8 bits, expected one of 16'):
+    with pytest.raises(ValueError, match='d.png.*1.*8.*16'):
         read_depth(tmp_path / 'd.png', SIZE, 256)
 
 
@@ -122,7 +122,7 @@ def test_colour_where_ids_are_due_is_refused(tmp_path, write_image, random_image
 
 def test_another_size_is_refused(tmp_path, write_image):
     write_image(tmp_path / 'l.png', np.zeros((5, 6), np.uint8))
-    with pytest.raises(ValueError, match='l.png is 6x5, expected 4x3'):
+    with pytest.raises(ValueError, match='l.png.*6x5.*4x3'):
         read_gray(tmp_path / 'l.png', np.uint8, SIZE, 'label ids')
 
 

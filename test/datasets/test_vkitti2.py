@@ -126,7 +126,7 @@ def test_what_is_not_unpacked_is_none(write):
 def test_poses_that_are_none_are_refused(write):
     root = write()
     (root / 'Scene01' / 'clone' / 'extrinsic.txt').write_text('head\n' + '0 0 ' + '1 ' * 16)
-    with pytest.raises(ValueError, match='extrinsic.txt, frame 00000, camera 0, .*rigid'):
+    with pytest.raises(ValueError, match='extrinsic.txt.*00000.*0'):
         VirtualKitti2(root).pose('Scene01/clone/Camera_0/00000')
 
 
@@ -137,7 +137,7 @@ def test_missing_frame_is_named(write, kind, name):
     (root / 'Scene01' / 'clone' / 'frames' / name / 'Camera_0' / f'{kind}_00001.png').unlink()
     dataset = VirtualKitti2(root)
     assert dataset[0].depth is not None
-    with pytest.raises(FileNotFoundError, match='of frame 00001 of Scene01/clone/Camera_0'):
+    with pytest.raises(FileNotFoundError, match='00001.*Scene01/clone/Camera_0'):
         dataset[1]
 
 
@@ -157,7 +157,7 @@ def test_eight_bit_depth_is_refused(write, write_image):
     root = write()
     folder = root / 'Scene01' / 'clone' / 'frames' / 'depth' / 'Camera_0'
     write_image(folder / 'depth_00000.png', np.zeros(SIZE, np.uint8))
-    with pytest.raises(ValueError, match='depth_00000.png.* of 8 bits, expected one of 16'):
+    with pytest.raises(ValueError, match='depth_00000.png.*8.*16'):
         VirtualKitti2(root)[0]
 
 

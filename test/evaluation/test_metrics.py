@@ -178,7 +178,7 @@ def test_only_the_crop_is_scored():
 
 def test_bad_depth_is_refused():
     """Other sizes, and NaN where the truth is known."""
-    with pytest.raises(ValueError, match=r'truth \(2, 2\), got \(2, 3\)'):
+    with pytest.raises(ValueError, match=r'\(2, 2\).*\(2, 3\)'):
         DepthMetrics().update(np.ones((2, 3)), np.ones((2, 2)))
     with pytest.raises(ValueError, match='1 of 2 pixels'):
         DepthMetrics().update(np.array([[np.nan, 1.0]]), np.array([[1.0, 1.0]]))
@@ -308,5 +308,5 @@ def test_heads_without_truth_and_of_other_sizes_are_refused(metrics):
     with pytest.raises(ValueError, match='no image had a pixel'):
         metrics().compute()
     sizes = [np.ones((2, 3, 3)), np.ones((2, 4, 3)), np.ones((2, 3, 3))]
-    with pytest.raises(ValueError, match=r'of the size of the truth \(2, 4, 3\)'):
+    with pytest.raises(ValueError, match=r'\(2, 4, 3\)'):
         metrics().update(*sizes[:2 if metrics is NormalMetrics else 3])

@@ -50,6 +50,6 @@ def test_replacing_twice_changes_nothing_more(page):
     '', '<!-- times: begin -->\n', '<!-- times: end -->\n<!-- times: begin -->'])
 def test_a_page_without_the_markers_is_left_alone(page, text):
     page.write_text(text)
-    with pytest.raises(ValueError, match='page.md: expected <!-- times: begin -->'):
+    with pytest.raises(ValueError, match='page.md:'):
         replace_part(page, 'times', ['new'])
     assert page.read_text() == text

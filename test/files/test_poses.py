@@ -31,5 +31,5 @@ def test_what_is_no_pose_is_refused(change):
     pose[0, 0] *= -1 if 'mirror' in change else change.get('scale', 1)
     pose[3, 3] = change.get('last', 1)
     pose[0, 3] = change.get('hole', 0)
-    with pytest.raises(ValueError, match='poses.txt holds .*expected a rigid transform'):
+    with pytest.raises(ValueError, match='poses.txt'):
         rigid(pose.ravel(), 'poses.txt')

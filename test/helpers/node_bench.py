@@ -94,14 +94,15 @@ class KnownPredictor:
         assert self.go.wait(PATIENCE)
         if self.fail is not None:
             raise self.fail
-        return [self._read(frame, each) for frame, each in zip(frames, outputs)]
+        return [self.read(frame, each) for frame, each in zip(frames, outputs)]
 
     def focal_problem(self, frame) -> str:
         """Complain about wide lenses."""
         return '' if frame.K[0, 0] >= 20 else f'a focal length of {frame.K[0, 0]:g} pixels'
 
     @staticmethod
-    def _read(frame, outputs) -> Prediction:
+    def read(frame, outputs) -> Prediction:
+        """Read depth from red and labels from green."""
         red, green = frame.image[..., 0], frame.image[..., 1]
         maps = {'depth': np.where(red < 250, red / np.float32(4), np.nan).astype(np.float32),
                 'labels': np.ascontiguousarray(green),

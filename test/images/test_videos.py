@@ -47,7 +47,7 @@ def test_a_video_is_turned_as_opencv_does(degrees, turned_video):
 def test_what_is_no_video_or_too_large_is_refused(tmp_path, turned_video):
     path = tmp_path / 'broken.mp4'
     path.write_bytes(b'this is not a video')
-    with pytest.raises(ValueError, match='broken.mp4 is not a video'):
+    with pytest.raises(ValueError, match='broken.mp4'):
         Video(path)
     with pytest.raises(ValueError, match='64x32.*max_pixels'):
         Video(turned_video(0), max_pixels=64 * 32 - 1)

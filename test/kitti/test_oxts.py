@@ -96,7 +96,7 @@ def test_what_is_missing_or_malformed_is_named(drive):
     data = KittiRaw(drive)
     path = drive / 'oxts' / 'data' / f'{1:010}.txt'
     path.write_text('49 8.4')
-    with pytest.raises(ValueError, match='0000000001.txt has 2 numbers, expected 30'):
+    with pytest.raises(ValueError, match='0000000001.txt.*2.*30'):
         data.pose(data.ids[1])
     path.write_text('49 north 3 0 0 0')
     with pytest.raises(ValueError, match='0000000001.txt .*numbers'):

@@ -76,7 +76,7 @@ def test_kitti_rows_with_times(tmp_path):
     (tmp_path / 'times.txt').write_text('0.000000e+00\n1.037359e-01\n')
     assert read_trajectory(tmp_path / 'poses.txt').stamps == [0, 103_735_900]
     (tmp_path / 'times.txt').write_text('0\n')
-    with pytest.raises(ValueError, match='times.txt has 1 times, expected 2'):
+    with pytest.raises(ValueError, match='times.txt.*1.*2'):
         read_trajectory(tmp_path / 'poses.txt')
 
 

@@ -104,7 +104,7 @@ def test_nonsense_is_refused_by_its_key(folder, changes):
     path = folder / 'config.json'
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
     [key] = changes
-    with pytest.raises(ValueError, match=f'config.json: {key}.*expected.*got'):
+    with pytest.raises(ValueError, match=f'config.json: {key}'):
         predictor.Predictor(folder, device='cpu')
 
 
@@ -157,7 +157,7 @@ def test_maps_of_another_shape_are_refused(small_model, monkeypatch):
     last.weight = torch.nn.Parameter(last.weight.repeat(3, 1, 1, 1))
     last.bias = torch.nn.Parameter(last.bias.repeat(3))
     model.network.channels_of = {'depth': 3}
-    with pytest.raises(ValueError, match=r'depth: expected the shape \(1, 1,.*got \(1, 3,'):
+    with pytest.raises(ValueError, match=r'depth:.*\(1, 1,.*got \(1, 3,'):
         predictor.Predictor.from_model(model)
 
 

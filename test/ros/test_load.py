@@ -43,12 +43,12 @@ def stamps(bench: Bench, topic: str = 'depth') -> list[int]:
 
 def test_a_camera_three_times_too_fast_makes_no_queue(bench):
     bench.start(listen=('depth',))
-    read = bench.predictor._read
+    read = bench.predictor.read
 
     def take_time(frame, outputs):
         time.sleep(WORK)
         return read(frame, outputs)
-    bench.predictor._read = take_time
+    bench.predictor.read = take_time
     bench.send_info(1)
     bench.wait(lambda: bench.camera.camera_infos.remembered)
     begin, clock = time.monotonic(), itertools.count(1)

@@ -157,7 +157,7 @@ def test_maps_that_are_missing_or_of_another_size(scorer):
     for spoiled, name in (
             (replace(whole, depth=None), 'depth'), (replace(whole, labels=None), 'labels'),
             (replace(whole, labels=whole.labels[1:]), 'labels')):
-        with pytest.raises(ValueError, match=f'expected {name} of the frame'):
+        with pytest.raises(ValueError, match=f'{name}'):
             scorer.score(spoiled, frame_of(whole), KITTI6)
 
 
@@ -165,14 +165,14 @@ def test_label_spaces_without_relation(scorer, tmp_path):
     whole = scene(np.random.default_rng(0))
     kitchen = LabelSpace.from_dict({'name': 'kitchen', 'classes': [
         {'name': 'oven', 'color': [1, 2, 3]}, {'name': 'pan', 'color': [4, 5, 6]}]})
-    with pytest.raises(ValueError, match="'kitchen' has no classes in common"):
+    with pytest.raises(ValueError, match="'kitchen'"):
         scorer.score(whole, frame_of(whole), kitchen)
     roads = LabelSpace.from_dict({'name': 'roads', 'classes': [
         {'name': 'guard rail', 'color': [1, 2, 3], 'driving': ['guard rail']}]})
     contrastive.save(ContrastiveModel(ContrastiveConfig(roads.to_dict(), tower=TOWER)), tmp_path)
     bare = LabelSpace.from_dict({'name': 'bare', 'classes': [
         {'name': 'sky', 'color': [1, 2, 3], 'driving': ['sky']}]})
-    with pytest.raises(ValueError, match="no class of the label space 'bare' .* 'roads'"):
+    with pytest.raises(ValueError, match="'bare'.*'roads'"):
         ConsistencyScorer(tmp_path, 'cpu').score(whole, frame_of(whole), bare)
 
 

@@ -179,7 +179,7 @@ def test_every_kind_has_its_classes():
 
 
 def test_an_unknown_weather_is_refused():
-    with pytest.raises(ValueError, match="weather is one of clear, .* got 'hail'"):
+    with pytest.raises(ValueError, match="'hail'"):
         StreetWorld(0, (20, 30), weather='hail')
 
 

@@ -112,7 +112,7 @@ def test_auto_uses_int8_where_the_processor_is_faster_with_it(folder, monkeypatc
 def test_what_cannot_run_in_int8_is_refused(folder, plain):
     with pytest.raises(BackendError, match="backend 'torch'"):
         Predictor(folder, 'cpu', backend='torch', precision='int8')
-    with pytest.raises(BackendError, match="precision must be .*, got 'int4'"):
+    with pytest.raises(BackendError, match="'int4'"):
         Predictor(folder, 'cpu', precision='int4')
     with pytest.raises(BackendError, match=f'{plain} has no {GRAPH}'):
         Predictor(plain, 'cpu', precision='int8')

@@ -181,11 +181,11 @@ def test_older_configs_are_metric(small_model):
 def test_data_without_neighbours_is_refused(streets, tmp_path):
     with pytest.raises(ValueError, match='self_supervised needs neighbours'):
         run(tmp_path / 'a', streets, POSE, data={'neighbours': None})
-    with pytest.raises(ValueError, match=r'neighbours \[-1, 1\] need poses'):
+    with pytest.raises(ValueError, match=r'\[-1, 1\]'):
         run(tmp_path / 'b', streets, {})
     with pytest.raises(ValueError, match='a pose network needs neighbours in time'):
         run(tmp_path / 'c', streets, POSE, data={'neighbours': None, 'stereo': True})
-    with pytest.raises(ValueError, match='no sample has a stereo partner in vkitti2'):
+    with pytest.raises(ValueError, match='vkitti2'):
         run(tmp_path / 'd', streets, POSE, data={'stereo': True})
 
 

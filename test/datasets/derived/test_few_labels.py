@@ -73,7 +73,7 @@ def test_only_labels_are_hidden_and_all_else_is_the_data_sets(tmp_path):
     for shown in (data[1], data.read('b')):
         assert all(value is not None for value in vars(shown).values())
     assert not hasattr(data, 'no_such_thing')
-    with pytest.raises(ValueError, match="Whole has no sample 'c'"):
+    with pytest.raises(ValueError, match="'c'"):
         PartlyLabelled(whole, ['b', 'c'])
 
 
@@ -113,7 +113,7 @@ def test_wrong_choices(selection):
     with pytest.raises(ValueError, match='2 images, expected a budget from 1 to that, got 3'):
         Source('camvid', root, scale=(1, 1), labelled=Labelled(path, 3)).load()
     Selection('camvid', 'val', 'random', 0, (1,), ('val/7',), (None,)).write(path)
-    with pytest.raises(ValueError, match="CamVid has no sample 'val/7'"):
+    with pytest.raises(ValueError, match="CamVid.*'val/7'"):
         MixtureData([Source('camvid', root, scale=(1, 1), labelled=Labelled(path))],
                     4).train_dataloader()
 

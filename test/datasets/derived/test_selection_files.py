@@ -51,8 +51,7 @@ def test_a_file_is_read_as_it_was_written(tmp_path, monkeypatch):
 @pytest.mark.parametrize('budget', [0, 4])
 def test_a_budget_beyond_the_file_is_refused(tmp_path, budget):
     selection_of('abc').write(tmp_path / 'selection.json')
-    with pytest.raises(ValueError, match='selection.json: the selection has 3 images, expected .* '
-                       f'from 1 .* got {budget}'):
+    with pytest.raises(ValueError, match=f'selection.json:.*3.*1.*{budget}'):
         read_selection(tmp_path / 'selection.json', budget)
 
 
@@ -64,12 +63,12 @@ def test_a_budget_beyond_the_file_is_refused(tmp_path, budget):
     json.dumps({**vars(selection_of('ab')), 'colour': 1})])
 def test_other_files_are_refused(tmp_path, content):
     (tmp_path / 'selection.json').write_text(content)
-    with pytest.raises(ValueError, match='selection.json: expected a file as `sync_perception'):
+    with pytest.raises(ValueError, match='selection.json:.*`sync_perception'):
         Selection.read(tmp_path / 'selection.json')
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match='no selection file .*none.json'):
+    with pytest.raises(FileNotFoundError, match='none.json'):
         read_selection(tmp_path / 'none.json')
 
 
@@ -113,7 +112,7 @@ def test_a_selection_of_files_is_a_split(tmp_path, data_root):
 
 def test_a_selection_of_something_else_is_refused(tmp_path, streets):
     selection_of(['nothing']).write(tmp_path / 'selection.json')
-    with pytest.raises(ValueError, match="has no sample 'nothing'.*1 of 1"):
+    with pytest.raises(ValueError, match="'nothing'.*1.*1"):
         open_dataset('synthetic', None, f'{tmp_path}/selection.json')
-    with pytest.raises(ValueError, match="selects images of 'synthetic', expected 'camvid'"):
+    with pytest.raises(ValueError, match="'synthetic'.*'camvid'"):
         open_dataset('camvid', tmp_path, f'{tmp_path}/selection.json')

@@ -79,7 +79,7 @@ def test_depth_of_the_benchmark_tree_and_its_splits(root, write_image):
     dataset = KittiRaw(root, 'val')
     assert dataset[0].depth is None
     assert dataset[1].depth[2, 3] == 2
-    with pytest.raises(FileNotFoundError, match="no recording of split 'train'"):
+    with pytest.raises(FileNotFoundError, match="'train'"):
         KittiRaw(root, 'train')
 
 
@@ -91,10 +91,10 @@ def test_lists_of_frames_are_splits(root):
     path.write_text('\n'.join(lines) + '\n')
     assert KittiRaw(root, 'eigen_test').ids == [f'{DRIVE}/{1:010}', f'{DRIVE}/{0:010}']
     path.write_text(f'{DRIVE} 1\n{DRIVE} 2\n{DRIVE} 3\n')
-    with pytest.raises(FileNotFoundError, match=f'lists {DRIVE}/{2:010}, and 1 other.* of 3'):
+    with pytest.raises(FileNotFoundError, match=f'{DRIVE}/{2:010}.*1.*3'):
         KittiRaw(root, 'eigen_test')
     path.write_text('drive one\n')
-    with pytest.raises(ValueError, match="has the line 'drive one', expected a drive and a frame"):
+    with pytest.raises(ValueError, match="'drive one'"):
         KittiRaw(root, 'eigen_test')
     with pytest.raises(FileNotFoundError, match='eigen_val.txt, expected the frames'):
         KittiRaw(root, 'eigen_val')
@@ -113,7 +113,7 @@ def test_broken_files_are_named(root, write_image):
     drive = root / '2011_09_26' / DRIVE
     depth = drive / 'proj_depth' / 'groundtruth' / 'image_02' / f'{0:010}.png'
     write_image(depth, np.zeros((8, 12), np.uint8))
-    with pytest.raises(ValueError, match='0000000000.png .*8 bits, expected one of 16'):
+    with pytest.raises(ValueError, match='0000000000.png.*8.*16'):
         KittiRaw(root)[0]
     image = drive / 'image_02' / 'data' / f'{1:010}.png'
     image.write_bytes(image.read_bytes()[:-20])

@@ -50,7 +50,7 @@ def test_a_list_of_ones_own_is_the_split(root):
     (root / 'val.txt').write_text('000042_10\n000000_10\n')
     assert KittiSemantics(root, 'val').ids == ['000042_10', '000000_10']
     (root / 'val.txt').write_text('000001_10\n')
-    with pytest.raises(FileNotFoundError, match=r'val\.txt lists 000001_10, but there is no'):
+    with pytest.raises(FileNotFoundError, match=r'val\.txt.*000001_10'):
         KittiSemantics(root, 'val')
 
 
@@ -77,7 +77,7 @@ def test_intrinsics_of_the_stereo_benchmark(root):
 def test_unknown_ids_are_refused(root, write_image):
     write_image(
         root / 'training' / 'semantic' / '000000_10.png', np.full((8, 12), 34, np.uint8))
-    with pytest.raises(ValueError, match=r'holds the label ids \[34\]'):
+    with pytest.raises(ValueError, match=r'\[34\]'):
         KittiSemantics(root)[0]
 
 
@@ -86,7 +86,7 @@ def test_train_ids_are_refused(root, write_image, ids):
     """Taken for label ids they would be streets full of sidewalk."""
     path = root / 'training' / 'semantic' / '000000_10.png'
     write_image(path, np.resize(np.uint8(ids), (8, 12)))
-    with pytest.raises(ValueError, match=r'000000_10\.png.*train ids.*label ids'):
+    with pytest.raises(ValueError, match=r'000000_10\.png'):
         KittiSemantics(root)[0]
 
 

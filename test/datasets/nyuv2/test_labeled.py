@@ -63,7 +63,7 @@ def test_splits_are_the_lists_of_the_toolbox(root):
     assert NyuDepthV2Labeled(root[0], 'train').ids == ['0001', '0003']
     assert NyuDepthV2Labeled(root[0], 'test').ids == ['0002']
     (root[0] / 'splits.mat').unlink()
-    with pytest.raises(FileNotFoundError, match='splits.mat, expected the array testNdxs'):
+    with pytest.raises(FileNotFoundError, match='splits.mat.*testNdxs'):
         NyuDepthV2Labeled(root[0], 'test')
 
 
@@ -74,26 +74,26 @@ def test_without_the_mapping_there_are_no_labels(root):
 
 def test_what_is_not_as_expected_is_named(root):
     folder = root[0]
-    with pytest.raises(ValueError, match="depth: .*filled, raw, got 'dense'"):
+    with pytest.raises(ValueError, match="depth:.*'dense'"):
         NyuDepthV2Labeled(folder, depth='dense')
     savemat(folder / 'splits.mat', {'trainNdxs': np.uint16([[9]])})
-    with pytest.raises(ValueError, match='splits.mat lists image 9, .* 3 images'):
+    with pytest.raises(ValueError, match='splits.mat.*9.*3'):
         NyuDepthV2Labeled(folder, 'train')
     with pytest.raises(ValueError, match='splits.mat: .*testNdxs'):
         NyuDepthV2Labeled(folder, 'test')
     savemat(folder / 'classMapping40.mat', {'mapClass': np.array([[40.0, 0.0]])})
-    with pytest.raises(ValueError, match='has the label 3, classMapping40.mat knows 2'):
+    with pytest.raises(ValueError, match='3, classMapping40.mat.*2'):
         NyuDepthV2Labeled(folder)[0]
     savemat(folder / 'classMapping40.mat', {'mapClass': np.array([[41.0]])})
-    with pytest.raises(ValueError, match='maps to 41 to 41, expected 1 to 40'):
+    with pytest.raises(ValueError, match='41.*41.*1.*40'):
         NyuDepthV2Labeled(folder)
 
 
 def test_a_truncated_file_is_named(root):
     path = root[0] / 'nyu_depth_v2_labeled.mat'
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(ValueError, match='nyu_depth_v2_labeled.mat: .*expected a whole MATLAB'):
+    with pytest.raises(ValueError, match='nyu_depth_v2_labeled.mat:.*MATLAB'):
         NyuDepthV2Labeled(root[0])
     path.write_bytes(b'nothing')
-    with pytest.raises(ValueError, match='nyu_depth_v2_labeled.mat: .*expected a whole MATLAB'):
+    with pytest.raises(ValueError, match='nyu_depth_v2_labeled.mat:.*MATLAB'):
         NyuDepthV2Labeled(root[0])

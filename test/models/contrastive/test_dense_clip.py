@@ -230,7 +230,7 @@ def test_mistakes_in_a_config_are_named(settings, message):
 @pytest.mark.parametrize('depth', [
     torch.ones(2, 20, 36), torch.ones(2, 3, 20, 36), torch.ones(2, 1, 20, 36, dtype=torch.uint8)])
 def test_other_depth_is_refused(depth):
-    with pytest.raises(ValueError, match=r'expected floating-point depth \(B, 1, H, W\), got'):
+    with pytest.raises(ValueError, match=r'\(B, 1, H, W\)'):
         build().embed_depth(depth)
 
 

@@ -125,7 +125,7 @@ def test_one_head_over_two_data_sets_may_speak_one_of_them(states, tmp_path):
     with torch.no_grad():
         assert torch.equal(
             streets(image).logits, hub.load(tmp_path / 'both')(image).logits[:, 40:])
-    with pytest.raises(ValueError, match="no part 'camvid11'; there are: nyud40, kitti6"):
+    with pytest.raises(ValueError, match="'camvid11'.*nyud40, kitti6"):
         import_weights(tmp_path / 'net.ckpt', 'refinenet', tmp_path / 'x', ImportOptions(
             label_part='camvid11'))
 
@@ -201,7 +201,7 @@ class Intruder:
 
 def test_code_in_a_checkpoint_is_not_run(states, tmp_path, capsys):
     torch.save({'state_dict': states(6), 'extra': Intruder()}, tmp_path / 'net.ckpt')
-    with pytest.raises(ValueError, match='without running code.*GLOBAL print'):
+    with pytest.raises(ValueError, match='GLOBAL'):
         import_weights(tmp_path / 'net.ckpt', 'refinenet', tmp_path / 'folder')
     assert 'intruded' not in capsys.readouterr().out
 
@@ -224,7 +224,7 @@ def test_wrong_options_are_refused(states, tmp_path):
     torch.save(states(6), tmp_path / 'net.ckpt')
     with pytest.raises(ValueError, match="'resnet'"):
         import_weights(tmp_path / 'net.ckpt', 'resnet', tmp_path / 'folder')
-    with pytest.raises(ValueError, match="6 classes, label space 'camvid11' has 11"):
+    with pytest.raises(ValueError, match="6.*'camvid11'.*11"):
         import_weights(tmp_path / 'net.ckpt', 'refinenet', tmp_path / 'folder', ImportOptions(
             label_space='camvid11'))
     (tmp_path / 'full').mkdir()

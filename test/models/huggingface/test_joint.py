@@ -128,7 +128,7 @@ def test_the_backbone_can_be_frozen(tmp_path):
 def test_other_models_are_refused(tmp_path):
     """By what they are."""
     save_segmenter(tmp_path / 'segformer', 'segformer')
-    with pytest.raises(ValueError, match="type 'segformer', there are: tipsv2_dpt"):
+    with pytest.raises(ValueError, match="'segformer'.*tipsv2_dpt"):
         build(tmp_path / 'segformer')
     save_joint(tmp_path / 'joint', NAMES)
     path = tmp_path / 'joint' / 'config.json'
@@ -165,5 +165,5 @@ def test_a_folder_of_the_library_is_loaded_as_what_it_is(tmp_path):
     assert hub.load(tmp_path / 'joint').labels.name == 'joint'
     with pytest.raises(ValueError, match="'segformer'.*DEPTH.SEGMENTATION"):
         hub.load(tmp_path / 'segformer')
-    with pytest.raises(ValueError, match='tipsv2-b14 is a joint model, expected a depth model'):
+    with pytest.raises(ValueError, match='tipsv2-b14'):
         hub.load('tipsv2-b14+segformer-b0')

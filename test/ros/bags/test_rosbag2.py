@@ -124,7 +124,7 @@ def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path, monkeypatch, erro
             topic = writer.add_topic('/word', WORD, rosbag2.qos(), rosbag2.typestore())
             monkeypatch.setattr(writer.writer.storage, 'write', refuse)
             writer.write(topic, START, b'')
-    with pytest.raises(OSError, match=f'cannot write .*bag: .*{message}'):
+    with pytest.raises(OSError, match=f'{message}'):
         write()
     assert list(tmp_path.iterdir()) == []
 

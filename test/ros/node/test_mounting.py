@@ -90,7 +90,7 @@ def tf2(monkeypatch):
 def test_a_mount_is_known_as_soon_as_its_static_transform_comes(tf2):
     node = Listener()
     transforms = StaticTransforms(node)
-    with pytest.raises(ValueError, match="'front'.*'base'.*does not exist"):
+    with pytest.raises(ValueError, match="'front'.*'base'"):
         transforms.mount('base', 'front')
     node.receive['/tf_static'](SimpleNamespace(transforms=[
         stamped('base', 'front', 1.4), stamped('base', 'body', 1.0, (0, 0, 0, 1))]))

@@ -45,7 +45,7 @@ class FussyPredictor(KnownPredictor):
         self.batches.append(len(frames))
         if any(frame.image[0, 0].max() == 0 for frame in frames):
             raise RuntimeError('black')
-        return [self._read(frame, each) for frame, each in zip(frames, outputs)]
+        return [self.read(frame, each) for frame, each in zip(frames, outputs)]
 
 
 def test_frames_of_several_cameras_are_asked_for_together_each_for_its_own_maps(ros):

@@ -246,7 +246,7 @@ def test_a_file_calibrates_a_bag_that_is_not(tmp_path, stage):
     write_calibration(tmp_path / 'cam.yaml')
     path = write_bag(tmp_path / 'bag', [('/cam/image', START, image(0)),
                                         ('/cam/image', START + PERIOD, image(1, (9, 9)))])
-    with pytest.raises(ValueError, match='frame 1 of .* is 9x9, expected 32x24'):
+    with pytest.raises(ValueError, match='1.*9x9.*32x24'):
         stage.play(path, camera_info=str(tmp_path / 'cam.yaml'))
     stage.wait(lambda: stage.infos)
     assert stage.infos[0].k[0] == 30 and stage.infos[0].header == image(0).header

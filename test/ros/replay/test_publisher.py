@@ -218,7 +218,7 @@ def test_an_image_of_another_size_ends_the_replay_with_a_clear_error(theatre):
     theatre.listen()
     theatre.play(source=lambda parameters: Numbers(parameters, broken_at=2))
     theatre.wait(theatre.replay.done.done)
-    with pytest.raises(ValueError, match='frame 2 of numbers is 12x9, expected 12x8'):
+    with pytest.raises(ValueError, match='2.*12x9.*12x8'):
         theatre.replay.done.result()
 
 

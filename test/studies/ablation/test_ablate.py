@@ -256,8 +256,7 @@ def test_a_measurement_of_an_older_release_counts(folder, streets):
 def test_runs_of_other_settings_are_refused(folder, streets):
     ablate(write_ablation(folder, streets), fit=FakeTraining())
     path = write_ablation(folder, streets, recipe={'model': {'label': 'sky', 'size': 2}})
-    with pytest.raises(ValueError, match=(
-            'runs/road/seed_0 .*model.size was 1, is now 2')):
+    with pytest.raises(ValueError, match='runs/road/seed_0.*model.size.*1.*2'):
         ablate(path, fit=pytest.fail)
 
 
@@ -307,7 +306,7 @@ def test_preparations_come_before_those_that_mention_them(folder, streets):
 
 def test_a_page_without_the_part_is_refused_before_anything_is_trained(folder, streets):
     (folder / 'page.md').write_text('# By hand\n')
-    with pytest.raises(ValueError, match='page.md: expected <!-- ablation: begin -->'):
+    with pytest.raises(ValueError, match='page.md:'):
         ablate(write_ablation(folder, streets), fit=pytest.fail)
 
 

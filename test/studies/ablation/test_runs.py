@@ -55,5 +55,5 @@ def test_the_training_holds_the_run_even_if_its_parent_dies(tmp_path, monkeypatc
 
 
 def test_a_training_without_a_model_is_told_what_it_needs(tmp_path):
-    with pytest.raises(RuntimeError, match='plain left no model in .*ExportAverage'):
+    with pytest.raises(RuntimeError, match='ExportAverage'):
         training_record(Run(tmp_path, {}, 'plain'))

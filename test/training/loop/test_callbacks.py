@@ -83,8 +83,7 @@ def test_a_bad_gradient_of_a_good_loss_stops_too(tmp_path):
 
 
 def test_with_accumulated_gradients_all_samples_of_the_step_are_named(tmp_path):
-    with pytest.raises(NotFiniteError, match='step 1: depth/silog is nan; samples street:4, '
-                                             'street:5, street:6, street:7'):
+    with pytest.raises(NotFiniteError, match='depth/silog.*street:4, .*, street:7'):
         fit(tmp_path, Once(), accumulate_grad_batches=2, limit_train_batches=4)
 
 

@@ -80,10 +80,10 @@ def test_bad_input(loss):
     valid = torch.ones(1, 1, 1, 2, dtype=torch.bool)
     with pytest.raises(ValueError, match='one shape'):
         loss(maps(1.0), maps(1.0, 2.0), valid)
-    with pytest.raises(ValueError, match='mask of bool, got torch.uint8'):
+    with pytest.raises(ValueError, match='torch.uint8'):
         loss(maps(1.0, 1.0), maps(1.0, 2.0), valid.byte())
     for unknown in (math.nan, math.inf):
-        with pytest.raises(ValueError, match=f'must be finite, got {unknown}'):
+        with pytest.raises(ValueError, match=f'{unknown}'):
             loss(maps(1.0, 1.0), maps(unknown, 2.0), valid)
 
 
@@ -179,7 +179,7 @@ def test_likelihood_of_nothing_and_of_bad_input():
         predicted, true * float('nan'), torch.zeros_like(valid), log_variance)
     nothing.backward()
     assert nothing.item() == 0 and (log_variance.grad == 0).all()
-    with pytest.raises(ValueError, match=r'log-variance.*\(2, 1, 3, 4\), got \(2, 1, 3, 3\)'):
+    with pytest.raises(ValueError, match=r'\(2, 1, 3, 4\).*\(2, 1, 3, 3\)'):
         log_gaussian_nll(predicted, true, valid, log_variance[..., :3])
     with pytest.raises(ValueError, match='positive'):
         log_gaussian_nll(predicted, true * 0, valid, log_variance)

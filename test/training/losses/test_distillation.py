@@ -165,9 +165,9 @@ def test_bad_stored_classes():
     groups = every_class()
     for wrong in ((classes[:, :2], top, groups), (classes[:, 0], top[:, 0], groups),
                   (classes[..., :2], top[..., :2], groups), (classes, top, groups[:, :4])):
-        with pytest.raises(ValueError, match=r'expected groups \(G, 5\), classes'):
+        with pytest.raises(ValueError, match=r'\(G, 5\)'):
             top_classes_cross_entropy(logits, *wrong)
-    with pytest.raises(ValueError, match='classes must be from 0 to 2 or 255, got 0 to 4'):
+    with pytest.raises(ValueError, match='0.*2.*255.*0.*4'):
         top_classes_cross_entropy(logits, classes, top, groups[:3])
     for wrong in (-top, top * 3, top * math.nan):
         with pytest.raises(ValueError, match='at least 0 and sum to at most 1'):

@@ -107,7 +107,7 @@ def test_nothing_valid_costs_nothing(loss):
 @pytest.mark.parametrize('loss', [cosine_distance, angular_distance])
 def test_bad_input(loss):
     predicted, true, valid = random_case()
-    with pytest.raises(ValueError, match=r'mask \(B, 1, h, w\), got.*\(2, 3, 3, 2\)'):
+    with pytest.raises(ValueError, match=r'\(B, 1, h, w\).*\(2, 3, 3, 2\)'):
         loss(predicted[..., :2], true, valid)
     with pytest.raises(ValueError, match='mask'):
         loss(predicted, true, valid[:, 0])

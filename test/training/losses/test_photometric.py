@@ -114,14 +114,14 @@ def test_loss_gradients():
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match=r'one size, got \(1, 3, 4, 4\) and \(1, 3, 4, 5\)'):
+    with pytest.raises(ValueError, match=r'\(1, 3, 4, 4\).*\(1, 3, 4, 5\)'):
         photometric_error(images(1, 3, 4, 4), images(1, 3, 4, 5))
     with pytest.raises(ValueError, match='2 x 2 pixels'):
         photometric_error(images(1, 3, 1, 4), images(1, 3, 1, 4))
     with pytest.raises(ValueError, match='N at least 1'):
         least_error(images(1, 0, 4, 4), images(1, 0, 4, 4) > 0)
     error, valid = images(1, 2, 4, 4), images(1, 2, 4, 4) > 0
-    with pytest.raises(ValueError, match=r'expected \(1, 2\) to say .* got \(1, 3\)'):
+    with pytest.raises(ValueError, match=r'\(1, 2\).*\(1, 3\)'):
         photometric_loss(error, valid, error, torch.ones(1, 3, dtype=torch.bool))
     with pytest.raises(ValueError, match='still errors and validity of one shape'):
         photometric_loss(error, valid, error[..., :3], torch.ones(1, 2, dtype=torch.bool))

@@ -198,7 +198,7 @@ def test_bad_input():
     predicted, true, valid, labels = random_case()
     with pytest.raises(ValueError, match='one shape'):
         semantic_ranking(predicted[:1], true, valid, labels, seeded())
-    with pytest.raises(ValueError, match=r'labels of shape \(2, 6, 7\), got \(2, 6, 6\)'):
+    with pytest.raises(ValueError, match=r'\(2, 6, 7\).*\(2, 6, 6\)'):
         semantic_ranking(predicted, true, valid, labels[..., :6], seeded())
     with pytest.raises(ValueError, match='positive, got -'):
         semantic_ranking(predicted, -true, valid, labels, seeded())
@@ -209,7 +209,7 @@ def test_bad_input():
     with pytest.raises(ValueError, match=r'\(B, h, w\), got \(6, 7\)'):
         border_pairs(labels[0], seeded())
     pairs = pairs_of((0, 1), (1, 2))
-    with pytest.raises(ValueError, match=r'shape \(1, 2\), got \(1, 1\)'):
+    with pytest.raises(ValueError, match=r'\(1, 2\).*\(1, 1\)'):
         ranking_loss(predicted[:1], torch.ones(1, 1), pairs)
-    with pytest.raises(ValueError, match='orders 1, 0 or -1, got'):
+    with pytest.raises(ValueError, match='1, 0.*-1'):
         ranking_loss(predicted[:1], torch.tensor([[0.5, 1]]), pairs)

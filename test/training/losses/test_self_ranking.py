@@ -201,7 +201,7 @@ def test_the_best_labels_of_each_sample_show_its_borders():
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match=r'got \(1, 1, 12, 40\) and \(1, 12, 39\)'):
+    with pytest.raises(ValueError, match=r'\(1, 1, 12, 40\).*\(1, 12, 39\)'):
         self_ranking(scene(), halves()[..., :-1], seeded())
     for settings in ({'borders': 0}, {'reach': 1}, {'ratio': 1.0}):
         with pytest.raises(ValueError, match='a reach of at least 2 and a ratio above 1'):

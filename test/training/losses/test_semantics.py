@@ -140,9 +140,9 @@ def test_labels_outside_the_candidates_are_refused():
     logits, labels, candidates = union_case()
     groups = torch.eye(5, dtype=torch.bool)
     labels[1, 3, 3] = 0
-    with pytest.raises(ValueError, match=r'sample 1: labels \[0\] have classes outside'):
+    with pytest.raises(ValueError, match=r'1:.*\[0\]'):
         grouped_cross_entropy(logits, labels, groups, candidates_bc=candidates)
-    with pytest.raises(ValueError, match=r'shape \(2, 5\).*got \(5,\)'):
+    with pytest.raises(ValueError, match=r'\(2, 5\).*\(5,\)'):
         grouped_cross_entropy(logits, labels, groups, candidates_bc=candidates[0])
 
 
@@ -155,7 +155,7 @@ def test_nothing_labelled_costs_nothing():
 
 
 def test_an_unknown_label_is_refused():
-    with pytest.raises(ValueError, match='below 3 or 255, got 7'):
+    with pytest.raises(ValueError, match='3.*255.*7'):
         grouped_cross_entropy(
             torch.zeros(1, 3, 1, 1), torch.full((1, 1, 1), 7), torch.eye(3, dtype=torch.bool))
 
@@ -249,12 +249,12 @@ def test_ohem_of_nothing_and_of_bad_input():
     nothing = grouped_ohem_cross_entropy(logits, torch.full_like(labels, 255), groups)
     nothing.backward()
     assert nothing.item() == 0 and (logits.grad == 0).all()
-    with pytest.raises(ValueError, match='below 5 or 255, got 9'):
+    with pytest.raises(ValueError, match='5.*255.*9'):
         grouped_ohem_cross_entropy(logits, torch.full_like(labels, 9), groups)
     for threshold in (0, 1.5):
-        with pytest.raises(ValueError, match=f'threshold above 0 and at most 1, got {threshold}'):
+        with pytest.raises(ValueError, match=f'0.*1.*{threshold}'):
             grouped_ohem_cross_entropy(logits, labels, groups, threshold=threshold)
-    with pytest.raises(ValueError, match='min_kept of at least 1, got 0'):
+    with pytest.raises(ValueError, match='min_kept.*1.*0'):
         grouped_ohem_cross_entropy(logits, labels, groups, min_kept=0)
 
 

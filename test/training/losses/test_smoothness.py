@@ -63,7 +63,7 @@ def test_gradients():
 
 def test_bad_input():
     disparity, image = random_case()
-    with pytest.raises(ValueError, match=r'got \(2, 1, 4, 6\) and \(2, 3, 4, 5\)'):
+    with pytest.raises(ValueError, match=r'\(2, 1, 4, 6\).*\(2, 3, 4, 5\)'):
         edge_aware_smoothness(disparity, image[..., :5])
     with pytest.raises(ValueError, match='expected disparity'):
         edge_aware_smoothness(image, image)

@@ -383,7 +383,7 @@ def test_settings_that_mean_nothing_are_refused():
             supervision(**settings)
     with pytest.raises(ValueError, match='needs neighbours: expected `neighbours'):
         supervision().check_offsets(())
-    with pytest.raises(ValueError, match=r'neighbours \[-1, 1\] need poses'):
+    with pytest.raises(ValueError, match=r'\[-1, 1\]'):
         supervision(known_poses=False).check_offsets((-1, 1, STEREO))
     supervision(known_poses=False).check_offsets((STEREO,))
 
