@@ -34,7 +34,8 @@ PredictorDevice = Annotated[str, typer.Option(
     '--device', help='auto, cpu, cuda, cuda:N, openvino:GPU or openvino:NPU.')]
 Backend = Annotated[str, typer.Option(
     help='Library that runs the network: auto (the fastest installed one whose results agree with '
-         'torch), torch, openvino, or onnxruntime for exported .onnx files.')]
+         'torch), torch, cuda_graph (NVIDIA GPUs), openvino, or onnxruntime for exported .onnx '
+         'files.')]
 Precision = Annotated[str, typer.Option(
     help='Number format of the network: float32, half (16 bits, where the device has them), int8 '
          '(the 8-bit graph that `quantise` wrote into the model folder), or auto for int8 if the '

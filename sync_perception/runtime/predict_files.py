@@ -91,7 +91,7 @@ def predict_files(
     :param mount: mount of the camera, for correcting the depth scale of each image by the ground
         in it; None for no correction.
     :param report: receives lines for the user.
-    :param backend: auto, torch, openvino or onnxruntime.
+    :param backend: auto, torch, cuda_graph, openvino or onnxruntime.
     :param precision: auto, float32, half or int8.
     :raises FileNotFoundError: if there is no image.
     :raises ValueError: if the calibration or another argument is invalid.

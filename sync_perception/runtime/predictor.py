@@ -84,7 +84,8 @@ class Predictor:
     :param device: auto, cpu, cuda, cuda:N, openvino:GPU or openvino:NPU.
     :param half: selects the precision `half` if `precision` is auto.
     :param max_depth: metres beyond which depth is NaN; None is the end of the model's range.
-    :param backend: torch, openvino, onnxruntime, or auto for the fastest that agrees with torch.
+    :param backend: torch, cuda_graph, openvino, onnxruntime, or auto for the fastest that agrees
+        with torch.
     :param precision: float32; half for the device's 16-bit format, if it has one; int8 for the
         8-bit graph in the model's folder; auto for int8 if the model has such a graph and the
         processor is faster with it, otherwise float32.

@@ -23,7 +23,7 @@ import re
 from sync_perception.images.headers import MAX_PIXELS
 from sync_perception.ros.parameters.server import parameter
 
-BACKENDS = ('auto', 'torch', 'openvino', 'onnxruntime')  # those of runtime.backends
+BACKENDS = ('auto', 'torch', 'cuda_graph', 'openvino', 'onnxruntime')  # those of runtime.backends
 PRECISIONS = ('auto', 'float32', 'half', 'int8')  # those of runtime.backends
 CAMERA_NAME = re.compile(r'[A-Za-z]\w*(/[A-Za-z]\w*)*', re.ASCII)
 CONSUMER_NAMES = ('generic', 'hydra', 'kimera', 'rtabmap', 'nvblox', 'nav2')
@@ -75,10 +75,10 @@ class PerceptionParameters:
         'half', False, 'Run the network in the 16-bit format of the device, where it has one: '
         'float16 on a GPU, bfloat16 on some CPUs.')
     backend: str = parameter(
-        'backend', 'auto', 'Library that runs the network: torch, openvino, onnxruntime (exported '
-                           '.onnx files only), or auto for the fastest whose results agree with '
-                           'torch, which is measured once for each model and '
-                           'machine.', choices=BACKENDS, see='#backends')
+        'backend', 'auto', 'What runs the network: torch, cuda_graph (torch on an NVIDIA GPU, '
+                           'recorded), openvino, onnxruntime (exported .onnx files only), or auto '
+                           'for the fastest whose results agree with torch, which is measured '
+                           'once for each model and machine.', choices=BACKENDS, see='#backends')
     precision: str = parameter(
         'precision', 'auto', 'Number format of the network: float32, half (the 16-bit format of '
                              'the device), int8 (the 8-bit graph of the model folder, in OpenVINO '

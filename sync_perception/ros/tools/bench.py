@@ -54,7 +54,7 @@ def bench(
     :param width: width of the frames, pixels.
     :param height: height of the frames, pixels.
     :param image: photograph to use, resized; by default a synthetic street image.
-    :param backend: auto, torch, openvino or onnxruntime.
+    :param backend: auto, torch, cuda_graph, openvino or onnxruntime.
     :param precision: auto, float32, half or int8.
     :return: the report.
     """

@@ -105,7 +105,7 @@ def bench_cases(
     :param half: run the network in the device's 16-bit format.
     :param image: photograph, resized, or a KITTI drive, for cases of its size; by default a
         synthetic street image.
-    :param backend: auto, torch, openvino or onnxruntime.
+    :param backend: auto, torch, cuda_graph, openvino or onnxruntime.
     :param precision: auto, float32, half or int8.
     :return: the report.
     :raises BenchFailed: if a process fails, or answers nothing.

@@ -78,7 +78,7 @@ def bench_dds(
     :param image: photograph to use, resized; by default a synthetic street image.
     :param rate: images per second.
     :param rounds: number of turns of each subject.
-    :param backend: auto, torch, openvino or onnxruntime.
+    :param backend: auto, torch, cuda_graph, openvino or onnxruntime.
     :param precision: auto, float32, half or int8.
     :return: the report: machine, latencies in milliseconds, processor time.
     :raises BenchFailed: if a process fails.

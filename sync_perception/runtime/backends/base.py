@@ -27,13 +27,19 @@ from torch import Tensor
 
 PROBE_CELLS = (2, 3)
 """Height and width of a probe in multiples of the sides of a network's input."""
+TOLERANCE = {'float32': 1e-3, 'bfloat16': 0.1, 'float16': 0.03}
+"""Largest difference from eager torch, relative to each map's greatest value, by precision."""
+
+
+class Disagreement(RuntimeError):
+    """The output of a backend differs from that of the network in eager torch."""
 
 
 class Backend(ABC):
     """
     Network that runs on one device in one precision.
 
-    :ivar name: torch, openvino or onnxruntime.
+    :ivar name: torch, cuda_graph, openvino or onnxruntime.
     :ivar precision: number format of the network: float32, bfloat16 or float16.
     :ivar device: torch device of the input images and of the output maps.
     :ivar batches: whether a call with several images is possible and no slower than one by one.
@@ -114,6 +120,20 @@ def difference(found: DenseOutput, expected: DenseOutput) -> float:
         off = (maps[name] - values).abs().max() / values.abs().max().clamp_min(1e-12)
         greatest = max(greatest, float(off.nan_to_num(nan=math.inf)))
     return greatest
+
+
+def check_agreement(backend: Backend, reference: Backend, image_b3hw: Tensor) -> None:
+    """
+    Check that a backend gives the maps of the reference, as far as its precision allows.
+
+    :raises Disagreement: if it does not; the message states the difference.
+    """
+    off = difference(backend(image_b3hw), reference(image_b3hw))
+    most = TOLERANCE[backend.precision]
+    if not off <= most:
+        raise Disagreement(
+            f'in {backend.name} the maps differ by {off:.2g} of their greatest value, expected at '
+            f'most {most:g}')
 
 
 def takes_batches(model: PerceptionModel | ExportedModel) -> bool:

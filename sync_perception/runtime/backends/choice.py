@@ -26,7 +26,13 @@ from sync_perception.files.checks import first_line
 from sync_perception.models.exchange.exported import ExportedModel, OnnxModel
 from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.runtime.backends import remembered
-from sync_perception.runtime.backends.base import Backend, EagerBackend, probe
+from sync_perception.runtime.backends.base import (
+    Backend,
+    Disagreement,
+    EagerBackend,
+    probe,
+)
+from sync_perception.runtime.backends.cuda_graph import CudaGraphBackend
 from sync_perception.runtime.backends.onnxruntime import OnnxBackend
 from sync_perception.runtime.backends.openvino import CPU, OpenVinoBackend
 from sync_perception.runtime.backends.quantised import (
@@ -38,7 +44,7 @@ from sync_perception.runtime.backends.quantised import (
 from sync_perception.runtime.preprocess import network_size
 
 LOGGER = logging.getLogger(__name__)
-BACKENDS = ('auto', 'torch', 'openvino', 'onnxruntime')
+BACKENDS = ('auto', 'torch', 'cuda_graph', 'openvino', 'onnxruntime')
 PRECISIONS = ('auto', 'float32', 'half', 'int8')
 VARIABLE = 'SYNC_PERCEPTION_BACKEND'  # backend of `auto`; set it to skip the measurement
 INSTALL = "pip install 'sync_perception[openvino]'"
@@ -65,7 +71,7 @@ def choose_backend(
     :param precision: float32; half for the device's 16-bit format, if it has one; int8 for the
         8-bit graph in the model's folder, run by OpenVINO on a CPU; auto for int8 if the model
         has such a graph and the processor is faster with it, otherwise float32.
-    :param name: auto, torch, openvino or onnxruntime.
+    :param name: auto, torch, cuda_graph, openvino or onnxruntime.
     :param folder: the model's folder or hub id, which may contain an 8-bit graph.
     :param target: OpenVINO's name of a device, such as GPU; empty for the torch device.
     :raises BackendError: if the backend is unknown, not installed, not possible for this model or
@@ -97,6 +103,8 @@ def choose_backend(
     problem = unusable_reason(model, name)
     if problem:
         raise BackendError(f'backend {name!r}: {problem}')
+    if name == 'cuda_graph':
+        return cuda_graph_backend(model, half)
     return openvino_backend(model, half, CPU) if name == 'openvino' else reference(model, half)
 
 
@@ -167,6 +175,9 @@ def unusable_reason(model: PerceptionModel | ExportedModel, name: str) -> str:
         return f'{model.name} is an ONNX file, which onnxruntime or openvino runs'
     if name == 'onnxruntime' and not onnx:
         return 'it runs ONNX files only: write one with `sync_perception export`'
+    if name == 'cuda_graph' and (model.device.type != 'cuda' or isinstance(model, ExportedModel)):
+        return ('it runs model folders on an NVIDIA GPU, got '
+                f'{type(model).__name__} on {model.device}')
     if name == 'openvino' and model.device.type != 'cpu':
         return f'it runs on the CPU or on openvino:GPU, not on {model.device}'
     if name == 'openvino' and find_spec('openvino') is None:
@@ -194,9 +205,26 @@ def openvino_backend(
         raise BackendError(f"backend 'openvino': {first_line(error)}") from error
 
 
+def cuda_graph_backend(model: PerceptionModel, half: bool) -> CudaGraphBackend:
+    """
+    Return the CUDA graph backend of a model.
+
+    :raises BackendError: if its maps differ from those of eager torch.
+    """
+    try:
+        return CudaGraphBackend(model, half)
+    except Disagreement as error:
+        raise BackendError(f"backend 'cuda_graph': {error}") from error
+
+
 def fastest(model: PerceptionModel | ExportedModel, half: bool) -> Backend:
     """Return the fastest available backend that agrees with eager torch, measured or cached."""
     slow = reference(model, half)
+    if can_run(model, 'cuda_graph'):
+        try:
+            return CudaGraphBackend(model, half)
+        except Disagreement as error:
+            LOGGER.warning('the model runs in eager torch: %s', error)
     if not can_run(model, 'openvino'):
         return slow
     key = remembered.key(model, half)

@@ -24,10 +24,12 @@ from sync_perception.models.exchange.exported import ExportedModel
 from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.runtime.backends.base import (
     Backend,
+    check_agreement,
     difference,
     EagerBackend,
     probe,
     reduced_precision,
+    TOLERANCE,
 )
 from sync_perception.runtime.backends.graphs import Graphs, MAX_BYTES
 from sync_perception.runtime.backends.library import kept_signal_stack, load_openvino
@@ -38,12 +40,7 @@ from torch import Tensor
 MAX_PROGRAMS = 4
 CPU = 'CPU'
 # greatest difference from eager float32, relative to the greatest value of the map
-TOLERANCE = {'float32': 1e-3, 'bfloat16': 0.1, 'float16': 0.03}
 HINTS = {'float32': 'f32', 'int8': 'f32', 'bfloat16': 'bf16', 'float16': 'f16'}
-
-
-class Disagreement(RuntimeError):
-    """The output of a backend differs from that of the network in eager torch."""
 
 
 class GraphBackend(Backend):
@@ -128,12 +125,7 @@ class OpenVinoBackend(GraphBackend):
             return difference(found, reference(image)) <= TOLERANCE['float32']
 
         self.graphs = Graphs(model, agrees)
-        image = probe(model)
-        off, most = difference(self(image), reference(image)), TOLERANCE[self.precision]
-        if not off <= most:
-            raise Disagreement(
-                f'in OpenVINO the maps differ by {off:.2g} of their greatest value, expected at '
-                f'most {most:g}')
+        check_agreement(self, reference, probe(model))
 
 
 def run(request: Any, image_b3hw: Tensor) -> DenseOutput:

@@ -155,7 +155,7 @@ def bench_runtime(
     :param image: photograph to use, resized; by default a synthetic street image.
     :param before: returns stages that run before the frame exists (conversion from messages).
     :param after: returns stages that run after the cloud (conversion to messages).
-    :param backend: auto, torch, openvino or onnxruntime.
+    :param backend: auto, torch, cuda_graph, openvino or onnxruntime.
     :param precision: auto, float32, half or int8.
     :return: the report: machine, model, milliseconds by stage.
     :raises ValueError: if frames or the size are not positive.

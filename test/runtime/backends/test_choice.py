@@ -131,7 +131,7 @@ def test_the_environment_says_what_auto_means(model, monkeypatch):
 
 def test_wrong_combinations_are_refused(model, small_model):
     for arguments, words in [
-            ({'name': 'frozen'}, 'auto, torch, openvino, onnxruntime.*frozen'),
+            ({'name': 'frozen'}, 'auto, torch, .*onnxruntime.*frozen'),
             ({'name': 'onnxruntime'}, 'export'), ({'name': 'torch', 'target': 'GPU'}, 'GPU')]:
         with pytest.raises(ValueError, match=words):
             choose_backend(model, **arguments)
