@@ -26,8 +26,8 @@ from sync_perception.labels import LabelSpace
 from sync_perception.models import hub
 from sync_perception.models.config import ModelConfig
 from sync_perception.runtime.backends import EagerBackend, graphs, OpenVinoBackend
-from sync_perception.runtime.backends.base import difference, probe
-from sync_perception.runtime.backends.openvino import Disagreement, MAX_PROGRAMS
+from sync_perception.runtime.backends.base import difference, Disagreement, probe
+from sync_perception.runtime.backends.openvino import MAX_PROGRAMS
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.types import DenseOutput
 import torch
