@@ -28,7 +28,8 @@ import numpy as np
 from sync_perception.calibration.camera_calibration import Calibration, read_calibration
 from sync_perception.calibration.plausibility import contradictions, distortion_doubt
 from sync_perception.calibration.rectification import Rectifier
-from sync_perception.files.whole_files import write_bytes, write_json
+from sync_perception.files.ply import VERTEX, write_vertices
+from sync_perception.files.whole_files import write_json
 from sync_perception.images.bit_depth import BitDepth
 from sync_perception.images.headers import MAX_PIXELS
 from sync_perception.images.orientation import turn_calibration
@@ -50,10 +51,6 @@ ASSUMED_FIELD_OF_VIEW = 70.0
 """Horizontal field of view in degrees, assumed for an unknown camera."""
 DEPTH_SCALE = 256
 """Scale of KITTI's depth PNG: metres times 256, 0 invalid."""
-VERTEX = np.dtype([
-    ('x', '<f4'), ('y', '<f4'), ('z', '<f4'), ('red', 'u1'), ('green', 'u1'), ('blue', 'u1'),
-    ('label', 'u1'), ('confidence', '<f4')])
-PLY_TYPES = {'f4': 'float', 'u1': 'uchar'}
 
 
 def predict_files(
@@ -286,12 +283,7 @@ def write_ply(points: np.ndarray, path: Path) -> None:
         vertices[name] = points[name]
     for name, shift in (('red', 16), ('green', 8), ('blue', 0)):
         vertices[name] = points['rgb'] >> shift & 0xFF
-    properties = [
-        f'property {PLY_TYPES[VERTEX[name].str[1:]]} {name}' for name in VERTEX.names]
-    header = [
-        'ply', 'format binary_little_endian 1.0', f'element vertex {len(vertices)}',
-        *properties, 'end_header', '']
-    write_bytes(path, '\n'.join(header).encode('ascii') + vertices.tobytes())
+    write_vertices(path, vertices)
 
 
 def summarize(prediction: Prediction, space: LabelSpace) -> dict[str, Any]:

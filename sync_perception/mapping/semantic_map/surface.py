@@ -77,6 +77,11 @@ class Surface:
 
     def triangles(self) -> np.ndarray:
         """Return the triangles of the mesh, counterclockwise seen from free space: (M, 3)."""
+        quads = self.quads()
+        return np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
+
+    def quads(self) -> np.ndarray:
+        """Return the quadrilaterals, counterclockwise seen from free space: int (M, 4)."""
         found = []
         for axis in range(3):
             first, second = (np.eye(3, dtype=int)[(axis + turn) % 3] for turn in (1, 2))
@@ -88,7 +93,7 @@ class Surface:
             complete = (quads >= 0).all(axis=1)
             quads, outward = quads[complete], self.crossings[rows[complete], axis] > 0
             quads[~outward] = quads[~outward][:, ::-1]
-            found += [quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]
+            found.append(quads)
         return np.concatenate(found)
 
     def _find(self, cells: np.ndarray) -> np.ndarray:

@@ -25,6 +25,7 @@ GRAZING, GRAZING_GROUND = math.tan(math.radians(2.5)), math.tan(math.radians(1))
 """Tangents of the least viewing angles of a surface and of ground; less is a depth jump."""
 DENSITY = 1.25
 """Samples per picture pixel along each axis: enough that rounding leaves no gaps."""
+BACKGROUND = (24, 26, 30)
 SUBDIVISIONS = (1, 2, 3, 4, 6, 9, 14, 20)
 
 
@@ -66,7 +67,7 @@ class Viewpoint:
 def render_cloud(
         points: np.ndarray, colors: np.ndarray, size: tuple[int, int] = (720, 1280),
         view: Viewpoint | None = None, max_depth: float = 60.0,
-        background: tuple[int, int, int] = (24, 26, 30)) -> np.ndarray:
+        background: tuple[int, int, int] = BACKGROUND) -> np.ndarray:
     """
     Render an organized cloud as the surfaces that it samples.
 
@@ -93,11 +94,28 @@ def render_cloud(
     viewed = np.where(np.isfinite(points), points, 0).astype(np.float32) @ target[:3, :3].T
     viewed += target[:3, 3]
     focal = size[1] / 2 / math.tan(math.radians(view.field_of_view) / 2)
-    buffer = _ZBuffer(size)
     corners = [viewed[:-1, :-1], viewed[:-1, 1:], viewed[1:, :-1], viewed[1:, 1:]]
     paints = [colors[:-1, :-1], colors[:-1, 1:], colors[1:, :-1], colors[1:, 1:]]
     corners = np.stack([corner[quads] for corner in corners], axis=1)
     paints = np.stack([paint[quads] for paint in paints], axis=1)
+    return render_quads(corners, paints, size, focal, background)
+
+
+def render_quads(
+        corners: np.ndarray, paints: np.ndarray, size: tuple[int, int], focal: float,
+        background: tuple[int, int, int] = BACKGROUND) -> np.ndarray:
+    """
+    Render quadrilaterals with a z-buffer; depth edges are darkened.
+
+    :param corners: float32 (N, 4, 3), metres in the viewer's optical frame: the corners at the top
+        left, top right, bottom left and bottom right of each.
+    :param paints: uint8 (N, 4, 3), RGB.
+    :param size: height and width of the picture.
+    :param focal: focal length in pixels.
+    :param background: RGB colour of pixels without points.
+    :return: uint8 (height, width, 3), RGB.
+    """
+    buffer = _ZBuffer(size)
     extent = _extent(corners, focal) * DENSITY
     for finer, count in zip((0, *SUBDIVISIONS), SUBDIVISIONS):
         chosen = (extent > finer) & ((extent <= count) | (count == SUBDIVISIONS[-1]))
