@@ -106,6 +106,8 @@ setup(
         ],
         # scipy: without it the library builds neither Mask2Former nor EoMT
         'transformers': ['scipy', 'transformers>=5.20'],
+        # recordings of maps, and the viewer: about 340 MB
+        'view': ['rerun-sdk'],
         'test': [
             *BENCH,
             *BAGS,

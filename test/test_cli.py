@@ -24,9 +24,9 @@ import pytest
 from sync_perception import cli
 from typer.testing import CliRunner
 
-VERBS = ('predict', 'synth', 'train', 'evaluate', 'select', 'data', 'bench', 'models',
-         'import-weights', 'export', 'pseudo-label', 'report', 'ablate', 'labels', 'kitti-to-bag',
-         'process-bag')
+VERBS = ('predict', 'map', 'view', 'synth', 'train', 'evaluate', 'select', 'data', 'bench',
+         'models', 'import-weights', 'export', 'pseudo-label', 'report', 'ablate', 'labels',
+         'kitti-to-bag', 'process-bag')
 HEAVY = ('torch', 'cv2', 'lightning', 'open3d', 'rclpy')
 
 

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import sys
 
-from sync_perception.cli import bags, labels, learning, measures, models, running
+from sync_perception.cli import bags, labels, learning, mapping, measures, models, running
 import typer
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
     help='Metric depth, semantic labels and a semantic point cloud from each camera frame.')
-for verbs in (running, measures, learning, models, bags):
+for verbs in (running, mapping, measures, learning, models, bags):
     app.add_typer(verbs.app)
 app.add_typer(labels.app, name='labels')
 
@@ -34,7 +34,7 @@ EXTRAS = {
     'kornia': 'train', 'h5py': 'train', 'scipy': 'train', 'tensorboard': 'train',
     'matplotlib': 'train', 'onnx': 'export', 'onnx_ir': 'export', 'rosbags': 'bags',
     'onnxruntime': 'export', 'onnxscript': 'export', 'openvino': 'openvino',
-    'psutil': 'bench', 'rclpy': 'ros',
+    'psutil': 'bench', 'rerun': 'view', 'rclpy': 'ros',
     'sensor_msgs': 'ros', 'std_msgs': 'ros', 'transformers': 'transformers'}
 FAILURE = 1
 

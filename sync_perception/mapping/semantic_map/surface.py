@@ -35,7 +35,7 @@ from sync_perception.mapping.semantic_map.storage import tile_keys
 CORNERS = np.array([(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)])
 EDGES = np.array([(a, b) for a in range(8) for b in range(a + 1, 8)
                   if np.abs(CORNERS[a] - CORNERS[b]).sum() == 1])
-LEAST_WEIGHT = 0.5
+LEAST_WEIGHT = 0.1
 """Default of the least weight of the voxels at a vertex."""
 STEEPEST = 2.0
 """

@@ -19,15 +19,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 import shutil
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from sync_perception.files.locks import output_lock
+from sync_perception.files.progress import progress_bar
 from sync_perception.ros.bags.camera import BagCamera, PairedImage, Pairing
 from sync_perception.ros.bags.chunks import ChunkedBag, refuse_unless_resumable
 from sync_perception.ros.bags.output_writer import chosen_outputs, OutputWriter, stated_mount
@@ -117,7 +115,7 @@ def process_open_bag(job: Job, bag: Bag, load: Callable[[PerceptionParameters], 
         report(f'{job.out}: resuming after {resumed} frames')
     pairing = Pairing(bag, camera)
     try:
-        with progress_bar(bag.counts[camera.image]) as advance:
+        with progress_bar('process-bag', bag.counts[camera.image]) as advance:
             steps = pairing.follow(bag.records())
             write_chunks(chunked, steps, camera, writer, chunk_frames, advance)
         if writer.scale is not None:
@@ -206,13 +204,3 @@ def settings_of(job: Job, bag: Bag, camera: BagCamera) -> dict[str, Any]:
         'namespace': job.namespace,
         **{name: list(value) if isinstance(value, tuple) else value
            for name, value in parameters.items()}}
-
-
-@contextmanager
-def progress_bar(frames: int) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar on the console; yield the function that advances it."""
-    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
-               TextColumn('frames'), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task('process-bag', total=frames)
-        yield lambda count: progress.advance(task, count)

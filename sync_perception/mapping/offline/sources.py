@@ -1,0 +1,290 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Sources of frames for maps: KITTI drives, folders of images, RGB-D sequences and videos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+import re
+from typing import Protocol
+
+import cv2
+import numpy as np
+from sync_perception.calibration.camera_calibration import Calibration, read_calibration
+from sync_perception.calibration.rectification import Rectifier
+from sync_perception.images.bit_depth import BitDepth
+from sync_perception.images.headers import MAX_PIXELS
+from sync_perception.images.orientation import turn, turn_calibration
+from sync_perception.images.reading import images_by_stem, read_image
+from sync_perception.images.videos import Video, VIDEO_SUFFIXES
+from sync_perception.kitti.drive import find_drives, KittiDrive, read_matrix
+from sync_perception.mapping.pose_files import read_trajectory
+from sync_perception.mapping.trajectory import SECOND, Trajectory
+from sync_perception.runtime.predict_files import intrinsics, read_frame
+from sync_perception.types import Frame
+
+RATE = 10.0
+"""Frames per second of a folder of images."""
+SENSOR_UNITS = 1000
+SENSOR_INVALID = 65535
+SEVEN_SCENES_K = np.array([[585.0, 0, 320], [0, 585, 240], [0, 0, 1]])
+SUFFIXES = ', '.join(VIDEO_SUFFIXES)
+
+
+@dataclass(frozen=True)
+class CameraArguments:
+    """
+    What the user states of the camera.
+
+    :param fx: focal length in pixels; None if unknown.
+    :param camera_info: calibration file; None if there is none.
+    :param rectify: whether to rectify the images by it.
+    :param rate: frames per second of images without time; None for the source's own, or 10.
+    :raises ValueError: if the arguments contradict each other.
+    """
+
+    fx: float | None = None
+    camera_info: Path | None = None
+    rectify: bool = False
+    rate: float | None = None
+
+    def __post_init__(self):
+        """Check the arguments."""
+        if self.fx is not None and self.camera_info is not None:
+            raise ValueError('expected fx or camera_info, got both')
+        if self.fx is not None and not self.fx > 0:
+            raise ValueError(f'fx: expected a positive number of pixels, got {self.fx}')
+        if self.rate is not None and not self.rate > 0:
+            raise ValueError(f'rate: expected frames per second, got {self.rate}')
+        if self.rectify and self.camera_info is None:
+            raise ValueError('rectify: expected camera_info to rectify by, got none')
+
+    def calibration(self) -> Calibration | None:
+        """Return the calibration of the file, if there is one."""
+        return None if self.camera_info is None else read_calibration(self.camera_info)
+
+
+class Source(Protocol):
+    """
+    Recording of one camera.
+
+    :ivar title: description for the user.
+    :ivar count: number of frames; None if it is unknown before the end.
+    """
+
+    title: str
+    count: int | None
+
+    def frames(self, start: int, stride: int) -> Iterator[tuple[int, Frame | ValueError]]:
+        """Yield index and frame of every stride-th frame from a start on, or why it is broken."""
+
+    def trajectory(self) -> Trajectory | None:
+        """Return the poses that come with the recording; None if it has none."""
+
+    def sensor_depth(self, index: int) -> np.ndarray | None:
+        """Return a depth sensor's float32 (H, W) metres, NaN invalid; None if it has none."""
+
+
+class FrameFiles:
+    """Source whose frames are read one by one; a subclass reads them."""
+
+    title = ''
+    count: int
+
+    def frames(self, start: int, stride: int) -> Iterator[tuple[int, Frame | ValueError]]:
+        """Yield index and frame, or why the frame is broken."""
+        for index in range(start, self.count, stride):
+            try:
+                yield index, self.read(index)
+            except ValueError as error:
+                yield index, error
+
+    def read(self, index: int) -> Frame:
+        """Read a frame; ValueError if it is broken."""
+        raise NotImplementedError
+
+    def trajectory(self) -> Trajectory | None:
+        """Return None: the files have no poses."""
+        return None
+
+    def sensor_depth(self, index: int) -> np.ndarray | None:
+        """Return None: the files have no depth."""
+        return None
+
+
+class DriveSource(FrameFiles):
+    """KITTI raw drive, with the poses of its OXTS packets."""
+
+    def __init__(self, path: Path, camera: int):
+        self.drive = KittiDrive(path, camera)
+        self.camera = camera
+        self.title, self.count = f'KITTI drive {self.drive.name}', len(self.drive)
+
+    def read(self, index: int) -> Frame:
+        """Read a frame with its recorded time."""
+        return self.drive.frame(index)
+
+    def trajectory(self) -> Trajectory | None:
+        """Return the poses of the drive's navigation system."""
+        if not (self.drive.folder / 'oxts').is_dir():
+            return None
+        return read_trajectory(self.drive.folder, camera=self.camera)
+
+
+class SceneSource(FrameFiles):
+    """Sequence of 7-Scenes: images, raw depth of the sensor, and poses; 30 frames a second."""
+
+    def __init__(self, path: Path, arguments: CameraArguments):
+        self.folder = path
+        self.images = [*images_by_stem(path, '.color').items()]
+        self.numbers = [int(re.search(r'(\d+)$', stem)[1]) for stem, _ in self.images]
+        self.rate = arguments.rate or 30.0
+        self.fx = arguments.fx
+        self.title, self.count = f'RGB-D sequence {path}', len(self.images)
+
+    def read(self, index: int) -> Frame:
+        """Read a frame; its time is that of its number."""
+        image = read_image(self.images[index][1])
+        K = SEVEN_SCENES_K if self.fx is None else intrinsics(image.shape[:2], self.fx)
+        return Frame(image, K, round(self.numbers[index] * SECOND / self.rate))
+
+    def trajectory(self) -> Trajectory:
+        """Return the poses of the sequence."""
+        return read_trajectory(self.folder, self.rate)
+
+    def sensor_depth(self, index: int) -> np.ndarray | None:
+        """Return the raw depth, which is not registered to the image."""
+        path = self.folder / f'{self.images[index][0]}.depth.png'
+        stored = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if stored is None or stored.dtype != np.uint16:
+            return None
+        invalid = (stored == 0) | (stored == SENSOR_INVALID)
+        return np.where(invalid, np.nan, stored / np.float32(SENSOR_UNITS)).astype(np.float32)
+
+
+class ImagesSource(FrameFiles):
+    """
+    Images of a folder, sorted by name.
+
+    A folder image_N beside a calib.txt is a sequence of KITTI's odometry benchmark.
+    """
+
+    def __init__(self, path: Path, arguments: CameraArguments):
+        self.paths = [*images_by_stem(path).values()]
+        if not self.paths:
+            raise ValueError(
+                f'{path} is no recording: expected a KITTI drive, a folder of images, a sequence '
+                f'of 7-Scenes, a bag, or a video ({SUFFIXES})')
+        self.arguments, self.calibration = arguments, arguments.calibration()
+        self.bit_depth = BitDepth(report=lambda text: None)
+        self.rectifier = Rectifier() if arguments.rectify else None
+        self.K = None
+        camera = re.fullmatch(r'image_(\d+)', path.name)
+        benchmark = path.parent / 'calib.txt'
+        if camera and benchmark.is_file() and arguments.fx is None and self.calibration is None:
+            self.K = benchmark_intrinsics(benchmark, int(camera[1]))
+        self.rate = arguments.rate or RATE
+        self.title, self.count = f'images of {path}', len(self.paths)
+
+    def read(self, index: int) -> Frame:
+        """Read a frame upright; its time is its index at the rate."""
+        frame = read_frame(self.paths[index], self.arguments.fx, self.calibration, self.bit_depth,
+                           MAX_PIXELS, self.rectifier)
+        return Frame(frame.image, frame.K if self.K is None else self.K,
+                     round(index * SECOND / self.rate), void=frame.void)
+
+
+def benchmark_intrinsics(path: Path, camera: int) -> np.ndarray:
+    """
+    Return a camera's intrinsics from calib.txt of KITTI's odometry benchmark.
+
+    Its rows are named P0, P1 and so on, or they are in this order without names.
+
+    :return: float64 (3, 3).
+    """
+    lines = path.read_text(encoding='utf-8').splitlines()
+    if lines and ':' in lines[0]:
+        return read_matrix(path, f'P{camera}', (3, 4))[:, :3]
+    try:
+        return np.array(lines[camera].split(), np.float64).reshape(3, 4)[:, :3]
+    except (IndexError, ValueError) as error:
+        raise ValueError(
+            f'{path}: expected a row of 12 numbers for camera {camera}') from error
+
+
+class VideoSource:
+    """Video file, with times from zero at its own rate."""
+
+    def __init__(self, path: Path, arguments: CameraArguments):
+        self.video = Video(path)
+        self.arguments = arguments
+        calibration = arguments.calibration()
+        self.calibration = calibration and turn_calibration(
+            calibration, self.video.size, self.video.orientation)
+        self.rectifier = Rectifier() if arguments.rectify else None
+        self.rate = arguments.rate or self.video.rate or RATE
+        self.title, self.count = f'video {path}', self.video.count
+
+    def frames(self, start: int, stride: int) -> Iterator[tuple[int, Frame | ValueError]]:
+        """Yield index and frame."""
+        for index, stored in enumerate(self.video.frames(start), start):
+            if (index - start) % stride:
+                continue
+            image = turn(stored, self.video.orientation)
+            stamp = round(index * SECOND / self.rate)
+            if self.calibration is None:
+                yield index, Frame(image, intrinsics(image.shape[:2], self.arguments.fx), stamp)
+                continue
+            frame = Frame(image, self.calibration.intrinsics, stamp)
+            yield index, frame if self.rectifier is None else self.rectifier(
+                frame, self.calibration)
+
+    def trajectory(self) -> Trajectory | None:
+        """Return None: a video has no poses."""
+        return None
+
+    def sensor_depth(self, index: int) -> np.ndarray | None:
+        """Return None: a video has no depth."""
+        return None
+
+
+def is_bag(path: str | Path) -> bool:
+    """Return whether a path is a rosbag2 bag, by its name or the description in its folder."""
+    path = Path(path)
+    return path.suffix in ('.mcap', '.db3', '.zstd') or (path / 'metadata.yaml').is_file()
+
+
+def open_source(path: str | Path, arguments: CameraArguments, camera: int = 2) -> Source:
+    """
+    Open a recording that needs no ROS; its kind is recognised.
+
+    :param camera: number of the camera, for KITTI drives.
+    :raises FileNotFoundError: if there is no such path.
+    :raises ValueError: if it is no recording.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f'no recording {path}')
+    if path.is_file():
+        if path.suffix.lower() not in VIDEO_SUFFIXES:
+            raise ValueError(f'{path} is no video, expected one of {SUFFIXES}')
+        return VideoSource(path, arguments)
+    if find_drives(path, camera):
+        return DriveSource(path, camera)
+    if images_by_stem(path, '.color') and any(path.glob('*.pose.txt')):
+        return SceneSource(path, arguments)
+    return ImagesSource(path, arguments)
