@@ -26,6 +26,7 @@ files it can be included within groups and namespaces, and more than once.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 import sys
 from typing import Any
@@ -40,40 +41,16 @@ from launch_ros.substitutions import FindPackageShare
 from sync_perception.ros.core.middleware import PROFILE_VARIABLES, TRANSPORTS_VARIABLE
 from sync_perception.ros.parameters import launch_arguments as read
 from sync_perception.ros.parameters.consumers import CONSUMERS
-from sync_perception.ros.parameters.launch_arguments import Argument
+from sync_perception.ros.parameters.launch_options import CAMERA
 from sync_perception.ros.parameters.perception import PerceptionParameters
 import yaml
 
 SHARE = FindPackageShare('sync_perception')
 ARGUMENTS = {
-    'image_topic': Argument(
-        'image', 'Topic of the rectified images, or of unrectified ones with rectify:=true; with '
-                 'several cameras, a topic below the name of each.', read.topic),
-    'camera_info_topic': Argument(
-        'camera_info', 'Topic of the calibration; with several cameras, a topic below the name of '
-                       'each.', read.topic),
-    'consumer_topics': Argument(
-        'false', 'Publish on the default topics of the consumer instead of sync/...: true or '
-                 'false.', read.boolean),
-    'namespace': Argument(
-        '', 'Namespace of the nodes; the outputs are NAMESPACE/sync/...', read.namespace),
-    'params_file': Argument(
-        PathJoinSubstitution([SHARE, 'config', 'perception.yaml']),
-        "YAML file of the node's parameters, or none for their defaults.",
-        read.parameters_file),
-    'use_sim_time': Argument('false', 'Use the time of /clock: true or false.', read.boolean),
-    'profile': Argument(
-        'shm', 'Profile of Fast DDS: shm (the profile of this package, which carries images '
-               'between processes without loss, unless the environment sets another one), none '
-               '(the profile that the environment sets, otherwise the defaults of Fast DDS), or '
-               'the path of an XML file.',
-        read.word_or_file('shm', 'none')),
-    'rviz': Argument('false', 'Show the results in RViz: true or false.', read.boolean),
-    'rviz_frame': Argument(
-        'camera_optical_frame', 'Fixed frame of RViz: the frame_id of the images, or any frame '
-                                'that tf connects to it.'),
-    'log_level': Argument(
-        'info', 'debug, info, warn, error or fatal; or LOGGER:=LEVEL.', read.log_level),
+    **CAMERA,
+    'params_file': replace(
+        CAMERA['params_file'],
+        default=PathJoinSubstitution([SHARE, CAMERA['params_file'].default])),
     **read.parameter_arguments(
         PerceptionParameters, optional=True,
         readers={'model': read.model, 'consistency_model': read.model}),

@@ -55,34 +55,14 @@ from launch.substitutions import (
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 from sync_perception.ros.parameters import launch_arguments as read
-from sync_perception.ros.parameters.launch_arguments import Argument
+from sync_perception.ros.parameters import launch_options
 from sync_perception.ros.parameters.replay import ReplayParameters
 
 REPLAY = read.parameter_arguments(
     ReplayParameters, leave_out=('source', 'path', 'seed'),
     readers={'camera_info': read.unless_empty(read.existing_path)})
 ARGUMENTS = {
-    'drive': Argument(
-        '', 'Folder of a KITTI raw drive, {date}_drive_{nnnn}_sync; set either drive or bag.',
-        read.unless_empty(read.existing_path)),
-    'bag': Argument(
-        '', 'A rosbag2 bag: its folder, or its .mcap or .db3 file; set either drive or bag.',
-        read.unless_empty(read.existing_path)),
-    'player': Argument(
-        'node', 'Program that plays a bag: node (replay_node of this package, which plays only '
-                'the images) or ros2bag (ros2 bag play --clock, which plays all topics; of the '
-                "replay's arguments it uses speed and loop, and bag_image and bag_camera_info, "
-                'which are remapped to image_topic and camera_info_topic).',
-        read.one_of('node', 'ros2bag')),
-    'play_args': Argument(
-        '', 'Further arguments of ros2 bag play, such as "--start-offset 10".', read.words),
-    'use_sim_time': Argument(
-        'auto', 'Use the time of /clock: true, false, or auto for true if the player publishes '
-                'it.',
-        lambda text: text if text == 'auto' else read.boolean(text)),
-    'shutdown': Argument(
-        'true', 'End the whole launch when the recording or the perception node has ended: true '
-        'or false.', read.boolean),
+    **launch_options.REPLAY,
     **REPLAY,
 }
 NOT_OF_DRIVES = ('bag_image', 'bag_camera_info', 'camera_info', 'speed', 'play_args')

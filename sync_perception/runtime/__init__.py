@@ -13,3 +13,7 @@
 # limitations under the License.
 
 """Inference: from a `Frame` to a `Prediction`, without ROS and without training code."""
+
+# here, where they can be read without importing torch
+BACKENDS = ('auto', 'torch', 'cuda_graph', 'openvino', 'onnxruntime')
+PRECISIONS = ('auto', 'float32', 'half', 'int8')

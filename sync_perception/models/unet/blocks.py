@@ -25,7 +25,20 @@ HEAD_CHANNELS = 32
 GROUPS = 8
 
 
-class ResNetBlock(nn.Module):
+class ResidualBlock(nn.Module):
+    """Sum of a body and a shortcut, which subclasses make."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """
+        Return the features of the same size.
+
+        :param x: (B, in_channels, H, W).
+        :return: (B, out_channels, H, W).
+        """
+        return self.body(x) + self.shortcut(x)
+
+
+class ResNetBlock(ResidualBlock):
     """
     Residual block: twice 3x3 convolution, GroupNorm of 8 groups and SiLU.
 
@@ -52,17 +65,8 @@ class ResNetBlock(nn.Module):
             nn.SiLU())
         self.shortcut = make_shortcut(in_channels, out_channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """
-        Return the features of the same size.
 
-        :param x: (B, in_channels, H, W).
-        :return: (B, out_channels, H, W).
-        """
-        return self.body(x) + self.shortcut(x)
-
-
-class ConvNextBlock(nn.Module):
+class ConvNextBlock(ResidualBlock):
     """
     Residual block: 7x7 depthwise, 3x3 to a multiple of the width, 3x3 back.
 
@@ -86,15 +90,6 @@ class ConvNextBlock(nn.Module):
             nn.GroupNorm(1, width),
             nn.Conv2d(width, out_channels, 3, padding=1))
         self.shortcut = make_shortcut(in_channels, out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """
-        Return the features of the same size.
-
-        :param x: (B, in_channels, H, W).
-        :return: (B, out_channels, H, W).
-        """
-        return self.body(x) + self.shortcut(x)
 
 
 class VitBlock(nn.Module):

@@ -20,7 +20,7 @@ The parameter file and the parameter tables of the documentation, generated from
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
 import textwrap
@@ -28,7 +28,9 @@ from typing import Any
 
 from sync_perception.files.pages import replace_part
 from sync_perception.files.whole_files import write_text
+from sync_perception.ros.parameters import launch_options
 from sync_perception.ros.parameters.consumers import CONSUMERS
+from sync_perception.ros.parameters.launch_arguments import Argument
 from sync_perception.ros.parameters.perception import PerceptionParameters
 from sync_perception.ros.parameters.replay import ReplayParameters
 from sync_perception.ros.parameters.server import takes_effect
@@ -40,6 +42,10 @@ TABLES = {
     'replay parameters': ('docs/bags.md', ReplayParameters),
 }
 """Page and dataclass of the parameters, by name of the generated part."""
+LAUNCH_PAGE = 'docs/launch.md'
+LAUNCH_TABLES = {
+    'camera arguments': launch_options.CAMERA, 'replay arguments': launch_options.REPLAY}
+"""Arguments of a launch file, by name of the generated part."""
 WIDTH = 99
 LICENCE_LINES = 13
 """Number of licence lines at the top of this file, which are copied to the parameter file."""
@@ -113,6 +119,15 @@ def table(kind: type) -> list[str]:
     return rows
 
 
+def launch_table(arguments: Mapping[str, Argument]) -> list[str]:
+    """Return the lines of a Markdown table of launch arguments."""
+    rows = ['| argument | default | description |', '|---|---|---|']
+    for name, argument in arguments.items():
+        default = f'`{argument.default}`' if argument.default else ''
+        rows.append(f'| `{name}` | {default} | {argument.description} |')
+    return rows
+
+
 def limits(spec: Field) -> Iterator[str]:
     """Yield a sentence on the range or the choices of a parameter, if it has any."""
     metadata = spec.metadata
@@ -154,6 +169,8 @@ def write(root: Path) -> None:
     write_text(root / PARAMETER_FILE, parameter_file(), shared=True)
     for name, (page, kind) in TABLES.items():
         replace_part(root / page, name, ['', *table(kind), ''])
+    for name, arguments in LAUNCH_TABLES.items():
+        replace_part(root / LAUNCH_PAGE, name, ['', *launch_table(arguments), ''])
 
 
 if __name__ == '__main__':

@@ -21,12 +21,11 @@ from dataclasses import dataclass
 import re
 
 from sync_perception.images.headers import MAX_PIXELS
+from sync_perception.ros.parameters.consumers import CONSUMERS
 from sync_perception.ros.parameters.server import parameter
+from sync_perception.runtime import BACKENDS, PRECISIONS
 
-BACKENDS = ('auto', 'torch', 'cuda_graph', 'openvino', 'onnxruntime')  # those of runtime.backends
-PRECISIONS = ('auto', 'float32', 'half', 'int8')  # those of runtime.backends
 CAMERA_NAME = re.compile(r'[A-Za-z]\w*(/[A-Za-z]\w*)*', re.ASCII)
-CONSUMER_NAMES = ('generic', 'hydra', 'kimera', 'rtabmap', 'nvblox', 'nav2')
 DEVICE_NAME = re.compile(r'auto|cpu|cuda(:\d+)?|openvino:[A-Z.0-9]+', re.ASCII)
 
 
@@ -92,7 +91,7 @@ class PerceptionParameters:
         'consumer', 'generic', 'Software that reads the topics; its preset selects the encodings, '
                                "the id of void and the cloud's colour that it expects. Parameters "
                                'that are set explicitly take precedence.',
-        choices=CONSUMER_NAMES, see='consumers.md')
+        choices=tuple(CONSUMERS), see='consumers.md')
     cameras: tuple[str, ...] = parameter(
         'cameras', ('',), 'Names of the cameras; the topics of each camera are below its name: '
                           'NAME/image in, NAME/sync/... out. A single empty name means one '

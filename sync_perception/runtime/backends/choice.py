@@ -25,6 +25,7 @@ import time
 from sync_perception.files.checks import first_line
 from sync_perception.models.exchange.exported import ExportedModel, OnnxModel
 from sync_perception.models.perception_model import PerceptionModel
+from sync_perception.runtime import BACKENDS, PRECISIONS
 from sync_perception.runtime.backends import remembered
 from sync_perception.runtime.backends.base import (
     Backend,
@@ -44,8 +45,6 @@ from sync_perception.runtime.backends.quantised import (
 from sync_perception.runtime.preprocess import network_size
 
 LOGGER = logging.getLogger(__name__)
-BACKENDS = ('auto', 'torch', 'cuda_graph', 'openvino', 'onnxruntime')
-PRECISIONS = ('auto', 'float32', 'half', 'int8')
 VARIABLE = 'SYNC_PERCEPTION_BACKEND'  # backend of `auto`; set it to skip the measurement
 INSTALL = "pip install 'sync_perception[openvino]'"
 SHAPE = (375, 1242)  # image size at which backends are compared

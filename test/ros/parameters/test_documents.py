@@ -23,6 +23,7 @@ import pytest
 from sync_perception.files.pages import markers, split_page
 from sync_perception.ros.parameters.consumers import CONSUMERS
 from sync_perception.ros.parameters.documents import (
+    LAUNCH_PAGE,
     PARAMETER_FILE,
     parameter_file,
     TABLES,
@@ -38,7 +39,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def texts(root: Path) -> dict[str, str]:
     """Return the files with generated parts, by their path in the source tree."""
-    paths = [PARAMETER_FILE, *(page for page, _ in TABLES.values())]
+    paths = [PARAMETER_FILE, LAUNCH_PAGE, *(page for page, _ in TABLES.values())]
     return {path: (root / path).read_text(encoding='utf-8') for path in paths}
 
 
