@@ -105,8 +105,20 @@ def bench(
             help='Measure only the node over DDS, under this load: drive (10 Hz, all topics), '
             'labels, fast (60 Hz), six (cameras), 4k or 4k_cloud; repeat it for several. --image '
             'may be a KITTI drive.')] = None,
+        peers: Annotated[bool, typer.Option(
+            '--peers', help="Compare with other projects' networks instead, in turns; needs the "
+            'extra `transformers` for two of them.')] = False,
+        page: Annotated[Path | None, typer.Option(
+            help='With --peers or --case: documentation page to write the table into, between its '
+            'markers.')] = None,
         ) -> None:
     """Time every stage from message to messages on this machine."""
+    if peers:
+        from sync_perception.runtime.benchmark.peers import bench_peers
+        bench_peers(
+            json=json, page=page, model=model, device=device, half=half, frames=frames,
+            size=(height, width), backend=backend, precision=precision)
+        return
     if ros or case:
         from sync_perception.ros.tools.bench_cases import bench_cases
         from sync_perception.ros.tools.bench_dds import bench_dds
@@ -114,8 +126,8 @@ def bench(
         try:
             if case:
                 bench_cases(
-                    case, json=json, model=model, device=device, half=half, image=image,
-                    backend=backend, precision=precision)
+                    case, json=json, page=page, model=model, device=device, half=half,
+                    image=image, backend=backend, precision=precision)
             else:
                 bench_dds(
                     json=json, model=model, device=device, half=half, frames=frames, width=width,

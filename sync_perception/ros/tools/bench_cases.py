@@ -34,6 +34,7 @@ import psutil
 import rclpy
 from rich.console import Console
 from rich.table import Table
+from sync_perception.files.pages import replace_part, split_page
 from sync_perception.ros.node.outputs import OUTPUTS
 from sync_perception.ros.tools.bench_dds import ros_arguments
 from sync_perception.ros.tools.bench_subjects import (
@@ -53,6 +54,9 @@ LABELS = {'sync/semantics': ALL['sync/semantics']}
 MAPS = {topic: ALL[topic] for topic in ('sync/depth', 'sync/semantics')}
 KITTI = (375, 1242)
 MIB = 2 ** 20
+PART = 'bench cases'
+HEADS = (
+    'answered', 'received p50 ms', 'p95', 'taken p50 ms', 'p95', 'CPU s/frame', 'MiB', 'start s')
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,8 @@ CASES = {
 def bench_cases(
         names: Sequence[str], json: str | Path | None = None, model: str | Path | None = None,
         device: str = 'auto', half: bool = False, image: str | Path | None = None,
-        backend: str = 'auto', precision: str = 'auto') -> dict[str, Any]:
+        backend: str = 'auto', precision: str = 'auto', page: str | Path | None = None
+        ) -> dict[str, Any]:
     """
     Measure the node under some kinds of load, and print a table.
 
@@ -107,10 +112,13 @@ def bench_cases(
         synthetic street image.
     :param backend: auto, torch, cuda_graph, openvino or onnxruntime.
     :param precision: auto, float32, half or int8.
+    :param page: documentation page whose table, between two markers, is replaced.
     :return: the report.
     :raises BenchFailed: if a process fails, or answers nothing.
-    :raises ValueError: if a name is unknown.
+    :raises ValueError: if a name is unknown, or the page lacks the markers.
     """
+    if page is not None:
+        split_page(page, PART)
     unknown = [name for name in names if name not in CASES]
     if unknown:
         raise ValueError(f'case must be one of {", ".join(CASES)}, got {", ".join(unknown)}')
@@ -128,6 +136,8 @@ def bench_cases(
     console.print(table(report))
     if json is not None:
         write_report(report, json)
+    if page is not None:
+        replace_part(page, PART, ['', *markdown(report), ''])
     return report
 
 
@@ -200,24 +210,41 @@ def delays(times: dict[tuple[str, int], dict[str, int]], frames: Sequence[tuple[
     return summarize([1e-6 * (max(times[frame].values()) - frame[1]) for frame in frames])
 
 
-def table(report: dict[str, Any]) -> Table:
-    """Return a report as a table for the terminal."""
-    facts = report['machine']
-    shown = Table(
-        title='From the stamp of an image until all subscribed outputs are received by the '
-        'middleware, and taken by rclpy',
-        caption=f'{facts["processor"]}, {facts["cores"]} cores, load '
-        f'{facts["load_average"][0]} before and {report["load_average_after"][0]} after, '
-        f'{facts["commit"]}')
-    shown.add_column('load')
-    for head in ('answered', 'received p50 ms', 'p95', 'taken p50', 'p95', 'CPU s/frame', 'MiB',
-                 'start s'):
-        shown.add_column(head, justify='right')
+def rows(report: dict[str, Any]) -> list[list[str]]:
+    """Return the title and the figures of each case as text."""
+    found = []
     for values in report['cases'].values():
         marks = [values[when][mark] for when in ('received_milliseconds', 'taken_milliseconds')
                  for mark in ('p50', 'p95')]
-        shown.add_row(
-            values['title'], f'{values["answered"]}/{values["sent"]}',
+        found.append([
+            values['title'], f'{values["answered"]} of {values["sent"]}',
             *(f'{mark:.0f}' for mark in marks), f'{values["cpu_seconds_per_frame"]:.3f}',
-            f'{values["memory_mib"]}', f'{values["start_seconds"]:.1f}')
+            f'{values["memory_mib"]}', f'{values["start_seconds"]:.1f}'])
+    return found
+
+
+def place(report: dict[str, Any]) -> str:
+    """Return a line with the machine, its load and the commit."""
+    facts = report['machine']
+    return (f'{facts["processor"]}, {facts["cores"]} cores, load {facts["load_average"][0]} '
+            f'before and {report["load_average_after"][0]} after, commit {facts["commit"]}')
+
+
+def table(report: dict[str, Any]) -> Table:
+    """Return a report as a table for the terminal."""
+    shown = Table(
+        title='From the stamp of an image until all subscribed outputs are received by the '
+        'middleware, and taken by rclpy', caption=place(report))
+    shown.add_column('load')
+    for head in HEADS:
+        shown.add_column(head, justify='right')
+    for row in rows(report):
+        shown.add_row(*row)
     return shown
+
+
+def markdown(report: dict[str, Any]) -> list[str]:
+    """Return a report as lines of a documentation page."""
+    return [f'Measured {report["machine"]["time"][:10]}: {place(report)}.', '',
+            f'| load | {" | ".join(HEADS)} |', '|---|' + '---:|' * len(HEADS),
+            *(f'| {" | ".join(row)} |' for row in rows(report))]

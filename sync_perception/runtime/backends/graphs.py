@@ -162,7 +162,11 @@ class Graphs:
         return graph
 
     def keep(self, graph: Any, size: str) -> Any:
-        """Write a graph to the cache folder atomically, and return it."""
+        """
+        Write a graph to the cache folder atomically, and return what later starts will read.
+
+        Its compiled program is kept as well, under a key that reading changes.
+        """
         path = self.path(size)
         beside = path.with_name(f'.{path.stem}.{os.getpid()}.xml')
         try:
@@ -172,7 +176,8 @@ class Graphs:
             forget_oldest(self.folder, ('.xml', '.bin'), MAX_BYTES)
         except (OSError, RuntimeError) as error:
             LOGGER.warning('cannot store the graph of the network in %s: %s', self.folder, error)
-        return graph
+            return graph
+        return self.read(size) or graph
 
     def path(self, size: str) -> Path:
         """Return the cache path of the graph for a size."""

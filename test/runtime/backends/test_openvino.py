@@ -90,8 +90,8 @@ def test_a_graph_is_converted_once(model, cache, monkeypatch):
 def test_a_compilation_is_kept_for_the_next_start(model, cache):
     """A later process reads it; a damaged file, as a full disk leaves it, is replaced."""
     image = probe(model, (96, 224))
-    kept = set(cache.glob('*.blob'))
     first = OpenVinoBackend(model)
+    kept = set(cache.glob('*.blob'))
     expected = first(image)
     assert not was_read(first, image)
     [path] = set(cache.glob('*.blob')) - kept
