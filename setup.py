@@ -88,11 +88,13 @@ setup(
             'ros-rclpy[fastrtps]',
             'ros-diagnostic-msgs',
             'ros-lifecycle-msgs',
+            'ros-nav-msgs',
             'ros-rcl-interfaces',
             'ros-rosgraph-msgs',
             'ros-sensor-msgs',
             'ros-std-msgs',
             'ros-std-srvs',
+            'ros-visualization-msgs',
         ],
         'synth': ['open3d'],
         'train': [
@@ -140,6 +142,7 @@ setup(
         'console_scripts': [
             'sync_perception = sync_perception.cli:main',
             'perception_node = sync_perception.ros.node.perception_node:main',
+            'mapping_node = sync_perception.ros.map.mapping_node:main',
             'replay_node = sync_perception.ros.replay.replay_node:main',
         ],
     },

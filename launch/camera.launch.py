@@ -41,16 +41,15 @@ from launch_ros.substitutions import FindPackageShare
 from sync_perception.ros.core.middleware import PROFILE_VARIABLES, TRANSPORTS_VARIABLE
 from sync_perception.ros.parameters import launch_arguments as read
 from sync_perception.ros.parameters.consumers import CONSUMERS
-from sync_perception.ros.parameters.launch_options import CAMERA
+from sync_perception.ros.parameters.launch_options import CAMERA, IN_SHARE
 from sync_perception.ros.parameters.perception import PerceptionParameters
 import yaml
 
 SHARE = FindPackageShare('sync_perception')
 ARGUMENTS = {
     **CAMERA,
-    'params_file': replace(
-        CAMERA['params_file'],
-        default=PathJoinSubstitution([SHARE, CAMERA['params_file'].default])),
+    **{name: replace(CAMERA[name], default=PathJoinSubstitution([SHARE, CAMERA[name].default]))
+       for name in IN_SHARE if name in CAMERA},
     **read.parameter_arguments(
         PerceptionParameters, optional=True,
         readers={'model': read.model, 'consistency_model': read.model}),
@@ -111,7 +110,7 @@ def perception(given: dict[str, Any]) -> Node:
         output='screen')
 
 
-def viewer(context: LaunchContext, given: dict[str, Any]) -> list[Node]:
+def viewer(given: dict[str, Any]) -> list[Node]:
     """
     Make RViz if it is wanted; of several cameras it shows the first.
 
@@ -124,8 +123,8 @@ def viewer(context: LaunchContext, given: dict[str, Any]) -> list[Node]:
     except PackageNotFoundError as error:
         raise ValueError('rviz:=true needs the package rviz2, which is not installed') from error
     camera = camera_names(given)[0]
-    file = PathJoinSubstitution([SHARE, 'config', 'rviz', 'sync.rviz'])
-    displays = yaml.safe_load(Path(file.perform(context)).read_text())[
+    file = given['rviz_config']
+    displays = yaml.safe_load(Path(file).read_text())[
         'Visualization Manager']['Displays']
     topics = {display['Topic']['Value'] for display in displays if 'Topic' in display}
     return [Node(
@@ -152,7 +151,7 @@ def everything(context: LaunchContext) -> list[Action]:
     """Make all at once: a mistake in an argument is found before any process has started."""
     read.check_names(sys.argv, __file__, ARGUMENTS)
     given = read.read_arguments(ARGUMENTS, context.launch_configurations)
-    return [*transport(context, given['profile']), *viewer(context, given), perception(given)]
+    return [*transport(context, given['profile']), *viewer(given), perception(given)]
 
 
 def generate_launch_description() -> LaunchDescription:

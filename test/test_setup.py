@@ -28,7 +28,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ('setup.py', 'setup.cfg', 'package.xml', 'README.md', 'sync_perception', 'resource',
            'config', 'launch')
-NODES = ('sync_perception', 'perception_node', 'replay_node')
+NODES = ('sync_perception', 'perception_node', 'mapping_node', 'replay_node')
 
 
 @pytest.fixture(scope='module')

@@ -26,10 +26,12 @@ from launch_ros.utilities import evaluate_parameters, normalize_parameters
 import pytest
 from sync_perception.ros.parameters.consumers import CONSUMERS
 from sync_perception.ros.parameters.launch_arguments import parameter_values, read_arguments
+from sync_perception.ros.parameters.mapping import MappingParameters
 from sync_perception.ros.parameters.perception import PerceptionParameters
 from sync_perception.ros.parameters.replay import ReplayParameters
 
-CAMERA, REPLAY = FILES = ['camera.launch.py', 'kitti_replay.launch.py']
+CAMERA, REPLAY, MAPPING = FILES = [
+    'camera.launch.py', 'kitti_replay.launch.py', 'mapping.launch.py']
 PROFILE_VARIABLES = {'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'}
 
 
@@ -91,14 +93,17 @@ def test_every_default_can_be_accepted(contents, context, name):
 
 
 def test_the_replay_takes_the_arguments_of_the_camera(arguments_of):
-    camera, replay = ({argument.name for argument in arguments_of(name)} for name in FILES)
-    assert camera < replay
+    camera, replay, mapping = (
+        {argument.name for argument in arguments_of(name)} for name in FILES)
+    assert camera < replay < mapping
     assert {'drive', 'bag', 'player', 'rate', 'loop'} <= replay - camera
+    assert {'poses_source', 'poses_topic', 'map_voxel'} <= mapping - replay
 
 
 @pytest.mark.parametrize('name, kind, absent', [
     (CAMERA, PerceptionParameters, set()),
-    (REPLAY, ReplayParameters, {'source', 'path', 'seed'})])
+    (REPLAY, ReplayParameters, {'source', 'path', 'seed'}),
+    (MAPPING, MappingParameters, set())])
 def test_every_parameter_of_the_nodes_has_an_argument(contents, name, kind, absent):
     named = {argument.parameter for argument in contents[name]['ARGUMENTS'].values()}
     assert named - {''} == {spec.metadata['name']
@@ -235,13 +240,58 @@ def test_what_ros2_bag_play_cannot_do_is_refused(
         check(bag='/tmp', player='ros2bag', **values)
 
 
+@pytest.fixture
+def check_mapping(contents, context):
+    """Return the function that checks these arguments of the mapping."""
+    return lambda **values: contents[MAPPING]['check'](
+        context(MAPPING, **values), contents[MAPPING]['generate_launch_description']())
+
+
+@pytest.mark.parametrize('values, message', [
+    ({'rate': '5'}, 'rate: got .5.* no effect without drive'),
+    ({'cameras': 'front,left'}, 'cameras: got'),
+    ({'poses_topic': '/odom'}, 'poses_topic: got ./odom.*poses_source'),
+    ({'poses_source': 'gps'}, 'poses_source: got .gps.'),
+    ({'poses_camera': '1 2 3'}, 'poses_camera: got .1 2 3.*qw'),
+    ({'drive': '/nowhere/at/all'}, 'drive: got')])
+def test_what_cannot_be_mapped_is_refused(check_mapping, values, message):
+    with pytest.raises(ValueError, match=message):
+        check_mapping(**values)
+
+
+@pytest.mark.parametrize('values, frame', [
+    ({}, 'odom'), ({'poses_source': 'odometry', 'poses_topic': '/odom'}, 'map'),
+    ({'map_frame': 'world'}, 'world'), ({'rviz_frame': 'earth', 'map_frame': 'world'}, 'earth')])
+def test_rviz_stands_in_the_frame_of_the_map(check_mapping, values, frame):
+    made = LaunchContext()
+    action, = check_mapping(**values)
+    action.visit(made)
+    assert made.launch_configurations['rviz_frame'] == frame
+
+
+def test_the_mapping_node_reads_what_the_perception_node_writes(contents, context):
+    def remaps(**values: str) -> dict[str, str]:
+        texts = context(MAPPING, **values).launch_configurations
+        given = read_arguments(contents[MAPPING]['ARGUMENTS'], texts)
+        return dict(contents[MAPPING]['topics'](given, texts))
+    assert remaps(image_topic='/cam/image_rect') == {'image': '/cam/image_rect'}
+    assert remaps(rectify='true')['image'] == 'sync/image_rect'
+    assert remaps(poses_source='pose', poses_topic='/slam')['pose'] == '/slam'
+    assert CONSUMERS['hydra'].remaps.items() <= remaps(
+        consumer='hydra', consumer_topics='true').items()
+
+
 @pytest.mark.parametrize('name, typed, refused', [
     (CAMERA, 'camera_info_topics:=/x', 'camera_info_topic'), (CAMERA, 'qqq:=1', 'show-args'),
-    (CAMERA, 'rate:=5', ''), (REPLAY, 'rat:=5', 'rate'), (REPLAY, 'modle:=/x', 'model')])
+    (CAMERA, 'rate:=5', ''), (MAPPING, 'map_voxl:=1', 'map_voxel'),
+    (REPLAY, 'rat:=5', 'rate'), (REPLAY, 'modle:=/x', 'model')])
 def test_an_argument_that_does_not_exist_is_refused_where_it_was_typed(
-        contents, context, check, launch_files, monkeypatch, name, typed, refused):
+        contents, context, check, check_mapping, launch_files, monkeypatch, name, typed, refused):
     def run() -> None:
-        check(drive='/tmp') if name == REPLAY else contents[CAMERA]['everything'](context())
+        if name == CAMERA:
+            contents[CAMERA]['everything'](context())
+        else:
+            (check if name == REPLAY else check_mapping)(drive='/tmp')
 
     for start in (['sync_perception', name], [str(launch_files / name)]):
         monkeypatch.setattr('sys.argv', ['ros2', 'launch', *start, typed])

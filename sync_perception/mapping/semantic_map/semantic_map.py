@@ -50,6 +50,7 @@ class SemanticMap:
     :param device: torch device of the voxels.
     :raises ValueError: if the folder contains a map already, or the label space is too large.
     :ivar frames: number of fused frames.
+    :ivar changed: tiles changed by frames since the caller has last cleared it.
     """
 
     def __init__(self, space: LabelSpace, settings: MapSettings | None = None,
@@ -59,6 +60,7 @@ class SemanticMap:
         self.blocks = Blocks(device)
         self.files = None if folder is None else TileFiles(Path(folder))
         self.dirty: set[int] = set()
+        self.changed: set[int] = set()
         self.paged_at: np.ndarray | None = None
         self.frames = 0
 
@@ -101,7 +103,9 @@ class SemanticMap:
         Fusion(self.blocks, seen, camera_T_world, self.settings).update(keys)
         empty = keys[~self.blocks.has_surface[self.blocks.find(keys)]]
         self.blocks.remove(np.setdiff1d(empty, new).tolist())
-        self.dirty.update(np.unique(tile_keys(keys)).tolist())
+        touched = np.unique(tile_keys(keys)).tolist()
+        self.dirty.update(touched)
+        self.changed.update(touched)
         self.frames += 1
 
     def tiles(self) -> list[int]:

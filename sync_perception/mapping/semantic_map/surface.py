@@ -23,6 +23,7 @@ between two voxels that the surface crosses has one quadrilateral.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,6 +115,11 @@ def surface_of(
     reader = TileReader(semantic_map)
     parts = [tile_surface(semantic_map, reader, tile, least_weight)
              for tile in (semantic_map.tiles() if tiles is None else tiles)]
+    return joined_surface(parts)
+
+
+def joined_surface(parts: Iterable[Surface]) -> Surface:
+    """Return the surface of several parts that share no vertex."""
     parts = [part for part in parts if len(part)] or [empty_surface()]
     joined = {name: np.concatenate([getattr(part, name) for part in parts])
               for name in vars(parts[0])}

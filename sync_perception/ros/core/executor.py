@@ -17,7 +17,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 import traceback
 
 import rclpy
@@ -96,3 +96,11 @@ def run(make_node: Callable[[], Node], arguments: list[str] | None, stop: StopRe
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
+
+
+class Turn:
+    """Awaitable that yields to the executor once."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        """Yield once."""
+        yield

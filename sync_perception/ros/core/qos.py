@@ -64,6 +64,11 @@ def camera_info_output() -> QoSProfile:
     return latched(output().depth)
 
 
+def transforms() -> QoSProfile:
+    """Return the profile of tf2_ros for /tf."""
+    return QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+
+
 def overridable() -> QoSOverridingOptions:
     """
     Return the options that expose a topic's history, depth, reliability and durability.

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Counters of the images of one camera."""
+"""Counters of the images of one camera, and the rates that follow from them."""
 
 from __future__ import annotations
 
@@ -64,3 +64,38 @@ class Counters:
                 f'{self.failed} failed, '
                 f'{sum(self.refused.values())} refused' + (f' ({refused})' if refused else '')
                 + (f', {self.lost} lost on the way' if self.lost else ''))
+
+
+class Pace:
+    """
+    Rates of a camera since the last call.
+
+    :ivar begun: time of the first call since the node listens to the camera.
+    """
+
+    def __init__(self):
+        self.before: Counters | None = None
+        self.counts = (0, 0, 0, 0, 0)
+        self.time = 0.0
+        self.begun = self.heard = 0.0
+
+    def measure(self, counters: Counters, now: float) -> tuple[float, ...]:
+        """
+        Return the rates since the last call.
+
+        :param now: seconds of the monotonic clock.
+        :return: images received, frames published, images refused, frames failed and images lost,
+            each per second; and the seconds since the last image, at the resolution of the calls.
+        """
+        counts = (counters.received, counters.published, sum(counters.refused.values()),
+                  counters.failed, counters.lost)
+        if counters is not self.before:
+            self.before, self.counts, self.time = counters, (0, 0, 0, 0, 0), now
+            self.begun = self.heard = now
+        if counts[0] > self.counts[0]:
+            self.heard = now
+        elapsed = max(now - self.time, 1e-9)
+        rates = [(new - old) / elapsed if now > self.time else 0.0
+                 for new, old in zip(counts, self.counts)]
+        self.counts, self.time = counts, now
+        return *rates, now - self.heard

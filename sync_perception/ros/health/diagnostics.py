@@ -17,86 +17,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 import time
-from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-import numpy as np
-from rclpy.time import Time
+from diagnostic_msgs.msg import DiagnosticStatus
 from sync_perception.ros.core.middleware import advice
-from sync_perception.ros.health.counters import Counters
+from sync_perception.ros.health.counters import Pace
+from sync_perception.ros.health.report import latencies, Report
 from sync_perception.ros.node.camera import Camera
 from sync_perception.ros.node.pipeline import Pipeline
-
-PERIOD = 1.0
-"""Seconds between two messages."""
-PERCENTILES = (50, 95, 99)
-FOREIGN = 3600.0
-"""Age in seconds beyond which a stamp must be from another clock."""
-
-
-@dataclass
-class Report:
-    """
-    Builder of one diagnostic status, whose level is that of the worst finding.
-
-    :param name: name of the status.
-    :param summary: message of the status if there are no findings.
-    """
-
-    name: str
-    summary: str
-    level: bytes = DiagnosticStatus.OK
-    findings: list[str] = field(default_factory=list)
-    values: dict[str, Any] = field(default_factory=dict)
-
-    def find(self, level: bytes, finding: str) -> None:
-        """Add a finding."""
-        self.level = max(self.level, level)
-        self.findings.append(finding)
-
-    def status(self, hardware_id: str) -> DiagnosticStatus:
-        """Return the message."""
-        return DiagnosticStatus(
-            level=self.level, name=self.name, hardware_id=hardware_id,
-            message='; '.join(self.findings) or self.summary,
-            values=[KeyValue(key=key, value=str(value)) for key, value in self.values.items()])
-
-
-class Pace:
-    """
-    Rates of a camera since the last call.
-
-    :ivar begun: time of the first call since the node listens to the camera.
-    """
-
-    def __init__(self):
-        self.before: Counters | None = None
-        self.counts = (0, 0, 0, 0, 0)
-        self.time = 0.0
-        self.begun = self.heard = 0.0
-
-    def measure(self, counters: Counters, now: float) -> tuple[float, ...]:
-        """
-        Return the rates since the last call.
-
-        :param now: seconds of the monotonic clock.
-        :return: images received, frames published, images refused, frames failed and images lost,
-            each per second; and the seconds since the last image, at the resolution of the calls.
-        """
-        counts = (counters.received, counters.published, sum(counters.refused.values()),
-                  counters.failed, counters.lost)
-        if counters is not self.before:
-            self.before, self.counts, self.time = counters, (0, 0, 0, 0, 0), now
-            self.begun = self.heard = now
-        if counts[0] > self.counts[0]:
-            self.heard = now
-        elapsed = max(now - self.time, 1e-9)
-        rates = [(new - old) / elapsed if now > self.time else 0.0
-                 for new, old in zip(counts, self.counts)]
-        self.counts, self.time = counts, now
-        return *rates, now - self.heard
 
 
 def camera_report(camera: Camera, pace: Pace, now: float, name: str) -> Report:
@@ -199,21 +127,3 @@ class Reporter:
                     f'{self.name}: {camera.title}',
                     state if enabled else f'{state}, disabled: images are ignored'))
         return reports
-
-
-def latencies(name: str, seconds: Sequence[float]) -> dict[str, str]:
-    """Return the percentiles of latencies in milliseconds, by name."""
-    seconds = list(seconds)
-    if not seconds:
-        return {}
-    if np.abs(seconds).max() > FOREIGN:
-        return {name: 'unknown: the stamps are not from the clock of this node'}
-    return {f'{name} p{percentile}': f'{value * 1e3:.1f}'
-            for percentile, value in zip(PERCENTILES, np.percentile(seconds, PERCENTILES))}
-
-
-def message(reports: Sequence[Report], hardware_id: str, time: Time) -> DiagnosticArray:
-    """Return the message with all reports."""
-    array = DiagnosticArray(status=[report.status(hardware_id) for report in reports])
-    array.header.stamp = time.to_msg()
-    return array

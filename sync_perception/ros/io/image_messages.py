@@ -237,12 +237,21 @@ def compressed_header(message: CompressedImage, max_pixels: int = MAX_PIXELS) ->
 
 def _pixels(message: Image) -> tuple[np.ndarray, Layout]:
     """Return a view of a raw image's pixels (H, W[, C]) in native byte order, and its layout."""
-    height, width, step = message.height, message.width, message.step
     layout = LAYOUTS.get(message.encoding)
     if layout is None:
         raise MalformedInput(
             'encoding', f'unknown image encoding {message.encoding!r:.60}, expected one of '
             f'{", ".join([*LAYOUTS, *PLANAR])}')
+    return pixels_of(message, layout), layout
+
+
+def pixels_of(message: Image, layout: Layout) -> np.ndarray:
+    """
+    Return a view of a raw image's pixels, (H, W) or (H, W, C), in native byte order.
+
+    :raises MalformedInput: if its sizes are inconsistent.
+    """
+    height, width, step = message.height, message.width, message.step
     if width % layout.multiple:
         raise MalformedInput(
             'image size', f'got {width} columns in {message.encoding}, expected a multiple of '
@@ -263,4 +272,4 @@ def _pixels(message: Image) -> tuple[np.ndarray, Layout]:
     view = np.ndarray(shape, dtype, message.data, strides=strides)
     if step % dtype.itemsize:
         view = view.copy()  # OpenCV rejects rows with unaligned starts
-    return view.astype(layout.dtype, copy=False), layout
+    return view.astype(layout.dtype, copy=False)

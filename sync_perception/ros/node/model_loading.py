@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent import futures
 from dataclasses import dataclass, fields
 from threading import Thread
@@ -27,6 +27,7 @@ from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from sync_perception.files.trust import code_allowed
 from sync_perception.resources import model_source
+from sync_perception.ros.core.executor import Turn
 from sync_perception.ros.health.consistency_monitor import ConsistencyMonitor
 from sync_perception.ros.parameters.perception import PerceptionParameters
 
@@ -157,11 +158,3 @@ class ModelLoader:
             self.done.trigger()
         except InvalidHandle:
             pass  # the node is gone
-
-
-class Turn:
-    """Awaitable that yields to the executor once."""
-
-    def __await__(self) -> Generator[None, None, None]:
-        """Yield once."""
-        yield

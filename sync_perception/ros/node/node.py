@@ -35,8 +35,9 @@ from std_srvs.srv import SetBool
 from sync_perception.ros.core import qos
 from sync_perception.ros.core.log import SeldomLog
 from sync_perception.ros.core.services import guard_services, run_after
-from sync_perception.ros.health import diagnostics
 from sync_perception.ros.health.consistency_monitor import ConsistencyMonitor
+from sync_perception.ros.health.diagnostics import Reporter
+from sync_perception.ros.health.report import message, PERIOD
 from sync_perception.ros.node.camera import Camera
 from sync_perception.ros.node.label_topics import LabelTopics
 from sync_perception.ros.node.model_loading import load_monitor, load_predictor, ModelLoader
@@ -84,12 +85,12 @@ class PerceptionNode(LifecycleNode):
         self.enabled = True
         self.problem = ''
         self.create_service(SetBool, '~/enable', self._enable)
-        self.diagnostics = diagnostics.Reporter(self.get_fully_qualified_name())
+        self.diagnostics = Reporter(self.get_fully_qualified_name())
         self.diagnostics_publisher = self.create_publisher(
             DiagnosticArray, '/diagnostics', qos.output())
         # steady clock, so that diagnostics are published with use_sim_time but without /clock
         self.create_timer(
-            diagnostics.PERIOD, self._publish_diagnostics,
+            PERIOD, self._publish_diagnostics,
             clock=Clock(clock_type=ClockType.STEADY_TIME))
         for service in self.services:
             if service.srv_type is ChangeState:
@@ -389,4 +390,4 @@ class PerceptionNode(LifecycleNode):
             self._state, self.pipeline, self.cameras, self.problem, self.enabled,
             f'loading {self.loader.loading}' if self.loader.loading else '')
         self.diagnostics_publisher.publish(
-            diagnostics.message(reports, self.get_fully_qualified_name(), self.get_clock().now()))
+            message(reports, self.get_fully_qualified_name(), self.get_clock().now()))

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 """
-The parameter file and the parameter tables of the documentation, generated from the definitions.
+The parameter files and the parameter tables of the documentation, generated from the definitions.
 
 `make parameters` writes them. A test fails if they differ from the definitions.
 """
@@ -31,29 +31,38 @@ from sync_perception.files.whole_files import write_text
 from sync_perception.ros.parameters import launch_options
 from sync_perception.ros.parameters.consumers import CONSUMERS
 from sync_perception.ros.parameters.launch_arguments import Argument
+from sync_perception.ros.parameters.mapping import MappingParameters
 from sync_perception.ros.parameters.perception import PerceptionParameters
 from sync_perception.ros.parameters.replay import ReplayParameters
 from sync_perception.ros.parameters.server import takes_effect
 import yaml
 
-PARAMETER_FILE = 'config/perception.yaml'
 TABLES = {
     'perception parameters': ('docs/node.md', PerceptionParameters),
     'replay parameters': ('docs/bags.md', ReplayParameters),
+    'mapping parameters': ('docs/mapping_node.md', MappingParameters),
 }
 """Page and dataclass of the parameters, by name of the generated part."""
 LAUNCH_PAGE = 'docs/launch.md'
 LAUNCH_TABLES = {
-    'camera arguments': launch_options.CAMERA, 'replay arguments': launch_options.REPLAY}
+    'camera arguments': launch_options.CAMERA, 'replay arguments': launch_options.REPLAY,
+    'mapping arguments': launch_options.MAPPING}
 """Arguments of a launch file, by name of the generated part."""
 WIDTH = 99
 LICENCE_LINES = 13
 """Number of licence lines at the top of this file, which are copied to the parameter file."""
-INTRODUCTION = (
-    'Parameters of the perception node, with their defaults. Copy this file, change what you '
-    'need, and pass it to the launch file (params_file:=...) or to the node (--ros-args '
-    '--params-file ...). A parameter that is set here takes precedence over the preset of the '
-    'consumer, so leave it out to use the preset.')
+COPY = (
+    'with their defaults. Copy this file, change what you need, and pass it to the launch file '
+    '({argument}:=...) or to the node (--ros-args --params-file ...).')
+PARAMETER_FILES = {
+    'config/perception.yaml': (PerceptionParameters, (
+        f'Parameters of the perception node, {COPY.format(argument="params_file")} A parameter '
+        'that is set here takes precedence over the preset of the consumer, so leave it out to '
+        'use the preset.')),
+    'config/mapping.yaml': (MappingParameters, (
+        f'Parameters of the mapping node, {COPY.format(argument="mapping_file")}')),
+}
+"""Dataclass of the parameters and introduction, by path of the file."""
 QOS_OVERRIDES = """\
     # History, depth, reliability and durability of every topic, by its full name. For instance:
     # qos_overrides:
@@ -63,12 +72,13 @@ QOS_OVERRIDES = """\
 """
 
 
-def parameter_file() -> str:
-    """Return the text of the parameter file of the perception node."""
+def parameter_file(path: str) -> str:
+    """Return the text of one of the `PARAMETER_FILES`."""
+    kind, introduction = PARAMETER_FILES[path]
     licence = Path(__file__).read_text(encoding='utf-8').splitlines()[:LICENCE_LINES]
-    lines = [*licence, '', *comment(INTRODUCTION), '/**:', '  ros__parameters:']
+    lines = [*licence, '', *comment(introduction), '/**:', '  ros__parameters:']
     groups: dict[str, list[Field]] = {}
-    for spec in fields(PerceptionParameters):
+    for spec in fields(kind):
         groups.setdefault(spec.metadata['name'].partition('.')[0], []).append(spec)
     for group, specs in groups.items():
         lines += file_entries(group, specs)
@@ -162,11 +172,12 @@ def yaml_value(value: Any) -> str:
 
 def write(root: Path) -> None:
     """
-    Write the parameter file and the tables.
+    Write the parameter files and the tables.
 
     :param root: root of the source tree.
     """
-    write_text(root / PARAMETER_FILE, parameter_file(), shared=True)
+    for path in PARAMETER_FILES:
+        write_text(root / path, parameter_file(path), shared=True)
     for name, (page, kind) in TABLES.items():
         replace_part(root / page, name, ['', *table(kind), ''])
     for name, arguments in LAUNCH_TABLES.items():

@@ -198,7 +198,8 @@ def word_or_file(*choices: str) -> Callable[[str], str]:
             return text
         path = Path(text).expanduser().absolute()
         if not path.is_file():
-            raise Unexpected(f'{", ".join(choices)} or the path of a file that exists')
+            words = f'{", ".join(choices)} or ' if choices else ''
+            raise Unexpected(f'{words}the path of a file that exists')
         return str(path)
     return read
 

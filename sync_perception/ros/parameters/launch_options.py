@@ -47,13 +47,15 @@ CAMERA = {
                'the path of an XML file.',
         read.word_or_file('shm', 'none')),
     'rviz': Argument('false', 'Show the results in RViz: true or false.', read.boolean),
+    'rviz_config': Argument(
+        'config/rviz/sync.rviz', 'Configuration of RViz.', read.word_or_file()),
     'rviz_frame': Argument(
         'camera_optical_frame', 'Fixed frame of RViz: the frame_id of the images, or any frame '
                                 'that tf connects to it.'),
     'log_level': Argument(
         'info', 'debug, info, warn, error or fatal; or LOGGER:=LEVEL.', read.log_level),
 }
-"""Arguments of camera.launch.py; the default of params_file is relative to the package's share."""
+"""Arguments of camera.launch.py."""
 REPLAY = {
     'drive': Argument(
         '', 'Folder of a KITTI raw drive, {date}_drive_{nnnn}_sync; set either drive or bag.',
@@ -78,3 +80,26 @@ REPLAY = {
         'or false.', read.boolean),
 }
 """Arguments of kitti_replay.launch.py."""
+MAPPING = {
+    'drive': Argument(
+        '', 'Folder of a KITTI raw drive, which is replayed instead of a camera.',
+        read.unless_empty(read.existing_path)),
+    'bag': Argument(
+        '', 'A rosbag2 bag, which is replayed instead of a camera.',
+        read.unless_empty(read.existing_path)),
+    'poses_topic': Argument(
+        '', 'Topic of the poses with poses_source odometry or pose; empty for odometry or pose.',
+        read.unless_empty(read.topic)),
+    'mapping_file': Argument(
+        'config/mapping.yaml',
+        "YAML file of the mapping node's parameters, or none for their defaults.",
+        read.parameters_file),
+    'rviz_config': Argument(
+        'config/rviz/mapping.rviz', 'Configuration of RViz.', read.word_or_file()),
+    'rviz_frame': Argument(
+        '', 'Fixed frame of RViz; empty for map_frame, or else odom with visual odometry and map '
+            'with other poses.'),
+}
+"""Arguments of mapping.launch.py."""
+IN_SHARE = ('params_file', 'mapping_file', 'rviz_config')
+"""Arguments whose default is relative to the package's share."""

@@ -31,6 +31,7 @@ from sync_perception.ros.core.middleware import use_shared_memory
 DOMAINS = range(1, 102)  # higher domains use ports from Linux's ephemeral range
 NODE_MODULES = {
     'perception': 'sync_perception.ros.node.perception_node',
+    'mapping': 'sync_perception.ros.map.mapping_node',
     'replay': 'sync_perception.ros.replay.replay_node'}
 """Modules that `python -m` runs, by the name of the node."""
 GRACE = 10.0  # seconds from the request to stop until the end

@@ -25,15 +25,9 @@ import numpy as np
 from rclpy.parameter import Parameter
 from rclpy.time import Time
 from sync_perception.labels import LabelSpace
-from sync_perception.ros.health.counters import Counters
-from sync_perception.ros.health.diagnostics import (
-    camera_report,
-    latencies,
-    message,
-    model_report,
-    Pace,
-    Report,
-)
+from sync_perception.ros.health.counters import Counters, Pace
+from sync_perception.ros.health.diagnostics import camera_report, model_report
+from sync_perception.ros.health.report import latencies, message, Report
 from sync_perception.ros.node.mounting import Mounting
 from sync_perception.runtime.mount_scale import Mount
 

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The parameter file and the tables in the documentation agree with the definitions."""
+"""The parameter files and the tables in the documentation agree with the definitions."""
 
 from __future__ import annotations
 
@@ -24,13 +24,11 @@ from sync_perception.files.pages import markers, split_page
 from sync_perception.ros.parameters.consumers import CONSUMERS
 from sync_perception.ros.parameters.documents import (
     LAUNCH_PAGE,
-    PARAMETER_FILE,
     parameter_file,
+    PARAMETER_FILES,
     TABLES,
     write,
 )
-from sync_perception.ros.parameters.perception import PerceptionParameters
-from sync_perception.ros.parameters.replay import ReplayParameters
 from sync_perception.ros.parameters.without_node import make_parameters
 import yaml
 
@@ -39,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def texts(root: Path) -> dict[str, str]:
     """Return the files with generated parts, by their path in the source tree."""
-    paths = [PARAMETER_FILE, LAUNCH_PAGE, *(page for page, _ in TABLES.values())]
+    paths = [*PARAMETER_FILES, LAUNCH_PAGE, *(page for page, _ in TABLES.values())]
     return {path: (root / path).read_text(encoding='utf-8') for path in paths}
 
 
@@ -48,20 +46,20 @@ def test_written_files_are_up_to_date(tmp_path):
     for path, text in texts(ROOT).items():
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(text, encoding='utf-8')
-    (tmp_path / PARAMETER_FILE).unlink()
+    for path in PARAMETER_FILES:
+        (tmp_path / path).unlink()
     write(tmp_path)
     assert texts(tmp_path) == texts(ROOT)
 
 
-@pytest.mark.parametrize('name, kind', [
-    ('perception parameters', PerceptionParameters), ('replay parameters', ReplayParameters)])
-def test_tables_name_every_parameter_once(name, kind):
+@pytest.mark.parametrize('name', TABLES)
+def test_tables_name_every_parameter_once(name):
     """Each parameter has one row, with its default, range and choices."""
     page = (ROOT / TABLES[name][0]).read_text(encoding='utf-8')
     before, after = split_page(ROOT / TABLES[name][0], name)
     rows = page[len(before):len(page) - len(after)].splitlines()
     assert rows[0] == markers(name)[0]
-    for spec in fields(kind):
+    for spec in fields(TABLES[name][1]):
         row, = [row for row in rows if row.startswith(f"| `{spec.metadata['name']}` |")]
         assert all(choice in row for choice in spec.metadata['choices'])
         assert spec.metadata['low'] is None or 'Range:' in row
@@ -75,6 +73,7 @@ def test_the_parameter_file_leaves_the_consumer_its_choice(consumer):
             flat(each, f'{prefix}{key}.').items() if isinstance(each, dict)
             else [(prefix + key, tuple(each) if isinstance(each, list) else each)])}
 
-    written = flat(yaml.safe_load(parameter_file())['/**']['ros__parameters'])
+    text = parameter_file('config/perception.yaml')
+    written = flat(yaml.safe_load(text)['/**']['ros__parameters'])
     assert make_parameters({**written, 'consumer': consumer}) == make_parameters(
         {'consumer': consumer})
