@@ -31,7 +31,10 @@ pytestmark = pytest.mark.timeout(240)
 def test_two_cameras_are_measured_and_nobody_stays(small_model, tmp_path, monkeypatch, capsys):
     small = replace(CASES['six'], cameras=2, size=(64, 96), frames=4, rate=10.0)
     monkeypatch.setitem(CASES, 'six', small)
-    report = bench_cases.bench_cases(['six'], tmp_path / 'report.json', small_model, 'cpu')
+    page = tmp_path / 'page.md'
+    page.write_text('<!-- bench cases: begin -->\nold\n<!-- bench cases: end -->\n')
+    report = bench_cases.bench_cases(
+        ['six'], tmp_path / 'report.json', small_model, 'cpu', page=page)
     assert json.loads((tmp_path / 'report.json').read_text()) == report
     values = report['cases']['six']
     assert values['sent'] == 8
@@ -41,6 +44,9 @@ def test_two_cameras_are_measured_and_nobody_stays(small_model, tmp_path, monkey
     assert values['cpu_seconds_per_frame'] >= 0
     assert 0 < values['start_seconds'] < 180
     assert 'CPU' in capsys.readouterr().out
+    text = page.read_text()
+    assert f'| {values["answered"]} of 8 |' in text and 'old' not in text
+    assert report['machine']['commit'] in text and 'load' in text
     assert psutil.Process().children(recursive=True) == []
     assert not rclpy.ok()
 
