@@ -16,72 +16,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from launch import LaunchContext, LaunchDescription, LaunchService
-from launch.actions import RegisterEventHandler, Shutdown
-from launch.event_handlers import OnProcessExit, OnProcessIO, OnProcessStart, OnShutdown
 import pytest
-import yaml
 
 pytestmark = pytest.mark.timeout(300)
 DRIVE = Path('kitti', '2011_09_26', '2011_09_26_drive_0000_sync')
-
-
-@dataclass
-class Run:
-    """
-    How a launch went.
-
-    :param status: of the launch itself.
-    :param ends: exit status of each process.
-    :param parameters: that the launch gave each node.
-    :param output: all that they printed.
-    :param reasons: why the launch was shut down.
-    """
-
-    status: int = -1
-    ends: dict[str, int] = field(default_factory=dict)
-    parameters: dict[str, dict] = field(default_factory=dict)
-    output: str = ''
-    reasons: list[str] = field(default_factory=list)
-
-
-@pytest.fixture
-def run(include):
-    """Return the function that launches the replay to its end."""
-    def launch(**arguments) -> Run:
-        result = Run()
-
-        def started(event, context: LaunchContext) -> None:
-            files = [word for flag, word in zip(event.cmd, event.cmd[1:])
-                     if flag == '--params-file']
-            values = result.parameters[event.process_name.rsplit('-', 1)[0]] = {}
-            for file in files:
-                node, = yaml.safe_load(Path(file).read_text()).values()
-                values.update(node['ros__parameters'])
-
-        def ended(event, context: LaunchContext) -> Shutdown | None:
-            name = event.process_name.rsplit('-', 1)[0]
-            result.ends[name] = event.returncode
-            goes_on = name == 'replay_node' and arguments.get('shutdown') == 'False'
-            return Shutdown(reason='the test has seen the replay end') if goes_on else None
-
-        def printed(event) -> None:
-            result.output += event.text.decode()
-
-        service = LaunchService()
-        service.include_launch_description(LaunchDescription([
-            RegisterEventHandler(OnProcessStart(on_start=started)),
-            RegisterEventHandler(OnProcessExit(on_exit=ended)),
-            RegisterEventHandler(OnProcessIO(on_stdout=printed, on_stderr=printed)),
-            RegisterEventHandler(OnShutdown(
-                on_shutdown=lambda event, context: result.reasons.append(event.reason))),
-            include('kitti_replay.launch.py', **arguments)]))
-        result.status = service.run()
-        return result
-    return launch
 
 
 def test_a_drive_is_played_to_its_end(run, small_model, data_root):

@@ -22,6 +22,7 @@ from typing import Any
 
 from sensor_msgs.msg import Image, PointCloud2
 from sync_perception.resources import config_folder
+from sync_perception.ros.map import map_publishers
 from sync_perception.ros.node.outputs import EXTRA_OUTPUTS, OUTPUTS
 from sync_perception.ros.parameters.replay import ReplayParameters
 import yaml
@@ -61,6 +62,15 @@ def test_rviz_shows_every_output_by_the_right_plugin():
 
 def test_rviz_stands_in_the_frame_of_the_replay():
     assert rviz()['Global Options']['Fixed Frame'] == ReplayParameters().frame_id
+
+
+def test_rviz_shows_the_map_with_latched_topics():
+    text = (config_folder() / 'rviz' / 'mapping.rviz').read_text()
+    displays = {display['Topic']['Value']: display['Topic'] for display in yaml.safe_load(text)[
+        'Visualization Manager']['Displays']}
+    assert displays.keys() == {*map_publishers.TOPICS, 'sync/odometry', 'sync/overlay'}
+    assert {displays[topic]['Durability Policy'] for topic in map_publishers.TOPICS} == {
+        'Transient Local'}
 
 
 def test_foxglove_shows_every_output():
