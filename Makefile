@@ -47,7 +47,7 @@ test-all: test  ## the same with every architecture in the tests that take secon
 lint: $(READY_test)  ## ruff and ament's linters only
 	$(VENV)/bin/ruff check .
 	$(RUN) -m pytest -q test/test_copyright.py test/test_flake8.py test/test_pep257.py \
-		test/test_xmllint.py test/test_structure.py $(ARGS)
+		test/test_xmllint.py test/test_structure.py --exhaustive $(ARGS)
 
 soak: $(READY_test)  ## try for leaks, hangs and losses: make soak ARGS='--only signals --count 10'
 	exec $(RUN) test/soak/soak.py $(ARGS)

@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 import subprocess
 import sys
@@ -25,6 +26,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PATHS = ('setup.py', 'sync_perception', 'test', 'launch', 'benchmarks')
+
+
+# `make test` runs ruff, which checks the same rules in a second instead of a minute
+pytestmark = [pytest.mark.exhaustive] if find_spec('ruff') else []
 
 
 @pytest.mark.linter

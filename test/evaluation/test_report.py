@@ -70,10 +70,11 @@ class Page(HTMLParser):
             self.words.append(data.strip())
 
 
-@pytest.fixture
-def streets(tmp_path) -> Path:
+@pytest.fixture(scope='module')
+def streets(tmp_path_factory) -> Path:
     """Write four frames of Virtual KITTI 2: all road, a quarter of it car; 8, 10, 16, 25 m."""
-    folder = tmp_path / 'streets' / 'Scene01' / 'clone'
+    root = tmp_path_factory.mktemp('streets')
+    folder = root / 'Scene01' / 'clone'
     rows = ['frame cameraID K[0,0] K[1,1] K[0,2] K[1,2]']
     for frame, metres in enumerate((8, 10, 16, 25)):
         colors = np.empty((64, 64, 3), np.uint8)
@@ -87,12 +88,13 @@ def streets(tmp_path) -> Path:
             assert cv2.imwrite(str(path), pixels[..., ::-1] if pixels.ndim == 3 else pixels)
         rows.append(f'{frame} 0 50 50 31.5 31.5')
     (folder / 'intrinsic.txt').write_text('\n'.join(rows))
-    return tmp_path / 'streets'
+    return root
 
 
-@pytest.fixture
-def page(streets, tmp_path) -> tuple[Page, dict, str]:
+@pytest.fixture(scope='module')
+def page(streets, tmp_path_factory) -> tuple[Page, dict, str]:
     """Report on a model that answers road and 10 m."""
+    tmp_path = tmp_path_factory.mktemp('report')
     model = constant_model(
         tmp_path / 'model', 'road', input_pixels=64 * 64, record={'note': 'a <b> & c'})
     path = report(model, 'vkitti2', streets, tmp_path / 'out', worst=1, best=1, device='cpu')

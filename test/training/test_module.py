@@ -73,9 +73,7 @@ HEADS = {'uncertainty': True, 'normals': True}
 BASELINES = {
     'uncoupled': {'depth': TINY, 'semantics': TINY, 'depth_to_semantics': False,
                   'semantics_to_depth': False},
-    'depth alone': {'depth': TINY, 'semantics': None},
     'labels alone': {'depth': None, 'semantics': TINY},
-    'with all heads': {'depth': TINY, 'semantics': TINY, **HEADS},
     'depth alone with all heads': {'depth': TINY, 'semantics': None, **HEADS},
 }
 

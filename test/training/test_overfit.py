@@ -38,9 +38,9 @@ SPACE = LabelSpace.load('driving')
 PAINT = {'road': (90, 90, 95), 'sidewalk': (170, 160, 150), 'building': (150, 80, 60),
          'sky': (130, 180, 235), 'car': (30, 40, 120)}
 FRAMES = 4
-# A branch of convolutions, two transformers and a network of no branches; that every weight of
-# every network gets its gradient is a test of the models.
-QUICK = ('mobile_unet', 'depth_anything_segformer', 'refinenet')
+# A branch of convolutions and two transformers; that every weight of every network gets its
+# gradient is a test of the models.
+QUICK = ('mobile_unet', 'depth_anything_segformer')
 MORE_FRAMES = {'mask2former': 8}  # which is at a loss with fewer
 CAMERA_HEIGHT = 1.5  # metres; also that of the cars
 FOCAL = 0.6  # in widths of the image

@@ -49,8 +49,15 @@ def disk(tmp_path):
         subprocess.run(['umount', '--lazy', str(folder)], check=True)
 
 
-@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
-@pytest.mark.parametrize('kilobytes', [4, 12, 60, 128])
+def disks(quick: list[tuple[str, int]], sizes: tuple[int, ...]) -> list:
+    """Return storages and sizes of the disk as parameters; all but some are exhaustive."""
+    return [pytest.param(storage, size, marks=(
+                () if (storage, size) in quick else pytest.mark.exhaustive))
+            for storage in ('mcap', 'sqlite3') for size in sizes]
+
+
+@pytest.mark.parametrize('storage, kilobytes', disks(
+    [('mcap', 12), ('mcap', 60), ('sqlite3', 4), ('sqlite3', 128)], (4, 12, 60, 128)))
 def test_process_bag_goes_on_when_there_is_room_again(tmp_path, disk, storage, kilobytes):
     source = write_bag(tmp_path / 'in', camera_messages(14))
     folder = disk(kilobytes)
@@ -65,8 +72,8 @@ def test_process_bag_goes_on_when_there_is_room_again(tmp_path, disk, storage, k
     assert content(folder / 'out') == content(tmp_path / 'whole')
 
 
-@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
-@pytest.mark.parametrize('kilobytes', [4, 16, 28])
+@pytest.mark.parametrize('storage, kilobytes', disks(
+    [('mcap', 16), ('sqlite3', 4), ('sqlite3', 28)], (4, 16, 28)))
 def test_a_drive_that_does_not_fit_leaves_nothing(tmp_path, disk, storage, kilobytes):
     drive = write_drive(tmp_path, frames=9)
     folder = disk(kilobytes)
