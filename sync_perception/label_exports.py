@@ -187,14 +187,11 @@ def nav2_files(space: LabelSpace) -> tuple[dict[str, str], list[str]]:
         'obstacle': ~(space.dynamic | space.ground | space.infinite)}
     kinds = {kind: members for kind, members in kinds.items() if members.any()}
     lines = [
-        f'# The labels of {space.name} for the costmap layer semantic_segmentation_layer. Put it '
-        'into the',
-        '# parameters of Nav2, and "semantic_segmentation_layer" into the plugins of the costmap. '
-        'Every',
-        '# class has to be in one of the types: the layer takes what is in none for an error. '
-        f'Void ({VOID}) is',
-        '# in none and is passed over. The layer looks at no heights: what hangs over the road '
-        'marks it.',
+        f'# The labels of {space.name} for the costmap layer semantic_segmentation_layer. Put',
+        '# this into the parameters of Nav2, and "semantic_segmentation_layer" into the plugins',
+        '# of the costmap. Every class needs a type: the layer reports one without a type as an',
+        f'# error. Void ({VOID}) has none and is ignored. The layer ignores heights: an object above',
+        '# the road marks the road below it.',
         'local_costmap:',
         '  local_costmap:',
         '    ros__parameters:',

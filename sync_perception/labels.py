@@ -90,7 +90,7 @@ class LabelSpace:
             path = folder / f'{name_or_path}.yaml'
             if not path.is_file():
                 known = ', '.join(sorted(p.stem for p in folder.glob('*.yaml')))
-                raise ValueError(f'no label space {str(name_or_path)!r}, there are: {known}')
+                raise ValueError(f'no label space {str(name_or_path)!r}, expected one of: {known}')
         return cls.from_dict(read_yaml(path), str(path))
 
     @classmethod
@@ -167,8 +167,8 @@ class LabelSpace:
                 return part, slice(start, start + len(part))
             start += len(part)
         if name is not None:
-            known = ', '.join(part.name for part in self.parts) or 'none, it is no union'
-            raise ValueError(f'label space {self.name!r} has no part {name!r}; there are: {known}')
+            known = ', '.join(part.name for part in self.parts) or 'none, since it is not a union'
+            raise ValueError(f'label space {self.name!r} has no part {name!r}; its parts: {known}')
         return self, slice(0, len(self))
 
     @property

@@ -31,8 +31,8 @@ def synth(
         worlds: Annotated[int, typer.Option(help='Streets.')] = 5,
         frames: Annotated[int, typer.Option(help='Number of frames of each street, at 10 '
                                                  'Hz.')] = 50,
-        height: Annotated[int, typer.Option(help='Of the images, pixels.')] = 375,
-        width: Annotated[int, typer.Option(help='Of the images, pixels.')] = 1242,
+        height: Annotated[int, typer.Option(help='Height of the images in pixels.')] = 375,
+        width: Annotated[int, typer.Option(help='Width of the images in pixels.')] = 1242,
         seed: Annotated[int, typer.Option(help='Seed of the first street.')] = 0,
         variant: Annotated[list[str] | None, typer.Option(
             help='Weather or viewing angle as in Virtual KITTI 2, such as fog or 15-deg-left; '

@@ -59,9 +59,9 @@ def map_source(
             'a third more than --max-range.')] = None,
         up: Annotated[str, typer.Option(
             help="Vertical axis of the poses' world: auto, z, -y and so on.")] = 'auto',
-        stride: Annotated[int, typer.Option(min=1, help='Use every so many frames.')] = 1,
+        stride: Annotated[int, typer.Option(min=1, help='Use every n-th frame.')] = 1,
         frames: Annotated[int | None, typer.Option(
-            min=1, help='Use only so many frames from the start.')] = None,
+            min=1, help='Number of frames to use from the start; by default all.')] = None,
         sensor_depth: Annotated[bool, typer.Option(
             '--sensor-depth', help="Fuse the depth of the source's sensor.")] = False,
         least_weight: Annotated[float, typer.Option(

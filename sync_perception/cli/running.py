@@ -91,8 +91,10 @@ def bench(
         half: Annotated[bool, typer.Option(
             help="Run the network in the device's 16-bit format.")] = False,
         frames: Annotated[int, typer.Option(min=1, help='Number of frames to time.')] = 100,
-        width: Annotated[int, typer.Option(min=1, help='Of the frames, pixels.')] = 1242,
-        height: Annotated[int, typer.Option(min=1, help='Of the frames, pixels.')] = 375,
+        width: Annotated[int, typer.Option(
+            min=1, help='Width of the frames in pixels.')] = 1242,
+        height: Annotated[int, typer.Option(
+            min=1, help='Height of the frames in pixels.')] = 375,
         image: Annotated[Path | None, typer.Option(
             help='Photograph to use, resized; by default a drawn street.')] = None,
         ros: Annotated[bool, typer.Option(

@@ -88,7 +88,7 @@ class Frames(DenseDataset):
         if fx is not None and camera_info is not None:
             raise ValueError('frames: expected fx or camera_info, got both')
         if fx is None and any(value is not None for value in (fy, cx, cy)):
-            raise ValueError('frames: expected fx beside fy, cx and cy, got none')
+            raise ValueError('frames: expected fx with fy, cx and cy, got none')
         if fx is not None and not min(fx, fy or fx) > 0:
             raise ValueError(f'frames: expected positive focal lengths, got fx {fx}, fy {fy}')
         if fx is not None and rectify:

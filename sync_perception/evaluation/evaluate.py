@@ -201,8 +201,8 @@ class Evaluation:
             'labelled_frames': self.labelled, 'depth_frames': self.depth.images}
         if self.labelled:
             notes['semantics'] = (
-                'one confusion matrix over all frames, void excluded, classes in neither truth '
-                'nor prediction left out of the mean; the probability of a class is the sum over '
+                'one confusion matrix over all frames, void excluded, the mean excludes classes '
+                'in neither truth nor prediction; the probability of a class is the sum over '
                 'those classes of the model that it comprises')
             notes['classes_not_scored'] = list(self.classes.not_scored)
             notes['model_classes_not_asked'] = list(self.classes.not_asked)

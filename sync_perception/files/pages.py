@@ -38,7 +38,7 @@ def split_page(path: str | Path, name: str) -> tuple[str, str]:
     before, begun, rest = Path(path).read_text().partition(begin)
     _, ended, after = rest.partition(end)
     if not begun or not ended:
-        raise ValueError(f'{path}: expected {begin} and {end} around what is generated')
+        raise ValueError(f'{path}: expected {begin} and {end} around the generated part')
     return before, after
 
 

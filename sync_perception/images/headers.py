@@ -134,7 +134,7 @@ def check_png(data: memoryview) -> bytes | memoryview:
         kind = bytes(data[place + 4:place + 8])
         if zlib.crc32(data[place + 4:end]) != _number(data, end, 4):
             raise MalformedInput(
-                'compressed data', f'its chunk {kind!r} is damaged, expected a whole PNG')
+                'compressed data', f'its chunk {kind!r} is damaged, expected a complete PNG')
         if kind in PNG_PIXELS:
             kept.append(data[place:end + 4])
         else:

@@ -148,7 +148,7 @@ def _decode_jpeg(data: np.ndarray, header: ImageHeader) -> np.ndarray:
     except ValueError as error:
         if not is_only_padded(data.tobytes(), str(error)):
             raise MalformedInput(
-                'compressed data', f'it is truncated or damaged, expected a whole JPEG: {error}'
+                'compressed data', f'it is truncated or damaged, expected a complete JPEG: {error}'
                 ) from error
         pixels = simplejpeg.decode_jpeg(data, colorspace=colors, strict=False)
     return pixels[..., 0] if header.channels == 1 else pixels

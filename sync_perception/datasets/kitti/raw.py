@@ -227,7 +227,7 @@ class KittiRaw(DenseDataset):
             return None
         if calibration.velo_to_cam is None:
             raise FileNotFoundError(
-                f'{scan} needs calib_velo_to_cam.txt beside calib_cam_to_cam.txt of {drive.name}')
+                f'{scan} needs calib_velo_to_cam.txt next to calib_cam_to_cam.txt of {drive.name}')
         return lidar_depth(
             read_scan(scan)[:, :3], calibration.velo_to_cam, calibration.R_rect,
             calibration.P_rect, drive.size)

@@ -120,7 +120,7 @@ class NyuDepthV2Labeled(DenseDataset):
                 return pick(file)
         except (OSError, KeyError) as error:
             raise ValueError(
-                f'{path}: {error}, expected a whole MATLAB 7.3 file with images, depths, '
+                f'{path}: {error}, expected a complete MATLAB 7.3 file with images, depths, '
                 'rawDepths and labels') from error
 
 

@@ -173,5 +173,5 @@ def find(name: str) -> Entry:
     :raises ValueError: if the name is unknown; the message lists the known ones.
     """
     if name not in CATALOGUE:
-        raise ValueError(f'no architecture {name!r}, there are: {", ".join(CATALOGUE)}')
+        raise ValueError(f'no architecture {name!r}, expected one of: {", ".join(CATALOGUE)}')
     return CATALOGUE[name]

@@ -303,7 +303,7 @@ def find_family(description: dict[str, Any], source: str) -> type[TransformersDe
     kind = description.get('model_type')
     if kind not in FAMILIES:
         raise ValueError(
-            f'{source}: no depth branch for a model of type {kind!r}, there are: '
+            f'{source}: no depth branch for a model of type {kind!r}, expected one of: '
             f'{", ".join(sorted(FAMILIES))}')
     return FAMILIES[kind]
 
@@ -338,7 +338,7 @@ def check_scale(
             f'in the name of a pair as {source}@SCALE. For a model that gives metres although its '
             'config.json does not say so, set metric: true, in the name of a pair @metric')
     if metric and scale is not None:
-        raise ValueError(f'{source} gives metres by itself: expected no scale, got {scale}')
+        raise ValueError(f'{source} already gives metres: expected no scale, got {scale}')
     if scale is not None and scale <= 0:
         raise ValueError(f'{source}: expected a scale above 0, got {scale}')
 

@@ -140,5 +140,5 @@ def check_type(description: dict[str, Any] | None, source: str) -> None:
     kind = (description or {}).get('model_type')
     if kind not in JOINT_TYPES:
         raise ValueError(
-            f'{source}: no joint network for a model of type {kind!r}, there are: '
+            f'{source}: no joint network for a model of type {kind!r}, expected one of: '
             f'{", ".join(sorted(JOINT_TYPES))}')

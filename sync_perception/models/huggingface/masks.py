@@ -132,7 +132,7 @@ class QueryDecoder(nn.Module):
         self.blocks = model.layers[-model.config.num_blocks:]
         if len(self.masked) != len(self.blocks):
             raise ValueError(
-                f'expected masked to have an entry for each of {len(self.blocks)} blocks, got '
+                f'masked: expected an entry for each of {len(self.blocks)} blocks, got '
                 f'{list(masked)}')
         self.queries, self.norm = model.query, model.layernorm
         self.mask_head, self.upscale = model.mask_head, model.upscale_block

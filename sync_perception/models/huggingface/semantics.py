@@ -208,5 +208,5 @@ def transformers_segmentation(out_channels: int, **arguments: Any) -> Transforme
     if kind not in SEGMENTERS:
         raise ValueError(
             f'{pretrained or "config"}: no segmentation branch for a model of type {kind!r}, '
-            f'there are: {", ".join(sorted(SEGMENTERS))}')
+            f'expected one of: {", ".join(sorted(SEGMENTERS))}')
     return SEGMENTERS[kind](out_channels, **arguments)

@@ -97,7 +97,7 @@ class FolderModel(nn.Module, PyTorchModelHubMixin):
         # the mixin's own method would fall back to a pickle if there is no model.safetensors
         path = find_file(model_id, WEIGHTS_NAME)
         if path is None:
-            raise FileNotFoundError(f'{model_id}: expected {WEIGHTS_NAME} beside {CONFIG_NAME}')
+            raise FileNotFoundError(f'{model_id}: expected {WEIGHTS_NAME} next to {CONFIG_NAME}')
         check_weights(path, model_shapes(cls, config))
         model = cls(config)
         model.load_state_dict(load_file(path, device=map_location), strict=True)
@@ -134,7 +134,7 @@ def load(model_type: type[Model], model: str | Path, device: str | torch.device 
     """
     read_config(model, model_type.config_type)
     if Path(model).is_dir() and not (Path(model) / WEIGHTS_NAME).is_file():
-        raise FileNotFoundError(f'{model}: expected {WEIGHTS_NAME} beside {CONFIG_NAME}')
+        raise FileNotFoundError(f'{model}: expected {WEIGHTS_NAME} next to {CONFIG_NAME}')
     try:
         loaded = model_type.from_pretrained(str(model), map_location=str(device))
         check_finite(loaded)

@@ -142,7 +142,7 @@ class OutputWriter:
         except Exception as error:  # noqa: BLE001 - one bad frame must not affect the others
             reason, trouble = failure_reason(error)
             refused[reason] += 1
-            self._note(reason, f'no answer to the image at {paired.time} ns: {trouble}')
+            self._note(reason, f'the image at {paired.time} ns is not processed: {trouble}')
             return
         for connection, message in zip(self.answers, messages):
             self.out.write(connection, paired.time, message)

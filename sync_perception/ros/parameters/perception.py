@@ -167,8 +167,8 @@ class PerceptionParameters:
         'points.max_depth', 0.0, 'Depth in metres beyond which the cloud has no points; 0 for no '
                                  'limit.', low=0.0, high=1000.0, live=True)
     points_semantic_color: bool = parameter(
-        'points.semantic_color', False, "Add the field semantic_color, the label's colour beside "
-        "the camera's, to the cloud.", live=True)
+        'points.semantic_color', False, 'Add the field semantic_color, the colour of the label, '
+                                        'to a cloud that is coloured by the camera.', live=True)
     consistency_model: str = parameter(
         'consistency.model', '', 'Folder of a contrastive model that periodically measures '
                                  'whether depth and labels of a frame are consistent; empty for '

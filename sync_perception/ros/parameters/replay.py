@@ -38,10 +38,11 @@ class ReplayParameters:
         'camera_calibration writes it; of a bag, instead of the recorded one.', read_only=True)
     bag_image: str = parameter(
         'bag.image', '', 'Topic of the images in a bag (Image or CompressedImage); empty for the '
-        'only one, or the only raw one with a camera_info beside it.', read_only=True)
+                         'only one, or the only raw one with a camera_info topic in the same '
+                         'namespace.', read_only=True)
     bag_camera_info: str = parameter(
-        'bag.camera_info', '', 'Topic of the calibrations in a bag; empty for the one beside the '
-        'images, or the only one.', read_only=True)
+        'bag.camera_info', '', 'Topic of the calibrations in a bag; empty for the one in the '
+                               'namespace of the images, or the only one.', read_only=True)
     camera: int = parameter(
         'camera', 2, 'Camera of a KITTI drive: 0 and 1 grey, 2 and 3 colour.', low=0,
         high=3, read_only=True)

@@ -194,7 +194,7 @@ def measure_case(
     answered = {name: receiver.complete(name).keys() & set(stamps) for name in subjects}
     frames = [(name, stamp) for name, own in answered.items() for stamp in own]
     if not frames:
-        raise BenchFailed(f'the node answered nothing:\n{node.last_lines()}')
+        raise BenchFailed(f'the node published nothing:\n{node.last_lines()}')
     return {
         'sent': len(stamps) * len(subjects), 'answered': len(frames),
         'least_of_a_camera': min(map(len, answered.values())),

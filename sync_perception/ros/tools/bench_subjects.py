@@ -245,7 +245,7 @@ def measure(receiver: Receiver, nodes: dict[str, ChildProcess],
             total.first += seen.first
     for name, total in results.items():
         if not total.latencies:
-            raise BenchFailed(f'{nodes[name].name} answered nothing:\n{nodes[name].last_lines()}')
+            raise BenchFailed(f'{nodes[name].name} published nothing:\n{nodes[name].last_lines()}')
     return results
 
 

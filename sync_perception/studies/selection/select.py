@@ -73,7 +73,7 @@ class Plan:
         """Check the settings."""
         if self.strategy not in STRATEGIES:
             raise ValueError(
-                f'no strategy {self.strategy!r}, there are: {", ".join(STRATEGIES)}')
+                f'no strategy {self.strategy!r}, expected one of: {", ".join(STRATEGIES)}')
         rising = all(a < b for a, b in zip(self.budgets, self.budgets[1:]))
         if not self.budgets or self.budgets[0] < 1 or not rising:
             raise ValueError(

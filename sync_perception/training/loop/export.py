@@ -87,7 +87,7 @@ class ExportAverage(EMAWeightAveraging):
             return
         if self.monitor not in trainer.callback_metrics:
             raise ValueError(
-                f'nothing is logged as {self.monitor!r}, there are: '
+                f'nothing is logged as {self.monitor!r}, expected one of: '
                 f'{", ".join(sorted(trainer.callback_metrics))}')
         value = float(trainer.callback_metrics[self.monitor])
         sign = 1 if self.mode == 'max' else -1

@@ -72,7 +72,7 @@ def submodule(network: nn.Module, name: str, owner: str) -> nn.Module:
         part = None
     if part is None:
         there = ', '.join(child for child, module in network.named_children())
-        raise ValueError(f'{owner} has no part {name!r}, there are: {there}')
+        raise ValueError(f'{owner} has no part {name!r}, expected one of: {there}')
     return part
 
 
@@ -100,7 +100,7 @@ def copy_weights(
         expected = own.get(wrong[0])
         raise ValueError(
             f'{where} does not fit: {wrong[0]} is {shape(found)}, expected {shape(expected)}; '
-            f'{len(wrong) - 1} other(s) differ. list submodules in `leave` to initialise them '
+            f'{len(wrong) - 1} other(s) differ. List submodules in `leave` to initialise them '
             'anew')
     part.load_state_dict(taken, strict=False)
 

@@ -174,7 +174,7 @@ def check_expert_candidates(
     if outside_bc.any():
         sample, channel = outside_bc.nonzero()[0].tolist()
         raise ValueError(
-            f'sample {sample}: the expert can mean class {channel}, which is no candidate')
+            f'sample {sample}: the expert allows class {channel}, which is not a candidate')
 
 
 def feature_distance(features_bchw: Tensor, reference_bchw: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ def test_relative_depth_is_refused_without_a_scale(kind, tmp_path):
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-    ({'scale': 3.0}, 'gives metres by itself'),
+    ({'scale': 3.0}, 'already gives metres'),
     ({'scale': -1.0, 'metric': False}, 'above 0'),
     ({'config': DEPTH['glpn']}, 'either config or pretrained'),
     ({'mean': [0.0] * 3}, 'mean and std or neither'),

@@ -193,7 +193,7 @@ def test_wrong_models_are_refused(folders, tmp_path):
     save_depth(tmp_path / 'relative', 'dpt')
     with pytest.raises(ValueError, match=f'not metres.*{tmp_path}/relative@SCALE'):
         hub.load(f'{tmp_path}/relative+{tmp_path}/labels')
-    with pytest.raises(ValueError, match='gives metres by itself'):
+    with pytest.raises(ValueError, match='already gives metres'):
         hub.load(folders('@30'))
     with pytest.raises(ValueError, match='is a segmentation model .*expected a depth model'):
         hub.load(f'{tmp_path}/labels+{tmp_path}/depth')

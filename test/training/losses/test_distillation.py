@@ -174,5 +174,5 @@ def test_bad_stored_classes():
             top_classes_cross_entropy(logits, classes, wrong, groups)
     candidates = torch.ones(2, 5).bool()
     candidates[1, 3] = False
-    with pytest.raises(ValueError, match='sample 1: the expert can mean class 3'):
+    with pytest.raises(ValueError, match='sample 1: .*class 3'):
         top_classes_cross_entropy(logits, classes, top, groups, candidates_bc=candidates)
