@@ -57,6 +57,9 @@ def evaluate(
         video: Annotated[bool, typer.Option(
             help='Also measure temporal consistency: compare depth and labels of each frame with '
                  'those of the previous frame, warped to it.')] = False,
+        temporal: Annotated[str, typer.Option(
+            help='off, or fuse: measure results that are fused over consecutive frames by the '
+                 'poses of the data set.')] = 'off',
         frames: Annotated[bool, typer.Option(help="List the frames' ids in the JSON.")] = False,
         json: Annotated[Path | None, typer.Option(help='JSON file for the results.')] = None,
         ) -> None:
@@ -66,7 +69,7 @@ def evaluate(
     report(measure(
         model, dataset, root, split, device=device, pooled=pooled, median_scaling=median_scaling,
         max_depth=max_depth, frames=frames, skip_bad=skip_bad, video=video,
-        arguments=named_values(argument)), json)
+        temporal=temporal, arguments=named_values(argument)), json)
 
 
 @app.command()

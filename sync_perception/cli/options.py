@@ -49,6 +49,12 @@ CameraPitch = Annotated[float, typer.Option(
 CameraRoll = Annotated[float, typer.Option(
     min=-1.5, max=1.5, help='With --camera-height: angle in radians by which the camera is '
                             'rotated clockwise about its optical axis.')]
+Temporal = Annotated[str, typer.Option(
+    help='off, or fuse: fuse depth and labels with those of the frames before, by --poses.')]
+Poses = Annotated[str, typer.Option(
+    help="Poses of the camera's optical frame for --temporal fuse: a file or folder (TUM, KITTI, "
+         '7-Scenes, Virtual KITTI 2, KITTI drive), or odometry to determine them from the '
+         'images.')]
 DataSet = Annotated[str, typer.Option(
     help='camvid, camvid_full, idd_lite, kitti, kitti_depth, kitti_semantics, vkitti2, '
     'cityscapes, cityscapes_sequence, nyuv2, nyuv2_images, nyuv2_labeled, sevenscenes, frames, '

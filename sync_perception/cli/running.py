@@ -26,8 +26,10 @@ from sync_perception.cli.options import (
     CameraPitch,
     CameraRoll,
     Model,
+    Poses,
     Precision,
     PredictorDevice,
+    Temporal,
 )
 import typer
 
@@ -66,16 +68,27 @@ def predict(
         camera_height: CameraHeight = 0.0,
         camera_pitch: CameraPitch = 0.0,
         camera_roll: CameraRoll = 0.0,
+        temporal: Temporal = 'off',
+        poses: Poses = '',
+        rate: Annotated[float | None, typer.Option(
+            min=0.01, help='Frames per second, for stamps of the images and of poses without '
+                           'times; by default 10.')] = None,
         ) -> None:
     """Predict depth and labels of images, and draw them; needs no ROS."""
+    from sync_perception.mapping.steady import check_temporal, SteadyPredictor
     from sync_perception.runtime.mount_scale import mount_of
     from sync_perception.runtime.predict_files import predict_files
+    check_temporal(temporal, poses, camera_height > 0)
+
+    def steady(predictor):
+        return SteadyPredictor.of(predictor, poses, rate)
+
     summary = predict_files(
         images, out, model=model, device=device, half=half, fx=fx, camera_info=camera_info,
         rectify=rectify, max_depth=max_depth, cloud=cloud, significant_bits=significant_bits,
         max_pixels=max_pixels, mount=mount_of(camera_height, camera_pitch, camera_roll),
         report=typer.echo, backend=backend,
-        precision=precision)
+        precision=precision, rate=rate, steady=steady if temporal == 'fuse' else None)
     if summary['failed']:
         raise typer.Exit(1)
 

@@ -29,6 +29,7 @@ from rich.table import Table
 from sync_perception.datasets import open_dataset
 from sync_perception.datasets.sample import READ_ERRORS, Sample
 from sync_perception.evaluation.depth_boundaries import BoundaryMetrics
+from sync_perception.evaluation.fused_samples import FusedSamples
 from sync_perception.evaluation.metrics import (
     CalibrationMetrics,
     CROPS,
@@ -43,6 +44,7 @@ from sync_perception.evaluation.summed_metric import Counter, SummedMetric
 from sync_perception.evaluation.video import check_video, VideoEvaluation, VideoMetrics
 from sync_perception.files.whole_files import write_json
 from sync_perception.labels import LabelSpace
+from sync_perception.mapping.fusion import TEMPORAL
 from sync_perception.models import hub
 from sync_perception.resources import model_source
 from sync_perception.runtime.backends.devices import torch_device
@@ -63,12 +65,13 @@ class Evaluation:
         `labels`, in evaluation mode and on its device.
     :param label_space: the data set's label space, or None without labels.
     :param depth: metrics of depth.
+    :param fused: temporal fusion of the outputs; None to evaluate single frames.
     """
 
     def __init__(
             self, model: nn.Module, label_space: LabelSpace | None,
-            depth: DepthMetrics | None = None):
-        self.model, self.config = model, model.config
+            depth: DepthMetrics | None = None, fused: FusedSamples | None = None):
+        self.model, self.config, self.fused = model, model.config, fused
         self.device = model.device
         self.depth = depth or DepthMetrics()
         self.calibration = CalibrationMetrics(self.depth.min_depth, self.depth.max_depth)
@@ -116,6 +119,8 @@ class Evaluation:
         :raises ValueError: if the sample's classes and the model's have no correspondence.
         """
         output = ask(self.model, sample.image)
+        if self.fused is not None:
+            output = self.fused.fuse(sample, output)
         if sample.depth is not None and output.depth is not None:
             if sample.K is None:
                 self.frames.update(WITHOUT_INTRINSICS)
@@ -239,7 +244,7 @@ def evaluate(
         max_depth: float | None = None, frames: bool = False, skip_bad: bool = False,
         arguments: dict[str, Any] | None = None, limit: int | None = None,
         watch: Callable[[Evaluation, Sample, DenseOutput], None] | None = None,
-        video: bool = False) -> dict[str, Any]:
+        video: bool = False, temporal: str = 'off') -> dict[str, Any]:
     """
     Evaluate a model on a data set.
 
@@ -259,6 +264,8 @@ def evaluate(
     :param limit: number of frames, spread evenly over the split; None for all.
     :param watch: callback after each frame, with the evaluation, the frame and the model's output.
     :param video: whether to measure temporal consistency, too.
+    :param temporal: off, or fuse to evaluate outputs that are fused over consecutive frames by the
+        poses of the data set.
     :return: model, dataset, split, frames (their number), device, protocol; miou, pixel_accuracy
         and iou by class name, if there are labels; abs_rel, sq_rel, rmse, rmse_log, silog, delta1,
         delta2 and delta3, if there are depth and intrinsics, with depth_within_1_sigma and
@@ -280,7 +287,10 @@ def evaluate(
                     '--median-scaling', folder)
     space = None if samples.label_space is None else LabelSpace.load(samples.label_space)
     depth = DepthMetrics(pooled, median_scaling, max_depth=max_depth or samples.max_depth)
-    evaluation = Evaluation(network, space, depth)
+    if temporal not in TEMPORAL:
+        raise ValueError(f'temporal: expected {" or ".join(TEMPORAL)}, got {temporal!r}')
+    fused = FusedSamples(network, samples) if temporal == 'fuse' else None
+    evaluation = Evaluation(network, space, depth, fused)
     moving = None
     if video:
         check_video(samples, ids)
@@ -305,7 +315,8 @@ def evaluate(
         'device': str(evaluation.device), 'label_space': samples.label_space,
         **evaluation.scores(), **(moving.metrics.compute() if moving else {}),
         'protocol': {
-            **evaluation.protocol(), **({'video': moving.protocol()} if moving else {})},
+            **evaluation.protocol(), **({'video': moving.protocol()} if moving else {}),
+            **({'temporal': fused.describe()} if fused else {})},
         **({'skipped': skipped} if skipped else {}),
         **({'ids': ids} if frames else {})}
 

@@ -17,9 +17,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 import math
 from pathlib import Path
+import re
 import time
 from typing import Any
 
@@ -60,7 +61,8 @@ def predict_files(
         max_depth: float | None = None, cloud: bool = False, significant_bits: int = 0,
         max_pixels: int | None = None, mount: Mount | None = None,
         report: Callable[[str], None] = print, backend: str = 'auto',
-        precision: str = 'auto') -> dict[str, Any]:
+        precision: str = 'auto', rate: float | None = None,
+        steady: Callable[[Predictor], Any] | None = None) -> dict[str, Any]:
     """
     Predict images and write a panel, a view of the cloud, depth, labels and colours of each.
 
@@ -90,6 +92,8 @@ def predict_files(
     :param report: receives lines for the user.
     :param backend: auto, torch, cuda_graph, openvino or onnxruntime.
     :param precision: auto, float32, half or int8.
+    :param rate: frames per second of the images, from which they get their stamps; None for 10.
+    :param steady: wraps the predictor, for results that are fused over consecutive images.
     :raises FileNotFoundError: if there is no image.
     :raises ValueError: if the calibration or another argument is invalid.
     """
@@ -103,6 +107,8 @@ def predict_files(
     rectifier = Rectifier() if rectify else None
     paths = find_images(images)
     predictor = Predictor(model, device, half, max_depth, backend, precision)
+    if steady is not None:
+        predictor = steady(predictor)
     missing = mount and missing_maps(predictor.available)
     if missing:
         raise ValueError(missing)
@@ -120,10 +126,11 @@ def predict_files(
     for doubt in filter(None, doubts):
         report(f'warning: {camera_info}: {doubt}')
     entries, failed = [], []
-    for path, name in zip(paths, unique_names(paths)):
+    for path, name, stamp in zip(paths, unique_names(paths), frame_times(paths, rate)):
         try:
-            frame = read_frame(
-                path, fx, calibration, bit_depth, max_pixels or MAX_PIXELS, rectifier)
+            frame = replace(read_frame(
+                path, fx, calibration, bit_depth, max_pixels or MAX_PIXELS, rectifier),
+                stamp=stamp)
         except (OSError, ValueError) as error:
             report(f'{path}: skipped: {error}')
             failed.append({'image': str(path), 'error': str(error)})
@@ -141,6 +148,8 @@ def predict_files(
             report(f'warning: {path}: {empty}')
         report(f'{path} -> {out / name}_*: {seconds:.2f} s' + ''.join(
             f', {key.replace("_", " ")}: {value}' for key, value in scaled.items()))
+    if steady is not None:
+        report(predictor.progress())
     summary = {
         **predictor.describe(), 'intrinsics_assumed': fx is None and calibration is None,
         'rectified': rectify, 'mount': mount and asdict(mount),
@@ -195,6 +204,21 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
             name = f'{path.stem}_{number}'
         names.append(name)
     return names
+
+
+def frame_times(paths: Sequence[Path], rate: float | None = None) -> list[int]:
+    """
+    Return the stamps of images in nanoseconds: the number at the end of the name at a rate.
+
+    If the numbers do not ascend, the positions in the list are used instead.
+
+    :param rate: frames per second; None for 10.
+    """
+    found = [re.search(r'(\d+)\D*$', path.name.partition('.')[0]) for path in paths]
+    numbers = [int(each[1]) for each in found if each]
+    if len(numbers) < len(paths) or any(b <= a for a, b in zip(numbers, numbers[1:])):
+        numbers = list(range(len(paths)))
+    return [round(number * 10 ** 9 / (rate or 10)) for number in numbers]
 
 
 def read_frame(

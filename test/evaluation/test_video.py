@@ -247,6 +247,16 @@ def test_what_is_known_is_used(drive, small_model, monkeypatch, missing, way):
     assert result['temporal_miou'] > 0
 
 
+def test_fused_frames_are_evaluated(drive, small_model):
+    """Four of the five frames are fused, and depth changes less from frame to frame."""
+    single, fused = (evaluate(small_model, 'vkitti2', drive, video=True, temporal=temporal)
+                     for temporal in ('off', 'fuse'))
+    assert '4 frames' in fused['protocol']['temporal']
+    assert fused['temporal_abs_rel'] < single['temporal_abs_rel']
+    with pytest.raises(ValueError, match='temporal'):
+        evaluate(small_model, 'vkitti2', drive, video=True, temporal='on')
+
+
 def test_relative_depth_is_brought_to_metres(drive, small_model, tmp_path, monkeypatch):
     """By one factor in both frames, where there is truth; poses are of no use without."""
     import shutil

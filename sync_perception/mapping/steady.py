@@ -1,0 +1,155 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Predictor of video frames, of which each is fused with the frames before."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Set
+from pathlib import Path
+from typing import Any
+
+from sync_perception.labels import LabelSpace
+from sync_perception.mapping.fusion import FusionSettings, TEMPORAL, TemporalFusion
+from sync_perception.mapping.odometry import NEEDS, VisualOdometry
+from sync_perception.mapping.pose_files import read_trajectory
+from sync_perception.mapping.trajectory import Located, Trajectory
+from sync_perception.runtime.memory import is_out_of_memory
+from sync_perception.runtime.preprocess import metric_scale, seen_size
+from sync_perception.types import Frame, Prediction
+
+ODOMETRY = 'odometry'
+"""Name of the poses that the camera's own images give."""
+
+
+class SteadyPredictor:
+    """
+    Predictor whose results are fused over the frames of one moving camera.
+
+    It has the methods and attributes of the predictor that it wraps.
+
+    :param predictor: predictor of metric depth and labels.
+    :param poses: poses by the frames' stamps, or odometry, which determines them.
+    :param settings: weights and thresholds of the fusion.
+    :raises ValueError: if the model lacks depth or labels, or its depth is not metric.
+    :ivar frames: number of frames.
+    :ivar alone: number of frames that were not fused, by reason.
+    """
+
+    def __init__(self, predictor: Any, poses: Trajectory | VisualOdometry,
+                 settings: FusionSettings | None = None):
+        missing = sorted(NEEDS - predictor.available)
+        if missing:
+            raise ValueError(
+                f'temporal: fuse needs depth and labels, but {predictor.model_name} does not '
+                f'predict {" and ".join(missing)}')
+        if predictor.relative:
+            raise ValueError(f'temporal: fuse needs metric depth, but {predictor.relative}')
+        self.predictor, self.poses = predictor, poses
+        self.fusion = TemporalFusion(predictor.labels, settings)
+        self.frames = 0
+        self.alone: Counter[str] = Counter()
+        self._latest: int | None = None
+
+    @classmethod
+    def of(cls, predictor: Any, poses: str, rate: float | None = None) -> SteadyPredictor:
+        """Return a predictor with the poses that a user asks for; see `pose_source`."""
+        return cls(predictor, pose_source(poses, predictor.labels, rate))
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the wrapped predictor."""
+        return getattr(self.predictor, name)
+
+    def predict(self, frame: Frame, outputs: Set[str] | None = None) -> Prediction:
+        """
+        Return the requested maps of a frame, fused with the frames before; see `Predictor`.
+
+        A frame whose pose is not known is predicted alone, and the reason is counted.
+        """
+        self.frames += 1
+        try:
+            output = self.predictor.backend(self.predictor.prepare(frame))
+        except Exception as error:  # each library has its own exception
+            if not is_out_of_memory(error):
+                raise
+            self.fusion.reset()
+            return self.predictor.predict(frame, outputs)
+        config = self.predictor.config
+        scale = metric_scale(config, frame.K, frame.size, seen_size(config, frame.size))
+        located = self.locate(frame, output)
+        if located.doubt:
+            self.alone[located.doubt] += 1
+        fused = self.fusion.fuse(output, frame.K, frame.size, scale, located.world_T_camera)
+        return self.predictor.finish(fused, frame, outputs)
+
+    def locate(self, frame: Frame, output: Any) -> Located:
+        """Return the pose of a frame; after a jump of the poses, forget the frames before."""
+        if isinstance(self.poses, VisualOdometry):
+            wanted = NEEDS | ({'uncertainty'} & self.predictor.available)
+            return self.poses.update(frame, self.predictor.finish(output, frame, wanted))
+        latest, self._latest = self._latest, frame.stamp
+        located = self.poses.at(frame.stamp)
+        if latest is not None and not located.doubt:
+            doubt = self.poses.motion(latest, frame.stamp).doubt
+            if doubt:
+                self.fusion.reset()
+                return Located(located.world_T_camera, doubt)
+        return located
+
+    def progress(self) -> str:
+        """Return how many frames were predicted alone, and the most frequent reason."""
+        if not self.alone:
+            return f'{self.frames} frames were fused over time'
+        reason, count = self.alone.most_common(1)[0]
+        return (f'{self.alone.total()} of {self.frames} frames were not fused with those before, '
+                f'{count} of them because {reason}')
+
+
+def pose_source(poses: str, space: LabelSpace, rate: float | None = None
+                ) -> Trajectory | VisualOdometry:
+    """
+    Return the poses that a user asks for.
+
+    :param poses: a file or folder that `read_trajectory` reads, or `odometry`.
+    :param space: label space of the model.
+    :param rate: frames per second of poses without times.
+    :raises ValueError: if the file is malformed.
+    :raises FileNotFoundError: if there is no such file.
+    """
+    return VisualOdometry(space) if poses == ODOMETRY else read_trajectory(Path(poses), rate)
+
+
+def check_temporal(temporal: str, poses: str, mount: bool = False) -> None:
+    """
+    Check a user's arguments of temporal fusion, before a model is loaded.
+
+    :param temporal: off or fuse.
+    :param poses: see `pose_source`.
+    :param mount: whether the scale of depth is corrected by the camera's height.
+    :raises ValueError: if they are invalid or contradict each other.
+    """
+    if temporal not in TEMPORAL:
+        raise ValueError(f'temporal: expected {" or ".join(TEMPORAL)}, got {temporal!r}')
+    if temporal == 'off' and poses:
+        raise ValueError(f'poses: {poses!r} has no effect with temporal off, expected fuse')
+    if temporal == 'fuse' and not poses:
+        raise ValueError(
+            'temporal: fuse needs the poses of the camera, got none: expected a file, or '
+            f'{ODOMETRY} to determine them from the images')
+    if mount and poses not in ('', ODOMETRY):
+        raise ValueError(
+            'poses: a file and a camera height give depth two different scales, expected '
+            f'{ODOMETRY} or no camera height')
