@@ -79,7 +79,23 @@ def last(folder: Path) -> dict[str, Any]:
     return torch.load(folder / 'checkpoints' / 'last.ckpt', weights_only=False)
 
 
-def test_a_pose_network_learns_is_saved_and_resumed_but_not_exported(streets, tmp_path):
+def test_a_pose_network_learns_and_is_saved_but_not_exported(streets, tmp_path):
+    run(tmp_path, streets, POSE, data={'samples': 6})
+    saved = last(tmp_path)
+    for key in ('current_model_state', 'state_dict'):
+        assert any('beside.self_supervised.pose.encoder' in name for name in saved[key])
+    exported = load_file(tmp_path / 'model' / 'model.safetensors')
+    assert exported and not any('pose' in name for name in exported)
+    torch.manual_seed(0)
+    fresh = SynchronisedLearning(**DEPTH_ALONE, objectives=Objectives(
+        self_supervised=SelfSupervisedConfig(pose=PoseConfig(), scales=2)))
+    moved = [not torch.equal(weight, saved['current_model_state'][f'beside.{name}'])
+             for name, weight in fresh.beside.named_parameters()]
+    assert moved and all(moved)
+
+
+@pytest.mark.exhaustive  # test_resume resumes the state of another objective
+def test_a_pose_network_is_resumed(streets, tmp_path):
     """Interrupted in its fourth step, one after its last checkpoint, it ends as it would have."""
     whole = run(tmp_path / 'whole', streets, POSE)
     broken = tmp_path / 'broken'
@@ -95,19 +111,11 @@ def test_a_pose_network_learns_is_saved_and_resumed_but_not_exported(streets, tm
     assert resumed.trainer.global_step == whole.trainer.global_step == 6
     first, second = last(tmp_path / 'whole'), last(broken)
     for key in ('current_model_state', 'state_dict'):
-        assert any('beside.self_supervised.pose.encoder' in name for name in first[key])
         for name, weight in first[key].items():
             assert torch.equal(weight, second[key][name]), name
     exported = load_file(broken / 'model' / 'model.safetensors')
-    assert exported and not any('pose' in name for name in exported)
     for name, weight in load_file(tmp_path / 'whole' / 'model' / 'model.safetensors').items():
         assert torch.equal(weight, exported[name]), name
-    torch.manual_seed(0)
-    fresh = SynchronisedLearning(**DEPTH_ALONE, objectives=Objectives(
-        self_supervised=SelfSupervisedConfig(pose=PoseConfig(), scales=2)))
-    moved = [not torch.equal(weight, first['current_model_state'][f'beside.{name}'])
-             for name, weight in fresh.beside.named_parameters()]
-    assert moved and all(moved)
 
 
 def test_rates_of_the_pose_network_are_its_own(streets, tmp_path):
