@@ -114,10 +114,11 @@ class MapBench:
         self.executors, self.threads = [], []
         self.room = Room()
 
-    def start(self, listen: bool = True, **overrides: Any) -> MapBench:
+    def start(self, listen: bool = True, frames: FramePublisher | None = None,
+              **overrides: Any) -> MapBench:
         """Start the node with these parameters (__ for dots), and listen to its map."""
         values = {**ROOM, **{name.replace('__', '.'): value for name, value in overrides.items()}}
-        self.frames = FramePublisher(self.others)
+        self.frames = frames or FramePublisher(self.others)
         if listen:
             self.others.create_subscription(PointCloud2, 'sync/map', self.clouds.append, LATCHED)
         self.node = MappingNode(

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 import os
 
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import (
@@ -30,6 +31,7 @@ from rclpy.qos import (
 from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CameraInfo
+from sync_perception.ros.core import qos
 from sync_perception.ros.core.log import SeldomLog
 from sync_perception.ros.core.type_names import type_name
 
@@ -101,11 +103,24 @@ def has_mismatch(node: Node, endpoint: Subscription | Publisher) -> bool:
                for offered, asked in pairs)
 
 
-def latched_publishers(node: Node, topic: str, message_type: type) -> bool:
-    """Return whether the topic has a publisher with transient local durability."""
-    return any(each.topic_type == type_name(message_type)
-               and each.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
-               for each in node.get_publishers_info_by_topic(topic))
+def latched_twin(volatile: Subscription, node: Node, log: SeldomLog) -> Subscription | None:
+    """
+    Return a second subscription that also receives latched messages; None if there are none.
+
+    This is not done from the start, since publishers that latch nothing would log a warning.
+
+    :param volatile: the subscription that receives only new messages.
+    """
+    topic, kind = volatile.topic_name, volatile.msg_type
+    latched = any(each.topic_type == type_name(kind)
+                  and each.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+                  for each in node.get_publishers_info_by_topic(topic))
+    if not latched or volatile.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL:
+        return None
+    log.logger.info(f'also subscribed to the latched messages on {topic}')
+    return node.create_subscription(
+        kind, topic, volatile.callback, qos.latched(),
+        event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False))
 
 
 def _elsewhere(node: Node, topic: str, expected: str, argument: str) -> str:
@@ -142,7 +157,9 @@ def _transport_advice(topic: str, kind: str, expected: str, argument: str) -> st
 
 def _remap(argument: str) -> str:
     """Return how to set a topic on the command line and in the launch files."""
-    return f'remap {argument} (in the launch files {argument.rpartition("/")[2]}_topic)'
+    name = argument.rpartition('/')[2]
+    has_argument = name in ('image', 'camera_info') and not argument.startswith('sync/')
+    return f'remap {argument}' + (f' (in the launch files {name}_topic)' if has_argument else '')
 
 
 def _qos_problem(publisher: TopicEndpointInfo, own: QoSProfile, topic: str) -> str:

@@ -31,7 +31,12 @@ from sync_perception.ros.core import qos
 from sync_perception.ros.core.log import SeldomLog
 from sync_perception.ros.core.middleware import advice
 from sync_perception.ros.health.map_counters import MapCounters
-from sync_perception.ros.health.waiting import describe_wait, has_mismatch, SILENCE
+from sync_perception.ros.health.waiting import (
+    describe_wait,
+    has_mismatch,
+    latched_twin,
+    SILENCE,
+)
 from sync_perception.ros.io.camera_info import CameraInfoCache
 from sync_perception.ros.io.conversions import stamp_nanoseconds
 from sync_perception.ros.io.prediction_messages import label_space_of
@@ -80,6 +85,7 @@ class MapInputs:
         self.camera_info = self._subscribe(
             CameraInfo, CAMERA_INFO, self._receive_camera_info,
             qos.every_image_input() if values.offline else qos.camera_info_input())
+        self.latched: Subscription | None = None
         self.label_space = None if values.label_space else self._subscribe(
             String, 'sync/label_space', self._receive_label_space, qos.latched())
 
@@ -96,13 +102,19 @@ class MapInputs:
         return found
 
     def waits(self) -> list[str]:
-        """Return which messages are awaited, and after a while why they do not arrive."""
+        """
+        Return which messages are awaited, and after a while why they do not arrive.
+
+        A calibration that was latched before the node listened is then received, too.
+        """
         now = time.monotonic()
+        if self.latched is None and not self.camera_infos.remembered:
+            self.latched = latched_twin(self.camera_info, self.node, self.log)
         waits = []
         if now - self.heard > SILENCE or not self.counters.received:
             waits.append((self.subscriptions['depth'], TOPICS['depth'], now - self.heard))
         if not self.camera_infos.remembered:
-            waits.append((self.camera_info, CAMERA_INFO, now - self.begun))
+            waits.append((self.latched or self.camera_info, CAMERA_INFO, now - self.begun))
         found = [describe_wait(self.node, subscription, topic, seconds, self.log)
                  for subscription, topic, seconds in waits]
         return [*found, *filter(None, [self.lacking])]
@@ -126,7 +138,7 @@ class MapInputs:
 
     def _all(self) -> list[Subscription]:
         return [*self.subscriptions.values(), self.camera_info,
-                *filter(None, [self.label_space])]
+                *filter(None, [self.latched, self.label_space])]
 
     def _subscribe_image(self, name: str) -> Subscription:
         topic, kind = TOPICS[name], Image

@@ -23,7 +23,7 @@ from typing import Any
 from lifecycle_msgs.msg import State
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState
-from rclpy.qos import DurabilityPolicy, qos_policy_name_from_kind
+from rclpy.qos import qos_policy_name_from_kind
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from sync_perception.calibration.rectification import Rectifier
@@ -35,7 +35,7 @@ from sync_perception.ros.health.counters import Counters
 from sync_perception.ros.health.waiting import (
     describe_wait,
     has_mismatch,
-    latched_publishers,
+    latched_twin,
     SILENCE,
 )
 from sync_perception.ros.io.camera_info import CameraInfoCache
@@ -154,21 +154,9 @@ class Camera:
         self.inputs = [camera_info, image]  # at once: other threads read them
 
     def subscribe_to_latched(self) -> None:
-        """
-        Subscribe to latched calibrations too, if none has arrived and a publisher latches them.
-
-        This is not done from the start, since other publishers would log a warning about it.
-        """
-        if not self.inputs or self.latched is not None or self.camera_infos.remembered:
-            return
-        volatile = self.inputs[0]
-        topic = volatile.topic_name
-        if (volatile.qos_profile.durability != DurabilityPolicy.TRANSIENT_LOCAL
-                and latched_publishers(self.node, topic, CameraInfo)):
-            self.latched = self.node.create_subscription(
-                CameraInfo, topic, volatile.callback, qos.latched(),
-                event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False))
-            self.log.logger.info(f'also subscribed to the latched messages on {topic}')
+        """Subscribe to latched calibrations too, if none has arrived and a publisher latches."""
+        if self.inputs and self.latched is None and not self.camera_infos.remembered:
+            self.latched = latched_twin(self.inputs[0], self.node, self.log)
 
     def drop_resolved_mismatches(self) -> None:
         """Remove the mismatches whose peer has left or changed its quality of service."""

@@ -21,14 +21,15 @@ from threading import Event
 
 from conditions import PATIENCE
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from map_bench import header, LATCHED, MapBench, RELIABLE, STEP, xyz
+from map_bench import FramePublisher, header, LATCHED, MapBench, RELIABLE, STEP, xyz
 import numpy as np
 import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rendered_room import around, look, Room, SPACE
+from rendered_room import around, K, look, Room, SIZE, SPACE
 from sensor_msgs.msg import PointCloud2
 from sync_perception.labels import LabelSpace
+from sync_perception.ros.io.camera_info import pinhole
 from sync_perception.ros.io.conversions import depth_message, labels_message
 from sync_perception.ros.map.map_builder import MappingNode
 
@@ -127,6 +128,17 @@ def test_malformed_frames_are_refused_and_the_next_one_is_fused(bench):
     bench.send(stamp[0], POSES[0], labels=labels(np.zeros_like(prediction.labels)))
     bench.wait(lambda: bench.node.mapper.store.map is not None)
     assert bench.node.mapper.store.map.space.name == 'kitti6'
+
+
+def test_a_calibration_that_was_latched_before_is_received(bench):
+    """One camera_info for all frames suffices, even if it was sent before the node started."""
+    frames = FramePublisher(bench.others)
+    info = pinhole(K, SIZE)
+    info.header = header(1)
+    frames.info.publish(info)
+    bench.start(frames=frames)
+    bench.frames.info.publish = lambda message: None
+    bench.fuse(POSES[:1])
 
 
 def test_a_frame_that_lacks_a_message_is_said(bench):

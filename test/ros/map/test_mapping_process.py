@@ -134,7 +134,7 @@ def test_a_street_over_dds_becomes_a_map_with_its_labels(robot, street, tmp_path
 
 
 def check_odometry(poses, street) -> None:
-    """The motion is that of the rendered drive; z of the level frame points up."""
+    """Check that the motion is that of the rendered drive, in a level frame."""
     assert all(pose.header.frame_id == 'odom' and pose.child_frame_id == 'cam' for pose in poses)
     found = np.linalg.inv(matrix_of(poses[0].pose.pose)) @ matrix_of(poses[-1].pose.pose)
     true = np.linalg.inv(street[0][2]) @ street[-1][2]
@@ -145,7 +145,7 @@ def check_odometry(poses, street) -> None:
 
 
 def check_cloud(cloud: PointCloud2, odometry, seen) -> None:
-    """Where the last frame sees the map, the labels are the frame's."""
+    """Check that the map has the labels of the last frame where that sees it."""
     frame, prediction, _ = seen
     assert cloud.header.frame_id == 'odom'
     points = np.frombuffer(cloud.data, POINT)
