@@ -68,6 +68,12 @@ def predict(
         camera_height: CameraHeight = 0.0,
         camera_pitch: CameraPitch = 0.0,
         camera_roll: CameraRoll = 0.0,
+        surface_distance: Annotated[float, typer.Option(
+            min=0, max=10, help='With --cloud: remove points that hang between two surfaces, as '
+                                'the parameter points.surface_distance; such as 0.5.')] = 0.0,
+        max_uncertainty: Annotated[float, typer.Option(
+            min=0, max=10, help='With --cloud: remove points whose uncertainty is larger than '
+                                'this share of their depth; such as 0.4.')] = 0.0,
         temporal: Temporal = 'off',
         poses: Poses = '',
         rate: Annotated[float | None, typer.Option(
@@ -88,7 +94,8 @@ def predict(
         rectify=rectify, max_depth=max_depth, cloud=cloud, significant_bits=significant_bits,
         max_pixels=max_pixels, mount=mount_of(camera_height, camera_pitch, camera_roll),
         report=typer.echo, backend=backend,
-        precision=precision, rate=rate, steady=steady if temporal == 'fuse' else None)
+        precision=precision, rate=rate, steady=steady if temporal == 'fuse' else None,
+        surface_distance=surface_distance, max_uncertainty=max_uncertainty)
     if summary['failed']:
         raise typer.Exit(1)
 

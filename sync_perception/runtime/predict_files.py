@@ -41,6 +41,7 @@ from sync_perception.images.reading import (
     write_image,
 )
 from sync_perception.labels import LabelSpace
+from sync_perception.runtime.clean_depth import clean_depth
 from sync_perception.runtime.content import missing_content
 from sync_perception.runtime.mount_scale import missing_maps, Mount, MountScale, wheel_ground
 from sync_perception.runtime.pictures.visualize import cloud_view, panel
@@ -62,7 +63,8 @@ def predict_files(
         max_pixels: int | None = None, mount: Mount | None = None,
         report: Callable[[str], None] = print, backend: str = 'auto',
         precision: str = 'auto', rate: float | None = None,
-        steady: Callable[[Predictor], Any] | None = None) -> dict[str, Any]:
+        steady: Callable[[Predictor], Any] | None = None, surface_distance: float = 0.0,
+        max_uncertainty: float = 0.0) -> dict[str, Any]:
     """
     Predict images and write a panel, a view of the cloud, depth, labels and colours of each.
 
@@ -94,6 +96,8 @@ def predict_files(
     :param precision: auto, float32, half or int8.
     :param rate: frames per second of the images, from which they get their stamps; None for 10.
     :param steady: wraps the predictor, for results that are fused over consecutive images.
+    :param surface_distance: metres; removes hanging points from the cloud, see `clean_depth`.
+    :param max_uncertainty: share of the depth; removes uncertain points from the cloud.
     :raises FileNotFoundError: if there is no image.
     :raises ValueError: if the calibration or another argument is invalid.
     """
@@ -139,7 +143,8 @@ def predict_files(
         prediction = predictor.predict(frame, predictor.available)
         scaled = correct_scale(prediction, frame, mount, predictor)
         seconds = time.perf_counter() - start
-        files = write_prediction(frame, prediction, predictor.labels, out / name, cloud)
+        files = write_prediction(frame, prediction, predictor.labels, out / name, cloud,
+                                 surface_distance, max_uncertainty)
         entries.append({
             'image': str(path), 'seconds': round(seconds, 4), 'K': frame.K.tolist(),
             'files': files, **summarize(prediction, predictor.labels), **scaled})
@@ -254,7 +259,8 @@ def intrinsics(size: tuple[int, int], fx: float | None = None) -> np.ndarray:
 
 def write_prediction(
         frame: Frame, prediction: Prediction, space: LabelSpace, prefix: Path,
-        cloud: bool = False) -> list[str]:
+        cloud: bool = False, surface_distance: float = 0.0, max_uncertainty: float = 0.0
+        ) -> list[str]:
     """
     Write all maps and pictures of one frame to files that start with a prefix.
 
@@ -279,7 +285,9 @@ def write_prediction(
         write_image(prefix.parent / files[-1], bgr)
     if cloud and prediction.depth is not None:
         files.append(f'{prefix.name}_cloud.ply')
-        points = point_cloud(frame, prediction, space, organized=False)
+        cleaned = replace(prediction, depth=clean_depth(
+            prediction.depth, frame.K, surface_distance, prediction.uncertainty, max_uncertainty))
+        points = point_cloud(frame, cleaned, space, organized=False)
         write_ply(points, prefix.parent / files[-1])
     return files
 

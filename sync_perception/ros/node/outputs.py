@@ -40,6 +40,7 @@ from sync_perception.ros.io.conversions import (
 )
 from sync_perception.ros.node.packet import FramePacket
 from sync_perception.ros.parameters.perception import PerceptionParameters
+from sync_perception.runtime.clean_depth import clean_depth
 from sync_perception.runtime.pictures import visualize
 from sync_perception.runtime.pointcloud import cloud_size, point_cloud
 from sync_perception.types import Prediction
@@ -123,8 +124,12 @@ def rectified_image_output(packet: FramePacket) -> Image:
 
 def points_output(packet: FramePacket) -> PointCloud2:
     """Return the point cloud with colour, label and confidence."""
-    frame, stride = packet.frame, packet.parameters.points_stride
-    prediction, farthest = packet.prediction, packet.parameters.points_max_depth
+    frame, parameters = packet.frame, packet.parameters
+    stride, farthest = parameters.points_stride, parameters.points_max_depth
+    cleaned = clean_depth(
+        packet.prediction.depth, frame.K, parameters.points_surface_distance,
+        packet.prediction.uncertainty, parameters.points_max_uncertainty)
+    prediction = replace(packet.prediction, depth=cleaned)
     if farthest > 0:
         near = np.where(prediction.depth <= farthest, prediction.depth, np.float32('nan'))
         prediction = replace(prediction, depth=near)
@@ -204,6 +209,9 @@ def maps_of(outputs: Iterable[Output], available: frozenset[str],
     maps = frozenset().union(*(output.needs | output.uses for output in outputs))
     if parameters.semantics_min_confidence > 0 and 'labels' in maps:
         maps |= {'confidence'}
+    if parameters.points_max_uncertainty > 0 and any(
+            output.build is points_output for output in outputs):
+        maps |= {'uncertainty'}
     return maps & available
 
 

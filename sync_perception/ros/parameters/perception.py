@@ -166,6 +166,16 @@ class PerceptionParameters:
     points_max_depth: float = parameter(
         'points.max_depth', 0.0, 'Depth in metres beyond which the cloud has no points; 0 for no '
                                  'limit.', low=0.0, high=1000.0, live=True)
+    points_surface_distance: float = parameter(
+        'points.surface_distance', 0.0, 'Remove points of the cloud that hang between two '
+        'surfaces: those whose slope is that of a plane that would pass the camera at less than '
+        'this distance in metres, such as 0.5; 0 to keep them. Choose less than the height of '
+        'the camera above ground.', low=0.0, high=10.0, live=True,
+        see='mapping.md#clean-clouds')
+    points_max_uncertainty: float = parameter(
+        'points.max_uncertainty', 0.0, 'Remove points of the cloud whose uncertainty is larger '
+        'than this share of their depth, such as 0.4, if the model predicts uncertainty; 0 for no '
+        'limit.', low=0.0, high=10.0, live=True, see='mapping.md#clean-clouds')
     points_semantic_color: bool = parameter(
         'points.semantic_color', False, 'Add the field semantic_color, the colour of the label, '
                                         'to a cloud that is coloured by the camera.', live=True)

@@ -150,6 +150,20 @@ def test_confidence_in_eight_bits_and_a_cloud_that_ends_early(ros):
     assert points[5, 1, 7].tobytes() == np.uint32(0x999999).tobytes()  # a pole, id 5
 
 
+def test_points_between_surfaces_are_holes(ros):
+    """Steep points are holes; the cloud keeps its shape, and the depth image its depth."""
+    eye = Eye('a', ('sync/points', 'sync/depth'))
+    fixture = Fixture(points_surface_distance=9.0)
+    fixture.process([eye.look()])
+    cloud, = eye.publishers['sync/points'].messages
+    assert (cloud.height, cloud.width) == SIZE
+    points = np.frombuffer(cloud.data, '<f4').reshape(*SIZE, 8)
+    depth = np.frombuffer(eye.publishers['sync/depth'].messages[0].data, '<f4').reshape(SIZE)
+    assert np.isnan(points[..., 2]).sum() > np.isnan(depth).sum()
+    kept = np.isfinite(points[..., 2])
+    np.testing.assert_array_equal(points[..., 2][kept], depth[kept])
+
+
 class Scorer:
     """Says how well depth and labels fit, and notes what it saw."""
 
