@@ -22,22 +22,18 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import ParameterType
 from rcl_interfaces.srv import SetParameters, SetParametersAtomically
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import SetBool
-from sync_perception.ros.core import qos
-from sync_perception.ros.core.log import SeldomLog
-from sync_perception.ros.core.services import guard_services, run_after
+from sync_perception.ros.core.managed_node import ManagedNode
+from sync_perception.ros.core.services import run_after
 from sync_perception.ros.health.consistency_monitor import ConsistencyMonitor
 from sync_perception.ros.health.diagnostics import Reporter
-from sync_perception.ros.health.report import message, PERIOD
+from sync_perception.ros.health.report import Report
 from sync_perception.ros.node.camera import Camera
 from sync_perception.ros.node.label_topics import LabelTopics
 from sync_perception.ros.node.model_loading import load_monitor, load_predictor, ModelLoader
@@ -49,11 +45,11 @@ from sync_perception.ros.node.warm_up import KnownSizes
 from sync_perception.ros.node.worker import Worker
 from sync_perception.ros.parameters.consumers import CONSUMERS
 from sync_perception.ros.parameters.perception import PerceptionParameters
-from sync_perception.ros.parameters.server import is_plain, ParameterServer
+from sync_perception.ros.parameters.server import is_plain
 from sync_perception.types import MalformedInput
 
 
-class PerceptionNode(LifecycleNode):
+class PerceptionNode(ManagedNode):
     """
     Life-cycle node that predicts and publishes depth, labels and point clouds of camera images.
 
@@ -67,15 +63,11 @@ class PerceptionNode(LifecycleNode):
 
     def __init__(self, *, load_predictor: Callable[[PerceptionParameters], Any] = load_predictor,
                  **node_arguments: Any):
-        super().__init__('perception', **node_arguments)
+        super().__init__('perception', PerceptionParameters, **node_arguments)
         self.load_predictor = load_predictor
         self.loader = ModelLoader(self)
-        self.parameters = ParameterServer(self, PerceptionParameters)
         self.parameters.hooks['model'] = self._swap_model
         self.parameters.hooks['rectify'] = self._advertise_rectified
-        for name in self.parameters.unknown:
-            self.get_logger().warning(f'there is no parameter {name}: it has no effect')
-        self.log = SeldomLog(self.get_logger())
         self.cameras: list[Camera] = []
         self.pipeline: Pipeline | None = None
         self.transforms: StaticTransforms | None = None
@@ -83,108 +75,82 @@ class PerceptionNode(LifecycleNode):
         self.label_topics = LabelTopics(self)
         self.sizes = KnownSizes(self.get_fully_qualified_name(), self.log)
         self.enabled = True
-        self.problem = ''
         self.create_service(SetBool, '~/enable', self._enable)
-        self.diagnostics = Reporter(self.get_fully_qualified_name())
-        self.diagnostics_publisher = self.create_publisher(
-            DiagnosticArray, '/diagnostics', qos.output())
-        # steady clock, so that diagnostics are published with use_sim_time but without /clock
-        self.create_timer(
-            PERIOD, self._publish_diagnostics,
-            clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.reporter = Reporter(self.get_fully_qualified_name())
         for service in self.services:
             if service.srv_type is ChangeState:
                 run_after(service, self._prepare_transition)
             elif service.srv_type in (SetParameters, SetParametersAtomically):
                 run_after(service, self._prepare_parameters)
-        guard_services(self, self.log)
+        self.guard()
 
     async def autostart(self) -> None:
         """Configure and activate the node, if the parameter `autostart` is true."""
-        if not self.parameters.values.autostart:
-            self.get_logger().info(
-                f'unconfigured, since autostart is false: waiting for a lifecycle manager, or for '
-                f'ros2 lifecycle set {self.get_fully_qualified_name()} configure')
-            return
-        await self._preload()
-        if self._state == 'unconfigured':  # otherwise another client has already configured it
-            if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
-                self.trigger_activate()
+        if self.parameters.values.autostart:
+            await self._preload()
+        if self.state == 'unconfigured':  # otherwise another client has already configured it
+            await super().autostart()
 
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model and create the publishers; on failure log the reason and stay as is."""
-        try:
-            self._configure()
-        except Exception as error:  # noqa: BLE001 - no error may end the node
-            self.problem = f'cannot configure: {type(error).__name__}: {error}'
-            if self.context.ok():  # otherwise the node is being stopped
-                self.get_logger().error(self.problem)
-            self._release()
-            return TransitionCallbackReturn.FAILURE
-        self.problem = ''
-        self.parameters.locked = True
-        return super().on_configure(state)
+    def set_up(self) -> None:
+        """Load the model and create the publishers."""
+        values = self._checked_values()
+        predictor, monitor = self.loader.take(self._load_models, values)
+        self.transforms = StaticTransforms(self) if values.ground_frame else None
+        self.pipeline = Pipeline(
+            predictor, lambda: self.parameters.values, self.get_clock(), self.log, monitor,
+            self.transforms and self.transforms.mount)
+        self.cameras = [Camera(self, name, self.log, lane)
+                        for lane, name in enumerate(values.cameras)]
+        self._advertise()
+        self._log_model('configured')
 
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def start(self) -> None:
         """Subscribe to the cameras and start the worker."""
-        try:
-            self.pipeline.halted = ''
-            self._start_worker()
-            if self.enabled:
-                self._listen()
-            else:
-                self.get_logger().info('active, but disabled: images are ignored')
-        except Exception as error:  # noqa: BLE001 - such as an invalid QoS override
-            self.problem = f'cannot activate: {type(error).__name__}: {error}'
-            self.get_logger().error(self.problem)
-            self._stop()
-            return TransitionCallbackReturn.FAILURE
-        self.problem = ''
-        return super().on_activate(state)
+        self.pipeline.halted = ''
+        self._start_worker()
+        if self.enabled:
+            self._listen()
+        else:
+            self.get_logger().info('active, but disabled: images are ignored')
+
+    def halt(self) -> None:
+        """Finish the current frames and unsubscribe from the cameras."""
+        self._stop_worker()
+        self.worker = None
+        for camera in self.cameras:
+            camera.unsubscribe()
+
+    def release(self) -> None:
+        """Release the model and the publishers."""
+        for camera in self.cameras:
+            camera.advertise(())
+        self.label_topics.withdraw()
+        if self.transforms is not None:
+            self.transforms.close()
+        self.cameras, self.pipeline, self.transforms = [], None, None
+
+    def reports(self) -> list[Report]:
+        """Return the reports on the model and on every camera."""
+        for camera in self.cameras:
+            camera.subscribe_to_latched()
+            camera.drop_resolved_mismatches()
+        return self.reporter.reports(
+            self.state, self.pipeline, self.cameras, self.problem, self.enabled,
+            f'loading {self.loader.loading}' if self.loader.loading else '')
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Finish the current frames and unsubscribe from the cameras."""
-        self._stop()
+        """Stop working, and log what was done."""
+        result = super().on_deactivate(state)
         for camera in self.cameras:
             self.get_logger().info(f'inactive: {camera.title}: {camera.counters.summary()}')
-        return super().on_deactivate(state)
-
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Release the model and the publishers."""
-        result = super().on_cleanup(state)
-        self._release()
         return result
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Release all resources, from any state."""
-        self.close()
-        return super().on_shutdown(state)
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Reset the node after a transition that raised an exception."""
-        self.close()
-        return super().on_error(state)
-
-    def close(self) -> None:
-        """Stop the worker and release the model and all topics."""
-        self._stop()
-        self._release()
-
-    def destroy_node(self) -> None:
-        """Destroy the node, including the life-cycle services that rclpy does not remove."""
-        super().destroy_node()
-        self._state_machine.destroy_when_not_in_use()
-
-    @property
-    def _state(self) -> str:
-        return self._state_machine.current_state[1]
 
     async def _prepare_transition(self, request: ChangeState.Request) -> None:
         """Load the model before rclpy configures the node, since that would block the executor."""
         wanted = request.transition
         configures = wanted.label == 'configure' if wanted.label else (
             wanted.id == Transition.TRANSITION_CONFIGURE)
-        if configures and self._state == 'unconfigured':
+        if configures and self.state == 'unconfigured':
             await self._preload()
 
     async def _prepare_parameters(
@@ -231,18 +197,6 @@ class PerceptionNode(LifecycleNode):
         self.parameters.preset(CONSUMERS[self.parameters.values.consumer].parameters)
         return self.parameters.values
 
-    def _configure(self) -> None:
-        values = self._checked_values()
-        predictor, monitor = self.loader.take(self._load_models, values)
-        self.transforms = StaticTransforms(self) if values.ground_frame else None
-        self.pipeline = Pipeline(
-            predictor, lambda: self.parameters.values, self.get_clock(), self.log, monitor,
-            self.transforms and self.transforms.mount)
-        self.cameras = [Camera(self, name, self.log, lane)
-                        for lane, name in enumerate(values.cameras)]
-        self._advertise()
-        self._log_model('configured')
-
     def _log_model(self, event: str) -> None:
         """Log the model and its device, and whether its depth is only relative."""
         predictor = self.pipeline.predictor
@@ -280,12 +234,6 @@ class PerceptionNode(LifecycleNode):
             topics = ' and '.join(subscription.topic_name for subscription in camera.inputs)
             self.get_logger().info(f'listening to {topics}')
 
-    def _stop(self) -> None:
-        self._stop_worker()
-        self.worker = None
-        for camera in self.cameras:
-            camera.unsubscribe()
-
     def _stop_worker(self) -> None:
         """Stop the worker; a frame that takes too long is abandoned."""
         if self.worker is not None and not self.worker.stop():
@@ -293,15 +241,6 @@ class PerceptionNode(LifecycleNode):
             self.get_logger().warning(
                 'the current frame takes too long: it is abandoned, and its computation ends in '
                 'the background')
-
-    def _release(self) -> None:
-        for camera in self.cameras:
-            camera.advertise(())
-        self.label_topics.withdraw()
-        if self.transforms is not None:
-            self.transforms.close()
-        self.cameras, self.pipeline, self.transforms = [], None, None
-        self.parameters.unlock()
 
     def _swap_model(self, model: str) -> None:
         """
@@ -380,14 +319,3 @@ class PerceptionNode(LifecycleNode):
             packet.camera.counters.warming_up += 1
         else:
             packet.camera.counters.dropped += 1
-
-    def _publish_diagnostics(self) -> None:
-        """Publish the status of the model and of every camera."""
-        for camera in self.cameras:
-            camera.subscribe_to_latched()
-            camera.drop_resolved_mismatches()
-        reports = self.diagnostics.reports(
-            self._state, self.pipeline, self.cameras, self.problem, self.enabled,
-            f'loading {self.loader.loading}' if self.loader.loading else '')
-        self.diagnostics_publisher.publish(
-            message(reports, self.get_fully_qualified_name(), self.get_clock().now()))

@@ -144,7 +144,7 @@ def test_an_ordinary_camera_is_asked_for_nothing_that_it_does_not_offer(bench):
         CameraInfo, 'camera_info', RELIABLE,
         event_callbacks=PublisherEventCallbacks(incompatible_qos=complaints.append))
     bench.start(listen=('depth',))
-    bench.wait(lambda: bench.node.diagnostics.paces)
+    bench.wait(lambda: bench.node.reporter.paces)
     bench.send_info(1)
     bench.send_image(1)
     bench.wait(lambda: bench.received['depth'])
