@@ -121,7 +121,8 @@ def bench_peers(
         ways[name] = partial(
             EagerBackend(build_model(entry.config()).eval().to(predictor.device)), image)
     report = {
-        'machine': begin, 'model': predictor.describe(), 'frames': frames,
+        'machine': begin, 'model': {**predictor.describe(), 'model': str(model or 'default')},
+        'frames': frames,
         'image_size': list(size), 'network_size': list(image.shape[-2:]),
         'milliseconds': in_turns(ways, predictor.device, frames),
         'load_average_after': [round(each, 2) for each in os.getloadavg()],
