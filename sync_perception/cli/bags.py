@@ -26,8 +26,10 @@ from sync_perception.cli.options import (
     CameraHeight,
     CameraPitch,
     CameraRoll,
+    Poses,
     Precision,
     PredictorDevice,
+    Temporal,
 )
 import typer
 
@@ -83,6 +85,8 @@ def process_bag(
         camera_height: CameraHeight = 0.0,
         camera_pitch: CameraPitch = 0.0,
         camera_roll: CameraRoll = 0.0,
+        temporal: Temporal = 'off',
+        poses: Poses = '',
         outputs: Annotated[list[str] | None, typer.Option(
             help='Topic to write, such as sync/points, or all; repeat it for several. By default '
                  'sync/depth, sync/semantics, sync/semantics/confidence and '
@@ -108,7 +112,8 @@ def process_bag(
         'camera_pitch': camera_pitch, 'camera_roll': camera_roll, **named_values(param)})
     result = processing.process_bag(processing.Job(
         source, out, image=image, camera_info=camera_info, outputs=tuple(outputs or ()),
-        namespace=namespace, storage=storage or '', parameters=parameters), report=typer.echo)
+        namespace=namespace, storage=storage or '', parameters=parameters,
+        temporal=temporal, poses=poses), report=typer.echo)
     typer.echo(f'{out}: {result["answered"]} of {result["frames"]} frames answered')
     for reason, count in result['refused'].items():
         typer.echo(f'{count:6} refused: {reason}')

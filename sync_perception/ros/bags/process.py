@@ -26,6 +26,7 @@ from typing import Any
 
 from sync_perception.files.locks import output_lock
 from sync_perception.files.progress import progress_bar
+from sync_perception.mapping.steady import check_temporal, SteadyPredictor
 from sync_perception.ros.bags.camera import BagCamera, PairedImage, Pairing
 from sync_perception.ros.bags.chunks import ChunkedBag, refuse_unless_resumable
 from sync_perception.ros.bags.output_writer import chosen_outputs, OutputWriter, stated_mount
@@ -52,6 +53,9 @@ class Job:
     :param namespace: prefix of the outputs' topics.
     :param storage: mcap or sqlite3; '' for that of the source.
     :param parameters: parameters of the node.
+    :param temporal: off, or fuse to fuse each frame with the frames before. After an interruption,
+        the first frame is not fused.
+    :param poses: file of the camera's poses by the stamps of the images, or `odometry`.
     """
 
     source: Path
@@ -62,6 +66,8 @@ class Job:
     namespace: str = ''
     storage: str = ''
     parameters: PerceptionParameters = PerceptionParameters()
+    temporal: str = 'off'
+    poses: str = ''
 
 
 def process_bag(job: Job, load: Callable[[PerceptionParameters], Any] = load_predictor,
@@ -100,8 +106,11 @@ def process_open_bag(job: Job, bag: Bag, load: Callable[[PerceptionParameters], 
     fixed = read_camera_info(job.camera_info) if calibrated else None
     settings = settings_of(job, bag, camera)
     refuse_unless_resumable(job.out, settings)  # before the model is loaded
-    stated_mount(job.parameters)
+    mount = stated_mount(job.parameters)
+    check_temporal(job.temporal, job.poses, mount is not None)
     predictor = load(job.parameters)
+    if job.temporal == 'fuse':
+        predictor = SteadyPredictor.of(predictor, job.poses)
     outputs = chosen_outputs(job.outputs, predictor.available, job.parameters)
     writer = OutputWriter(
         bag, predictor, outputs, job.parameters, job.namespace, fixed, camera.image,
@@ -120,6 +129,8 @@ def process_open_bag(job: Job, bag: Bag, load: Callable[[PerceptionParameters], 
             write_chunks(chunked, steps, camera, writer, chunk_frames, advance)
         if writer.scale is not None:
             report(writer.scale.describe())
+        if job.temporal == 'fuse':
+            report(predictor.progress())
         if not chunked.chunks:
             shutil.rmtree(job.out)
             raise ValueError(f'{job.out} is not written: {bag.path} has no readable message '
@@ -202,5 +213,6 @@ def settings_of(job: Job, bag: Bag, camera: BagCamera) -> dict[str, Any]:
         'start': bag.start_time, 'storage': job.storage or bag.storage,
         'image': camera.image, 'camera_info': camera.camera_info or job.camera_info,
         'namespace': job.namespace,
+        **({'temporal': job.temporal, 'poses': job.poses} if job.temporal != 'off' else {}),
         **{name: list(value) if isinstance(value, tuple) else value
            for name, value in parameters.items()}}

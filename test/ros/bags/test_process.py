@@ -316,6 +316,23 @@ def test_what_cannot_be_done_leaves_nothing_behind(tmp_path):
         run(source, tmp_path / 'photos')
 
 
+def test_frames_are_fused_by_a_file_of_poses(tmp_path, small_model):
+    """Frames with a pose are fused; how many were not, and why, is reported."""
+    source = write_bag(tmp_path / 'in', camera_messages(4))
+    lines = []
+    (tmp_path / 'poses.txt').write_text(''.join(
+        f'{(START + index * PERIOD) // 10 ** 9}.{(START + index * PERIOD) % 10 ** 9:09} '
+        '0 0 0 0 0 0 1\n' for index in range(3)))
+    parameters = make_parameters({'model': str(small_model), 'device': 'cpu'})
+    result = process_bag(
+        Job(source, tmp_path / 'out', parameters=parameters, temporal='fuse',
+            poses=str(tmp_path / 'poses.txt')), report=lines.append)
+    assert result['answered'] == 4
+    assert any('1 of 4 frames' in line and 'last pose' in line for line in lines)
+    with pytest.raises(ValueError, match='poses'):
+        process_bag(Job(source, tmp_path / 'none', parameters=parameters, temporal='fuse'))
+
+
 def test_a_drive_becomes_a_bag_becomes_answers(tmp_path, small_model):
     kitti_to_bag(write_drive(tmp_path, frames=5, cameras=(2,)), tmp_path / 'drive')
     result = process_bag(
