@@ -45,6 +45,10 @@ class Fusion:
     """
     Fusion of one frame.
 
+    The distance of a voxel comes from the pixel that it projects to. Its colour and label are
+    those of its foot on the surface, which lies elsewhere in the image: at a grazing angle, the
+    surface on a voxel's line of sight is far from the voxel.
+
     :param blocks: the voxels, changed in place.
     :param seen: measurements of the frame.
     :param camera_T_world: float64 (4, 4), the inverse of the camera's pose.
@@ -61,7 +65,9 @@ class Fusion:
         self.depth = torch.from_numpy(depth.astype(np.float32)).to(device)
         self.pixels = {
             name: torch.from_numpy(np.ascontiguousarray(getattr(seen, name))).to(device)
-            for name in ('slope', 'weight', 'sigma', 'labels', 'evidence', 'colors')}
+            for name in ('slope', 'normals', 'weight', 'sigma', 'labels', 'evidence', 'colors')}
+        surface = np.append(seen.surface, False)
+        self.pixels['surface'] = torch.from_numpy(surface).to(device)
         steps = (np.indices((SIDE, SIDE, SIDE)).reshape(3, -1).T + 0.5) * settings.voxel
         self.offsets = torch.from_numpy((steps @ self.rotation.T).T.astype(np.float32)).to(device)
 
@@ -73,41 +79,48 @@ class Fusion:
     def _update_chunk(self, keys: np.ndarray) -> None:
         slots = self.blocks.find(keys)
         place = torch.from_numpy(slots).to(self.blocks.device)
-        z, pixel = self._project(keys)
+        x, y, z = self._locate(keys)
+        pixel = self._pixels(x, y, z)
         gap = self.depth[pixel] - z
         # most voxels far behind a surface are left out before their slope is known
         [near] = (gap > -self.settings.margin / LEAST_SLOPE).nonzero(as_tuple=True)
-        pixel, gap, z = pixel[near], gap[near], z[near]
-        distance = gap * self.pixels['slope'][pixel]
+        distance = gap[near] * self.pixels['slope'][pixel[near]]
         [band] = (distance > -self.settings.margin).nonzero(as_tuple=True)
-        pixel, z, distance = pixel[band], z[band], distance[band]
-        near = near[band]
+        near, distance = near[band], distance[band]
+        pixel, gap, z_near = pixel[near], gap[near], z[near]
         voxel = place[near // VOXELS] * VOXELS + near % VOXELS
-        at_surface = distance < self.settings.margin
-        weight = self._weights(pixel, distance, gap[band], z)
+        weight = self._weights(pixel, distance, gap, z_near)
         before = self._fuse_distance(voxel, distance / self.settings.margin, weight)
-        [rows] = at_surface.nonzero(as_tuple=True)
-        voxel, pixel = voxel[rows], pixel[rows]
-        self._fuse_color(voxel, pixel, weight[rows] / (before[rows] + weight[rows]))
-        self._fuse_label(voxel, pixel)
+        [rows] = (distance < self.settings.margin).nonzero(as_tuple=True)
+        near, voxel, share = near[rows], voxel[rows], weight[rows] / (before[rows] + weight[rows])
+        foot = self.pixels['normals'][pixel[rows]] * distance[rows, None]
+        foot = self._pixels(x[near] + foot[:, 0], y[near] + foot[:, 1], z_near[rows] + foot[:, 2])
+        [rows] = self.pixels['surface'][foot].nonzero(as_tuple=True)
+        voxel, foot = voxel[rows], foot[rows]
+        self._fuse_color(voxel, foot, share[rows])
+        self._fuse_label(voxel, foot)
         self.blocks.note_surfaces(slots)
 
-    def _project(self, keys: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Return each voxel's depth and pixel, (N * VOXELS,); the last pixel is out of view."""
+    def _locate(self, keys: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the place of each voxel in the optical frame: x, y and z, (N * VOXELS,)."""
         corners = unpack(keys) * self.settings.block
         origins = (corners @ self.rotation.T + self.shift).T.astype(np.float32)
-        x, y, z = (torch.from_numpy(origin).to(self.blocks.device)[:, None] + offset
+        x, y, z = ((torch.from_numpy(origin).to(self.blocks.device)[:, None] + offset).view(-1)
                    for origin, offset in zip(origins, self.offsets))
-        inverse = 1 / z
+        return x, y, z
+
+    def _pixels(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        """Return the pixel of each place; the one after the last if it is out of view."""
         (fx, skew, cx), (_, fy, cy), _ = self.K.tolist()
-        if skew:
-            x.add_(y, alpha=skew / fx)
-        u = x.mul_(inverse).mul_(fx).add_(cx + 0.5).floor_()
-        v = y.mul_(inverse).mul_(fy).add_(cy + 0.5).floor_()
+        inverse = 1 / z
+        across = x + y * (skew / fx) if skew else x
+        u = (across * inverse).mul_(fx).add_(cx + 0.5).floor_()
+        v = (y * inverse).mul_(fy).add_(cy + 0.5).floor_()
         height, width = self.size
         inside = (z > NEAREST) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
-        pixel = torch.where(inside, v.mul_(width).add_(u), float(height * width))
-        return z.reshape(-1), pixel.to(torch.int64).reshape(-1)
+        # as int32, since float32 counts only to 16 million
+        pixel = v.to(torch.int32).mul_(width).add_(u.to(torch.int32))
+        return torch.where(inside, pixel, height * width).to(torch.int64)
 
     def _weights(self, pixel: Tensor, distance: Tensor, gap: Tensor, z: Tensor) -> Tensor:
         """

@@ -95,7 +95,7 @@ def test_map_is_better_than_its_frames():
     surface = surface_of(semantic_map)
     labels = room.labels(surface.points)
     assert np.mean(wrong) > 0.2
-    assert np.mean(surface.labels != labels) < 0.05
+    assert np.mean(surface.labels != labels) < 0.35 * np.mean(wrong)
     assert np.median(room.distance(surface.points)) < 0.6 * np.mean(errors)
     sure = surface.confidence > 0.9
     assert np.mean(surface.labels[sure] == labels[sure]) > np.mean(
