@@ -106,7 +106,7 @@ class PlainMap:
         np.add.at(self.counts, (rows[index], labels), 1)
 
     def points(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return points (N, 3) and their labels (N,)."""
+        """Return the points, (N, 3), and the label of each."""
         total = self.counts.sum(axis=1, dtype=np.int64)
         labels = self.counts[:, :-1].argmax(axis=1).astype(np.uint8)
         return self.sums / np.maximum(total, 1)[:, None], labels
