@@ -54,6 +54,8 @@ def test_every_program_sets_it_before_torch_loads(words, tmp_path):
     """And what the user sets stays."""
     if '.ros.' in words[0]:
         pytest.importorskip('rclpy')
+    if 'train' in words:
+        pytest.importorskip('lightning')
     given = {name: value for name, value in os.environ.items() if name not in SETTINGS}
     given['KMP_BLOCKTIME'] = '77'
     done = subprocess.run(

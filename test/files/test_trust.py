@@ -45,7 +45,7 @@ def test_nothing_is_allowed_until_it_is():
 
 
 @pytest.mark.parametrize(('words', 'reason'), [
-    ([], '--allow-code'), (['--allow-code'], 'no .pt2 file as torch.export writes it')])
+    ([], '--allow-code'), (['--allow-code'], 'torch.export')])
 @pytest.mark.parametrize('verb', ['predict', 'evaluate'])
 def test_verbs_refuse_them_by_default(tmp_path, monkeypatch, capsys, verb, words, reason):
     """Allowed, the file is looked at, and found to be none."""
