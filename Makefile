@@ -17,8 +17,9 @@ ARGS ?=
 JOBS ?= 3
 # Each part of the tests runs in a process of its own, JOBS of them at once, the longest first;
 # + joins folders. Two cores are busy with three parts, as the tests of ROS mostly wait.
+LONG := test/ros test/training test/studies test/models
 PARTS := test/ros test/training+test/studies test/models \
-	test/datasets+test/evaluation+test/street_world+test/runtime+test/images+test/calibration+test/kitti+test/files+test/soak+test/launch+$(subst $() ,+,$(wildcard test/test_*.py))
+	$(subst $() ,+,$(filter-out $(LONG) test/conftest.py test/helpers,$(wildcard test/*[a-z])))
 RUN := $(VENV)/bin/python
 
 # A sourced ROS 2 is used as it is; elsewhere its Python wheels are installed.
