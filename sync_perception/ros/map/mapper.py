@@ -38,6 +38,8 @@ from sync_perception.types import Frame, MalformedInput, Prediction
 
 UNLABELLED = 'driving'
 """Label space of a map of frames without labels."""
+PUBLISHING = 0.25
+"""Largest share of the worker's time that publishing the map takes; the rest is for frames."""
 EARLY = 0.9
 """Share of the period of map.rate after which a frame is due: stamps are not quite regular."""
 
@@ -71,6 +73,7 @@ class Mapper:
         self.troubles: dict[str, str] = {}
         self.place: np.ndarray | None = None
         self.fused: Header | None = None
+        self.next_publication = 0.0  # seconds of the monotonic clock
 
     @property
     def is_visual(self) -> bool:
@@ -114,9 +117,15 @@ class Mapper:
         self.publishers.forget()
 
     def publish(self) -> None:
-        """Publish the map, and save it if that is due."""
-        if self.store.map is None:
+        """Publish the map, and save it if that is due, unless it was done just before."""
+        start = time.monotonic()
+        if self.store.map is None or start < self.next_publication:
             return
+        self._publish()
+        end = time.monotonic()
+        self.next_publication = end + (end - start) * (1 / PUBLISHING - 1)
+
+    def _publish(self) -> None:
         header = Header(frame_id=self.map_frame(), stamp=(
             self.fused.stamp if self.fused is not None else self.clock.now().to_msg()))
         try:
