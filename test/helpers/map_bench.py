@@ -70,7 +70,8 @@ class FramePublisher:
         self.info = node.create_publisher(CameraInfo, 'sync/camera_info', LATCHED)
         self.pose = node.create_publisher(PoseStamped, 'pose', RELIABLE) if poses else None
         self.space = node.create_publisher(String, 'sync/label_space', LATCHED)
-        self.send_space(space)
+        if space is not None:
+            self.send_space(space)
 
     def send_space(self, space) -> None:
         """Publish a label space."""
@@ -128,6 +129,14 @@ class MapBench:
         self.wait(self.executors[1].create_task(self.node.autostart).done)
         if self.node.inputs is not None and self.node.poses is not None:
             self.frames.wait_for_node()
+            # and the other way round, since what is sent before is lost
+            inputs = self.node.inputs
+            needed = [inputs.camera_info, *(
+                subscription for name, subscription in inputs.subscriptions.items()
+                if name != 'uncertainty')]
+            if hasattr(self.node.poses, 'subscription'):
+                needed.append(self.node.poses.subscription)
+            self.wait(lambda: all(each.get_publisher_count() for each in needed))
         return self
 
     @property

@@ -35,6 +35,7 @@ from sync_perception.ros.health.waiting import (
     describe_wait,
     has_mismatch,
     latched_twin,
+    REMINDER,
     SILENCE,
 )
 from sync_perception.ros.io.camera_info import CameraInfoCache
@@ -46,7 +47,7 @@ from sync_perception.ros.parameters.mapping import MappingParameters
 TOPICS = {
     'image': 'image', 'depth': 'sync/depth', 'semantics': 'sync/semantics',
     'confidence': 'sync/semantics/confidence', 'uncertainty': 'sync/depth/uncertainty'}
-CAMERA_INFO = 'sync/camera_info'
+CAMERA_INFO, LABEL_SPACE = 'sync/camera_info', 'sync/label_space'
 MESSAGE_NAMES = {'semantics': 'labels'}
 """Name of an input in `FramePacket.messages`, if it is another one."""
 SETTLED = 1.0
@@ -87,7 +88,8 @@ class MapInputs:
             qos.every_image_input() if values.offline else qos.camera_info_input())
         self.latched: Subscription | None = None
         self.label_space = None if values.label_space else self._subscribe(
-            String, 'sync/label_space', self._receive_label_space, qos.latched())
+            String, LABEL_SPACE, self._receive_label_space, qos.latched())
+        self.has_space = self.label_space is None
 
     def frames(self) -> list[FramePacket]:
         """Return the frames that are complete, in order."""
@@ -96,6 +98,8 @@ class MapInputs:
         wanted = [MESSAGE_NAMES.get(name, name) for name, subscription in
                   self.subscriptions.items() if name == 'depth' or self.node.count_publishers(
                       subscription.topic_name)]
+        if 'labels' in wanted and not self.has_space:
+            return []
         found = self.pairs.complete(wanted)
         if found:
             self.lacking = ''
@@ -115,6 +119,12 @@ class MapInputs:
             waits.append((self.subscriptions['depth'], TOPICS['depth'], now - self.heard))
         if not self.camera_infos.remembered:
             waits.append((self.latched or self.camera_info, CAMERA_INFO, now - self.begun))
+        if not self.has_space:
+            self.lacking = (
+                f'waiting for the label space on {self.label_space.topic_name}, or in the '
+                'parameter label_space')
+            if now - self.begun > SILENCE:
+                self.log.warn('label space', self.lacking, period=REMINDER)
         found = [describe_wait(self.node, subscription, topic, seconds, self.log)
                  for subscription, topic, seconds in waits]
         return [*found, *filter(None, [self.lacking])]
@@ -178,14 +188,20 @@ class MapInputs:
             self.set_space(label_space_of(message.data))
         except ValueError as error:
             self.refuse(error, 'a label space')
+            return
+        self.has_space, self.lacking = True, ''
+        self.deliver()
 
     def _find_camera_info(self, depth: Image) -> CameraInfo | None:
         return self.camera_infos.find(depth.header, (depth.height, depth.width))
 
     def _count_incomplete(self, missing: list[str]) -> None:
-        topics = ', '.join(self.node.resolve_topic_name(
-            {**{MESSAGE_NAMES.get(name, name): topic for name, topic in TOPICS.items()},
-             'camera_info': CAMERA_INFO}[name]) for name in missing)
+        if not self.has_space:
+            self.counters.incomplete[self.label_space.topic_name] += 1
+            return
+        known = {MESSAGE_NAMES.get(name, name): topic for name, topic in TOPICS.items()}
+        topics = ', '.join(
+            self.node.resolve_topic_name(known.get(name, CAMERA_INFO)) for name in missing)
         self.counters.incomplete[topics] += 1
         self.lacking = (
             f'frames are left out, since no message with the stamp of their depth arrives on '

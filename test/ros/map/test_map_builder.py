@@ -151,6 +151,18 @@ def test_a_frame_that_lacks_a_message_is_said(bench):
     assert bench.counters.incomplete == {'/sync/semantics': 1}
 
 
+def test_frames_wait_for_their_label_space(bench):
+    """Without the names of the labels frames wait, and are fused when the names are known."""
+    found = statuses(bench)
+    frames = FramePublisher(bench.others, space=None)
+    bench.start(frames=frames)
+    bench.send(0, POSES[0])
+    bench.wait(lambda: any('label_space' in status.message for status in found))
+    assert bench.counters.received == 1 and not bench.counters.refused
+    frames.send_space(SPACE)
+    bench.wait(lambda: bench.counters.published == 1)
+
+
 def test_a_recording_that_starts_again_keeps_the_map(bench):
     """Stamps and poses that go back are said, and the frames are fused to the same map."""
     bench.start()

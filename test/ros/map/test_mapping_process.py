@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import replace
 import json
 import signal
-from threading import Thread
+from threading import Event, Thread
 import time
 
 from conditions import PATIENCE, wait_until
@@ -42,6 +42,8 @@ from sync_perception.types import Prediction
 pytestmark = pytest.mark.timeout(300)
 SIZE = (150, 500)
 FRAMES = 8
+RESEND = 3.0
+"""Seconds after which a frame without an answer is sent again."""
 LONG = 90.0
 """Seconds for the start of a process on a busy machine."""
 PARAMETERS = ['map.voxel:=0.2', 'map.max_range:=20.0', 'map.radius:=25.0', 'map.rate:=0.0',
@@ -70,6 +72,7 @@ class Robot:
         self.node = Node('robot')
         self.clouds: list[PointCloud2] = []
         self.odometry: list = []
+        self.answered = Event()
         self.frames = FramePublisher(self.node, LabelSpace.load('driving'), poses=False)
         self.node.create_subscription(PointCloud2, 'sync/map', self.clouds.append, LATCHED)
         self.executor = SingleThreadedExecutor()
@@ -80,16 +83,28 @@ class Robot:
     def listen_to_odometry(self) -> None:
         """Receive the poses that the node makes."""
         kind = pytest.importorskip('nav_msgs.msg').Odometry
-        self.node.create_subscription(kind, 'sync/odometry', self.odometry.append, RELIABLE)
+        self.node.create_subscription(kind, 'sync/odometry', self._receive, RELIABLE)
+
+    def _receive(self, pose) -> None:
+        self.odometry.append(pose)
+        self.answered.set()
 
     def drive(self, street) -> None:
-        """Send each frame when the one before is answered."""
+        """
+        Send each frame when the one before is answered.
+
+        What is sent before the node has discovered its publisher is lost, so it is sent again.
+        """
         wait_until(lambda: all(publisher.get_subscription_count() for publisher in
                                self.frames.publishers.values()), patience=LONG)
         wait_until(lambda: self.node.count_publishers('/sync/odometry'))
         for count, (frame, prediction, _) in enumerate(street):
-            self.frames.send(frame, prediction, frame.stamp + 10 ** 9)
-            wait_until(lambda count=count: len(self.odometry) > count, patience=LONG)
+            end = time.monotonic() + LONG
+            while len(self.odometry) <= count:
+                assert time.monotonic() < end, f'frame {count} was never answered'
+                self.frames.send(frame, prediction, frame.stamp + 10 ** 9)
+                self.answered.wait(RESEND)
+                self.answered.clear()
 
     def close(self) -> None:
         """Leave the graph."""
