@@ -24,7 +24,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-import json
 from pathlib import Path
 import time
 from typing import Any
@@ -40,6 +39,7 @@ from sync_perception.mapping.semantic_map.blocks import pack
 from sync_perception.mapping.semantic_map.semantic_map import SemanticMap
 from sync_perception.mapping.semantic_map.settings import MapSettings
 from sync_perception.mapping.semantic_map.surface import surface_of
+from sync_perception.runtime.benchmark.stages import machine, write_report
 from sync_perception.runtime.mount_scale import Mount
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.street_world import StreetWorld
@@ -354,7 +354,7 @@ def main() -> None:
     parser.add_argument('--scene', type=Path, help='a sequence of 7-Scenes')
     parser.add_argument('--json', type=Path)
     options = parser.parse_args()
-    results = {}
+    results = {'machine': machine()}
     if options.scene:
         results['scene'] = measure_scene(options.scene, 0.04, 4.0)
         print(table(results['scene']))
@@ -367,7 +367,7 @@ def main() -> None:
         results['drives'] = mean_of(drives)
         print(table(results['drives']))
     if options.json:
-        options.json.write_text(json.dumps(results, indent=2) + '\n')
+        write_report(results, options.json)
 
 
 if __name__ == '__main__':

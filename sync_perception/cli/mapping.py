@@ -69,7 +69,9 @@ def map_source(
             'that are less certain, such as distant facades.')] = 0.1,
         rerun: Annotated[bool, typer.Option(
             '--rerun', help='Also write recording.rrd for Rerun.')] = False,
-        camera: Annotated[int, typer.Option(help='Number of the camera of a KITTI drive.')] = 2,
+        camera: Annotated[int | None, typer.Option(
+            help='Number of the camera in a KITTI drive (by default 2) or in extrinsic.txt of '
+            'Virtual KITTI 2 (0).')] = None,
         image: Annotated[str, typer.Option(help='Topic of the images of a bag.')] = '',
         model: Model = None,
         allow_code: AllowCode = False,
@@ -89,12 +91,12 @@ def map_source(
     from sync_perception.mapping.offline.sources import CameraArguments
     from sync_perception.runtime.mount_scale import mount_of
     from sync_perception.runtime.predictor import Predictor
-    arguments = CameraArguments(fx, camera_info, rectify, rate)
+    arguments = CameraArguments(fx, camera_info, rectify, rate, camera, image)
     options = Options(
         out=out, poses=poses, voxel=voxel, max_range=max_range, radius=radius, up=up,
         stride=stride, frames=frames, sensor_depth=sensor_depth, recording=rerun,
         mount=mount_of(camera_height, camera_pitch, camera_roll), least_weight=least_weight)
-    recorded = _open(source, arguments, camera, image)
+    recorded = _open(source, arguments)
     map_command(source, recorded, arguments, options, lambda: Predictor(
         model, device, backend=backend, precision=precision), typer.echo)
 
@@ -130,10 +132,11 @@ def view(
     view_live(live, Predictor(model, device, backend=backend, precision=precision), save, frames)
 
 
-def _open(source: Path, arguments, camera: int = 2, image: str = ''):
+def _open(source: Path, arguments):
     """Open a source; a bag needs the library that reads bags."""
-    from sync_perception.mapping.offline.sources import is_bag, open_source
+    from sync_perception.files.bags import is_bag
+    from sync_perception.mapping.offline.sources import open_source
     if not is_bag(source):
-        return open_source(source, arguments, camera)
+        return open_source(source, arguments)
     from sync_perception.ros.bags.frames import BagFrames
-    return BagFrames(source, arguments, image)
+    return BagFrames(source, arguments)

@@ -30,13 +30,14 @@ import numpy as np
 from sync_perception.files.poses import read_camera_rows, read_pose, rigid
 from sync_perception.files.whole_files import write_text
 from sync_perception.geometry import quaternion
+from sync_perception.images.frame_times import frame_times, SECOND
 from sync_perception.images.reading import natural_order
 from sync_perception.kitti.drive import KittiDrive
 from sync_perception.kitti.oxts import camera_pose
-from sync_perception.mapping.trajectory import Limits, SECOND, Trajectory
+from sync_perception.mapping.trajectory import Limits, Trajectory
 
-RATE = 10.0
-"""Frames per second of poses without times, as in KITTI."""
+KITTI_CAMERA = 2
+"""Camera of a KITTI drive, if none is named."""
 KITTI_COLUMNS, TUM_COLUMNS = 12, 8
 LAYOUTS = (
     'KITTI (12 numbers a line), TUM (time, position and quaternion), a folder of '
@@ -64,12 +65,11 @@ def read_trajectory(
         raise ValueError(f'rate: expected frames per second of the poses, got {rate}')
     if not path.exists():
         raise FileNotFoundError(f'no poses {path}, expected {LAYOUTS}')
-    rate = rate or RATE
     if path.is_dir():
         if any(path.glob('*.pose.txt')):
             return read_scene(path, rate, limits)
         if (path / 'oxts').is_dir():
-            return read_oxts(path, 2 if camera is None else camera, limits)
+            return read_oxts(path, KITTI_CAMERA if camera is None else camera, limits)
         raise FileNotFoundError(f'no poses in {path}, expected {LAYOUTS}')
     lines = [line for line in path.read_text(encoding='utf-8').splitlines()
              if line.strip() and not line.lstrip().startswith('#')]
@@ -98,7 +98,7 @@ def numbers(path: Path, lines: list[str], columns: int) -> np.ndarray:
 
 
 def read_kitti(
-        path: Path, lines: list[str], rate: float, limits: Limits | None) -> Trajectory:
+        path: Path, lines: list[str], rate: float | None, limits: Limits | None) -> Trajectory:
     """Read rows of 3x4 matrices; the times are those of times.txt beside the file, if any."""
     rows = numbers(path, lines, KITTI_COLUMNS)
     poses = [rigid(np.append(row, (0, 0, 0, 1)), f'{path}, row {index + 1},')
@@ -130,7 +130,7 @@ def read_tum(path: Path, lines: list[str], limits: Limits | None) -> Trajectory:
     return Trajectory(stamps, poses, limits)
 
 
-def read_scene(folder: Path, rate: float, limits: Limits | None) -> Trajectory:
+def read_scene(folder: Path, rate: float | None, limits: Limits | None) -> Trajectory:
     """Read a folder of 4x4 matrices, `frame-NNNNNN.pose.txt`; the number is the frame's."""
     paths = natural_order(folder.glob('*.pose.txt'))
     found = [re.search(r'(\d+)\.pose\.txt$', path.name) for path in paths]
@@ -142,7 +142,7 @@ def read_scene(folder: Path, rate: float, limits: Limits | None) -> Trajectory:
 
 
 def read_extrinsics(
-        path: Path, rate: float, camera: int, limits: Limits | None) -> Trajectory:
+        path: Path, rate: float | None, camera: int, limits: Limits | None) -> Trajectory:
     """Read extrinsic.txt of Virtual KITTI 2, which holds camera_T_world by frame and camera."""
     rows = {int(frame): row for (frame, own), row in read_camera_rows(path, 16).items()
             if own == camera}
@@ -172,11 +172,6 @@ def write_tum(path: str | Path, trajectory: Trajectory) -> None:
         lines.append(f'{stamp // SECOND}.{stamp % SECOND:09} '
                      + ' '.join(f'{value:.9g}' for value in values))
     write_text(path, '\n'.join([*lines, '']))
-
-
-def frame_times(frames, rate: float) -> list[int]:
-    """Return the times in nanoseconds of frame numbers at a rate in 1/s."""
-    return [round(frame * SECOND / rate) for frame in frames]
 
 
 def nanoseconds(word: str, path: Path) -> int:

@@ -35,11 +35,19 @@ ODOMETRY = 'odometry'
 """Name of the poses that the camera's own images give."""
 
 
+OUT_OF_MEMORY = 'the memory of the device was full'
+FORWARDED = frozenset({
+    'available', 'config', 'describe', 'focal_problem', 'labels', 'max_depth', 'model_name',
+    'relative'})
+"""Attributes of the wrapped predictor that are the same for fused frames."""
+
+
 class SteadyPredictor:
     """
     Predictor whose results are fused over the frames of one moving camera.
 
-    It has the methods and attributes of the predictor that it wraps.
+    It predicts single frames in order, and describes itself as the predictor that it wraps; it
+    has no `predict_batch`, since each frame depends on those before.
 
     :param predictor: predictor of metric depth and labels.
     :param poses: poses by the frames' stamps, or odometry, which determines them.
@@ -70,7 +78,9 @@ class SteadyPredictor:
         return cls(predictor, pose_source(poses, predictor.labels, rate))
 
     def __getattr__(self, name: str) -> Any:
-        """Return an attribute of the wrapped predictor."""
+        """Return a description of the model, which is that of the wrapped predictor."""
+        if name not in FORWARDED:
+            raise AttributeError(f'{type(self).__name__} has no attribute {name!r}')
         return getattr(self.predictor, name)
 
     def predict(self, frame: Frame, outputs: Set[str] | None = None) -> Prediction:
@@ -86,6 +96,7 @@ class SteadyPredictor:
             if not is_out_of_memory(error):
                 raise
             self.fusion.reset()
+            self.alone[OUT_OF_MEMORY] += 1
             return self.predictor.predict(frame, outputs)
         config = self.predictor.config
         scale = metric_scale(config, frame.K, frame.size, seen_size(config, frame.size))

@@ -25,9 +25,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-
-SECOND = 10 ** 9
-"""Nanoseconds of a second."""
+from sync_perception.images.frame_times import SECOND
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 import math
 from pathlib import Path
-import re
 import time
 from typing import Any
 
@@ -32,6 +31,7 @@ from sync_perception.calibration.rectification import Rectifier
 from sync_perception.files.ply import VERTEX, write_vertices
 from sync_perception.files.whole_files import write_json
 from sync_perception.images.bit_depth import BitDepth
+from sync_perception.images.frame_times import image_times
 from sync_perception.images.headers import MAX_PIXELS
 from sync_perception.images.orientation import turn_calibration
 from sync_perception.images.reading import (
@@ -130,7 +130,7 @@ def predict_files(
     for doubt in filter(None, doubts):
         report(f'warning: {camera_info}: {doubt}')
     entries, failed = [], []
-    for path, name, stamp in zip(paths, unique_names(paths), frame_times(paths, rate)):
+    for path, name, stamp in zip(paths, unique_names(paths), image_times(paths, rate)):
         try:
             frame = replace(read_frame(
                 path, fx, calibration, bit_depth, max_pixels or MAX_PIXELS, rectifier),
@@ -209,21 +209,6 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
             name = f'{path.stem}_{number}'
         names.append(name)
     return names
-
-
-def frame_times(paths: Sequence[Path], rate: float | None = None) -> list[int]:
-    """
-    Return the stamps of images in nanoseconds: the number at the end of the name at a rate.
-
-    If the numbers do not ascend, the positions in the list are used instead.
-
-    :param rate: frames per second; None for 10.
-    """
-    found = [re.search(r'(\d+)\D*$', path.name.partition('.')[0]) for path in paths]
-    numbers = [int(each[1]) for each in found if each]
-    if len(numbers) < len(paths) or any(b <= a for a, b in zip(numbers, numbers[1:])):
-        numbers = list(range(len(paths)))
-    return [round(number * 10 ** 9 / (rate or 10)) for number in numbers]
 
 
 def read_frame(

@@ -28,6 +28,7 @@ from sync_perception.mapping.steady import check_temporal, SteadyPredictor
 from sync_perception.mapping.trajectory import SECOND, Trajectory
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.types import Frame
+import torch
 from typer.testing import CliRunner
 
 K = np.array([[100.0, 0, 79.5], [0, 100, 47.5], [0, 0, 1]])
@@ -93,6 +94,27 @@ def test_a_jump_of_the_poses_starts_anew(predictor, video):
              for frame, each in zip(video, fused)]
     assert alone == [True, False, False, False, True, False, False, False]
     assert 'jump' in steady.progress()
+
+
+def test_frames_that_exceed_the_memory_are_counted(predictor, video, monkeypatch):
+    """The frame after which fusion begins anew is reported as one that was not fused."""
+    steady = SteadyPredictor(predictor, standing(8))
+    steady.predict(video[0])
+    monkeypatch.setattr(predictor, 'predict', lambda frame, outputs: 'alone')
+    monkeypatch.setattr(predictor, 'backend', full)
+    assert steady.predict(video[1]) == 'alone'
+    assert '1 of 2' in steady.progress() and 'memory' in steady.progress()
+
+
+def full(images):
+    """Fail as a device does whose memory is full."""
+    raise torch.OutOfMemoryError('CUDA out of memory')
+
+
+def test_batches_are_not_passed_through(predictor):
+    """Frames of a batch would not be fused, so there is no such method."""
+    assert hasattr(predictor, 'predict_batch')
+    assert not hasattr(SteadyPredictor(predictor, standing(1)), 'predict_batch')
 
 
 def test_odometry_sees_the_predictions(predictor, video):

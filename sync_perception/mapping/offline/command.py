@@ -89,7 +89,7 @@ def map_command(
         up=vertical(trajectory, options.up))
     job = MapJob(
         path, options.out, settings, options.stride, options.frames, options.sensor_depth,
-        options.mount, options.poses or '', options.least_weight)
+        options.mount, options.poses or '', options.least_weight, arguments)
     predictor = load()
     poses = trajectory if trajectory is not None else odometry(predictor, options.mount)
     if options.recording:
@@ -112,7 +112,8 @@ def poses_of(source: Source, arguments: CameraArguments, options: Options) -> Tr
     :raises ValueError: if there are none.
     """
     if options.poses is not None:
-        return read_trajectory(options.poses, arguments.rate)
+        return read_trajectory(
+            options.poses, arguments.rate or source.rate, arguments.number)
     trajectory = source.trajectory()
     if trajectory is None:
         raise ValueError(f'poses: {source.title} comes without poses, expected a file of '

@@ -27,7 +27,7 @@ from sync_perception.files.locks import output_lock
 from sync_perception.files.progress import progress_bar
 from sync_perception.files.resume import check_same_settings
 from sync_perception.mapping.offline.results import write_results
-from sync_perception.mapping.offline.sources import Source
+from sync_perception.mapping.offline.sources import CameraArguments, Source
 from sync_perception.mapping.semantic_map.semantic_map import SemanticMap
 from sync_perception.mapping.semantic_map.settings import MapSettings
 from sync_perception.mapping.semantic_map.storage import DESCRIPTION
@@ -55,28 +55,32 @@ class MapJob:
     :param out: folder for the results.
     :param settings: settings of the map.
     :param stride: use every stride-th frame.
-    :param last: number of frames of the recording to use; None for all.
+    :param frames: number of frames of the recording to use; None for all.
     :param sensor_depth: fuse the depth of the recording's sensor instead of the predicted one.
     :param mount: mount of the camera, which corrects the scale of each frame's depth; or None.
     :param poses: name of the poses, to recognise an interrupted run.
     :param least_weight: least weight of the voxels of the surface that is written.
+    :param camera: camera arguments of the command line.
     """
 
     source: Path
     out: Path
     settings: MapSettings = field(default_factory=MapSettings)
     stride: int = 1
-    last: int | None = None
+    frames: int | None = None
     sensor_depth: bool = False
     mount: Mount | None = None
     poses: str = ''
     least_weight: float = LEAST_WEIGHT
+    camera: CameraArguments = field(default_factory=CameraArguments)
 
     def identity(self, model: str) -> dict[str, Any]:
         """Return the settings that a run must share with the one that it continues."""
-        return {'source': str(self.source.resolve()), 'stride': self.stride, 'last': self.last,
+        calibration = self.camera.camera_info and str(self.camera.camera_info.resolve())
+        return {'source': str(self.source.resolve()), 'stride': self.stride, 'frames': self.frames,
                 'sensor_depth': self.sensor_depth, 'mount': self.mount and asdict(self.mount),
                 'poses': self.poses, 'model': model,
+                'camera': {**asdict(self.camera), 'camera_info': calibration},
                 **{**asdict(self.settings), 'up': list(self.settings.up)}}
 
 
@@ -135,10 +139,10 @@ class _Run:
         self.identity, self.resumed = identity, self.next
 
     def fuse(self, checkpoint: int) -> None:
-        """Fuse the remaining frames, and store the map now and then."""
+        """Fuse the remaining frames, and store the map every `checkpoint` frames."""
         total = self.source.count
         if total is not None:
-            total = len(range(0, min(total, self.job.last or total), self.job.stride))
+            total = len(range(0, min(total, self.job.frames or total), self.job.stride))
         with progress_bar('map', total) as advance:
             first = 0 if self.odometry else self.next
             advance(first // self.job.stride)
@@ -169,7 +173,7 @@ class _Run:
 
     def _frames(self, first: int) -> Iterator[tuple[int, Frame | ValueError]]:
         for index, frame in self.source.frames(first, self.job.stride):
-            if self.job.last is not None and index >= self.job.last:
+            if self.job.frames is not None and index >= self.job.frames:
                 return
             yield index, frame
 

@@ -27,18 +27,19 @@ import numpy as np
 from sync_perception.calibration.camera_calibration import Calibration, read_calibration
 from sync_perception.calibration.rectification import Rectifier
 from sync_perception.images.bit_depth import BitDepth
+from sync_perception.images.frame_times import image_times, RATE, SECOND
 from sync_perception.images.headers import MAX_PIXELS
 from sync_perception.images.orientation import turn, turn_calibration
 from sync_perception.images.reading import images_by_stem, read_image
 from sync_perception.images.videos import Video, VIDEO_SUFFIXES
 from sync_perception.kitti.drive import find_drives, KittiDrive, read_matrix
-from sync_perception.mapping.pose_files import read_trajectory
-from sync_perception.mapping.trajectory import SECOND, Trajectory
+from sync_perception.mapping.pose_files import KITTI_CAMERA, read_trajectory
+from sync_perception.mapping.trajectory import Trajectory
 from sync_perception.runtime.predict_files import intrinsics, read_frame
 from sync_perception.types import Frame
 
-RATE = 10.0
-"""Frames per second of a folder of images."""
+SCENE_RATE = 30.0
+"""Frames per second of 7-Scenes."""
 SENSOR_UNITS = 1000
 SENSOR_INVALID = 65535
 SEVEN_SCENES_K = np.array([[585.0, 0, 320], [0, 585, 240], [0, 0, 1]])
@@ -48,12 +49,14 @@ SUFFIXES = ', '.join(VIDEO_SUFFIXES)
 @dataclass(frozen=True)
 class CameraArguments:
     """
-    What the user states of the camera.
+    Camera arguments of the command line.
 
     :param fx: focal length in pixels; None if unknown.
     :param camera_info: calibration file; None if there is none.
     :param rectify: whether to rectify the images by it.
     :param rate: frames per second of images without time; None for the source's own, or 10.
+    :param number: number of the camera in a KITTI drive or Virtual KITTI 2; None for 2 or 0.
+    :param image: topic of a bag's images; '' to detect it.
     :raises ValueError: if the arguments contradict each other.
     """
 
@@ -61,6 +64,8 @@ class CameraArguments:
     camera_info: Path | None = None
     rectify: bool = False
     rate: float | None = None
+    number: int | None = None
+    image: str = ''
 
     def __post_init__(self):
         """Check the arguments."""
@@ -84,10 +89,13 @@ class Source(Protocol):
 
     :ivar title: description for the user.
     :ivar count: number of frames; None if it is unknown before the end.
+    :ivar rate: frames per second by which frames without recorded times get theirs; None if the
+        times are recorded.
     """
 
     title: str
     count: int | None
+    rate: float | None
 
     def frames(self, start: int, stride: int) -> Iterator[tuple[int, Frame | ValueError]]:
         """Yield index and frame of every stride-th frame from a start on, or why it is broken."""
@@ -104,6 +112,7 @@ class FrameFiles:
 
     title = ''
     count: int
+    rate: float | None = None
 
     def frames(self, start: int, stride: int) -> Iterator[tuple[int, Frame | ValueError]]:
         """Yield index and frame, or why the frame is broken."""
@@ -151,8 +160,8 @@ class SceneSource(FrameFiles):
     def __init__(self, path: Path, arguments: CameraArguments):
         self.folder = path
         self.images = [*images_by_stem(path, '.color').items()]
-        self.numbers = [int(re.search(r'(\d+)$', stem)[1]) for stem, _ in self.images]
-        self.rate = arguments.rate or 30.0
+        self.rate = arguments.rate or SCENE_RATE
+        self.stamps = image_times([image for _, image in self.images], self.rate)
         self.fx = arguments.fx
         self.title, self.count = f'RGB-D sequence {path}', len(self.images)
 
@@ -160,7 +169,7 @@ class SceneSource(FrameFiles):
         """Read a frame; its time is that of its number."""
         image = read_image(self.images[index][1])
         K = SEVEN_SCENES_K if self.fx is None else intrinsics(image.shape[:2], self.fx)
-        return Frame(image, K, round(self.numbers[index] * SECOND / self.rate))
+        return Frame(image, K, self.stamps[index])
 
     def trajectory(self) -> Trajectory:
         """Return the poses of the sequence."""
@@ -198,14 +207,15 @@ class ImagesSource(FrameFiles):
         if camera and benchmark.is_file() and arguments.fx is None and self.calibration is None:
             self.K = benchmark_intrinsics(benchmark, int(camera[1]))
         self.rate = arguments.rate or RATE
+        self.stamps = image_times(self.paths, self.rate)
         self.title, self.count = f'images of {path}', len(self.paths)
 
     def read(self, index: int) -> Frame:
-        """Read a frame upright; its time is its index at the rate."""
+        """Read a frame upright; its time is that of the number in its name."""
         frame = read_frame(self.paths[index], self.arguments.fx, self.calibration, self.bit_depth,
                            MAX_PIXELS, self.rectifier)
         return Frame(frame.image, frame.K if self.K is None else self.K,
-                     round(index * SECOND / self.rate), void=frame.void)
+                     self.stamps[index], void=frame.void)
 
 
 def benchmark_intrinsics(path: Path, camera: int) -> np.ndarray:
@@ -262,17 +272,10 @@ class VideoSource:
         return None
 
 
-def is_bag(path: str | Path) -> bool:
-    """Return whether a path is a rosbag2 bag, by its name or the description in its folder."""
-    path = Path(path)
-    return path.suffix in ('.mcap', '.db3', '.zstd') or (path / 'metadata.yaml').is_file()
-
-
-def open_source(path: str | Path, arguments: CameraArguments, camera: int = 2) -> Source:
+def open_source(path: str | Path, arguments: CameraArguments) -> Source:
     """
     Open a recording that needs no ROS; its kind is recognised.
 
-    :param camera: number of the camera, for KITTI drives.
     :raises FileNotFoundError: if there is no such path.
     :raises ValueError: if it is no recording.
     """
@@ -283,6 +286,7 @@ def open_source(path: str | Path, arguments: CameraArguments, camera: int = 2) -
         if path.suffix.lower() not in VIDEO_SUFFIXES:
             raise ValueError(f'{path} is no video, expected one of {SUFFIXES}')
         return VideoSource(path, arguments)
+    camera = KITTI_CAMERA if arguments.number is None else arguments.number
     if find_drives(path, camera):
         return DriveSource(path, camera)
     if images_by_stem(path, '.color') and any(path.glob('*.pose.txt')):

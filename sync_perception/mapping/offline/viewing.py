@@ -46,7 +46,7 @@ class Webcam:
     :raises ValueError: if there is no such webcam.
     """
 
-    count = None
+    count = rate = None
 
     def __init__(self, number: int, arguments: CameraArguments):
         self.title, self.arguments = f'webcam {number}', arguments

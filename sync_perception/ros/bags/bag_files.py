@@ -26,6 +26,7 @@ from typing import Any
 
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader
+from sync_perception.files.bags import has_bag_suffix, METADATA, SUFFIXES, ZSTD
 from sync_perception.ros.bags.cut_mcap import CutFile
 import yaml
 
@@ -34,9 +35,6 @@ if sys.version_info >= (3, 14):
 else:  # also required by rosbags
     from backports import zstd
 
-SUFFIXES = {'mcap': '.mcap', 'sqlite3': '.db3'}
-ZSTD = '.zstd'  # additional suffix of a file that is compressed as a whole
-METADATA = 'metadata.yaml'
 STATE = 'unfinished.json'  # in the folder of an unfinished bag
 INFORMATION = 'rosbag2_bagfile_information'
 
@@ -183,8 +181,7 @@ def _check_is_bag(path: Path) -> None:
         raise ValueError(f'there is no {path}, expected a rosbag2 bag: a folder with {METADATA}, '
                          'or an .mcap or .db3 file')
     if path.is_file():
-        suffix = Path(path.stem).suffix if path.suffix == ZSTD else path.suffix
-        if suffix not in SUFFIXES.values():
+        if not has_bag_suffix(path):
             raise ValueError(
                 f'{path} is not a rosbag2 bag, expected a folder with {METADATA}, or an .mcap or '
                 '.db3 file (rosbags-convert turns ROS 1 bags into such)')

@@ -32,9 +32,10 @@ from pathlib import Path
 import shutil
 from typing import Any
 
+from sync_perception.files.bags import METADATA, SUFFIXES
 from sync_perception.files.resume import check_same_settings
 from sync_perception.files.whole_files import write_text
-from sync_perception.ros.bags.bag_files import INFORMATION, METADATA, STATE, SUFFIXES
+from sync_perception.ros.bags.bag_files import INFORMATION, STATE
 from sync_perception.ros.bags.rosbag2 import BagWriter, clear_errors
 import yaml
 

@@ -39,8 +39,9 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 from rosbags.typesys.store import Typestore
+from sync_perception.files.bags import SUFFIXES
 from sync_perception.files.whole_files import cannot_write
-from sync_perception.ros.bags.bag_files import BagFile, Contents, SUFFIXES
+from sync_perception.ros.bags.bag_files import BagFile, Contents
 
 STORAGES = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
 VERSION = 9  # version of the metadata, as written by Jazzy

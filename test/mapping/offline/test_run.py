@@ -31,6 +31,7 @@ import pytest
 from rendered_room import around, Room, SPACE
 from sync_perception.mapping.offline import pictures
 from sync_perception.mapping.offline.run import map_recording, MapJob
+from sync_perception.mapping.offline.sources import CameraArguments
 from sync_perception.mapping.pose_files import read_trajectory
 from sync_perception.mapping.semantic_map.semantic_map import SemanticMap
 from sync_perception.mapping.semantic_map.settings import MapSettings
@@ -78,7 +79,8 @@ def oracle() -> SimpleNamespace:
 def run(out: Path, source: RoomSource | None = None, poses=TRAJECTORY, **kwargs):
     """Map the room; return the result and the lines for the user."""
     lines: list[str] = []
-    settings = {name: kwargs.pop(name) for name in ('stride', 'last') if name in kwargs}
+    settings = {name: kwargs.pop(name) for name in ('stride', 'frames', 'camera')
+                if name in kwargs}
     result = map_recording(
         MapJob(Path('room'), out, SETTINGS, **settings), source or RoomSource(), oracle(), poses,
         lines.append, **kwargs)
@@ -122,7 +124,7 @@ def test_frames_without_a_pose_are_counted(tmp_path):
     assert result['left_out'] == {'it is broken': 2, 'there is no pose': 4}
     assert len([line for line in lines if 'cut short' in line]) == 1
     assert len([line for line in lines if 'frame 16 ' in line]) == 1
-    result, _ = run(tmp_path / 'part', stride=3, last=10)
+    result, _ = run(tmp_path / 'part', stride=3, frames=10)
     assert result['fused'] == 4
 
 
@@ -131,6 +133,16 @@ def test_nothing_to_map_is_an_error(tmp_path):
     late = Trajectory([10 ** 15, 10 ** 15 + PERIOD], POSES[:2])
     with pytest.raises(ValueError, match='no pose'):
         run(tmp_path, poses=late)
+
+
+def test_another_camera_does_not_continue_a_map(tmp_path):
+    """Each camera argument that changes the images or their times is named in the refusal."""
+    run(tmp_path, camera=CameraArguments(number=2, fx=700.0))
+    for name, changed in (('number', {'number': 3}), ('fx', {'fx': 600.0}), ('rate', {'rate': 5}),
+                          ('image', {'image': '/left'}),
+                          ('camera_info', {'fx': None, 'camera_info': Path('c.yaml')})):
+        with pytest.raises(ValueError, match=rf'camera\.{name}'):
+            run(tmp_path, camera=CameraArguments(**{'number': 2, 'fx': 700.0, **changed}))
 
 
 def test_other_settings_do_not_continue_a_map(tmp_path):

@@ -66,6 +66,9 @@ def test_folder_of_images(tmp_path):
     assert list(found) == [0, 2, 4] and isinstance(found[2], ValueError)
     assert found[4].stamp == 800_000_000 and found[4].K[0, 0] == 10
     assert source.trajectory() is None
+    (tmp_path / '0.png').unlink()
+    _, first = next(open_source(tmp_path, CameraArguments(fx=10.0, rate=5)).frames(0, 1))
+    assert first.stamp == 200_000_000  # as for `predict`, by the number in the name
 
 
 def test_video_is_read_to_its_end(live_video):
