@@ -53,7 +53,7 @@ lint: $(READY_test)  ## ruff and ament's linters only
 soak: $(READY_test)  ## try for leaks, hangs and losses: make soak ARGS='--only signals --count 10'
 	exec $(RUN) test/soak/soak.py $(ARGS)
 
-parameters: $(READY_test)  ## write config/perception.yaml and the tables of parameters in docs/
+parameters: $(READY_test)  ## write the parameter files in config/ and the tables in docs/
 	$(RUN) -m sync_perception.ros.parameters.documents
 
 setup: $(READY_test)  ## only set up, for demo and test alike

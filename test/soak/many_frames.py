@@ -41,7 +41,7 @@ from sync_perception.runtime.benchmark.stages import drawn_street
 from trial import growth, Outcome, Usage, usage
 
 SIZE = (96, 320)
-INPUT_PIXELS = 96 * 320  # instead of the 213,000 of the default model: ten thousand take minutes
+INPUT_PIXELS = 96 * 320  # instead of the 466,000 of the default model: ten thousand take minutes
 WARM_UP = 500  # frames before the first measurement, or a tenth of all
 RESEND = 2.0  # seconds without an answer, after which an image counts as lost
 TOPICS = {'depth': Image, 'semantics': Image, 'points': PointCloud2}

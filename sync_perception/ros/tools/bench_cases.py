@@ -13,7 +13,7 @@
 # limitations under the License.
 
 """
-The command `bench --ros --case NAME`: the perception node under several kinds of load.
+The command `bench --case NAME`: the perception node under several kinds of load.
 
 Each case starts the node anew, so it also measures the start. The camera, the node and the
 receiver are separate processes on the same cores.
