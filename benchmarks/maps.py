@@ -15,8 +15,8 @@
 """
 Measure maps of rendered drives with exact geometry, labels and poses, and of real sequences.
 
-Beside the semantic map the plain way is measured in the same run: the nearest cloud points in a
-voxel hash, with the majority of their labels.
+Beside the semantic map a baseline is measured in the same run: the mean of the cloud points in
+each voxel, with the majority of their labels.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Shot:
     pose: np.ndarray
 
 
-class PlainMap:
+class BaselineMap:
     """
     Mean of the cloud's points in each voxel, with the majority of their labels.
 
@@ -269,10 +269,10 @@ def measure_drive(seed: int, frames: int, predictor: Predictor, settings: MapSet
         'predicted, odometry': (predicted, odometry_poses(shots, predicted, space))}
     results = {}
     for case, (predictions, own) in cases.items():
-        plain, cost = run(lambda: PlainMap(space, settings.voxel, settings.max_range), shots,
+        baseline, cost = run(lambda: BaselineMap(space, settings.voxel, settings.max_range), shots,
                           predictions, own)
-        results[f'{case}: plain'] = measures(
-            truth, *plain.points(), shots, predictions, own, cost, plain.memory)
+        results[f'{case}: baseline'] = measures(
+            truth, *baseline.points(), shots, predictions, own, cost, baseline.memory)
         fused, cost = run(lambda: SemanticMap(space, settings), shots, predictions, own)
         for least in LEAST_WEIGHTS:
             surface = surface_of(fused, least)
@@ -301,7 +301,7 @@ def measure_scene(folder: Path, voxel: float, max_range: float) -> dict[str, dic
     poses, space = source.trajectory(), LabelSpace.load('driving')
     settings = MapSettings(voxel=voxel, max_range=max_range, radius=2 * max_range,
                            relative_sigma=0.01)
-    maps = {'plain': PlainMap(space, voxel, max_range), 'map': SemanticMap(space, settings)}
+    maps = {'baseline': BaselineMap(space, voxel, max_range), 'map': SemanticMap(space, settings)}
     costs, held = dict.fromkeys(maps, 0.0), []
     for index, frame in source.frames(0, 1):
         depth, pose = source.sensor_depth(index), poses.at(frame.stamp).world_T_camera
@@ -317,7 +317,7 @@ def measure_scene(folder: Path, voxel: float, max_range: float) -> dict[str, dic
     held = np.concatenate(held)
     results = {}
     for name, made in maps.items():
-        points = made.points()[0] if name == 'plain' else surface_of(made, 0.5).points
+        points = made.points()[0] if name == 'baseline' else surface_of(made, 0.5).points
         distance = cKDTree(points).query(held, distance_upper_bound=1)[0]
         results[f'7-Scenes, sensor depth: {name}'] = {
             'median [cm]': 100 * float(np.median(distance)),

@@ -44,7 +44,7 @@ def map_source(
             help='A KITTI drive, a folder of images, a sequence of 7-Scenes, a video, or a '
             'rosbag2 bag.')],
         out: Annotated[Path, typer.Option(
-            help='Folder for the results, or that of an interrupted run to go on with.')],
+            help='Folder for the results, or that of an interrupted run, which is resumed.')],
         poses: Annotated[str | None, typer.Option(
             help='File or folder of poses (KITTI, TUM, 7-Scenes, Virtual KITTI 2, a KITTI drive '
             "with oxts/), or odometry for the camera's own; by default those that come with the "
@@ -106,7 +106,7 @@ def view(
         source: Annotated[Path | None, typer.Argument(
             help='The folder that `map` has written, or a recording (.rrd) or a source to be '
             'predicted live: a video, a KITTI drive, a folder of images, a bag.')] = None,
-        camera: Annotated[int | None, typer.Option(
+        webcam: Annotated[int | None, typer.Option(
             help='Number of a webcam, to be viewed live.')] = None,
         save: Annotated[Path | None, typer.Option(
             help='Write a recording (.rrd) instead of opening the viewer.')] = None,
@@ -123,12 +123,12 @@ def view(
     from sync_perception.mapping.offline.sources import CameraArguments
     from sync_perception.mapping.offline.viewing import view_live, view_map, Webcam
     from sync_perception.runtime.predictor import Predictor
-    if (source is None) == (camera is None):
-        raise ValueError('expected a source or --camera, and not both')
-    if camera is None and view_map(source, save):
+    if (source is None) == (webcam is None):
+        raise ValueError('expected a source or --webcam, and not both')
+    if webcam is None and view_map(source, save):
         return
     arguments = CameraArguments(fx, camera_info)
-    live = Webcam(camera, arguments) if source is None else _open(source, arguments)
+    live = Webcam(webcam, arguments) if source is None else _open(source, arguments)
     view_live(live, Predictor(model, device, backend=backend, precision=precision), save, frames)
 
 

@@ -81,20 +81,20 @@ def predict(
                            'times; by default 10.')] = None,
         ) -> None:
     """Predict depth and labels of images, and draw them; needs no ROS."""
-    from sync_perception.mapping.steady import check_temporal, SteadyPredictor
+    from sync_perception.mapping.temporal_predictor import check_temporal, TemporalPredictor
     from sync_perception.runtime.mount_scale import mount_of
     from sync_perception.runtime.predict_files import predict_files
     check_temporal(temporal, poses, camera_height > 0)
 
-    def steady(predictor):
-        return SteadyPredictor.of(predictor, poses, rate)
+    def fused(predictor):
+        return TemporalPredictor.of(predictor, poses, rate)
 
     summary = predict_files(
         images, out, model=model, device=device, half=half, fx=fx, camera_info=camera_info,
         rectify=rectify, max_depth=max_depth, cloud=cloud, significant_bits=significant_bits,
         max_pixels=max_pixels, mount=mount_of(camera_height, camera_pitch, camera_roll),
         report=typer.echo, backend=backend,
-        precision=precision, rate=rate, steady=steady if temporal == 'fuse' else None,
+        precision=precision, rate=rate, fuse=fused if temporal == 'fuse' else None,
         surface_distance=surface_distance, max_uncertainty=max_uncertainty)
     if summary['failed']:
         raise typer.Exit(1)

@@ -18,6 +18,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,7 +26,7 @@ from sync_perception.labels import LabelSpace, with_flags
 from sync_perception.mapping.ground_plane import GroundPlane
 from sync_perception.mapping.landmarks import Landmarks
 from sync_perception.mapping.pose_refinement import refine_pose
-from sync_perception.mapping.trajectory import Limits, Located, Trajectory
+from sync_perception.mapping.trajectory import Located, PoseLimits, Trajectory
 from sync_perception.runtime.mount_scale import Mount
 from sync_perception.types import Frame, Prediction
 
@@ -33,18 +34,20 @@ TRACKING = {
     'winSize': (13, 13), 'maxLevel': 3,
     'criteria': (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 20, 0.03)}
 """Pyramidal Lucas-Kanade tracking: window in pixels, levels above the first, end of iterations."""
-UNHELD = 1.0
+SCALE_FREE_DEVIATION = 1.0
 """Least deviation of predicted ln(depth) where the camera's height gives the scale."""
-RETURN = 0.5
-"""Pixels by which a corner that is tracked forth and back may miss its origin."""
+FORWARD_BACKWARD_ERROR = 0.5
+"""Greatest forward-backward error of a tracked corner, pixels."""
 WINDOW, STEP = 5, 0.8
 """Pixels around a corner, and ratio of depths among them that is an edge."""
 NEEDS = frozenset({'depth', 'labels'})
 """Outputs that odometry needs of a prediction; uncertainty is used if available."""
+ODOMETRY = 'odometry'
+"""Name of the poses that the camera's own images give, as an argument of a user."""
 
 
 @dataclass(frozen=True)
-class Settings:
+class OdometrySettings:
     """
     Settings of visual odometry.
 
@@ -55,8 +58,8 @@ class Settings:
     :param spacing: least distance of corners, pixels.
     :param quality: least strength of a corner, relative to the strongest of its region.
     :param deviation: standard deviation of the predicted ln(depth) beside its own uncertainty.
-    :param doubtful: uncertainty of ln(depth) beyond which predicted depth is not used: such a
-        landmark constrains the rotation and the direction of the motion, but not its length.
+    :param max_uncertainty: uncertainty of ln(depth) beyond which predicted depth is not used: such
+        a landmark constrains the rotation and the direction of the motion, but not its length.
     :param repeated: factor of the deviation of depth in later frames, whose errors resemble those
         of the first.
     :param pixel: standard deviation of a tracked pixel.
@@ -72,7 +75,7 @@ class Settings:
     spacing: int = 12
     quality: float = 0.005
     deviation: float = 0.05
-    doubtful: float = 0.2
+    max_uncertainty: float = 0.2
     repeated: float = 2.0
     pixel: float = 0.7
     outlier: float = 3.0
@@ -96,21 +99,21 @@ class VisualOdometry:
 
     :param space: label space of the predictions; classes that move or have no depth are excluded.
     :param settings: thresholds.
-    :param limits: motions that are believed.
+    :param limits: motions that are plausible.
     :param mount: mount of the camera on a vehicle; None if it is not known.
-    :ivar trajectory: poses of the frames so far, except those in doubt.
-    :ivar doubt: why the last frame has no pose; empty if it has one.
+    :ivar trajectory: poses of the frames so far, except those rejected.
+    :ivar reason: why the last frame has no pose; empty if it has one.
     """
 
-    def __init__(self, space: LabelSpace, settings: Settings | None = None,
-                 limits: Limits | None = None, mount: Mount | None = None):
-        self.settings = settings or Settings()
+    def __init__(self, space: LabelSpace, settings: OdometrySettings | None = None,
+                 limits: PoseLimits | None = None, mount: Mount | None = None):
+        self.settings = settings or OdometrySettings()
         self.plane = None if mount is None else GroundPlane(mount, space)
         self.static, self.ground = np.zeros((2, 256), np.uint8)
         self.static[:len(space)] = ~(space.dynamic | space.infinite)
         self.ground[:len(space)] = with_flags(space).ground
         self.trajectory = Trajectory(limits=limits)
-        self.doubt = ''
+        self.reason = ''
         self._landmarks = Landmarks.none()
         self._gray: np.ndarray | None = None
         self._pose = self._step = np.eye(4)
@@ -128,13 +131,13 @@ class VisualOdometry:
         """
         gray = cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY)
         self._nearest = nearer_at_edges(prediction.depth)
-        self.doubt = ''
+        self.reason = ''
         if self._gray is not None:
             expected = self._step @ np.linalg.inv(self._pose)
             self._track(gray, frame.K, expected, prediction.labels)
-            camera_T_world, self.doubt = self._locate(frame.K, expected)
+            camera_T_world, self.reason = self._locate(frame.K, expected)
             pose = np.linalg.inv(camera_T_world)
-            if self.doubt:
+            if self.reason:
                 self._landmarks = Landmarks.none()
             else:
                 self._step = camera_T_world @ self._pose
@@ -144,8 +147,8 @@ class VisualOdometry:
             self._pose = pose
         self._add(gray, frame.K, prediction)
         self._gray = gray
-        if self.doubt:
-            return Located(None, self.doubt)
+        if self.reason:
+            return Located(None, self.reason)
         self.trajectory.append(frame.stamp, self._pose)
         return Located(self._pose)
 
@@ -163,7 +166,7 @@ class VisualOdometry:
             flags=cv2.OPTFLOW_USE_INITIAL_FLOW, **TRACKING)
         height, width = labels.shape
         kept = ((found & returned)[:, 0] > 0) & (
-            np.abs(back - self._landmarks.pixel).max(axis=1) < RETURN) & (
+            np.abs(back - self._landmarks.pixel).max(axis=1) < FORWARD_BACKWARD_ERROR) & (
             pixel >= 0).all(axis=1) & (pixel <= (width - 1, height - 1)).all(axis=1)
         columns, rows = np.rint(pixel[kept]).astype(int).T
         kept[kept] = self.static[labels[rows, columns]] > 0
@@ -171,7 +174,7 @@ class VisualOdometry:
         self._landmarks = self._landmarks.where(kept)
 
     def _locate(self, K: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, str]:
-        """Return camera_T_world by the landmarks, or the expected one and why it is in doubt."""
+        """Return camera_T_world by the landmarks, or the expected one and why there is no pose."""
         settings, count = self.settings, len(self._landmarks)
         if count < settings.fewest:
             return expected, f'{count} corners were found again, {settings.fewest} are needed'
@@ -248,13 +251,28 @@ class VisualOdometry:
         if prediction.uncertainty is not None:
             own = prediction.uncertainty[rows, columns] / depth
             deviation = np.where(
-                own < self.settings.doubtful, np.hypot(deviation, own), 1.0)
+                own < self.settings.max_uncertainty, np.hypot(deviation, own), 1.0)
         if self.plane is not None:
             ground = self.plane.depth(pixel, prediction.labels[rows, columns], K)
             known = np.isfinite(ground)
             depth = np.where(known, ground, depth)
-            deviation = np.where(known, self.settings.deviation, np.maximum(deviation, UNHELD))
+            deviation = np.where(known, self.settings.deviation, np.maximum(
+                deviation, SCALE_FREE_DEVIATION))
         return np.where(np.isfinite(depth), depth, np.nan), deviation
+
+
+def check_outputs(purpose: str, predictor: Any) -> None:
+    """
+    Check that a model predicts what odometry needs.
+
+    :param purpose: the argument that asks for it, for the message.
+    :raises ValueError: if an output is missing.
+    """
+    missing = sorted(NEEDS - predictor.available)
+    if missing:
+        raise ValueError(
+            f'{purpose} needs {" and ".join(sorted(NEEDS))}, but {predictor.model_name} does not '
+            f'predict {" and ".join(missing)}')
 
 
 def nearer_at_edges(depth: np.ndarray) -> np.ndarray:

@@ -34,7 +34,7 @@ from sync_perception.images.frame_times import frame_times, SECOND
 from sync_perception.images.reading import natural_order
 from sync_perception.kitti.drive import KittiDrive
 from sync_perception.kitti.oxts import camera_pose
-from sync_perception.mapping.trajectory import Limits, Trajectory
+from sync_perception.mapping.trajectory import PoseLimits, Trajectory
 
 KITTI_CAMERA = 2
 """Camera of a KITTI drive, if none is named."""
@@ -46,7 +46,7 @@ LAYOUTS = (
 
 def read_trajectory(
         path: str | Path, rate: float | None = None, camera: int | None = None,
-        limits: Limits | None = None) -> Trajectory:
+        limits: PoseLimits | None = None) -> Trajectory:
     """
     Read the poses of a camera's optical frame; the layout is recognised.
 
@@ -56,7 +56,7 @@ def read_trajectory(
     :param path: a file or a folder in one of the layouts.
     :param rate: frames per second; None for 10.
     :param camera: number of the camera, for KITTI drives (by default 2) and Virtual KITTI 2 (0).
-    :param limits: which poses are believed.
+    :param limits: which poses are plausible.
     :raises FileNotFoundError: if there is no such path or no pose.
     :raises ValueError: if the layout is not known, or an entry is malformed.
     """
@@ -98,7 +98,7 @@ def numbers(path: Path, lines: list[str], columns: int) -> np.ndarray:
 
 
 def read_kitti(
-        path: Path, lines: list[str], rate: float | None, limits: Limits | None) -> Trajectory:
+        path: Path, lines: list[str], rate: float | None, limits: PoseLimits | None) -> Trajectory:
     """Read rows of 3x4 matrices; the times are those of times.txt beside the file, if any."""
     rows = numbers(path, lines, KITTI_COLUMNS)
     poses = [rigid(np.append(row, (0, 0, 0, 1)), f'{path}, row {index + 1},')
@@ -112,7 +112,7 @@ def read_kitti(
     return Trajectory(stamps, poses, limits)
 
 
-def read_tum(path: Path, lines: list[str], limits: Limits | None) -> Trajectory:
+def read_tum(path: Path, lines: list[str], limits: PoseLimits | None) -> Trajectory:
     """Read rows of time, x y z in metres and quaternion x y z w."""
     rows = numbers(path, lines, TUM_COLUMNS)
     # from the text, since float64 seconds since 1970 resolve only 200 ns
@@ -130,7 +130,7 @@ def read_tum(path: Path, lines: list[str], limits: Limits | None) -> Trajectory:
     return Trajectory(stamps, poses, limits)
 
 
-def read_scene(folder: Path, rate: float | None, limits: Limits | None) -> Trajectory:
+def read_scene(folder: Path, rate: float | None, limits: PoseLimits | None) -> Trajectory:
     """Read a folder of 4x4 matrices, `frame-NNNNNN.pose.txt`; the number is the frame's."""
     paths = natural_order(folder.glob('*.pose.txt'))
     found = [re.search(r'(\d+)\.pose\.txt$', path.name) for path in paths]
@@ -142,7 +142,7 @@ def read_scene(folder: Path, rate: float | None, limits: Limits | None) -> Traje
 
 
 def read_extrinsics(
-        path: Path, rate: float | None, camera: int, limits: Limits | None) -> Trajectory:
+        path: Path, rate: float | None, camera: int, limits: PoseLimits | None) -> Trajectory:
     """Read extrinsic.txt of Virtual KITTI 2, which holds camera_T_world by frame and camera."""
     rows = {int(frame): row for (frame, own), row in read_camera_rows(path, 16).items()
             if own == camera}
@@ -154,7 +154,7 @@ def read_extrinsics(
         limits)
 
 
-def read_oxts(folder: Path, camera: int, limits: Limits | None) -> Trajectory:
+def read_oxts(folder: Path, camera: int, limits: PoseLimits | None) -> Trajectory:
     """Read the poses of a KITTI drive's camera at its images; images without packet have none."""
     drive = KittiDrive(folder, camera)
     poses = [camera_pose(drive, path.stem) for path in drive.image_paths]

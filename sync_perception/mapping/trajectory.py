@@ -29,9 +29,9 @@ from sync_perception.images.frame_times import SECOND
 
 
 @dataclass(frozen=True)
-class Limits:
+class PoseLimits:
     """
-    Conditions under which poses are believed.
+    Limits within which poses are plausible.
 
     :param gap: longest time between two poses over which a pose is interpolated, seconds.
     :param speed: greatest speed of the camera between two poses, m/s.
@@ -70,15 +70,15 @@ class Trajectory:
 
     :param stamps: times in nanoseconds, strictly ascending.
     :param poses: float64 (4, 4) each, metres.
-    :param limits: which poses are believed.
+    :param limits: which poses are plausible.
     :param keep: number of poses to keep; older ones are forgotten. None keeps all.
     :raises ValueError: if the counts differ, or the times do not ascend.
     """
 
     def __init__(
             self, stamps: Iterable[int] = (), poses: Iterable[np.ndarray] = (),
-            limits: Limits | None = None, keep: int | None = None):
-        self.limits, self.keep = limits or Limits(), keep
+            limits: PoseLimits | None = None, keep: int | None = None):
+        self.limits, self.keep = limits or PoseLimits(), keep
         self.stamps: list[int] = []
         self.poses: list[np.ndarray] = []
         stamps, poses = list(stamps), list(poses)
@@ -130,9 +130,9 @@ class Trajectory:
         start, end = self.stamps[after - 1:after + 1]
         if end - start > self.limits.gap * SECOND:
             return Located(None, f'the poses around it are {late(start, end)} apart')
-        doubt = self.jump(after)
-        if doubt:
-            return Located(None, doubt)
+        reason = self.jump(after)
+        if reason:
+            return Located(None, reason)
         return Located(interpolate(
             self.poses[after - 1], self.poses[after], (stamp - start) / (end - start)))
 
@@ -146,26 +146,26 @@ class Trajectory:
             if the poses jump in between.
         """
         before, now = self.at(earlier), self.at(later)
-        doubt = before.doubt or now.doubt or next(filter(None, (
+        reason = before.doubt or now.doubt or next(filter(None, (
             self.jump(index) for index in range(
                 bisect_left(self.stamps, earlier) + 1, bisect_left(self.stamps, later) + 1)
             if index < len(self.stamps))), '')
-        if doubt:
-            return Located(None, doubt)
+        if reason:
+            return Located(None, reason)
         return Located(np.linalg.inv(now.world_T_camera) @ before.world_T_camera)
 
     def jump(self, index: int) -> str:
-        """Return why the step to a pose from the one before is not believed; empty if it is."""
+        """Return why the step to a pose from the one before is not plausible; empty if it is."""
         seconds = (self.stamps[index] - self.stamps[index - 1]) / SECOND
         before, after = self.poses[index - 1], self.poses[index]
         moved = float(np.linalg.norm(after[:3, 3] - before[:3, 3]))
         turned = angle(before[:3, :3].T @ after[:3, :3])
         if moved > self.limits.speed * seconds:
             return (f'the poses jump by {moved:.2f} m in {seconds:.3f} s, at most '
-                    f'{self.limits.speed:g} m/s are believed')
+                    f'{self.limits.speed:g} m/s are plausible')
         if turned > self.limits.turn_rate * seconds:
             return (f'the poses turn by {math.degrees(turned):.0f} degrees in {seconds:.3f} s, '
-                    f'at most {math.degrees(self.limits.turn_rate):.0f} degrees/s are believed')
+                    f'at most {math.degrees(self.limits.turn_rate):.0f} degrees/s are plausible')
         return ''
 
 

@@ -63,7 +63,7 @@ def predict_files(
         max_pixels: int | None = None, mount: Mount | None = None,
         report: Callable[[str], None] = print, backend: str = 'auto',
         precision: str = 'auto', rate: float | None = None,
-        steady: Callable[[Predictor], Any] | None = None, surface_distance: float = 0.0,
+        fuse: Callable[[Predictor], Any] | None = None, surface_distance: float = 0.0,
         max_uncertainty: float = 0.0) -> dict[str, Any]:
     """
     Predict images and write a panel, a view of the cloud, depth, labels and colours of each.
@@ -95,7 +95,7 @@ def predict_files(
     :param backend: auto, torch, cuda_graph, openvino or onnxruntime.
     :param precision: auto, float32, half or int8.
     :param rate: frames per second of the images, from which they get their stamps; None for 10.
-    :param steady: wraps the predictor, for results that are fused over consecutive images.
+    :param fuse: wraps the predictor, for results that are fused over consecutive images.
     :param surface_distance: metres; removes hanging points from the cloud, see `clean_depth`.
     :param max_uncertainty: share of the depth; removes uncertain points from the cloud.
     :raises FileNotFoundError: if there is no image.
@@ -111,8 +111,8 @@ def predict_files(
     rectifier = Rectifier() if rectify else None
     paths = find_images(images)
     predictor = Predictor(model, device, half, max_depth, backend, precision)
-    if steady is not None:
-        predictor = steady(predictor)
+    if fuse is not None:
+        predictor = fuse(predictor)
     missing = mount and missing_maps(predictor.available)
     if missing:
         raise ValueError(missing)
@@ -153,7 +153,7 @@ def predict_files(
             report(f'warning: {path}: {empty}')
         report(f'{path} -> {out / name}_*: {seconds:.2f} s' + ''.join(
             f', {key.replace("_", " ")}: {value}' for key, value in scaled.items()))
-    if steady is not None:
+    if fuse is not None:
         report(predictor.progress())
     summary = {
         **predictor.describe(), 'intrinsics_assumed': fx is None and calibration is None,

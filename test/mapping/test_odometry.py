@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Odometry on rendered frames with true depth follows the true poses; doubt has a reason."""
+"""Odometry on rendered frames follows the true poses; a missing pose has a reason."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_true_depth_gives_the_true_poses(drive, scale):
     assert odometry.trajectory.stamps == [frame.stamp for frame, _, _ in drive]
 
 
-def test_depth_of_doubtful_pixels_is_no_matter(drive):
+def test_depth_of_uncertain_pixels_is_no_matter(drive):
     """A third of the image with wrong depth, said to be uncertain, hardly changes the poses."""
     odometry = VisualOdometry(SPACE)
     for frame, prediction, _ in drive:
@@ -117,14 +117,14 @@ def test_the_cameras_height_gives_the_scale(drive):
 def test_a_blind_frame_has_no_pose_and_the_next_ones_go_on(drive):
     """The reason names the corners; afterwards there are poses again, near the true ones."""
     odometry = VisualOdometry(SPACE)
-    doubts = []
+    reasons = []
     for index, (frame, prediction, _) in enumerate(drive):
         if index == 6:
             frame = Frame(np.full_like(frame.image, 30), frame.K, frame.stamp)
         located = odometry.update(frame, prediction)
-        doubts.append(located.doubt)
+        reasons.append(located.doubt)
         assert (located.world_T_camera is None) == bool(located.doubt)
-    assert all('corners' in doubt for doubt in doubts[6:8])
-    assert not any(doubts[:6] + doubts[8:])
+    assert all('corners' in reason for reason in reasons[6:8])
+    assert not any(reasons[:6] + reasons[8:])
     assert len(odometry.trajectory) == len(drive) - 2
     assert error(located.world_T_camera, drive)[0] < 0.1

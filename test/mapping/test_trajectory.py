@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Poses between stamps agree with scipy; a missing or doubtful pose says why."""
+"""Poses between stamps agree with scipy; a missing or implausible pose says why."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation, Slerp
-from sync_perception.mapping.trajectory import Limits, SECOND, Trajectory
+from sync_perception.mapping.trajectory import PoseLimits, SECOND, Trajectory
 
 
 def pose(x: float = 0, turn: float = 0) -> np.ndarray:
@@ -48,7 +48,7 @@ def test_interpolation_is_linear_and_slerp():
     poses = np.tile(np.eye(4), (2, 1, 1))
     poses[:, :3, :3] = turns.as_matrix()
     poses[:, :3, 3] = np.random.default_rng(0).normal(size=(2, 3))
-    trajectory = Trajectory([0, SECOND], poses, Limits(gap=2))
+    trajectory = Trajectory([0, SECOND], poses, PoseLimits(gap=2))
     for share in (0.0, 0.125, 0.5, 0.9, 1.0):
         found = trajectory.at(round(share * SECOND)).world_T_camera
         np.testing.assert_allclose(
@@ -82,7 +82,7 @@ def test_no_pose_in_a_long_gap(walk):
 @pytest.mark.parametrize(('jumped', 'reason'), [
     (pose(20, 0.18), 'jump'), (pose(0.9, 0.18 + 2), 'turn')])
 def test_no_motion_over_a_jump(walk, jumped, reason):
-    """Neither poses within a jump nor motions over one are believed."""
+    """Neither poses within a jump nor motions over one are accepted."""
     last = walk.stamps[-1]
     walk.append(last + SECOND // 10, jumped)
     walk.append(last + SECOND // 5, jumped)
@@ -128,6 +128,6 @@ def test_rotations_are_made_orthogonal():
 
 @pytest.mark.parametrize('name', ['gap', 'speed', 'turn_rate'])
 def test_limits_are_positive(name):
-    """A limit of zero would believe nothing."""
+    """A limit of zero would accept nothing."""
     with pytest.raises(ValueError, match=name):
-        Limits(**{name: 0.0})
+        PoseLimits(**{name: 0.0})

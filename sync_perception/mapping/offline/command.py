@@ -21,15 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sync_perception.mapping.odometry import NEEDS, VisualOdometry
+from sync_perception.mapping.odometry import check_outputs, ODOMETRY, VisualOdometry
 from sync_perception.mapping.offline.recording import Recording, RunRecorder
 from sync_perception.mapping.offline.run import map_recording, MapJob
-from sync_perception.mapping.offline.sources import CameraArguments, Source
-from sync_perception.mapping.offline.upright import vertical
+from sync_perception.mapping.offline.sources import CameraArguments, FrameSource
 from sync_perception.mapping.pose_files import read_trajectory
 from sync_perception.mapping.semantic_map.settings import MapSettings
 from sync_perception.mapping.semantic_map.surface import LEAST_WEIGHT
 from sync_perception.mapping.trajectory import Located, Trajectory
+from sync_perception.mapping.upright import vertical
 from sync_perception.runtime.mount_scale import Mount
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.types import Frame, Prediction
@@ -37,7 +37,6 @@ from sync_perception.types import Frame, Prediction
 RADIUS = 4 / 3
 """Radius of the map in memory divided by the range."""
 RECORDING = 'recording.rrd'
-ODOMETRY = 'odometry'
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class Options:
 
 
 def map_command(
-        path: Path, source: Source, arguments: CameraArguments, options: Options,
+        path: Path, source: FrameSource, arguments: CameraArguments, options: Options,
         load: Callable[[], Predictor], report: Callable[[str], None] = print) -> dict[str, Any]:
     """
     Map a source and report what was written; the model is loaded last.
@@ -105,7 +104,7 @@ def map_command(
     return result
 
 
-def poses_of(source: Source, arguments: CameraArguments, options: Options) -> Trajectory:
+def poses_of(source: FrameSource, arguments: CameraArguments, options: Options) -> Trajectory:
     """
     Return the poses that the user names, or those of the source.
 
@@ -128,8 +127,5 @@ def odometry(
 
     :raises ValueError: if the model lacks a map that odometry needs.
     """
-    missing = NEEDS - predictor.available
-    if missing:
-        raise ValueError(f'poses: odometry needs {", ".join(sorted(NEEDS))}, and '
-                         f'{predictor.model_name} does not give {", ".join(sorted(missing))}')
+    check_outputs('poses: odometry', predictor)
     return VisualOdometry(predictor.labels, mount=mount).update

@@ -135,7 +135,7 @@ class Recording:
 
 class RunRecorder:
     """
-    Observer of a run that records each frame, and now and then the map.
+    Observer of a run that records each frame, and the map every `every` frames.
 
     :param every: frames after which the map is recorded again.
     """

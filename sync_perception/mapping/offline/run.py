@@ -27,7 +27,7 @@ from sync_perception.files.locks import output_lock
 from sync_perception.files.progress import progress_bar
 from sync_perception.files.resume import check_same_settings
 from sync_perception.mapping.offline.results import write_results
-from sync_perception.mapping.offline.sources import CameraArguments, Source
+from sync_perception.mapping.offline.sources import CameraArguments, FrameSource
 from sync_perception.mapping.semantic_map.semantic_map import SemanticMap
 from sync_perception.mapping.semantic_map.settings import MapSettings
 from sync_perception.mapping.semantic_map.storage import DESCRIPTION
@@ -85,7 +85,7 @@ class MapJob:
 
 
 def map_recording(
-        job: MapJob, source: Source, predictor: Predictor,
+        job: MapJob, source: FrameSource, predictor: Predictor,
         poses: Trajectory | Callable[[Frame, Prediction], Located],
         report: Callable[[str], None] = print, observer: Observer | None = None,
         checkpoint: int = CHECKPOINT) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def map_recording(
 class _Run:
     """One run: the map, and the counts so far."""
 
-    def __init__(self, job: MapJob, source: Source, predictor: Predictor, poses: Any,
+    def __init__(self, job: MapJob, source: FrameSource, predictor: Predictor, poses: Any,
                  observer: Observer | None, report: Callable[[str], None]):
         self.job, self.source, self.predictor = job, source, predictor
         self.observer, self.report = observer, report
@@ -133,7 +133,7 @@ class _Run:
                                 'write elsewhere, or remove it to begin anew')
             self.next, self.left_out = state['next'], Counter(state['left_out'])
             self.used = [(stamp, np.array(pose)) for stamp, pose in state['used']]
-            report(f'{job.out}: going on after {self.next} frames')
+            report(f'{job.out}: resuming after {self.next} frames')
         else:
             self.map = SemanticMap(predictor.labels, job.settings, folder)
         self.identity, self.resumed = identity, self.next

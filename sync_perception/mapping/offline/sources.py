@@ -83,7 +83,7 @@ class CameraArguments:
         return None if self.camera_info is None else read_calibration(self.camera_info)
 
 
-class Source(Protocol):
+class FrameSource(Protocol):
     """
     Recording of one camera.
 
@@ -272,7 +272,7 @@ class VideoSource:
         return None
 
 
-def open_source(path: str | Path, arguments: CameraArguments) -> Source:
+def open_source(path: str | Path, arguments: CameraArguments) -> FrameSource:
     """
     Open a recording that needs no ROS; its kind is recognised.
 

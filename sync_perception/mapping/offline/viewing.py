@@ -28,7 +28,7 @@ from sync_perception.images.orientation import turn_calibration
 from sync_perception.mapping.offline.command import RECORDING
 from sync_perception.mapping.offline.recording import Recording
 from sync_perception.mapping.offline.run import MAP_FOLDER
-from sync_perception.mapping.offline.sources import CameraArguments, Source
+from sync_perception.mapping.offline.sources import CameraArguments, FrameSource
 from sync_perception.mapping.semantic_map.semantic_map import SemanticMap
 from sync_perception.mapping.semantic_map.storage import DESCRIPTION
 from sync_perception.mapping.semantic_map.surface import surface_of
@@ -53,7 +53,7 @@ class Webcam:
         self.calibration = arguments.calibration()
         self.capture = cv2.VideoCapture(number)
         if not self.capture.isOpened():
-            raise ValueError(f'camera: there is no webcam {number}, or another program has it')
+            raise ValueError(f'webcam: there is no webcam {number}, or another program has it')
 
     def frames(self, start: int, stride: int) -> Iterator[tuple[int, Frame | ValueError]]:
         """Yield index and frame as they come, with the time since 1970."""
@@ -102,7 +102,7 @@ def view_map(path: Path, save: Path | None = None) -> bool:
 
 
 def view_live(
-        source: Source, predictor: Predictor, save: Path | None = None,
+        source: FrameSource, predictor: Predictor, save: Path | None = None,
         frames: int | None = None) -> int:
     """
     Predict the frames of a source and show them as they come.

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What one frame says about the space in front of the camera, pixel by pixel."""
+"""Observation of one frame: the space in front of the camera, pixel by pixel."""
 
 from __future__ import annotations
 

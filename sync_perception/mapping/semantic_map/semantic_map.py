@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 from sync_perception.labels import LabelSpace
 from sync_perception.mapping.semantic_map.blocks import Blocks, unpack
-from sync_perception.mapping.semantic_map.fusion import Fusion
 from sync_perception.mapping.semantic_map.observation import observe
 from sync_perception.mapping.semantic_map.settings import check_classes, MapSettings, TILE
 from sync_perception.mapping.semantic_map.storage import (
@@ -32,6 +31,7 @@ from sync_perception.mapping.semantic_map.storage import (
     TileFiles,
 )
 from sync_perception.mapping.semantic_map.visibility import blocks_in_view, surface_blocks
+from sync_perception.mapping.semantic_map.voxel_fusion import Fusion
 from sync_perception.types import Frame, Prediction
 
 Tile = tuple[np.ndarray, dict[str, np.ndarray]]
@@ -130,28 +130,10 @@ class SemanticMap:
         :raises OSError: if the disk is full.
         """
         if self.files is None:
-            raise ValueError('a map without a folder cannot be stored, use save')
+            raise ValueError('this map has no folder, expected one to store its files in')
         for tile in sorted(self.dirty):
             self._write(tile)
         self.files.commit(describe(
-            self.settings, self.space, {**(state or {}), 'frames': self.frames}))
-
-    def save(self, folder: str | Path, state: dict[str, Any] | None = None) -> None:
-        """
-        Store a copy of the whole map in another folder; the map keeps its own folder.
-
-        :raises OSError: if the disk is full.
-        """
-        folder = Path(folder)
-        if self.files is not None and folder.resolve() == self.files.folder.resolve():
-            self.commit(state)
-            return
-        former = read_description(folder)[3] if (folder / 'map.json').is_file() else {}
-        copy = TileFiles(folder, former)
-        copy.current = {}
-        for tile in self.tiles():
-            copy.write(tile, *self.read_tile(tile))
-        copy.commit(describe(
             self.settings, self.space, {**(state or {}), 'frames': self.frames}))
 
     def _within_reach(self, keys: np.ndarray, place: np.ndarray) -> np.ndarray:

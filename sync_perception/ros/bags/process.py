@@ -26,7 +26,7 @@ from typing import Any
 
 from sync_perception.files.locks import output_lock
 from sync_perception.files.progress import progress_bar
-from sync_perception.mapping.steady import check_temporal, SteadyPredictor
+from sync_perception.mapping.temporal_predictor import check_temporal, TemporalPredictor
 from sync_perception.ros.bags.camera import BagCamera, PairedImage, Pairing
 from sync_perception.ros.bags.chunks import ChunkedBag, refuse_unless_resumable
 from sync_perception.ros.bags.output_writer import chosen_outputs, OutputWriter, stated_mount
@@ -110,7 +110,7 @@ def process_open_bag(job: Job, bag: Bag, load: Callable[[PerceptionParameters], 
     check_temporal(job.temporal, job.poses, mount is not None)
     predictor = load(job.parameters)
     if job.temporal == 'fuse':
-        predictor = SteadyPredictor.of(predictor, job.poses)
+        predictor = TemporalPredictor.of(predictor, job.poses)
     outputs = chosen_outputs(job.outputs, predictor.available, job.parameters)
     writer = OutputWriter(
         bag, predictor, outputs, job.parameters, job.namespace, fixed, camera.image,

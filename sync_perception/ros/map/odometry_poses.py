@@ -21,7 +21,7 @@ import math
 import numpy as np
 from sync_perception.labels import LabelSpace
 from sync_perception.mapping.odometry import VisualOdometry
-from sync_perception.mapping.trajectory import Limits, Located
+from sync_perception.mapping.trajectory import Located, PoseLimits
 from sync_perception.ros.parameters.mapping import MappingParameters
 from sync_perception.runtime.mount_scale import Mount
 from sync_perception.types import Frame, Prediction
@@ -62,7 +62,8 @@ class OdometryPoses:
         values = self.values
         mount = Mount(values.camera_height, values.camera_pitch) if values.camera_height else None
         self.odometry = VisualOdometry(
-            self.space, limits=Limits(gap=values.poses_gap, speed=values.poses_speed), mount=mount)
+            self.space, mount=mount,
+            limits=PoseLimits(gap=values.poses_gap, speed=values.poses_speed))
         self.odometry.trajectory.keep = KEPT
         self.restarts += 1
 

@@ -25,9 +25,9 @@ import numpy as np
 from rclpy.node import Node
 from rclpy.time import Time
 from std_msgs.msg import Header
-from sync_perception.mapping.offline.upright import vertical
 from sync_perception.mapping.pose_files import read_trajectory, rotation
-from sync_perception.mapping.trajectory import Limits, Located, Trajectory
+from sync_perception.mapping.trajectory import Located, PoseLimits, Trajectory
+from sync_perception.mapping.upright import vertical
 from sync_perception.ros.core import qos
 from sync_perception.ros.core.optional_messages import Odometry
 from sync_perception.ros.io.conversions import stamp_nanoseconds
@@ -51,7 +51,7 @@ class PoseSource:
     may_come = True
     """Whether a pose that is missing may still arrive."""
 
-    def __init__(self, limits: Limits, frame: str = ''):
+    def __init__(self, limits: PoseLimits, frame: str = ''):
         self.frame = frame
         self.trajectory = Trajectory(limits=limits, keep=KEPT)
         self.former: int | None = None
@@ -100,7 +100,7 @@ class FilePoses(PoseSource):
 
     may_come = False
 
-    def __init__(self, node: Node, values: MappingParameters, limits: Limits):
+    def __init__(self, node: Node, values: MappingParameters, limits: PoseLimits):
         super().__init__(limits, values.map_frame or 'map')
         if not values.poses_file:
             raise ValueError('poses.file: got none, expected the file of the trajectory')
@@ -119,7 +119,7 @@ class TopicPoses(PoseSource):
     :param refuse: called with the error of a pose that cannot be used.
     """
 
-    def __init__(self, node: Node, values: MappingParameters, limits: Limits,
+    def __init__(self, node: Node, values: MappingParameters, limits: PoseLimits,
                  arrived: Callable[[], None], refuse: Callable[[ValueError], None]):
         super().__init__(limits, values.map_frame)
         self.node, self.arrived, self.refuse = node, arrived, refuse
@@ -176,7 +176,7 @@ class TopicPoses(PoseSource):
 class TransformPoses(PoseSource):
     """Poses of tf."""
 
-    def __init__(self, node: Node, values: MappingParameters, limits: Limits):
+    def __init__(self, node: Node, values: MappingParameters, limits: PoseLimits):
         super().__init__(limits, values.map_frame or 'map')
         try:
             # optional: comes only with a full ROS 2 installation
@@ -221,7 +221,7 @@ def pose_source(node: Node, values: MappingParameters, arrived: Callable[[], Non
 
     :raises ValueError: if it cannot be had.
     """
-    limits = Limits(gap=values.poses_gap, speed=values.poses_speed)
+    limits = PoseLimits(gap=values.poses_gap, speed=values.poses_speed)
     if values.poses_source == 'file':
         return FilePoses(node, values, limits)
     if values.poses_source == 'tf':

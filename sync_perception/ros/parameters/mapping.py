@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import math
 
 from sync_perception.images.headers import MAX_PIXELS
-from sync_perception.mapping.offline.upright import AXES
+from sync_perception.mapping.upright import AXES
 from sync_perception.ros.parameters.perception import DEVICE_NAME
 from sync_perception.ros.parameters.server import parameter
 

@@ -52,4 +52,4 @@ def test_poses_are_needed(rendered_drive, tmp_path):
     assert isinstance(result.exception, ValueError) and 'poses' in str(result.exception)
     assert not (tmp_path / 'out').exists()
     result = CliRunner().invoke(cli.app, ['view'])
-    assert isinstance(result.exception, ValueError) and '--camera' in str(result.exception)
+    assert isinstance(result.exception, ValueError) and '--webcam' in str(result.exception)

@@ -186,7 +186,7 @@ def odometry():
 @pytest.mark.parametrize(('at', 'way'), [
     pytest.param(5, '', marks=pytest.mark.exhaustive), (14, ''), (14, 'odometry')])
 def test_killed_run_continues_to_the_same_map(tmp_path, at, way):
-    """A process is killed while it writes; the same command goes on to the map of one run."""
+    """A process is killed while it writes; the same command resumes, to the map of one run."""
     out = tmp_path / 'killed'
     paths = [str(ROOT / 'test' / 'helpers'), str(Path(__file__).parent), str(ROOT)]
     code = KILLED.format(paths=paths, at=at, out=str(out),

@@ -25,7 +25,7 @@ from sync_perception.mapping.offline.sources import (
     CameraArguments,
     open_source,
 )
-from sync_perception.mapping.offline.upright import vertical
+from sync_perception.mapping.upright import vertical
 
 
 def test_sequence_of_seven_scenes(data_root):

@@ -145,8 +145,8 @@ def test_stored_map_continues(tmp_path):
     for pose in poses[state['next']:]:
         second.integrate(*Room().render(pose), pose)
     assert content(second) == content(once)
-    second.save(tmp_path / 'copy')
-    assert content(SemanticMap.load(tmp_path / 'copy')[0]) == content(once)
+    second.commit()
+    assert content(SemanticMap.load(tmp_path / 'map')[0]) == content(once)
 
 
 def corridor(x: float) -> tuple[Frame, Prediction, np.ndarray]:

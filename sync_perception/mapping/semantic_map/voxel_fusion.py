@@ -163,7 +163,7 @@ class Fusion:
         Add the log-odds of the observed class.
 
         A class that is not kept replaces the weakest one if its evidence is greater; otherwise it
-        reduces that one's evidence, so that a class that is seen again and again is kept at last.
+        reduces that one's evidence, so that a class that is observed often is eventually kept.
         """
         label, gain = self.pixels['labels'][pixel], self.pixels['evidence'][pixel]
         [rows] = ((label != VOID) & (gain > 0)).nonzero(as_tuple=True)

@@ -23,17 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from sync_perception.labels import LabelSpace
-from sync_perception.mapping.fusion import FusionSettings, TEMPORAL, TemporalFusion
-from sync_perception.mapping.odometry import NEEDS, VisualOdometry
+from sync_perception.mapping.odometry import check_outputs, NEEDS, ODOMETRY, VisualOdometry
 from sync_perception.mapping.pose_files import read_trajectory
+from sync_perception.mapping.temporal_fusion import FusionSettings, TEMPORAL, TemporalFusion
 from sync_perception.mapping.trajectory import Located, Trajectory
 from sync_perception.runtime.memory import is_out_of_memory
 from sync_perception.runtime.preprocess import metric_scale, seen_size
 from sync_perception.types import Frame, Prediction
-
-ODOMETRY = 'odometry'
-"""Name of the poses that the camera's own images give."""
-
 
 OUT_OF_MEMORY = 'the memory of the device was full'
 FORWARDED = frozenset({
@@ -42,7 +38,7 @@ FORWARDED = frozenset({
 """Attributes of the wrapped predictor that are the same for fused frames."""
 
 
-class SteadyPredictor:
+class TemporalPredictor:
     """
     Predictor whose results are fused over the frames of one moving camera.
 
@@ -59,11 +55,7 @@ class SteadyPredictor:
 
     def __init__(self, predictor: Any, poses: Trajectory | VisualOdometry,
                  settings: FusionSettings | None = None):
-        missing = sorted(NEEDS - predictor.available)
-        if missing:
-            raise ValueError(
-                f'temporal: fuse needs depth and labels, but {predictor.model_name} does not '
-                f'predict {" and ".join(missing)}')
+        check_outputs('temporal: fuse', predictor)
         if predictor.relative:
             raise ValueError(f'temporal: fuse needs metric depth, but {predictor.relative}')
         self.predictor, self.poses = predictor, poses
@@ -73,7 +65,7 @@ class SteadyPredictor:
         self._latest: int | None = None
 
     @classmethod
-    def of(cls, predictor: Any, poses: str, rate: float | None = None) -> SteadyPredictor:
+    def of(cls, predictor: Any, poses: str, rate: float | None = None) -> TemporalPredictor:
         """Return a predictor with the poses that a user asks for; see `pose_source`."""
         return cls(predictor, pose_source(poses, predictor.labels, rate))
 
@@ -114,10 +106,10 @@ class SteadyPredictor:
         latest, self._latest = self._latest, frame.stamp
         located = self.poses.at(frame.stamp)
         if latest is not None and not located.doubt:
-            doubt = self.poses.motion(latest, frame.stamp).doubt
-            if doubt:
+            reason = self.poses.motion(latest, frame.stamp).doubt
+            if reason:
                 self.fusion.reset()
-                return Located(located.world_T_camera, doubt)
+                return Located(located.world_T_camera, reason)
         return located
 
     def progress(self) -> str:

@@ -22,7 +22,7 @@ import pytest
 from sync_perception.geometry import pixel_rays
 from sync_perception.labels import LabelSpace
 from sync_perception.mapping.correspondence import correspond
-from sync_perception.mapping.fusion import FusionSettings, TemporalFusion
+from sync_perception.mapping.temporal_fusion import FusionSettings, TemporalFusion
 from sync_perception.types import DenseOutput
 import torch
 

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""The steady predictor fuses frames by their poses; a frame without pose is predicted alone."""
+"""The predictor fuses frames by their poses; a frame without pose is predicted alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 from sync_perception.cli import app
 from sync_perception.mapping.odometry import VisualOdometry
-from sync_perception.mapping.steady import check_temporal, SteadyPredictor
+from sync_perception.mapping.temporal_predictor import check_temporal, TemporalPredictor
 from sync_perception.mapping.trajectory import SECOND, Trajectory
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.types import Frame
@@ -63,24 +63,24 @@ def changes(predictions) -> float:
 def test_frames_of_a_camera_at_rest_become_steady(predictor, video):
     """Noise of the images changes the fused depth less than half as much."""
     single = [predictor.predict(frame) for frame in video]
-    steady = SteadyPredictor(predictor, standing(8))
-    steady.fusion.dynamic = np.zeros(len(predictor.labels), bool)  # the network is random
-    fused = [steady.predict(frame) for frame in video]
+    temporal = TemporalPredictor(predictor, standing(8))
+    temporal.fusion.dynamic = np.zeros(len(predictor.labels), bool)  # the network is random
+    fused = [temporal.predict(frame) for frame in video]
     np.testing.assert_array_equal(fused[0].depth, single[0].depth)
     assert changes(fused) < 0.5 * changes(single)
-    assert not steady.alone
-    assert steady.labels is predictor.labels
+    assert not temporal.alone
+    assert temporal.labels is predictor.labels
 
 
 def test_frames_without_pose_are_predicted_alone(predictor, video):
     """They have the results of the plain predictor, and the reason is counted."""
-    steady = SteadyPredictor(predictor, standing(3))
-    fused = [steady.predict(frame) for frame in video]
+    temporal = TemporalPredictor(predictor, standing(3))
+    fused = [temporal.predict(frame) for frame in video]
     for frame, prediction in list(zip(video, fused))[3:]:
         np.testing.assert_array_equal(predictor.predict(frame).depth, prediction.depth)
-    assert steady.alone.total() == 5
-    assert 'last pose' in steady.progress()
-    assert '5 of 8' in steady.progress()
+    assert temporal.alone.total() == 5
+    assert 'last pose' in temporal.progress()
+    assert '5 of 8' in temporal.progress()
 
 
 def test_a_jump_of_the_poses_starts_anew(predictor, video):
@@ -88,22 +88,22 @@ def test_a_jump_of_the_poses_starts_anew(predictor, video):
     poses = standing(8)
     for pose in poses.poses[4:]:
         pose[0, 3] = 100
-    steady = SteadyPredictor(predictor, poses)
-    fused = [steady.predict(frame) for frame in video]
+    temporal = TemporalPredictor(predictor, poses)
+    fused = [temporal.predict(frame) for frame in video]
     alone = [np.array_equal(predictor.predict(frame).depth, each.depth, equal_nan=True)
              for frame, each in zip(video, fused)]
     assert alone == [True, False, False, False, True, False, False, False]
-    assert 'jump' in steady.progress()
+    assert 'jump' in temporal.progress()
 
 
 def test_frames_that_exceed_the_memory_are_counted(predictor, video, monkeypatch):
     """The frame after which fusion begins anew is reported as one that was not fused."""
-    steady = SteadyPredictor(predictor, standing(8))
-    steady.predict(video[0])
+    temporal = TemporalPredictor(predictor, standing(8))
+    temporal.predict(video[0])
     monkeypatch.setattr(predictor, 'predict', lambda frame, outputs: 'alone')
     monkeypatch.setattr(predictor, 'backend', full)
-    assert steady.predict(video[1]) == 'alone'
-    assert '1 of 2' in steady.progress() and 'memory' in steady.progress()
+    assert temporal.predict(video[1]) == 'alone'
+    assert '1 of 2' in temporal.progress() and 'memory' in temporal.progress()
 
 
 def full(images):
@@ -114,16 +114,16 @@ def full(images):
 def test_batches_are_not_passed_through(predictor):
     """Frames of a batch would not be fused, so there is no such method."""
     assert hasattr(predictor, 'predict_batch')
-    assert not hasattr(SteadyPredictor(predictor, standing(1)), 'predict_batch')
+    assert not hasattr(TemporalPredictor(predictor, standing(1)), 'predict_batch')
 
 
 def test_odometry_sees_the_predictions(predictor, video):
     """Every frame reaches the odometry, whether it finds a motion or not."""
     odometry = VisualOdometry(predictor.labels)
-    steady = SteadyPredictor(predictor, odometry)
+    temporal = TemporalPredictor(predictor, odometry)
     for frame in video:
-        steady.predict(frame)
-    assert len(odometry.trajectory) + steady.alone.total() == len(video)
+        temporal.predict(frame)
+    assert len(odometry.trajectory) + temporal.alone.total() == len(video)
 
 
 @pytest.mark.parametrize(('arguments', 'named'), [
