@@ -19,6 +19,7 @@ from __future__ import annotations
 import pytest
 from small_batches import batch, TINY
 from sync_perception.models import build_model, ModelConfig
+from sync_perception.training.loop.pretrained_parts import Origin
 from sync_perception.training.module import SynchronisedLearning
 from sync_perception.training.objectives import Objectives
 from sync_perception.training.objectives.feature_reference import FeatureReference
@@ -100,7 +101,7 @@ def test_the_reference_comes_from_the_pretrained_weights_not_from_what_training_
             weight *= 1.2
     hub.save(first, tmp_path / 'first')
     module = SynchronisedLearning(
-        'padnet', arguments, initial={'encoder': {'model': str(tmp_path / 'first')}},
+        'padnet', arguments, initial={'encoder': Origin(str(tmp_path / 'first'))},
         objectives=HELD).eval()
     image = module.normalised(batch()['image'])
     features = module.objectives['self_supervised'].features
