@@ -23,7 +23,7 @@ from sync_perception.files.trust import allow_code
 import typer
 
 Model = Annotated[str | None, typer.Option(
-    help='Name of a model of the package, such as driving (the default); model folder, hub id, '
+    help='Name of a model of the package, driving (the default) or indoor; model folder, hub id, '
     'exported .onnx file, .pt2 file (with --allow-code), or two pretrained models as '
     'DEPTH+SEGMENTATION.')]
 AllowCode = Annotated[bool, typer.Option(

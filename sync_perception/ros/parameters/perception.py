@@ -53,7 +53,7 @@ class PerceptionParameters:
         'autostart', True, 'Configure and activate the node at start, without waiting for a '
                            'lifecycle manager.', read_only=True)
     model: str = parameter(
-        'model', '', 'Name of a model of the package, such as driving (empty: the default model), '
+        'model', '', 'Name of a model of the package, driving (empty: the same) or indoor, '
                      'folder of a model (config.json and model.safetensors), hub id, exported '
                      '.onnx file, .pt2 file (with allow_code), or two pretrained models as '
                      'DEPTH+SEGMENTATION. On a '
