@@ -26,6 +26,7 @@ from sync_perception.mapping.semantic_map.observation import observe
 from sync_perception.mapping.semantic_map.settings import check_classes, MapSettings, TILE
 from sync_perception.mapping.semantic_map.storage import (
     describe,
+    DESCRIPTION,
     read_description,
     tile_keys,
     TileFiles,
@@ -56,6 +57,9 @@ class SemanticMap:
     def __init__(self, space: LabelSpace, settings: MapSettings | None = None,
                  folder: str | Path | None = None, device: str = 'cpu'):
         check_classes(len(space))
+        if folder is not None and (Path(folder) / DESCRIPTION).exists():
+            raise ValueError(
+                f'{folder} contains a map already, expected another folder, or `SemanticMap.load`')
         self.space, self.settings = space, settings or MapSettings()
         self.blocks = Blocks(device)
         self.files = None if folder is None else TileFiles(Path(folder))

@@ -146,6 +146,8 @@ def test_stored_map_continues(tmp_path):
         second.integrate(*Room().render(pose), pose)
     assert content(second) == content(once)
     second.commit()
+    with pytest.raises(ValueError, match='map'):
+        SemanticMap(SPACE, SETTINGS, tmp_path / 'map')
     assert content(SemanticMap.load(tmp_path / 'map')[0]) == content(once)
 
 
