@@ -245,7 +245,7 @@ def test_files_of_other_projects_are_refused(tmp_path, kind, write, text, messag
 
 
 @pytest.mark.parametrize(('kind', 'message'), [
-    ('onnx', 'not an ONNX file'), ('pt2', r'no \.pt2 file')])
+    ('onnx', 'not an ONNX file'), ('pt2', r'not a \.pt2 file')])
 def test_files_that_are_something_else_are_refused(tmp_path, kind, message):
     """A text under that name; nothing at all."""
     path = tmp_path / f'model.{kind}'
