@@ -29,6 +29,7 @@ pytestmark = pytest.mark.timeout(240)
 
 
 def test_two_cameras_are_measured_and_nobody_stays(small_model, tmp_path, monkeypatch, capsys):
+    others = set(psutil.Process().children(recursive=True))
     small = replace(CASES['six'], cameras=2, size=(64, 96), frames=4, rate=10.0)
     monkeypatch.setitem(CASES, 'six', small)
     page = tmp_path / 'page.md'
@@ -47,7 +48,7 @@ def test_two_cameras_are_measured_and_nobody_stays(small_model, tmp_path, monkey
     text = page.read_text()
     assert f'| {values["answered"]} of 8 |' in text and 'old' not in text
     assert report['machine']['commit'] in text and 'load' in text
-    assert psutil.Process().children(recursive=True) == []
+    assert set(psutil.Process().children(recursive=True)) <= others
     assert not rclpy.ok()
 
 
