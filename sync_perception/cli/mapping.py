@@ -23,8 +23,10 @@ from sync_perception.cli.options import (
     AllowCode,
     Backend,
     CameraHeight,
+    CameraInfo,
     CameraPitch,
     CameraRoll,
+    Fx,
     Model,
     Precision,
     PredictorDevice,
@@ -32,10 +34,6 @@ from sync_perception.cli.options import (
 import typer
 
 app = typer.Typer()
-Fx = Annotated[float | None, typer.Option(
-    help='Focal length of the images in pixels, for sources without calibration.')]
-CameraInfo = Annotated[Path | None, typer.Option(
-    help='Calibration YAML, as camera_calibration writes it.')]
 
 
 @app.command('map')

@@ -40,6 +40,11 @@ Precision = Annotated[str, typer.Option(
     help='Number format of the network: float32, half (16 bits, where the device has them), int8 '
          '(the 8-bit graph that `quantise` wrote into the model folder), or auto for int8 if the '
          'model has that graph and the processor runs it faster, otherwise float32.')]
+Fx = Annotated[float | None, typer.Option(
+    help='Focal length in pixels, for images without calibration; predict guesses a missing one, '
+         'and with it the scale of depth.')]
+CameraInfo = Annotated[Path | None, typer.Option(
+    help='Calibration YAML, as camera_calibration writes it.')]
 CameraHeight = Annotated[float, typer.Option(
     min=0, max=100, help='Height in metres of the camera above flat ground, by which the scale of '
                          'depth is corrected; 0 if it is not known.')]

@@ -23,8 +23,10 @@ from sync_perception.cli.options import (
     AllowCode,
     Backend,
     CameraHeight,
+    CameraInfo,
     CameraPitch,
     CameraRoll,
+    Fx,
     Model,
     Poses,
     Precision,
@@ -47,11 +49,8 @@ def predict(
         precision: Precision = 'auto',
         half: Annotated[bool, typer.Option(
             help="Run the network in the device's 16-bit format.")] = False,
-        fx: Annotated[float | None, typer.Option(
-            help='Focal length of the images in pixels; without it or --camera-info, the scale of '
-                 'depth is a guess.')] = None,
-        camera_info: Annotated[Path | None, typer.Option(
-            help='Calibration YAML, as camera_calibration writes it.')] = None,
+        fx: Fx = None,
+        camera_info: CameraInfo = None,
         rectify: Annotated[bool, typer.Option(
             '--rectify', help='Rectify the images by --camera-info; the results belong to the '
                               'rectified images.')] = False,

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +108,7 @@ class FrameSource(Protocol):
         """Return a depth sensor's float32 (H, W) metres, NaN invalid; None if it has none."""
 
 
-class FrameFiles:
+class FrameFiles(ABC):
     """Source whose frames are read one by one; a subclass reads them."""
 
     title = ''
@@ -122,9 +123,9 @@ class FrameFiles:
             except ValueError as error:
                 yield index, error
 
+    @abstractmethod
     def read(self, index: int) -> Frame:
         """Read a frame; ValueError if it is broken."""
-        raise NotImplementedError
 
     def trajectory(self) -> Trajectory | None:
         """Return None: the files have no poses."""

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -29,7 +30,7 @@ from sync_perception.ros.health.report import message, PERIOD, Report
 from sync_perception.ros.parameters.server import ParameterServer
 
 
-class ManagedNode(LifecycleNode):
+class ManagedNode(LifecycleNode, ABC):
     """
     Life-cycle node whose transitions fail with a logged reason, and that publishes diagnostics.
 
@@ -56,25 +57,25 @@ class ManagedNode(LifecycleNode):
         self.create_timer(
             PERIOD, self._publish_diagnostics, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
+    @abstractmethod
     def set_up(self) -> None:
         """Prepare what the node needs to work; may raise."""
-        raise NotImplementedError
 
+    @abstractmethod
     def start(self) -> None:
         """Begin to work; may raise."""
-        raise NotImplementedError
 
+    @abstractmethod
     def halt(self) -> None:
         """Stop working; called in any state."""
-        raise NotImplementedError
 
+    @abstractmethod
     def release(self) -> None:
         """Release what `set_up` has prepared, also in part."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reports(self) -> list[Report]:
         """Return the reports for /diagnostics."""
-        raise NotImplementedError
 
     def guard(self) -> None:
         """Make all present services reject requests for which their callback raises."""

@@ -76,8 +76,9 @@ class PerceptionParameters:
     backend: str = parameter(
         'backend', 'auto', 'What runs the network: torch, cuda_graph (torch on an NVIDIA GPU, '
                            'recorded), openvino, onnxruntime (exported .onnx files only), or auto '
-                           'for the fastest whose results agree with torch, which is measured '
-                           'once for each model and machine.', choices=BACKENDS, see='#backends')
+                           'for the fastest whose results agree with torch: measured once for '
+                           'each model on a CPU, cuda_graph on a GPU.',
+        choices=BACKENDS, see='#backends')
     precision: str = parameter(
         'precision', 'auto', 'Number format of the network: float32, half (the 16-bit format of '
                              'the device), int8 (the 8-bit graph of the model folder, in OpenVINO '
