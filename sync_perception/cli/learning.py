@@ -40,12 +40,15 @@ def synth(
         stereo: Annotated[bool, typer.Option(help='Also write the right camera.')] = False,
         every: Annotated[int, typer.Option(
             help='Keep only every n-th frame of the drive.')] = 1,
+        vary_camera: Annotated[bool, typer.Option(
+            help="Draw focal length, height, pitch and roll for every street; otherwise all have "
+                 "Virtual KITTI's camera.")] = False,
         ) -> None:
     """Render synthetic streets in the layout of Virtual KITTI 2."""
     from sync_perception.street_world import write_vkitti2
     folder = write_vkitti2(
         out, worlds=worlds, frames=frames, height=height, width=width, seed=seed,
-        variants=variant or ['clone'], stereo=stereo, every=every)
+        variants=variant or ['clone'], stereo=stereo, every=every, vary_camera=vary_camera)
     typer.echo(f'{worlds} streets are in {folder}')
 
 

@@ -24,7 +24,8 @@ from typing import ClassVar
 
 import numpy as np
 from sync_perception.datasets.sample import DenseDataset, kept, NEIGHBOURS, Sample
-from sync_perception.street_world.world import default_intrinsics, StreetWorld
+from sync_perception.street_world.camera import draw_camera, Mount
+from sync_perception.street_world.world import StreetWorld
 
 STRIDE = 12
 BASELINE = 0.54  # metres, about KITTI's
@@ -48,8 +49,8 @@ class Synthetic(DenseDataset):
     :param seed: random seed of all streets.
     :param frames_per_world: samples of one street, `STRIDE` frames apart.
     :param interleave: number of streets kept in memory, about 100 MB each.
-    :param vary_camera: whether to draw focal length, principal point, height and pitch for every
-        street; otherwise KITTI's camera is used.
+    :param vary_camera: whether to draw focal length, principal point, height, pitch and roll for
+        every street; otherwise KITTI's camera is used.
     :param weather: one of `weather.WEATHERS`; None draws one for each street.
     :raises ValueError: for an unknown split, or counts below one.
     """
@@ -176,22 +177,10 @@ class Synthetic(DenseDataset):
             self.worlds.popitem(last=False)
         place = [self.seed, number, 1] if self.split == 'val' else [self.seed, number]
         seed = int(np.random.SeedSequence(place).generate_state(1)[0])
-        K, height, pitch = self.camera(seed)
+        K, mount = draw_camera(seed, self.size) if self.vary_camera else (None, Mount())
         self.worlds[number] = StreetWorld(
-            seed, self.size, K, self.weather, frames=self.frames_per_world * STRIDE,
-            camera_height=height, pitch=pitch)
+            seed, self.size, K, self.weather, self.frames_per_world * STRIDE, mount)
         return self.worlds[number]
-
-    def camera(self, seed: int) -> tuple[np.ndarray, float, float]:
-        """Return the intrinsics, the height (metres) and the pitch (radians) of a street."""
-        K = default_intrinsics(self.size)
-        if not self.vary_camera:
-            return K, 1.65, 0.0
-        rng = np.random.default_rng([seed, 53])
-        K[:2, :2] *= np.exp(rng.uniform(np.log(0.8), np.log(2.0)))
-        K[0, 2] += rng.normal(scale=0.02) * self.size[1]
-        K[1, 2] += rng.normal(scale=0.05) * self.size[0]
-        return K, rng.uniform(1.2, 2.1), rng.normal(scale=0.03)
 
     def __getstate__(self) -> dict:
         """Return the state without built streets: ray-casting scenes cannot be pickled."""

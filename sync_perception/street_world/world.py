@@ -23,6 +23,7 @@ from functools import cache
 import numpy as np
 from sync_perception.geometry import pixel_rays
 from sync_perception.labels import LabelSpace
+from sync_perception.street_world.camera import default_intrinsics, KITTI_SIZE, Mount
 from sync_perception.street_world.layout import Layout, RATE
 from sync_perception.street_world.mesh import Kind
 from sync_perception.street_world.rendering.shading import Shader, turned
@@ -30,8 +31,6 @@ from sync_perception.street_world.rendering.weather import Weather
 from sync_perception.street_world.scene import Scene
 from sync_perception.types import Frame
 
-KITTI_SIZE = (375, 1242)
-KITTI_K = np.array([[725.0087, 0, 620.5], [0, 725.0087, 187.0], [0, 0, 1]])
 FRAME_ID = 'camera'
 THINGS = (Kind.PERSON, Kind.RIDER, Kind.CAR, Kind.VAN, Kind.TRUCK, Kind.BUS, Kind.MOTORCYCLE,
           Kind.BICYCLE)
@@ -75,13 +74,6 @@ class SyntheticFrame:
     world_T_camera: np.ndarray
 
 
-def default_intrinsics(size: tuple[int, int]) -> np.ndarray:
-    """Return intrinsics with Virtual KITTI's horizontal field of view for an image size."""
-    height, width = size
-    focal = KITTI_K[0, 0] * width / KITTI_SIZE[1]
-    return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
-
-
 @cache
 def class_table(space: str) -> np.ndarray:
     """Return uint8 (256,) from `Kind` to the ids of `driving` or `vkitti2`."""
@@ -103,19 +95,17 @@ class StreetWorld:
     :param K: float64 (3, 3), intrinsics in pixels; None keeps Virtual KITTI's view.
     :param weather: one of `weather.WEATHERS`; None draws one.
     :param frames: number of frames of the drive; later indices start over.
-    :param camera_height: height above the road, metres.
-    :param pitch: mean downward pitch of the camera, radians.
+    :param mount: where the camera sits on its vehicle.
     """
 
     def __init__(self, seed: int, size: tuple[int, int] = KITTI_SIZE, K: np.ndarray | None = None,
-                 weather: str | None = None, frames: int = 200, camera_height: float = 1.65,
-                 pitch: float = 0.0):
+                 weather: str | None = None, frames: int = 200, mount: Mount = Mount()):
         self.seed, self.size, self.frames = seed, size, frames
         self.K = default_intrinsics(size) if K is None else np.asarray(K, np.float64)
         self.weather = Weather.draw(seed, weather)
         self.layout = Layout(seed, frames)
         rng = np.random.default_rng([seed, 31])
-        self.camera_height, self.pitch = camera_height, pitch
+        self.mount = mount
         self.sway = rng.uniform(0.2, 1, 4), rng.uniform(0, 6.28, 4), rng.uniform(0.02, 0.09, 4)
         self.rays = pixel_rays(self.K, size).reshape(-1, 3)
         self.lengths = np.linalg.norm(self.rays, axis=1)
@@ -148,11 +138,12 @@ class StreetWorld:
         rate, phase, speed = self.sway
         sway = rate * np.sin(phase + speed * 6.28 * s)
         d = layout.section.hand * (layout.ego_q + 0.15 * sway[0])
-        position = line.at(s, d, self.camera_height + 0.015 * sway[1])
+        position = line.at(s, d, self.mount.height + 0.015 * sway[1])
         ahead = line.at(s + 4, 0.0) - line.at(s - 4, 0.0)
         yaw += float(line.heading_at(s)) + 0.01 * sway[0]
-        pitch = np.arctan2(-ahead[2], np.hypot(ahead[0], ahead[1])) + self.pitch + 0.006 * sway[2]
-        roll = 0.008 * sway[3]
+        slope = np.arctan2(-ahead[2], np.hypot(ahead[0], ahead[1]))
+        pitch = slope + self.mount.pitch + 0.006 * sway[2]
+        roll = self.mount.roll + 0.008 * sway[3]
         forward = np.array([np.cos(yaw) * np.cos(pitch), np.sin(yaw) * np.cos(pitch),
                             -np.sin(pitch)])
         across = np.array([np.sin(yaw), -np.cos(yaw), 0.0])

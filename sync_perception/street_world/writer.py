@@ -40,7 +40,8 @@ from rich.progress import (
 from sync_perception.files.whole_files import write_text
 from sync_perception.images.reading import write_image
 from sync_perception.labels import LabelSpace
-from sync_perception.street_world.world import class_table, KITTI_SIZE, StreetWorld, SyntheticFrame
+from sync_perception.street_world.camera import draw_camera, KITTI_SIZE, Mount
+from sync_perception.street_world.world import class_table, StreetWorld, SyntheticFrame
 
 SCENES = ('Scene01', 'Scene02', 'Scene06', 'Scene18', 'Scene20')
 BASELINE = 0.532725
@@ -67,7 +68,8 @@ VARIANTS = {
 def write_vkitti2(
         out: str | Path, worlds: int = 5, frames: int = 50, height: int = KITTI_SIZE[0],
         width: int = KITTI_SIZE[1], seed: int = 0, variants: Sequence[str] = ('clone',),
-        stereo: bool = False, every: int = 1, progress: bool = True) -> Path:
+        stereo: bool = False, every: int = 1, vary_camera: bool = False,
+        progress: bool = True) -> Path:
     """
     Render streets and write them in the layout of Virtual KITTI 2.0.3.
 
@@ -83,6 +85,8 @@ def write_vkitti2(
     :param variants: weathers and viewing angles, keys of `VARIANTS`.
     :param stereo: also write the right camera, Camera_1, `BASELINE` metres to the right.
     :param every: keep only every n-th frame of the drive, for few, dissimilar frames.
+    :param vary_camera: draw focal length, principal point, height, pitch and roll for every street
+        (`draw_camera`); otherwise all have Virtual KITTI's camera.
     :param progress: show a progress bar.
     :return: the folder.
     :raises ValueError: for a count or size below one, or an unknown variant.
@@ -100,9 +104,10 @@ def write_vkitti2(
         for number, scene in enumerate(names):
             for name in variants:
                 variant = VARIANTS[name]
+                K, mount = (draw_camera(seed + number, (height, width)) if vary_camera
+                            else (None, Mount()))
                 world = StreetWorld(
-                    seed + number, (height, width), weather=variant.weather,
-                    frames=frames * every)
+                    seed + number, (height, width), K, variant.weather, frames * every, mount)
                 advance(0, f'{scene}/{name}')
                 _write_variant(
                     out / scene / name, world, variant.yaw, 2 if stereo else 1, every, advance)

@@ -54,14 +54,12 @@ def test_neighbours_come_from_different_streets_and_each_is_built_once():
 
 
 def test_cameras_vary_between_streets_or_stay_kittis():
-    varied = Synthetic(length=8, size=(100, 200))
-    cameras = [varied.camera(seed) for seed in range(200)]
-    focal = np.array([K[0, 0] for K, _, _ in cameras])
-    assert focal.min() < 105 and focal.max() > 210
-    assert all(K[0, 0] == K[1, 1] for K, _, _ in cameras)
-    fixed = Synthetic(length=8, size=(100, 200), vary_camera=False).camera(9)
-    assert fixed[0][0, 0] == pytest.approx(725.0087 * 200 / 1242)
-    assert fixed[1:] == (1.65, 0.0)
+    varied, fixed = (Synthetic(length=8, size=SIZE, vary_camera=vary) for vary in (True, False))
+    focal = [data.world(number).K[0, 0] for data in (varied, fixed) for number in (0, 1)]
+    heights = [data.world(number).mount.height for data in (varied, fixed) for number in (0, 1)]
+    assert focal[0] != focal[1] and heights[0] != heights[1]
+    assert focal[2:] == pytest.approx([725.0087 * SIZE[1] / 1242] * 2)
+    assert heights[2:] == [1.65, 1.65]
 
 
 def test_neighbours_and_poses_are_a_tenth_of_a_second_away():

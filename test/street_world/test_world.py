@@ -29,14 +29,7 @@ from sync_perception.geometry import (
 from sync_perception.labels import LabelSpace
 from sync_perception.street_world import StreetWorld
 from sync_perception.street_world.mesh import Kind
-from sync_perception.street_world.world import (
-    class_table,
-    CLASSES,
-    default_intrinsics,
-    KITTI_K,
-    KITTI_SIZE,
-    THINGS,
-)
+from sync_perception.street_world.world import class_table, CLASSES, THINGS
 
 DRIVING = LabelSpace.load('driving')
 
@@ -80,13 +73,6 @@ def test_shapes_types_and_ranges(street):
     np.testing.assert_array_equal(sky, np.isinf(rendered.depth))
     np.testing.assert_array_equal(sky, np.isnan(rendered.normals).all(axis=-1))
     np.testing.assert_allclose(np.linalg.norm(rendered.normals[~sky], axis=-1), 1, atol=1e-4)
-
-
-def test_intrinsics_scale_with_the_image_and_are_kittis_at_kittis_size():
-    np.testing.assert_allclose(default_intrinsics(KITTI_SIZE), KITTI_K)
-    half = default_intrinsics((188, 621))
-    np.testing.assert_allclose(half[0, 0], KITTI_K[0, 0] / 2)
-    np.testing.assert_allclose(half[0, 2], 310.0)
 
 
 def test_poses_are_rigid_and_move_forward(street):

@@ -112,3 +112,11 @@ def test_every_keeps_some_moments_of_the_same_drive(tmp_path):
         poses[0][1 + moment].split()[2:] for moment in (0, 2)]
     images = sorted((tmp_path / 'some').rglob('rgb_*.jpg'))
     assert [path.name for path in images] == ['rgb_00000.jpg', 'rgb_00001.jpg']
+
+
+def test_cameras_vary_from_street_to_street_where_asked_for(tmp_path):
+    write_vkitti2(tmp_path, worlds=2, frames=1, height=32, width=64, vary_camera=True,
+                  progress=False)
+    focal = [float(path.read_text().splitlines()[1].split()[2])
+             for path in sorted(tmp_path.rglob('intrinsic.txt'))]
+    assert len(focal) == 2 and focal[0] != focal[1]
