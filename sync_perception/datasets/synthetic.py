@@ -24,7 +24,7 @@ from typing import ClassVar
 
 import numpy as np
 from sync_perception.datasets.sample import DenseDataset, kept, NEIGHBOURS, Sample
-from sync_perception.street_world.camera import draw_camera, Mount
+from sync_perception.street_world.camera import draw_camera, KITTI_MOUNT
 from sync_perception.street_world.world import StreetWorld
 
 STRIDE = 12
@@ -177,7 +177,7 @@ class Synthetic(DenseDataset):
             self.worlds.popitem(last=False)
         place = [self.seed, number, 1] if self.split == 'val' else [self.seed, number]
         seed = int(np.random.SeedSequence(place).generate_state(1)[0])
-        K, mount = draw_camera(seed, self.size) if self.vary_camera else (None, Mount())
+        K, mount = draw_camera(seed, self.size) if self.vary_camera else (None, KITTI_MOUNT)
         self.worlds[number] = StreetWorld(
             seed, self.size, K, self.weather, self.frames_per_world * STRIDE, mount)
         return self.worlds[number]

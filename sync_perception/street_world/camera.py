@@ -39,6 +39,9 @@ class Mount:
     roll: float = 0.0
 
 
+KITTI_MOUNT = Mount()
+
+
 def default_intrinsics(size: tuple[int, int]) -> np.ndarray:
     """Return intrinsics with Virtual KITTI's horizontal field of view for an image size."""
     height, width = size

@@ -40,7 +40,7 @@ from rich.progress import (
 from sync_perception.files.whole_files import write_text
 from sync_perception.images.reading import write_image
 from sync_perception.labels import LabelSpace
-from sync_perception.street_world.camera import draw_camera, KITTI_SIZE, Mount
+from sync_perception.street_world.camera import draw_camera, KITTI_MOUNT, KITTI_SIZE
 from sync_perception.street_world.world import class_table, StreetWorld, SyntheticFrame
 
 SCENES = ('Scene01', 'Scene02', 'Scene06', 'Scene18', 'Scene20')
@@ -105,7 +105,7 @@ def write_vkitti2(
             for name in variants:
                 variant = VARIANTS[name]
                 K, mount = (draw_camera(seed + number, (height, width)) if vary_camera
-                            else (None, Mount()))
+                            else (None, KITTI_MOUNT))
                 world = StreetWorld(
                     seed + number, (height, width), K, variant.weather, frames * every, mount)
                 advance(0, f'{scene}/{name}')
