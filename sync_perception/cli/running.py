@@ -81,20 +81,26 @@ def predict(
         ) -> None:
     """Predict depth and labels of images, and draw them; needs no ROS."""
     from sync_perception.mapping.temporal_predictor import check_temporal, TemporalPredictor
+    from sync_perception.runtime.image_files.image_reader import CameraOptions
+    from sync_perception.runtime.image_files.predict_files import (
+        predict_files,
+        PredictFilesOptions,
+    )
+    from sync_perception.runtime.image_files.result_files import CloudOptions
     from sync_perception.runtime.mount_scale import mount_of
-    from sync_perception.runtime.predict_files import predict_files
+    from sync_perception.runtime.predictor_options import PredictorOptions
     check_temporal(temporal, poses, camera_height > 0)
 
     def fused(predictor):
         return TemporalPredictor.of(predictor, poses, rate)
 
+    options = PredictFilesOptions(
+        PredictorOptions(model, device, backend, precision, half, max_depth),
+        CameraOptions(fx, camera_info, rectify, rate),
+        CloudOptions(surface_distance, max_uncertainty) if cloud else None,
+        significant_bits, max_pixels, mount_of(camera_height, camera_pitch, camera_roll))
     summary = predict_files(
-        images, out, model=model, device=device, half=half, fx=fx, camera_info=camera_info,
-        rectify=rectify, max_depth=max_depth, cloud=cloud, significant_bits=significant_bits,
-        max_pixels=max_pixels, mount=mount_of(camera_height, camera_pitch, camera_roll),
-        report=typer.echo, backend=backend,
-        precision=precision, rate=rate, fuse=fused if temporal == 'fuse' else None,
-        surface_distance=surface_distance, max_uncertainty=max_uncertainty)
+        images, out, options, typer.echo, fused if temporal == 'fuse' else None)
     if summary['failed']:
         raise typer.Exit(1)
 

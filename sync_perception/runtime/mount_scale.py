@@ -19,11 +19,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 import math
+from typing import Any
 
 import numpy as np
 from sync_perception.geometry import pixel_rays
 from sync_perception.labels import LabelSpace, with_flags
-from sync_perception.types import Prediction
+from sync_perception.runtime.predictor import Predictor
+from sync_perception.types import Frame, Prediction
 
 ROW_STEP, COLUMN_STEP = 4, 8
 """Strides of the sampled rows and columns; the ground is smooth."""
@@ -287,3 +289,19 @@ def missing_maps(available: frozenset[str], model: str = 'the model') -> str:
     missing = sorted(NEEDS - available)
     return (f'a camera height corrects depth by the ground that the labels show, but {model} '
             f'gives no {" and no ".join(missing)}: depth stays as it is') if missing else ''
+
+
+def correct_scale(
+        prediction: Prediction, frame: Frame, mount: Mount | None, predictor: Predictor
+        ) -> dict[str, Any]:
+    """
+    Correct the depth scale of one image by the ground in it, in place.
+
+    :return: `mount_scale`, the factor, and `mount_doubt`, why the ground was rejected.
+    """
+    if mount is None:
+        return {}
+    scale = MountScale(mount, wheel_ground(predictor.labels))
+    scale.correct(prediction, frame.K, predictor.max_depth)
+    found = {'mount_scale': round(scale.factor, 4)}
+    return {**found, 'mount_doubt': scale.doubt} if scale.doubt else found

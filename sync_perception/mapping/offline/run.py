@@ -33,8 +33,7 @@ from sync_perception.mapping.semantic_map.settings import MapSettings
 from sync_perception.mapping.semantic_map.storage import DESCRIPTION
 from sync_perception.mapping.semantic_map.surface import LEAST_WEIGHT
 from sync_perception.mapping.trajectory import Located, Trajectory
-from sync_perception.runtime.mount_scale import missing_maps, Mount
-from sync_perception.runtime.predict_files import correct_scale
+from sync_perception.runtime.mount_scale import correct_scale, missing_maps, Mount
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.types import Frame, Prediction
 

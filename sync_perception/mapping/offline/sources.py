@@ -18,25 +18,26 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 import re
 from typing import Protocol
 
 import cv2
 import numpy as np
-from sync_perception.calibration.camera_calibration import Calibration, read_calibration
-from sync_perception.calibration.rectification import Rectifier
 from sync_perception.images.bit_depth import BitDepth
 from sync_perception.images.frame_times import image_times, RATE, SECOND
-from sync_perception.images.headers import MAX_PIXELS
 from sync_perception.images.orientation import turn, turn_calibration
 from sync_perception.images.reading import images_by_stem, read_image
 from sync_perception.images.videos import Video, VIDEO_SUFFIXES
 from sync_perception.kitti.drive import find_drives, KittiDrive, read_matrix
 from sync_perception.mapping.pose_files import KITTI_CAMERA, read_trajectory
 from sync_perception.mapping.trajectory import Trajectory
-from sync_perception.runtime.predict_files import intrinsics, read_frame
+from sync_perception.runtime.image_files.image_reader import (
+    CameraOptions,
+    ImageReader,
+    intrinsics,
+)
 from sync_perception.types import Frame
 
 SCENE_RATE = 30.0
@@ -48,40 +49,16 @@ SUFFIXES = ', '.join(VIDEO_SUFFIXES)
 
 
 @dataclass(frozen=True)
-class CameraArguments:
+class CameraArguments(CameraOptions):
     """
-    Camera arguments of the command line.
+    Camera of a recording, as on the command line.
 
-    :param fx: focal length in pixels; None if unknown.
-    :param camera_info: calibration file; None if there is none.
-    :param rectify: whether to rectify the images by it.
-    :param rate: frames per second of images without time; None for the source's own, or 10.
     :param number: number of the camera in a KITTI drive or Virtual KITTI 2; None for 2 or 0.
     :param image: topic of a bag's images; '' to detect it.
-    :raises ValueError: if the arguments contradict each other.
     """
 
-    fx: float | None = None
-    camera_info: Path | None = None
-    rectify: bool = False
-    rate: float | None = None
     number: int | None = None
     image: str = ''
-
-    def __post_init__(self):
-        """Check the arguments."""
-        if self.fx is not None and self.camera_info is not None:
-            raise ValueError('expected fx or camera_info, got both')
-        if self.fx is not None and not self.fx > 0:
-            raise ValueError(f'fx: expected a positive number of pixels, got {self.fx}')
-        if self.rate is not None and not self.rate > 0:
-            raise ValueError(f'rate: expected frames per second, got {self.rate}')
-        if self.rectify and self.camera_info is None:
-            raise ValueError('rectify: expected camera_info to rectify by, got none')
-
-    def calibration(self) -> Calibration | None:
-        """Return the calibration of the file, if there is one."""
-        return None if self.camera_info is None else read_calibration(self.camera_info)
 
 
 class FrameSource(Protocol):
@@ -199,13 +176,11 @@ class ImagesSource(FrameFiles):
             raise ValueError(
                 f'{path} is no recording: expected a KITTI drive, a folder of images, a sequence '
                 f'of 7-Scenes, a bag, or a video ({SUFFIXES})')
-        self.arguments, self.calibration = arguments, arguments.calibration()
-        self.bit_depth = BitDepth(report=lambda text: None)
-        self.rectifier = Rectifier() if arguments.rectify else None
+        self.reader = ImageReader(arguments, BitDepth(report=lambda text: None))
         self.K = None
         camera = re.fullmatch(r'image_(\d+)', path.name)
         benchmark = path.parent / 'calib.txt'
-        if camera and benchmark.is_file() and arguments.fx is None and self.calibration is None:
+        if camera and benchmark.is_file() and arguments.unknown:
             self.K = benchmark_intrinsics(benchmark, int(camera[1]))
         self.rate = arguments.rate or RATE
         self.stamps = image_times(self.paths, self.rate)
@@ -213,10 +188,8 @@ class ImagesSource(FrameFiles):
 
     def read(self, index: int) -> Frame:
         """Read a frame upright; its time is that of the number in its name."""
-        frame = read_frame(self.paths[index], self.arguments.fx, self.calibration, self.bit_depth,
-                           MAX_PIXELS, self.rectifier)
-        return Frame(frame.image, frame.K if self.K is None else self.K,
-                     self.stamps[index], void=frame.void)
+        frame = self.reader.read(self.paths[index], self.stamps[index])
+        return frame if self.K is None else replace(frame, K=self.K)
 
 
 def benchmark_intrinsics(path: Path, camera: int) -> np.ndarray:
@@ -242,11 +215,9 @@ class VideoSource:
 
     def __init__(self, path: Path, arguments: CameraArguments):
         self.video = Video(path)
-        self.arguments = arguments
-        calibration = arguments.calibration()
-        self.calibration = calibration and turn_calibration(
-            calibration, self.video.size, self.video.orientation)
-        self.rectifier = Rectifier() if arguments.rectify else None
+        self.reader = ImageReader(arguments, BitDepth())
+        if self.reader.calibration is not None:  # raises now what the first frame would raise
+            turn_calibration(self.reader.calibration, self.video.size, self.video.orientation)
         self.rate = arguments.rate or self.video.rate or RATE
         self.title, self.count = f'video {path}', self.video.count
 
@@ -255,14 +226,9 @@ class VideoSource:
         for index, stored in enumerate(self.video.frames(start), start):
             if (index - start) % stride:
                 continue
-            image = turn(stored, self.video.orientation)
-            stamp = round(index * SECOND / self.rate)
-            if self.calibration is None:
-                yield index, Frame(image, intrinsics(image.shape[:2], self.arguments.fx), stamp)
-                continue
-            frame = Frame(image, self.calibration.intrinsics, stamp)
-            yield index, frame if self.rectifier is None else self.rectifier(
-                frame, self.calibration)
+            yield index, self.reader.frame(
+                turn(stored, self.video.orientation), self.video.orientation, self.video.size,
+                round(index * SECOND / self.rate))
 
     def trajectory(self) -> Trajectory | None:
         """Return None: a video has no poses."""

@@ -33,7 +33,7 @@ from sync_perception.mapping.semantic_map.semantic_map import SemanticMap
 from sync_perception.mapping.semantic_map.storage import DESCRIPTION
 from sync_perception.mapping.semantic_map.surface import surface_of
 from sync_perception.mapping.trajectory import Trajectory
-from sync_perception.runtime.predict_files import intrinsics
+from sync_perception.runtime.image_files.image_reader import intrinsics
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.types import Frame
 
