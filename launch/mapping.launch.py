@@ -52,7 +52,8 @@ from launch_ros.substitutions import FindPackageShare
 from sync_perception.ros.parameters import launch_arguments as read
 from sync_perception.ros.parameters.consumers import CONSUMERS
 from sync_perception.ros.parameters.launch_options import IN_SHARE, MAPPING
-from sync_perception.ros.parameters.mapping import MappingParameters, POSE_SOURCES
+from sync_perception.ros.parameters.mapping import MappingParameters
+from sync_perception.ros.parameters.poses import VISUAL
 
 SHARE = FindPackageShare('sync_perception')
 RECORDINGS = ('drive', 'bag')
@@ -88,7 +89,7 @@ def check(context: LaunchContext, description: LaunchDescription) -> list[Action
     if given['poses_topic'] and given['poses_source'] not in ('odometry', 'pose'):
         raise ValueError(f'poses_topic: got {given["poses_topic"]!r}, which has no effect without '
                          'poses_source:=odometry or poses_source:=pose')
-    visual = given['poses_source'] in (None, POSE_SOURCES[0])
+    visual = given['poses_source'] in (None, VISUAL)
     frame = given['rviz_frame'] or given['map_frame'] or ('odom' if visual else 'map')
     return [SetLaunchConfiguration('rviz_frame', frame)]
 

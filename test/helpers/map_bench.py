@@ -34,7 +34,7 @@ from sync_perception.ros.health.map_counters import MapCounters
 from sync_perception.ros.io.camera_info import pinhole
 from sync_perception.ros.io.conversions import depth_message, image_message, labels_message
 from sync_perception.ros.io.map_messages import pose_message
-from sync_perception.ros.map.map_builder import MappingNode
+from sync_perception.ros.map.node import MappingNode
 from sync_perception.ros.node.outputs import label_space_json
 from sync_perception.ros.parameters.perception import PerceptionParameters
 from sync_perception.runtime.pointcloud import POINT

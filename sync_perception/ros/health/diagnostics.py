@@ -48,7 +48,7 @@ def camera_report(camera: Camera, pace: Pace, now: float, name: str) -> Report:
     if lost:
         report.find(DiagnosticStatus.WARN, (
             f'images are lost on the way (so far: {counters.lost}): {advice()}'))
-    for trouble in (*camera.troubles.values(), *camera.mismatches.values()):
+    for trouble in (*camera.troubles.values(), *camera.watched.mismatches.values()):
         report.find(DiagnosticStatus.WARN, trouble)
     report.values = {
         'images received': counters.received, 'frames published': counters.published,

@@ -26,13 +26,12 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from sync_perception.ros.io.conversions import stamp_nanoseconds
+from sync_perception.ros.poses.pose_sources import RESTART
 
 MOST_STAMPS = 30
 """Most stamps whose messages wait for others of the same stamp."""
 MOST_BYTES = 256 * 2 ** 20
 """Most bytes of messages that wait for others of the same stamp."""
-RESTART = 10 ** 9
-"""Nanoseconds by which time must go back to count as a recording that starts again."""
 
 
 @dataclass(eq=False)

@@ -20,24 +20,22 @@ from collections.abc import Callable
 import time
 from typing import Any
 
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
-from rclpy.qos import qos_policy_name_from_kind, QoSProfile
+from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 from sync_perception.labels import LabelSpace
 from sync_perception.ros.core import qos
 from sync_perception.ros.core.log import SeldomLog
-from sync_perception.ros.core.middleware import advice
 from sync_perception.ros.health.map_counters import MapCounters
 from sync_perception.ros.health.waiting import (
     describe_wait,
-    has_mismatch,
     latched_twin,
     REMINDER,
     SILENCE,
 )
+from sync_perception.ros.health.watched_topics import WatchedTopics
 from sync_perception.ros.io.camera_info import CameraInfoCache
 from sync_perception.ros.io.conversions import stamp_nanoseconds
 from sync_perception.ros.io.prediction_messages import label_space_of
@@ -52,8 +50,6 @@ MESSAGE_NAMES = {'semantics': 'labels'}
 """Name of an input in `FramePacket.messages`, if it is another one."""
 SETTLED = 1.0
 """Seconds until all publishers of a present node are known; frames wait so long."""
-LOSS_PERIOD = 60.0
-"""Least seconds between two log lines about lost messages."""
 
 
 class MapInputs:
@@ -79,7 +75,7 @@ class MapInputs:
         self.camera_infos = CameraInfoCache()
         self.pairs = FramePairs(self._find_camera_info, self._count_incomplete)
         self.begun = self.heard = time.monotonic()
-        self.mismatches: dict[str, str] = {}
+        self.watched = WatchedTopics(node, log)
         self.lacking = ''
         names = [name for name in TOPICS if name in values.inputs or name == 'depth']
         self.subscriptions = {name: self._subscribe_image(name) for name in names}
@@ -131,10 +127,8 @@ class MapInputs:
 
     def problems(self) -> list[str]:
         """Return the topics whose peers have an incompatible quality of service."""
-        endpoints = {each.topic_name: each for each in self._all()}
-        self.mismatches = {topic: problem for topic, problem in self.mismatches.items()
-                           if has_mismatch(self.node, endpoints[topic])}
-        return list(self.mismatches.values())
+        self.watched.drop_resolved(self._all())
+        return list(self.watched.mismatches.values())
 
     def close(self) -> None:
         """Unsubscribe."""
@@ -162,11 +156,10 @@ class MapInputs:
 
     def _subscribe(self, kind: type, topic: str, receive: Callable[[Any], None],
                    profile: QoSProfile) -> Subscription:
-        return self.node.create_subscription(
-            kind, topic, receive, profile, qos_overriding_options=qos.overridable(),
-            event_callbacks=SubscriptionEventCallbacks(
-                incompatible_qos=lambda event: self._note_mismatch(topic, event.last_policy_kind),
-                message_lost=lambda event: self._note_loss(topic, event.total_count_change)))
+        return self.watched.subscribe(kind, topic, receive, profile, self._count_lost)
+
+    def _count_lost(self, count: int) -> None:
+        self.counters.lost += count
 
     def _receive(self, name: str, message: Image | CompressedImage) -> None:
         if name == 'depth':
@@ -207,18 +200,3 @@ class MapInputs:
             f'frames are left out, since no message with the stamp of their depth arrives on '
             f'{topics}')
         self.log.warn('incomplete', f'{self.lacking} (the parameter inputs lists what is used)')
-
-    def _note_mismatch(self, topic: str, kind: int) -> None:
-        name = self.node.resolve_topic_name(topic)
-        policy = qos_policy_name_from_kind(kind).lower()
-        self.mismatches[name] = (
-            f'{name}: a publisher offers an incompatible quality of service ({policy}), so no '
-            'messages arrive from it')
-        self.log.warn(f'mismatch {name}', f'{self.mismatches[name]}; see qos_overrides')
-
-    def _note_loss(self, topic: str, count: int) -> None:
-        name = self.node.resolve_topic_name(topic)
-        self.counters.lost += count
-        self.log.warn(f'loss {name}', (
-            f'{name}: messages are lost between their publisher and this node, probably for lack '
-            f'of space in shared memory: {advice()}'), period=LOSS_PERIOD)

@@ -24,16 +24,10 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
-from sync_perception.mapping.semantic_map.blocks import pack, unpack
 from sync_perception.mapping.semantic_map.grid import GridSettings, navigation_grid
 from sync_perception.mapping.semantic_map.semantic_map import SemanticMap
-from sync_perception.mapping.semantic_map.surface import (
-    joined_surface,
-    LEAST_WEIGHT,
-    Surface,
-    tile_surface,
-    TileReader,
-)
+from sync_perception.mapping.semantic_map.surface import Surface
+from sync_perception.mapping.semantic_map.surface_cache import SurfaceCache
 from sync_perception.ros.core import qos
 from sync_perception.ros.core.log import SeldomLog
 from sync_perception.ros.core.optional_messages import Marker, OccupancyGrid
@@ -41,15 +35,10 @@ from sync_perception.ros.io.map_messages import map_cloud, map_grid, map_mesh
 from sync_perception.ros.parameters.mapping import MappingParameters
 
 CLOUD, MESH, GRID = TOPICS = ('sync/map', 'sync/map/mesh', 'sync/map/grid')
-AROUND = np.array([(x, y, z) for x in (0, -1) for y in (0, -1) for z in (0, -1)])
-"""Tiles whose surface depends on a tile, relative to it."""
-
 
 class MapPublishers:
     """
     Publishers of the map; messages are built on the worker's thread.
-
-    The surface of each tile is kept until the tile changes or is out of reach.
 
     :param parameters: function that returns the node's current parameters.
     :param log: log of what could not be published.
@@ -72,8 +61,7 @@ class MapPublishers:
 
     def forget(self) -> None:
         """Forget the surfaces, since there is another map."""
-        self.surfaces: dict[int, Surface] = {}
-        self.stale: set[int] = set()
+        self.cache = SurfaceCache()
         self.unsent: dict[str, set[int]] = {topic: set() for topic in self.publishers}
         self.fresh = dict.fromkeys(self.publishers, True)
 
@@ -93,21 +81,22 @@ class MapPublishers:
 
         :param place: position of the camera, metres; None if it is not known.
         """
-        self._note_changes(semantic_map)
+        changed = self.cache.note_changes(semantic_map)
+        for unsent in self.unsent.values():
+            unsent |= changed
         topics = [topic for topic, publisher in self.publishers.items()
                   if publisher.get_subscription_count() and (
                       self.unsent[topic] or self.fresh[topic])]
         if not topics:
             return
-        self._update(semantic_map, place)
-        surface = joined_surface(self.surfaces.values())
-        self.points = len(surface)
         values = self.parameters()
+        surface = self.cache.update(semantic_map, place, values.publish_radius)
+        self.points = len(surface)
         for topic in topics:
             if topic == CLOUD:
-                changed = values.publish_changes and not self.fresh[CLOUD]
+                part = values.publish_changes and not self.fresh[CLOUD]
                 message: Any = map_cloud(
-                    self._part(self.unsent[CLOUD]) if changed else surface, semantic_map.space,
+                    self.cache.part(self.unsent[CLOUD]) if part else surface, semantic_map.space,
                     values.publish_color, header)
             elif topic == MESH:
                 message = map_mesh(
@@ -120,36 +109,6 @@ class MapPublishers:
                                  max(values.grid_height, values.grid_step))), header)
             self.publishers[topic].publish(message)
             self.unsent[topic], self.fresh[topic] = set(), False
-
-    def _note_changes(self, semantic_map: SemanticMap) -> None:
-        changed, semantic_map.changed = semantic_map.changed, set()
-        for unsent in self.unsent.values():
-            unsent |= changed
-        self.stale |= changed
-
-    def _update(self, semantic_map: SemanticMap, place: np.ndarray | None) -> None:
-        """Compute the surfaces of new and changed tiles, and drop those out of reach."""
-        tiles = self._within_reach(semantic_map, place)
-        affected = neighbours(self.stale)
-        self.surfaces = {tile: surface for tile, surface in self.surfaces.items()
-                         if tile in tiles and tile not in affected}
-        self.stale = set()
-        reader = TileReader(semantic_map)
-        for tile in sorted(tiles - self.surfaces.keys()):
-            self.surfaces[tile] = tile_surface(semantic_map, reader, tile, LEAST_WEIGHT)
-
-    def _within_reach(self, semantic_map: SemanticMap, place: np.ndarray | None) -> set[int]:
-        tiles, radius = semantic_map.tiles(), self.parameters().publish_radius
-        if place is None or not radius or not tiles:
-            return set(tiles)
-        centres = (unpack(np.array(tiles)) + 0.5) * semantic_map.settings.tile
-        near = np.linalg.norm(centres - place, axis=1) <= radius
-        return set(np.array(tiles)[near].tolist())
-
-    def _part(self, changed: set[int]) -> Surface:
-        """Return the surface of changed tiles, each as a whole."""
-        return joined_surface(
-            self.surfaces[tile] for tile in neighbours(changed) if tile in self.surfaces)
 
     def _triangles(self, surface: Surface, place: np.ndarray | None) -> np.ndarray:
         """Return the triangles nearest to the camera, up to the largest number."""
@@ -164,11 +123,3 @@ class MapPublishers:
         distance = np.linalg.norm(
             surface.points[triangles[:, 0]] - (0 if place is None else place), axis=1)
         return triangles[np.argpartition(distance, most)[:most]]
-
-
-def neighbours(tiles: set[int]) -> set[int]:
-    """Return the tiles whose surface depends on one of these tiles."""
-    if not tiles:
-        return set()
-    positions = unpack(np.fromiter(tiles, np.int64, len(tiles)))
-    return set(pack((positions[:, None] + AROUND).reshape(-1, 3)).tolist())

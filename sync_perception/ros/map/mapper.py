@@ -23,17 +23,19 @@ import numpy as np
 from rclpy.clock import Clock
 from std_msgs.msg import Header
 from sync_perception.labels import LabelSpace
+from sync_perception.mapping.level_odometry import LevelOdometry
+from sync_perception.mapping.semantic_map.map_store import MapStore
 from sync_perception.mapping.trajectory import Located, SECOND
 from sync_perception.ros.core.log import SeldomLog
+from sync_perception.ros.health.frame_faults import FrameFaults
 from sync_perception.ros.health.map_counters import MapCounters
 from sync_perception.ros.io.conversions import stamp_nanoseconds
 from sync_perception.ros.io.prediction_messages import frame_and_prediction
 from sync_perception.ros.map.frame_pairs import FramePacket
 from sync_perception.ros.map.map_publishers import MapPublishers
-from sync_perception.ros.map.map_store import MapStore
-from sync_perception.ros.map.odometry_poses import OdometryPoses
-from sync_perception.ros.map.pose_publishers import PosePublishers
 from sync_perception.ros.parameters.mapping import MappingParameters
+from sync_perception.ros.parameters.poses import pose_limits
+from sync_perception.ros.poses.pose_publishers import PosePublishers
 from sync_perception.types import Frame, MalformedInput, Prediction
 
 UNLABELLED = 'driving'
@@ -44,7 +46,7 @@ EARLY = 0.9
 """Share of the period of map.rate after which a frame is due: stamps are not quite regular."""
 
 
-class Mapper:
+class Mapper(FrameFaults[MapCounters]):
     """
     Fusion of frames, with visual odometry if there are no other poses, and publication of the map.
 
@@ -56,21 +58,20 @@ class Mapper:
     :param clock: clock of the node.
     :param log: log of what is refused and fails.
     :ivar space: label space of the frames; None until it is known.
-    :ivar counters: counts since the node was activated.
     :ivar odometry: visual odometry; None before its first frame, or if there are other poses.
-    :ivar troubles: problems of the latest frame, by kind.
     :ivar place: position of the latest fused camera, metres; None before.
     """
+
+    fallback = 'frame'
 
     def __init__(self, store: MapStore, publishers: MapPublishers,
                  pose_publishers: PosePublishers | None, map_frame: Callable[[], str],
                  parameters: Callable[[], MappingParameters], clock: Clock, log: SeldomLog):
+        super().__init__(MapCounters(), log)
         self.store, self.publishers, self.pose_publishers = store, publishers, pose_publishers
-        self.map_frame, self.parameters, self.clock, self.log = map_frame, parameters, clock, log
+        self.map_frame, self.parameters, self.clock = map_frame, parameters, clock
         self.space: LabelSpace | None = None
-        self.counters = MapCounters()
-        self.odometry: OdometryPoses | None = None
-        self.troubles: dict[str, str] = {}
+        self.odometry: LevelOdometry | None = None
         self.place: np.ndarray | None = None
         self.fused: Header | None = None
         self.next_publication = 0.0  # seconds of the monotonic clock
@@ -88,28 +89,13 @@ class Mapper:
             except ValueError as error:
                 self.count_refused(error, 'a frame')
             except Exception as error:  # noqa: BLE001 - one bad frame must not end the node
-                self.counters.failed += 1
-                self.log.warn('failure', f'a frame failed: {type(error).__name__}: {error}')
+                self.count_failed(error)
         return ()
-
-    def count_refused(self, error: ValueError, message: str) -> None:
-        """Count and log a message that cannot be used; `message` names it, with its article."""
-        reason = error.reason if isinstance(error, MalformedInput) else 'frame'
-        self.counters.refused[reason] += 1
-        self.log.warn(reason, f'refused {message}: {error}')
 
     def count_without_pose(self, doubt: str) -> None:
         """Count and log a frame without a pose, which is left out of the map."""
         self.counters.without_pose += 1
         self.note('pose', f'frames are left out of the map, since they have no pose: {doubt}')
-
-    def note(self, kind: str, problem: str) -> None:
-        """Store a problem of the latest frame, and log it now and then; '' if there is none."""
-        if problem:
-            self.troubles[kind] = problem
-            self.log.warn(kind, problem)
-        else:
-            self.troubles.pop(kind, None)
 
     def forget(self) -> None:
         """Forget what belongs to the former map, since there is another one."""
@@ -193,7 +179,9 @@ class Mapper:
         if prediction.labels is None:
             raise MalformedInput('labels', 'visual odometry needs labels, got a frame without')
         if self.odometry is None or self.odometry.space is not self.space:
-            self.odometry = OdometryPoses(self.space, self.parameters())
+            values = self.parameters()
+            self.odometry = LevelOdometry(
+                self.space, values.camera_height, values.camera_pitch, pose_limits(values))
         restarts = self.odometry.restarts
         located = self.odometry.update(frame, prediction)
         if self.odometry.restarts > restarts:
@@ -201,5 +189,5 @@ class Mapper:
                 'visual odometry starts again at the place of the first frame, since time has '
                 'gone back; the map is kept')
         if located.world_T_camera is not None:
-            self.pose_publishers.publish(located.world_T_camera, header, self.odometry.frame)
+            self.pose_publishers.publish(located.world_T_camera, header, self.map_frame())
         return located

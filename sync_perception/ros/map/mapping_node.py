@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
     use_shared_memory()
     # rclpy takes a while, and signals and shared memory are set up before it
     from sync_perception.ros.core import executor
-    from sync_perception.ros.map.map_builder import MappingNode
+    from sync_perception.ros.map.node import MappingNode
     leave(executor.run(MappingNode, arguments, stop))
 
 

@@ -17,44 +17,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 import time
 from typing import Any
 
 from lifecycle_msgs.msg import State
-from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState
-from rclpy.qos import qos_policy_name_from_kind
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from sync_perception.calibration.rectification import Rectifier
 from sync_perception.images.bit_depth import BitDepth
 from sync_perception.ros.core import qos
 from sync_perception.ros.core.log import SeldomLog
-from sync_perception.ros.core.middleware import advice
 from sync_perception.ros.health.counters import Counters
-from sync_perception.ros.health.waiting import (
-    describe_wait,
-    has_mismatch,
-    latched_twin,
-    SILENCE,
-)
+from sync_perception.ros.health.frame_faults import FrameFaults
+from sync_perception.ros.health.waiting import describe_wait, latched_twin, SILENCE
+from sync_perception.ros.health.watched_topics import WatchedTopics
 from sync_perception.ros.io.camera_info import CameraInfoCache
 from sync_perception.ros.io.conversions import stamp_nanoseconds
 from sync_perception.ros.node.mounting import Mounting
 from sync_perception.ros.node.outputs import Output
 from sync_perception.ros.node.packet import FramePacket
-from sync_perception.types import MalformedInput
 
 ACTIVE = LifecycleState('active', State.PRIMARY_STATE_ACTIVE)
-LOSS_PERIOD = 60.0
-"""Least seconds between two log lines about lost messages."""
-SETTLED = 2.0
-"""Seconds until the ROS graph contains a new peer."""
 MOST_CREDIT = 2.0
 """Most images accepted at once after a pause; more than one compensates irregular arrival."""
 
 
-class Camera:
+class Camera(FrameFaults[Counters]):
     """
     Topics, calibrations, counters and problems of one camera.
 
@@ -62,30 +52,23 @@ class Camera:
     :param name: prefix of the topics; may be empty.
     :param log: log of problems with topics and frames.
     :param lane: index of the worker's lane for its frames.
-    :ivar counters: counts since the node listens to the camera.
     :ivar outputs: published outputs, with their publishers.
     :ivar inputs: subscriptions, camera_info first; empty while the node does not listen.
     :ivar latched: subscription to latched calibrations, if needed.
-    :ivar mismatches: quality of service that is incompatible with a present peer, by topic.
-    :ivar noted: time at which a mismatch was noted, by topic, seconds of the monotonic clock.
-    :ivar troubles: problems of the latest frame, by kind.
+    :ivar watched: maker of the topics, which knows the mismatches of their quality of service.
     :ivar mounting: scale correction from the camera's mount.
     :ivar bit_depth: bit depth inferred from its 16-bit images.
     """
 
     def __init__(self, node: LifecycleNode, name: str, log: SeldomLog, lane: int = 0):
+        super().__init__(Counters(), log, name, f'camera {name}' if name else 'camera')
         self.node = node
-        self.name = name
-        self.log = log
         self.lane = lane
+        self.watched = WatchedTopics(node, log)
         self.outputs: list[tuple[Output, LifecyclePublisher]] = []
         self.inputs: list[Subscription] = []
         self.latched: Subscription | None = None
         self.camera_infos = CameraInfoCache()
-        self.counters = Counters()
-        self.mismatches: dict[str, str] = {}
-        self.noted: dict[str, float] = {}
-        self.troubles: dict[str, str] = {}
         self.credit, self.asked = 0.0, 0.0
         self.bit_depth = BitDepth(report=lambda text: log.logger.warning(
             f'{self.title}: {text} (image.significant_bits)'))
@@ -96,11 +79,6 @@ class Camera:
     def image_topic(self) -> str:
         """Return the topic of the images; empty while the node does not listen."""
         return self.inputs[1].topic_name if self.inputs else ''
-
-    @property
-    def title(self) -> str:
-        """Name of the camera for messages."""
-        return f'camera {self.name}' if self.name else 'camera'
 
     def topic(self, name: str) -> str:
         """Return a topic's name with the camera's prefix."""
@@ -117,7 +95,9 @@ class Camera:
         for topic in present.keys() - wanted.keys():
             self.node.destroy_lifecycle_publisher(present.pop(topic))
         for topic in wanted.keys() - present.keys():
-            present[topic] = self._publisher(wanted[topic])
+            output = wanted[topic]
+            present[topic] = self.watched.advertise(
+                output.message_type, self.topic(topic), output.profile())
             if active:
                 present[topic].on_activate(ACTIVE)
         self.outputs = [(output, present[topic]) for topic, output in wanted.items()]
@@ -145,12 +125,12 @@ class Camera:
             # by the convention of image_transport, below the raw topic after remapping
             topic = f'{self.node.resolve_topic_name(topic)}/compressed'
             image_type = CompressedImage
-        camera_info = self._subscription(
-            CameraInfo, self.topic('camera_info'), receive_camera_info,
+        camera_info = self.watched.subscribe(
+            CameraInfo, self.topic('camera_info'), partial(receive_camera_info, self),
             qos.every_image_input() if keep_all else qos.camera_info_input())
-        image = self._subscription(
-            image_type, topic, receive_image,
-            qos.every_image_input() if keep_all else qos.image_input())
+        image = self.watched.subscribe(
+            image_type, topic, partial(receive_image, self),
+            qos.every_image_input() if keep_all else qos.image_input(), self._count_lost)
         self.inputs = [camera_info, image]  # at once: other threads read them
 
     def subscribe_to_latched(self) -> None:
@@ -160,13 +140,8 @@ class Camera:
 
     def drop_resolved_mismatches(self) -> None:
         """Remove the mismatches whose peer has left or changed its quality of service."""
-        endpoints = [*self.inputs, *(publisher for _, publisher in self.outputs)]
-        present = {endpoint.topic_name: endpoint for endpoint in endpoints}
-        for name in list(self.mismatches):
-            # the graph may contain the peer slightly later than the event
-            recent = time.monotonic() - self.noted[name] < SETTLED
-            if name not in present or not recent and not has_mismatch(self.node, present[name]):
-                del self.mismatches[name]
+        self.watched.drop_resolved([
+            *self.inputs, *(publisher for _, publisher in self.outputs)])
 
     def describe_waits(self, silence: float, unknown: float) -> list[str]:
         """
@@ -217,35 +192,6 @@ class Camera:
         self.counters.durations.append(time.monotonic() - packet.arrival)
         self.counters.ages.append((now - stamp_nanoseconds(packet.header)) * 1e-9)
 
-    def count_refused(self, error: ValueError, message: str) -> None:
-        """
-        Count and log a malformed message.
-
-        :param message: name of the message, with its article.
-        """
-        reason = error.reason if isinstance(error, MalformedInput) else 'model input'
-        self.counters.refused[reason] += 1
-        self.log.warn(f'{reason} {self.name}', f'refused {message}: {error}')
-
-    def count_failed(self, error: Exception) -> None:
-        """Count and log a frame whose processing failed."""
-        self.counters.failed += 1
-        self.log.warn(
-            f'failure {self.name}', f'a frame failed: {type(error).__name__}: {error}')
-
-    def note(self, kind: str, problem: str) -> None:
-        """
-        Store a problem of the latest frame, and log a warning when it is new.
-
-        :param problem: a sentence; empty if there is no problem.
-        """
-        if not problem:
-            self.troubles.pop(kind, None)
-            return
-        if kind not in self.troubles:  # otherwise it was already logged
-            self.log.warn(f'{kind} {self.name}', f'{self.title}: {problem}')
-        self.troubles[kind] = problem
-
     def within_rate(self, now: float, max_rate: float) -> bool:
         """
         Return whether an image that arrives now is within the rate limit.
@@ -262,38 +208,5 @@ class Camera:
         self.credit -= 1
         return True
 
-    def _subscription(self, kind: type, topic: str, receive: Callable, profile) -> Subscription:
-        return self.node.create_subscription(
-            kind, topic, lambda message: receive(self, message), profile,
-            qos_overriding_options=qos.overridable(),
-            event_callbacks=SubscriptionEventCallbacks(
-                incompatible_qos=lambda event: self._note_mismatch(
-                    topic, 'a publisher offers', event.last_policy_kind),
-                message_lost=lambda event: self._note_loss(topic, event.total_count_change)))
-
-    def _note_loss(self, topic: str, count: int) -> None:
-        """Log lost messages, which best effort does not resend."""
-        name = self.node.resolve_topic_name(topic)
-        if topic != self.topic('camera_info'):
-            self.counters.lost += count
-        self.log.warn(f'loss {name}', (
-            f'{name}: messages are lost between their publisher and this node, probably for lack '
-            f'of space in shared memory: {advice()}'), period=LOSS_PERIOD)
-
-    def _publisher(self, output: Output) -> LifecyclePublisher:
-        topic = self.topic(output.topic)
-        return self.node.create_lifecycle_publisher(
-            output.message_type, topic, output.profile(),
-            qos_overriding_options=qos.overridable(),
-            event_callbacks=PublisherEventCallbacks(
-                incompatible_qos=lambda event: self._note_mismatch(
-                    topic, 'a subscriber asks for', event.last_policy_kind)))
-
-    def _note_mismatch(self, topic: str, who: str, kind: int) -> None:
-        policy = qos_policy_name_from_kind(kind).lower()
-        name = self.node.resolve_topic_name(topic)
-        self.mismatches[name] = (
-            f'{name}: {who} an incompatible quality of service ({policy}), so no messages are '
-            'exchanged with it')
-        self.noted[name] = time.monotonic()
-        self.log.warn(f'mismatch {name}', f'{self.mismatches[name]}; see qos_overrides')
+    def _count_lost(self, count: int) -> None:
+        self.counters.lost += count

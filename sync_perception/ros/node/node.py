@@ -31,6 +31,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import SetBool
 from sync_perception.ros.core.managed_node import ManagedNode
 from sync_perception.ros.core.services import run_after
+from sync_perception.ros.core.worker import Worker
 from sync_perception.ros.health.consistency_monitor import ConsistencyMonitor
 from sync_perception.ros.health.diagnostics import Reporter
 from sync_perception.ros.health.report import Report
@@ -42,7 +43,6 @@ from sync_perception.ros.node.outputs import available_outputs, OUTPUTS
 from sync_perception.ros.node.packet import FramePacket
 from sync_perception.ros.node.pipeline import Pipeline
 from sync_perception.ros.node.warm_up import KnownSizes
-from sync_perception.ros.node.worker import Worker
 from sync_perception.ros.parameters.consumers import CONSUMERS
 from sync_perception.ros.parameters.perception import PerceptionParameters
 from sync_perception.ros.parameters.server import is_plain

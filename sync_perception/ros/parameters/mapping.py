@@ -18,15 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-import math
 
 from sync_perception.images.headers import MAX_PIXELS
 from sync_perception.mapping.upright import AXES
 from sync_perception.ros.parameters.perception import DEVICE_NAME
+from sync_perception.ros.parameters.poses import PoseParameters
 from sync_perception.ros.parameters.server import parameter
 
 OPTIONAL_INPUTS = ('image', 'semantics', 'confidence', 'uncertainty')
-POSE_SOURCES = ('visual', 'odometry', 'pose', 'tf', 'file')
 
 
 def expected_inputs(names: Sequence[str]) -> str:
@@ -41,31 +40,9 @@ def expected_device(name: str) -> str:
     return '' if valid else 'auto, cpu, cuda or cuda:N'
 
 
-def transform_numbers(text: str) -> tuple[float, ...]:
-    """
-    Return the numbers x y z qx qy qz qw of a transform in a text.
-
-    :raises ValueError: if there are not seven, or the quaternion does not have the length 1.
-    """
-    numbers = tuple(float(word) for word in text.replace(',', ' ').split())
-    if len(numbers) != 7 or not all(map(math.isfinite, numbers)) or (
-            abs(math.hypot(*numbers[3:]) - 1) > 0.01):
-        raise ValueError('not a transform')
-    return numbers
-
-
-def expected_transform(text: str) -> str:
-    """Return what was expected if this is not a transform; otherwise ''."""
-    try:
-        transform_numbers(text)
-    except ValueError:
-        return 'seven numbers x y z qx qy qz qw with a quaternion of length 1'
-    return ''
-
-
 @dataclass(frozen=True)
-class MappingParameters:
-    """Parameters of the mapping node."""
+class MapParameters:
+    """Parameters of the mapping node but those of the poses' source."""
 
     autostart: bool = parameter(
         'autostart', True, 'Configure and activate the node at start, without waiting for a '
@@ -92,32 +69,6 @@ class MappingParameters:
         'map_frame', '', 'Frame of the map; poses in another frame are refused. Empty for the '
                          'frame of the first pose, and without one for map (odom for visual '
                          'odometry).')
-    poses_source: str = parameter(
-        'poses.source', 'visual', 'Source of the poses: visual (odometry on the images and '
-                                  'depth), odometry (topic odometry, nav_msgs/Odometry), pose '
-                                  '(topic pose, geometry_msgs/PoseStamped), tf (needs tf2_ros) or '
-                                  'file.', choices=POSE_SOURCES, see='#poses')
-    poses_camera: str = parameter(
-        'poses.camera', '0 0 0 0 0 0 1', "With odometry and pose: the camera's optical frame in "
-                                         'the frame whose poses arrive, as x y z in metres and '
-                                         'quaternion x y z w. For a camera that looks ahead, the '
-                                         'quaternion is -0.5 0.5 -0.5 0.5.',
-        check=expected_transform)
-    poses_file: str = parameter(
-        'poses.file', '', 'With file: trajectory of the optical frame, in one of the layouts of '
-                          'the mapping page.', see='mapping.md#poses')
-    poses_rate: float = parameter(
-        'poses.rate', 10.0, 'With file: poses per second, for layouts without times.', low=0.01,
-        high=1000.0)
-    poses_patience: float = parameter(
-        'poses.patience', 0.5, 'Seconds that a frame waits for its pose; then it is left out of '
-                               'the map.', low=0.0, high=60.0, live=True)
-    poses_gap: float = parameter(
-        'poses.gap', 0.5, 'Longest time in seconds between two poses over which a pose is '
-                          'interpolated.', low=0.001, high=60.0)
-    poses_speed: float = parameter(
-        'poses.speed', 60.0, 'Speed in m/s beyond which poses are taken for a jump.', low=0.01,
-        high=1000.0)
     poses_publish_tf: bool = parameter(
         'poses.publish_tf', True, 'With visual: publish the pose of the optical frame on /tf as '
                                   'well, if tf2_msgs is installed. Not for cameras whose frame '
@@ -182,3 +133,8 @@ class MappingParameters:
     grid_height: float = parameter(
         'grid.height', 2.0, 'Height in metres above the ground beyond which things are no '
                             'obstacle; at least grid.step.', low=0.0, high=100.0, live=True)
+
+
+@dataclass(frozen=True)
+class MappingParameters(PoseParameters, MapParameters):
+    """Parameters of the mapping node, in the order of the page: the poses' source is the last."""

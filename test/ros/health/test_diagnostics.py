@@ -37,8 +37,8 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 def camera(**counts) -> SimpleNamespace:
     """Return a camera that has counted this."""
     seen = SimpleNamespace(
-        title='camera', counters=Counters(**counts), troubles={}, mismatches={},
-        mounting=Mounting())
+        title='camera', counters=Counters(**counts), troubles={}, mounting=Mounting(),
+        watched=SimpleNamespace(mismatches={}))
     seen.describe_waits = lambda silence, unknown: (
         ['waiting'] if silence > 3 or not seen.counters.received else [])
     return seen
@@ -94,7 +94,7 @@ def test_refusals_and_failures_are_told_while_they_happen():
 def test_troubles_and_mismatches_warn():
     seen = camera(received=1)
     seen.troubles['focal length'] = 'too wide'
-    seen.mismatches['/image'] = '/image: best effort'
+    seen.watched.mismatches['/image'] = '/image: best effort'
     report = camera_report(seen, Pace(), 1.0, 'perception')
     assert (report.level, report.findings) == (WARN, ['too wide', '/image: best effort'])
 

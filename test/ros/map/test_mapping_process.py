@@ -35,7 +35,7 @@ from std_srvs.srv import Trigger
 from sync_perception.geometry import project, transform
 from sync_perception.labels import LabelSpace
 from sync_perception.ros.io.conversions import stamp_nanoseconds
-from sync_perception.ros.map.pose_sources import matrix_of
+from sync_perception.ros.poses.pose_sources import matrix_of
 from sync_perception.runtime.pointcloud import POINT
 from sync_perception.types import Prediction
 

@@ -156,7 +156,7 @@ def test_cameras_that_publish_with_best_effort_are_heard(bench):
     unreliable = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
     for kind, topic in ((Image, 'image'), (CameraInfo, 'camera_info')):
         bench.wait(bench.others.create_publisher(kind, topic, unreliable).get_subscription_count)
-    assert not bench.camera.mismatches
+    assert not bench.camera.watched.mismatches
 
 
 def test_a_peer_with_incompatible_quality_of_service_is_reported(bench):
@@ -165,14 +165,14 @@ def test_a_peer_with_incompatible_quality_of_service_is_reported(bench):
     unreliable = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
     reader = bench.others.create_subscription(Image, 'sync/depth', print, RELIABLE)
     writer = bench.others.create_publisher(Image, 'image', unreliable)
-    bench.wait(lambda: len(bench.camera.mismatches) == 2)
-    asked, offered = bench.camera.mismatches['/sync/depth'], bench.camera.mismatches['/image']
+    bench.wait(lambda: len(bench.camera.watched.mismatches) == 2)
+    asked, offered = map(bench.camera.watched.mismatches.get, ('/sync/depth', '/image'))
     assert 'a subscriber asks for' in asked and 'reliability' in asked
     assert 'a publisher offers' in offered and 'reliability' in offered
     bench.others.destroy_publisher(writer)
-    bench.wait(lambda: set(bench.camera.mismatches) == {'/sync/depth'})
+    bench.wait(lambda: set(bench.camera.watched.mismatches) == {'/sync/depth'})
     bench.others.destroy_subscription(reader)
-    bench.wait(lambda: not bench.camera.mismatches)
+    bench.wait(lambda: not bench.camera.watched.mismatches)
 
 
 @pytest.mark.parametrize('camera_rate, max_rate, expected', [

@@ -27,14 +27,14 @@ from rclpy.time import Time
 from std_msgs.msg import Header
 from sync_perception.mapping.pose_files import read_trajectory, rotation
 from sync_perception.mapping.trajectory import Located, PoseLimits, Trajectory
-from sync_perception.mapping.upright import vertical
 from sync_perception.ros.core import qos
 from sync_perception.ros.core.optional_messages import Odometry
 from sync_perception.ros.io.conversions import stamp_nanoseconds
-from sync_perception.ros.map.frame_pairs import RESTART
-from sync_perception.ros.parameters.mapping import MappingParameters, transform_numbers
+from sync_perception.ros.parameters.poses import pose_limits, PoseParameters, transform_numbers
 from sync_perception.types import MalformedInput
 
+RESTART = 10 ** 9
+"""Nanoseconds by which time must go back to count as a recording that starts again."""
 KEPT = 5000
 """Poses that are kept of a topic: 10 s at 500 Hz."""
 
@@ -100,11 +100,12 @@ class FilePoses(PoseSource):
 
     may_come = False
 
-    def __init__(self, node: Node, values: MappingParameters, limits: PoseLimits):
-        super().__init__(limits, values.map_frame or 'map')
+    def __init__(self, values: PoseParameters, frame: str):
+        super().__init__(pose_limits(values), frame or 'map')
         if not values.poses_file:
             raise ValueError('poses.file: got none, expected the file of the trajectory')
-        self.trajectory = read_trajectory(values.poses_file, values.poses_rate, limits=limits)
+        self.trajectory = read_trajectory(
+            values.poses_file, values.poses_rate, limits=pose_limits(values))
 
     def restart(self, stamp: int) -> None:
         """Keep the poses, which are those of the whole recording."""
@@ -119,11 +120,11 @@ class TopicPoses(PoseSource):
     :param refuse: called with the error of a pose that cannot be used.
     """
 
-    def __init__(self, node: Node, values: MappingParameters, limits: PoseLimits,
+    def __init__(self, node: Node, values: PoseParameters, frame: str,
                  arrived: Callable[[], None], refuse: Callable[[ValueError], None]):
-        super().__init__(limits, values.map_frame)
+        super().__init__(pose_limits(values), frame)
         self.node, self.arrived, self.refuse = node, arrived, refuse
-        self.named_frame, self.child_frame = values.map_frame, ''
+        self.named_frame, self.child_frame = frame, ''
         self.body_T_camera = matrix(*transform_numbers(values.poses_camera))
         self.has_transform = not np.allclose(self.body_T_camera, np.eye(4))
         kind = PoseStamped if values.poses_source == 'pose' else Odometry
@@ -161,7 +162,7 @@ class TopicPoses(PoseSource):
         if self.frame and header.frame_id != self.frame:
             raise MalformedInput(
                 'pose frame', f'got a pose in the frame {header.frame_id!r:.80}, expected '
-                f'{self.frame!r:.80} as {"map_frame says" if self.named_frame else "before"}')
+                f'{self.frame!r:.80} as {"the parameters say" if self.named_frame else "before"}')
         world_T_body = matrix_of(message.pose if isinstance(message, PoseStamped)
                                  else message.pose.pose)
         stamp = stamp_nanoseconds(header)
@@ -176,8 +177,8 @@ class TopicPoses(PoseSource):
 class TransformPoses(PoseSource):
     """Poses of tf."""
 
-    def __init__(self, node: Node, values: MappingParameters, limits: PoseLimits):
-        super().__init__(limits, values.map_frame or 'map')
+    def __init__(self, node: Node, values: PoseParameters, frame: str):
+        super().__init__(pose_limits(values), frame or 'map')
         try:
             # optional: comes only with a full ROS 2 installation
             from tf2_ros import Buffer, TransformException, TransformListener
@@ -214,30 +215,24 @@ class TransformPoses(PoseSource):
         self.listener.unregister()
 
 
-def pose_source(node: Node, values: MappingParameters, arrived: Callable[[], None],
+def pose_source(node: Node, values: PoseParameters, frame: str, arrived: Callable[[], None],
                 refuse: Callable[[ValueError], None]) -> PoseSource | None:
     """
     Return the source of poses that the parameters name; None for visual odometry.
 
+    :param frame: frame in which the poses are; empty for any that a topic names, and for map
+        with tf or a file.
+    :param arrived: called when there is a new pose.
+    :param refuse: called with the error of a pose that cannot be used.
     :raises ValueError: if it cannot be had.
     """
-    limits = PoseLimits(gap=values.poses_gap, speed=values.poses_speed)
     if values.poses_source == 'file':
-        return FilePoses(node, values, limits)
+        return FilePoses(values, frame)
     if values.poses_source == 'tf':
-        return TransformPoses(node, values, limits)
+        return TransformPoses(node, values, frame)
     if values.poses_source in ('odometry', 'pose'):
-        return TopicPoses(node, values, limits, arrived, refuse)
+        return TopicPoses(node, values, frame, arrived, refuse)
     return None
-
-
-def vertical_axis(values: MappingParameters) -> tuple[float, float, float]:
-    """Return the vertical axis of the map's frame, a unit vector."""
-    if values.map_up == 'auto' and (values.poses_source != 'file' or not values.poses_file):
-        return vertical(None, 'z')
-    trajectory = read_trajectory(values.poses_file, values.poses_rate) if (
-        values.map_up == 'auto') else None
-    return vertical(trajectory, values.map_up)
 
 
 def matrix_of(pose: Pose) -> np.ndarray:

@@ -58,7 +58,7 @@ class Worker(Generic[Item]):
         self.waiting: list[deque[Item]] = [deque() for _ in range(lanes)]
         self.ready = [False] * lanes
         self.in_hand: dict[int, Item] = {}
-        self.errands: dict[int, Callable[[], None]] = {}
+        self.requests: dict[int, Callable[[], None]] = {}
         self.running = True
         self.after = after
         self.thread = Thread(target=self._run, name='worker', daemon=True)
@@ -79,15 +79,15 @@ class Worker(Generic[Item]):
             self.ready[lane] = True
             self.changed.notify()
 
-    def run(self, errand: Callable[[], None], lane: int = 0) -> None:
+    def run(self, request: Callable[[], None], lane: int = 0) -> None:
         """
         Run a function on the thread before the next items are handled.
 
-        :param errand: function that must not raise; it replaces one of the same lane that has not
+        :param request: function that must not raise; it replaces one of the same lane that has not
             started.
         """
         with self.changed:
-            self.errands[lane] = errand
+            self.requests[lane] = request
             self.changed.notify()
 
     def stop(self, patience: float = PATIENCE) -> bool:
@@ -118,18 +118,18 @@ class Worker(Generic[Item]):
         while True:
             with self.changed:
                 self.changed.wait_for(
-                    lambda: not self.running or self.errands or self._ready_lanes())
+                    lambda: not self.running or self.requests or self._ready_lanes())
                 if not self.running:
                     return
-                errands, self.errands = self.errands, {}
-                if not errands:
+                requests, self.requests = self.requests, {}
+                if not requests:
                     self.in_hand = {
                         lane: self.waiting[lane].popleft() for lane in self._next_lanes()}
                 for lane in self.in_hand:
                     self.ready[lane] = False
-            for errand in errands.values():
-                errand()
-            if not errands:
+            for request in requests.values():
+                request()
+            if not requests:
                 self._handle()
 
     def _handle(self) -> None:

@@ -22,7 +22,6 @@ import numpy as np
 from sync_perception.labels import LabelSpace
 from sync_perception.mapping.odometry import VisualOdometry
 from sync_perception.mapping.trajectory import Located, PoseLimits
-from sync_perception.ros.parameters.mapping import MappingParameters
 from sync_perception.runtime.mount_scale import Mount
 from sync_perception.types import Frame, Prediction
 
@@ -30,20 +29,24 @@ KEPT = 1000
 """Poses that are kept."""
 
 
-class OdometryPoses:
+class LevelOdometry:
     """
     Visual odometry of the frames, which starts again when time goes back.
 
     The world frame is as REP 105 has it for odometry: x ahead, y to the left and z up from the
     first camera, and z is 0 on the ground if the camera's height is known.
 
+    :param height: height of the camera above the ground, metres; 0 if it is not known.
+    :param pitch: angle by which the camera looks down, radians.
+    :param limits: motions that are plausible.
     :ivar restarts: number of times that it has started again.
     """
 
-    def __init__(self, space: LabelSpace, values: MappingParameters):
-        self.space, self.values = space, values
-        self.frame = values.map_frame or 'odom'
-        self.world_T_first = level(values.camera_height, values.camera_pitch)
+    def __init__(self, space: LabelSpace, height: float = 0.0, pitch: float = 0.0,
+                 limits: PoseLimits | None = None):
+        self.space, self.limits = space, limits
+        self.mount = Mount(height, pitch) if height else None
+        self.world_T_first = level(height, pitch)
         self.latest: int | None = None
         self.restarts = -1
         self._restart()
@@ -59,11 +62,7 @@ class OdometryPoses:
         return Located(self.world_T_first @ located.world_T_camera)
 
     def _restart(self) -> None:
-        values = self.values
-        mount = Mount(values.camera_height, values.camera_pitch) if values.camera_height else None
-        self.odometry = VisualOdometry(
-            self.space, mount=mount,
-            limits=PoseLimits(gap=values.poses_gap, speed=values.poses_speed))
+        self.odometry = VisualOdometry(self.space, mount=self.mount, limits=self.limits)
         self.odometry.trajectory.keep = KEPT
         self.restarts += 1
 

@@ -26,8 +26,9 @@ import numpy as np
 import pytest
 from rclpy.node import Node
 from sync_perception.ros.io.map_messages import pose_message, transform_message
-from sync_perception.ros.map.pose_sources import matrix, pose_source, vertical_axis
+from sync_perception.ros.map.node import vertical_axis
 from sync_perception.ros.parameters.mapping import MappingParameters
+from sync_perception.ros.poses.pose_sources import matrix, pose_source
 
 SECOND = 10 ** 9
 FORWARD = (-0.5, 0.5, -0.5, 0.5)
@@ -41,7 +42,9 @@ def source(ros):
 
     def make(**values):
         refused = []
-        made.append(pose_source(node, MappingParameters(**values), lambda: None, refused.append))
+        parameters = MappingParameters(**values)
+        made.append(pose_source(
+            node, parameters, parameters.map_frame, lambda: None, refused.append))
         made[-1].refused = refused
         return made[-1]
     yield make

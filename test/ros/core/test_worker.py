@@ -22,7 +22,7 @@ import weakref
 
 from conditions import PATIENCE, wait_until
 import pytest
-from sync_perception.ros.node.worker import Worker
+from sync_perception.ros.core.worker import Worker
 
 
 class Recorder:
@@ -213,7 +213,7 @@ def test_when_all_are_kept_an_item_that_is_left_keeps_its_place():
     assert recorder.dropped == []
 
 
-def test_an_errand_goes_before_what_waits_and_holds_up_nothing_after_it():
+def test_a_request_goes_before_what_waits_and_holds_up_nothing_after_it():
     recorder, done = Recorder(lanes=2), []
     recorder.worker.offer('a', 0)
     assert recorder.begun.wait(PATIENCE)

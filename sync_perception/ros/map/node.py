@@ -26,22 +26,24 @@ from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from std_srvs.srv import Trigger
 from sync_perception.labels import LabelSpace
+from sync_perception.mapping.pose_files import read_trajectory
+from sync_perception.mapping.semantic_map.map_store import MapStore
 from sync_perception.mapping.semantic_map.settings import MapSettings
+from sync_perception.mapping.upright import vertical
 from sync_perception.ros.core.managed_node import ManagedNode
+from sync_perception.ros.core.worker import Worker
+from sync_perception.ros.core.worker_requests import WorkerRequests
 from sync_perception.ros.health.counters import Pace
 from sync_perception.ros.health.map_counters import MapCounters
 from sync_perception.ros.health.report import Report
-from sync_perception.ros.map.errands import Errands
 from sync_perception.ros.map.frame_pairs import FramePacket
 from sync_perception.ros.map.map_inputs import MapInputs
 from sync_perception.ros.map.map_publishers import MapPublishers
 from sync_perception.ros.map.map_report import frames_report, map_report
-from sync_perception.ros.map.map_store import MapStore
 from sync_perception.ros.map.mapper import Mapper
-from sync_perception.ros.map.pose_publishers import PosePublishers
-from sync_perception.ros.map.pose_sources import pose_source, PoseSource, vertical_axis
-from sync_perception.ros.node.worker import Worker
 from sync_perception.ros.parameters.mapping import MappingParameters
+from sync_perception.ros.poses.pose_publishers import PosePublishers
+from sync_perception.ros.poses.pose_sources import pose_source, PoseSource
 from sync_perception.runtime.backends.devices import choose_device
 
 POLL = 0.05
@@ -69,7 +71,7 @@ class MappingNode(ManagedNode):
         self.waiting: deque[FramePacket] = deque()
         self.latest: int | None = None
         self.pace = Pace()
-        self.errands = Errands(self)
+        self.requests = WorkerRequests(self)
         self.timers_of_map: list[Any] = []
         for name in ('save', 'load', 'clear'):
             self._create_service(name)
@@ -101,7 +103,8 @@ class MappingNode(ManagedNode):
         """Subscribe to the frames and the poses."""
         values, mapper = self.parameters.values, self.mapper
         mapper.counters = MapCounters()
-        self.poses = pose_source(self, values, self._advance, self._refuse_pose)
+        self.poses = pose_source(
+            self, values, values.map_frame, self._advance, self._refuse_pose)
         self.inputs = MapInputs(
             self, values, self.log, self._deliver, self._restart, mapper.count_refused,
             self._set_space, mapper.counters)
@@ -226,7 +229,7 @@ class MappingNode(ManagedNode):
         async def answer(
                 request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
             try:
-                response.message = await self.errands.run(
+                response.message = await self.requests.run(
                     self.worker, lambda: self._change_map(name))
                 response.success = True
                 self.get_logger().info(response.message)
@@ -246,3 +249,12 @@ class MappingNode(ManagedNode):
         if name != 'save':
             mapper.forget()
         return done
+
+
+def vertical_axis(values: MappingParameters) -> tuple[float, float, float]:
+    """Return the vertical axis of the map's frame, a unit vector."""
+    if values.map_up == 'auto' and (values.poses_source != 'file' or not values.poses_file):
+        return vertical(None, 'z')
+    trajectory = read_trajectory(values.poses_file, values.poses_rate) if (
+        values.map_up == 'auto') else None
+    return vertical(trajectory, values.map_up)

@@ -32,7 +32,7 @@ from sensor_msgs.msg import PointCloud2
 from sync_perception.labels import LabelSpace
 from sync_perception.ros.io.camera_info import pinhole
 from sync_perception.ros.io.conversions import depth_message, labels_message
-from sync_perception.ros.map.map_builder import MappingNode
+from sync_perception.ros.map.node import MappingNode
 
 pytestmark = pytest.mark.timeout(120)
 POSES = around(6)

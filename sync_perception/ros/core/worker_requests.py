@@ -22,10 +22,10 @@ from concurrent.futures import Future
 from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from sync_perception.ros.core.executor import Turn
-from sync_perception.ros.node.worker import Worker
+from sync_perception.ros.core.worker import Worker
 
 
-class Errands:
+class WorkerRequests:
     """
     One request at a time, executed on the worker's thread between two frames.
 
@@ -36,7 +36,7 @@ class Errands:
         self.pending: Future | None = None
         self.done = node.create_guard_condition(lambda: None)
 
-    async def run(self, worker: Worker | None, errand: Callable[[], str]) -> str:
+    async def run(self, worker: Worker | None, request: Callable[[], str]) -> str:
         """
         Execute a function on a worker's thread.
 
@@ -50,7 +50,7 @@ class Errands:
         if self.pending is not None:
             raise ValueError('another request is being answered, try again when it is done')
         outcome = self.pending = Future()
-        worker.run(lambda: self._answer(outcome, errand), lane=1)
+        worker.run(lambda: self._answer(outcome, request), lane=1)
         try:
             while not outcome.done():
                 if not worker.running:
@@ -61,9 +61,9 @@ class Errands:
             self.pending = None
         return outcome.result()
 
-    def _answer(self, outcome: Future, errand: Callable[[], str]) -> None:
+    def _answer(self, outcome: Future, request: Callable[[], str]) -> None:
         try:
-            outcome.set_result(errand())
+            outcome.set_result(request())
         except BaseException as error:  # noqa: BLE001 - raised again by `run`
             outcome.set_exception(error)
         try:
