@@ -41,7 +41,7 @@ def synth(
         every: Annotated[int, typer.Option(
             help='Keep only every n-th frame of the drive.')] = 1,
         vary_camera: Annotated[bool, typer.Option(
-            help="Draw focal length, height, pitch and roll for every street; otherwise all have "
+            help="Draw focal length, height, tilt and direction for every street; otherwise all have "
                  "Virtual KITTI's camera.")] = False,
         ) -> None:
     """Render synthetic streets in the layout of Virtual KITTI 2."""

@@ -32,11 +32,13 @@ class Mount:
     :param height: height above the road, metres.
     :param pitch: mean downward pitch, radians.
     :param roll: mean roll, positive where the image turns anticlockwise, radians.
+    :param yaw: rotation to the left of the direction of travel, radians.
     """
 
     height: float = 1.65
     pitch: float = 0.0
     roll: float = 0.0
+    yaw: float = 0.0
 
 
 KITTI_MOUNT = Mount()
@@ -55,7 +57,7 @@ def draw_camera(seed: int, size: tuple[int, int]) -> tuple[np.ndarray, Mount]:
 
     The focal length is 0.6 to 2 times Virtual KITTI's (110 to 46 degrees across), the principal
     point off the centre by a few per cent, the height 1 to 2.5 m, the pitch and the roll a few
-    degrees at most.
+    degrees at most. Three of five cameras look ahead, the others up to 110 degrees to a side.
 
     :param seed: random seed of the street.
     :param size: height and width of the images.
@@ -66,4 +68,6 @@ def draw_camera(seed: int, size: tuple[int, int]) -> tuple[np.ndarray, Mount]:
     K[:2, :2] *= np.exp(rng.uniform(np.log(0.6), np.log(2.0)))
     K[0, 2] += rng.normal(scale=0.02) * size[1]
     K[1, 2] += rng.normal(scale=0.05) * size[0]
-    return K, Mount(rng.uniform(1.0, 2.5), rng.normal(scale=0.04), rng.normal(scale=0.02))
+    height, pitch, roll = rng.uniform(1.0, 2.5), rng.normal(scale=0.04), rng.normal(scale=0.02)
+    yaw = rng.uniform(-np.radians(110), np.radians(110)) if rng.random() < 0.4 else 0.0
+    return K, Mount(height, pitch, roll, yaw)

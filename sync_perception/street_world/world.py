@@ -145,7 +145,7 @@ class StreetWorld:
         d = layout.section.hand * (layout.ego_q + 0.15 * sway[0])
         position = line.at(s, d, self.mount.height + 0.015 * sway[1])
         ahead = line.at(s + 4, 0.0) - line.at(s - 4, 0.0)
-        yaw += float(line.heading_at(s)) + 0.01 * sway[0]
+        yaw += self.mount.yaw + float(line.heading_at(s)) + 0.01 * sway[0]
         slope = np.arctan2(-ahead[2], np.hypot(ahead[0], ahead[1]))
         pitch = slope + self.mount.pitch + 0.006 * sway[2]
         roll = self.mount.roll + 0.008 * sway[3]

@@ -85,7 +85,7 @@ def write_vkitti2(
     :param variants: weathers and viewing angles, keys of `VARIANTS`.
     :param stereo: also write the right camera, Camera_1, `BASELINE` metres to the right.
     :param every: keep only every n-th frame of the drive, for few, dissimilar frames.
-    :param vary_camera: draw focal length, principal point, height, pitch and roll for every street
+    :param vary_camera: draw focal length, principal point and mount for every street
         (`draw_camera`); otherwise all have Virtual KITTI's camera.
     :param progress: show a progress bar.
     :return: the folder.

@@ -46,6 +46,9 @@ def test_drawn_cameras_cover_robots_and_vans():
     assert 0.6 <= focal.min() < 0.65 and 1.9 < focal.max() <= 2.0
     assert 1.0 <= heights.min() < 1.05 and 2.4 < heights.max() <= 2.5
     assert all(K[0, 0] == K[1, 1] for K, _ in cameras)
+    yaw = np.array([mount.yaw for _, mount in cameras])
+    assert 0.5 < (yaw == 0).mean() < 0.7
+    assert np.degrees(yaw.min()) < -90 and np.degrees(yaw.max()) > 90
     again = draw_camera(7, SIZE)
     np.testing.assert_array_equal(again[0], cameras[7][0])
     assert again[1] == cameras[7][1]
@@ -64,3 +67,11 @@ def test_the_rendered_road_lies_below_the_mount(flat_street, mount):
     assert height == pytest.approx(mount.height, abs=0.08)  # the road is cambered, the car sways
     assert np.arcsin(down[2]) == pytest.approx(mount.pitch, abs=0.03)
     assert np.arctan2(down[0], down[1]) == pytest.approx(mount.roll, abs=0.03)
+
+
+def test_a_camera_that_looks_to_a_side_stays_level_and_where_it_was(flat_street):
+    ahead, left = (
+        StreetWorld(flat_street.seed, SIZE, weather='overcast', frames=4, mount=mount).pose(1)
+        for mount in (Mount(), Mount(yaw=np.pi / 2)))
+    np.testing.assert_allclose(ahead[:3, 3], left[:3, 3])
+    assert ahead[:3, 0] @ left[:3, 2] == pytest.approx(-1, abs=0.02)  # the left is where it looks
