@@ -41,8 +41,8 @@ def synth(
         every: Annotated[int, typer.Option(
             help='Keep only every n-th frame of the drive.')] = 1,
         vary_camera: Annotated[bool, typer.Option(
-            help="Draw focal length, height, tilt and direction for every street; otherwise all have "
-                 "Virtual KITTI's camera.")] = False,
+            help="Draw focal length, height, tilt and direction of every street's camera; "
+                 "otherwise all have Virtual KITTI's.")] = False,
         ) -> None:
     """Render synthetic streets in the layout of Virtual KITTI 2."""
     from sync_perception.street_world import write_vkitti2

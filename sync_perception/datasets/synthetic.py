@@ -49,8 +49,8 @@ class Synthetic(DenseDataset):
     :param seed: random seed of all streets.
     :param frames_per_world: samples of one street, `STRIDE` frames apart.
     :param interleave: number of streets kept in memory, about 100 MB each.
-    :param vary_camera: whether to draw focal length, principal point and mount for
-        every street; otherwise KITTI's camera is used.
+    :param vary_camera: whether to draw focal length, principal point and mount for every
+        street; otherwise KITTI's camera is used.
     :param weather: one of `weather.WEATHERS`; None draws one for each street.
     :raises ValueError: for an unknown split, or counts below one.
     """
