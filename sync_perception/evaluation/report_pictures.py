@@ -24,15 +24,13 @@ import numpy as np
 from sync_perception.datasets.sample import Sample
 from sync_perception.evaluation.evaluate import Evaluation
 from sync_perception.evaluation.predict_sample import enlarge
-from sync_perception.images.colors import colorize_depth
+from sync_perception.images.colors import colorize_depth, NEAREST
 from sync_perception.labels import LabelSpace
 from sync_perception.runtime.preprocess import resize_image
 from sync_perception.types import DenseOutput
 
 WIDTH = 640
 JPEG_QUALITY = 82
-NEAREST = 40
-"""Ratio of the farthest to the nearest depth of the colour scale."""
 ERROR_LIMIT = 0.5
 """Relative depth error drawn in full colour."""
 FAR, NEAR, RIGHT = (178, 24, 43), (33, 102, 172), (247, 247, 247)
@@ -119,13 +117,13 @@ def draw_depth(
     """Draw predicted and true depth, and the relative error."""
     size = photograph.shape[:2]
     depth = enlarge(output.depth, size)[0, 0].cpu().numpy() * evaluation.metres(sample)
-    near, limits = max_depth / NEAREST, evaluation.depth
+    limits = evaluation.depth
     true = shrink_depth(sample.depth, size)
     with np.errstate(invalid='ignore', divide='ignore'):
         error = (depth - true) / true
         error[~((true > limits.min_depth) & (true < limits.max_depth))] = np.nan
-    return [picture('depth, predicted', colorize_depth(depth, max_depth, near)),
-            picture('depth, true', colorize_depth(thicken(true), max_depth, near)),
+    return [picture('depth, predicted', colorize_depth(depth, max_depth)),
+            picture('depth, true', colorize_depth(thicken(true), max_depth)),
             picture('depth, error', paint_error(thicken(error), photograph))]
 
 
@@ -193,8 +191,8 @@ def dimmed(photograph: np.ndarray) -> np.ndarray:
 
 def depth_scale(max_depth: float) -> Picture:
     """Draw the colour scale of depth, logarithmic from the nearest to the farthest."""
-    steps = np.geomspace(max_depth / NEAREST, max_depth, 256)[None].repeat(12, axis=0)
-    return picture('colours of depth', colorize_depth(steps, max_depth, max_depth / NEAREST), True)
+    steps = np.geomspace(max_depth * NEAREST, max_depth, 256)[None].repeat(12, axis=0)
+    return picture('colours of depth', colorize_depth(steps, max_depth), True)
 
 
 def color_of(space: LabelSpace, group: str) -> str:

@@ -38,4 +38,9 @@ def test_depth_colours_are_logarithmic():
 
 def test_depth_range_is_checked():
     with pytest.raises(ValueError, match='min_depth'):
-        colorize_depth(np.ones((2, 2), np.float32), max_depth=1)
+        colorize_depth(np.ones((2, 2), np.float32), max_depth=1, min_depth=2)
+
+
+def test_the_near_end_of_the_scale_follows_the_far_end():
+    streets, room = np.array([[2.0, 20, 80]], np.float32), np.array([[0.5, 5, 20]], np.float32)
+    np.testing.assert_array_equal(colorize_depth(streets, 80), colorize_depth(room, 20))

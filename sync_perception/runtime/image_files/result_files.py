@@ -49,14 +49,15 @@ class CloudOptions:
 
 def write_prediction(
         frame: Frame, prediction: Prediction, space: LabelSpace, prefix: Path,
-        cloud: CloudOptions | None = None) -> list[str]:
+        cloud: CloudOptions | None = None, max_depth: float = 80.0) -> list[str]:
     """
     Write all maps and pictures of one frame to files that start with a prefix.
 
     :param cloud: options of the PLY; None to write none.
+    :param max_depth: far end of the colour scale of depth in the pictures, metres.
     :return: names of the files.
     """
-    pictures = {'panel': panel(frame, prediction, space)}
+    pictures = {'panel': panel(frame, prediction, space, max_depth)}
     if prediction.depth is not None:
         pictures['depth'] = encode_depth(prediction.depth)
     if prediction.uncertainty is not None:

@@ -21,7 +21,7 @@ import math
 import cv2
 import numpy as np
 from sync_perception.geometry import backproject, pixel_rays
-from sync_perception.images.colors import colorize_depth
+from sync_perception.images.colors import colorize_depth, NEAREST
 from sync_perception.labels import LabelSpace
 from sync_perception.runtime.pictures.render import render_cloud, Viewpoint
 from sync_perception.types import Frame, Prediction
@@ -61,6 +61,7 @@ def panel(
 
     :param frame: the camera's image.
     :param prediction: maps that are None stay dark.
+    :param max_depth: far end of the depth's colour scale, metres.
     :return: uint8 (H', W', 3), RGB, about twice the frame's size.
     """
     dark = np.full_like(frame.image, PAPER)
@@ -160,18 +161,18 @@ def _draw_depth_scale(picture: np.ndarray, max_depth: float) -> None:
     height, width = picture.shape[:2]
     scale = _text_scale(width) * 0.8
     bar_width, bar_height = width // 4, max(4, height // 40)
-    metres = np.geomspace(2.0, max_depth, bar_width, dtype=np.float32)
+    near = max_depth * NEAREST
+    metres = np.geomspace(near, max_depth, bar_width, dtype=np.float32)
     left, top = width - bar_width - bar_height * 3, height - 3 * bar_height
     bar = colorize_depth(np.repeat(metres[None], bar_height, axis=0), max_depth)
     room = picture[top - bar_height * 4:, left - bar_height * 2:]
     room[:] = (room * 0.35).astype(np.uint8)
     picture[top:top + bar_height, left:left + bar_width] = bar
-    for value in (2, 5, 10, 20, 40, round(max_depth)):
-        if value < max_depth * 0.7 or value == round(max_depth):
-            text = f'{value} m' if value == round(max_depth) else str(value)
-            x = left + math.log(value / 2.0) / math.log(max_depth / 2.0) * bar_width
-            text_width = cv2.getTextSize(text, FONT, scale, 1)[0][0]
-            _write(picture, text, (round(x - text_width / 2), top - bar_height), scale)
+    for share in (1, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 40):
+        text = f'{max_depth * share:.3g}' + (' m' if share == 1 else '')
+        x = left + (1 + math.log(share) / math.log(1 / NEAREST)) * bar_width
+        text_width = cv2.getTextSize(text, FONT, scale, 1)[0][0]
+        _write(picture, text, (round(x - text_width / 2), top - bar_height), scale)
 
 
 def _write(picture: np.ndarray, text: str, origin: tuple[int, int], scale: float) -> None:
