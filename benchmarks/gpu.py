@@ -33,12 +33,8 @@ import numpy as np
 from sync_perception.machine import processor_name
 from sync_perception.models import hub
 from sync_perception.resources import default_model_folder
-from sync_perception.runtime.benchmark.stages import (
-    drawn_street,
-    machine,
-    summarize,
-    write_report,
-)
+from sync_perception.runtime.benchmark.bench_frames import drawn_street, intrinsics_like_kitti
+from sync_perception.runtime.benchmark.reports import machine, summarize, write_report
 from sync_perception.runtime.pointcloud import point_cloud
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.runtime.preprocess import seen_size
@@ -92,8 +88,7 @@ def parse() -> argparse.Namespace:
 
 def cameras(size: tuple[int, int]) -> list[Frame]:
     """Return a frame of each camera."""
-    focal = 0.58 * size[1]
-    K = np.array([[focal, 0, size[1] / 2], [0, focal, size[0] / 2], [0, 0, 1]])
+    K = intrinsics_like_kitti(size)
     street = drawn_street(size)
     return [Frame(np.ascontiguousarray(np.roll(street, 50 * index, axis=1)), K)
             for index in range(CAMERAS)]

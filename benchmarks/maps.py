@@ -39,7 +39,7 @@ from sync_perception.mapping.semantic_map.blocks import pack
 from sync_perception.mapping.semantic_map.semantic_map import SemanticMap
 from sync_perception.mapping.semantic_map.settings import MapSettings
 from sync_perception.mapping.semantic_map.surface import surface_of
-from sync_perception.runtime.benchmark.stages import machine, write_report
+from sync_perception.runtime.benchmark.reports import machine, write_report
 from sync_perception.runtime.mount_scale import Mount
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.street_world import StreetWorld

@@ -44,7 +44,7 @@ PROGRAMS = [
     ('sync_perception.cli', 'train', '--print_config'),
     ('sync_perception.cli', 'evaluate', '--dataset', 'synthetic'),
     ('sync_perception.ros.node.perception_node',),
-    ('sync_perception.ros.tools.bench_nodes', 'usual'),
+    ('sync_perception.ros.tools.bench_nodes', 'conventional'),
     ('sync_perception.runtime.predictor',),
 ]
 

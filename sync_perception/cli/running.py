@@ -140,32 +140,31 @@ def bench(
             'markers.')] = None,
         ) -> None:
     """Time every stage from message to messages on this machine."""
+    from sync_perception.runtime.benchmark.bench_frames import BenchFrames
+    from sync_perception.runtime.predictor_options import PredictorOptions
+    options = PredictorOptions(model, device, backend, precision, half)
+    images = BenchFrames(frames, (height, width), image)
     if peers:
         from sync_perception.runtime.benchmark.peers import bench_peers
-        bench_peers(
-            json=json, page=page, model=model, device=device, half=half, frames=frames,
-            size=(height, width), backend=backend, precision=precision)
-        return
-    if ros or case:
-        from sync_perception.ros.tools.bench_cases import bench_cases
-        from sync_perception.ros.tools.bench_dds import bench_dds
-        from sync_perception.ros.tools.bench_subjects import BenchFailed
-        try:
-            if case:
-                bench_cases(
-                    case, json=json, page=page, model=model, device=device, half=half,
-                    image=image, backend=backend, precision=precision)
-            else:
-                bench_dds(
-                    json=json, model=model, device=device, half=half, frames=frames, width=width,
-                    height=height, image=image, rate=rate, backend=backend,
-                    precision=precision)
-        except BenchFailed as error:
-            typer.echo(f'sync_perception: {error}', err=True)
-            raise typer.Exit(1) from error
-        return
-    from sync_perception.ros.tools.bench import bench as time_stages
-    time_stages(
-        json=json, model=model, device=device, half=half, frames=frames, width=width,
-        height=height, image=image, backend=backend,
-        precision=precision)
+        bench_peers(options, images, json, page)
+    elif ros or case:
+        _bench_over_dds(options, images, rate, case, json, page)
+    else:
+        from sync_perception.ros.tools.bench import bench as time_stages
+        time_stages(options, images, json)
+
+
+def _bench_over_dds(options, images, rate: float, case: list[str] | None, json: Path | None,
+                    page: Path | None) -> None:
+    """Measure the node over DDS, and end with status 1 if a process fails."""
+    from sync_perception.ros.tools.bench_cases import bench_cases
+    from sync_perception.ros.tools.bench_dds import bench_dds
+    from sync_perception.ros.tools.bench_subjects import BenchFailed
+    try:
+        if case:
+            bench_cases(case, options, images.image, json, page)
+        else:
+            bench_dds(options, images, rate, json=json)
+    except BenchFailed as error:
+        typer.echo(f'sync_perception: {error}', err=True)
+        raise typer.Exit(1) from error

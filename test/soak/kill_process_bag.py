@@ -40,7 +40,7 @@ from sync_perception.ros.bags.rosbag2 import Bag, BagWriter
 from sync_perception.ros.io.camera_info import pinhole
 from sync_perception.ros.io.conversions import image_message
 from sync_perception.ros.parameters.without_node import make_parameters
-from sync_perception.runtime.benchmark.stages import drawn_street
+from sync_perception.runtime.benchmark.bench_frames import drawn_street
 from trial import Outcome
 
 SIZE = (375, 1242)

@@ -37,7 +37,7 @@ from sync_perception.resources import default_model_folder
 from sync_perception.ros.core import qos
 from sync_perception.ros.io.camera_info import pinhole
 from sync_perception.ros.io.conversions import image_message
-from sync_perception.runtime.benchmark.stages import drawn_street
+from sync_perception.runtime.benchmark.bench_frames import drawn_street
 from trial import growth, Outcome, Usage, usage
 
 SIZE = (96, 320)

@@ -26,7 +26,7 @@ from typing import Any
 from sync_perception.files.whole_files import write_json
 from sync_perception.machine import processor_name
 from sync_perception.resources import package_folder
-from sync_perception.runtime.benchmark.stages import machine
+from sync_perception.runtime.benchmark.reports import machine
 
 ROOT = package_folder().parent
 PAGE = ROOT / 'docs' / 'reliability.md'

@@ -20,14 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from sync_perception.runtime.benchmark.stages import (
-    bench_runtime,
-    Stage,
-    table,
-    Work,
-    write_report,
-)
+from sync_perception.runtime.benchmark.bench_frames import BenchFrames
+from sync_perception.runtime.benchmark.reports import write_report
+from sync_perception.runtime.benchmark.stages import bench_runtime, Stage, table, Work
 from sync_perception.runtime.predictor import Predictor
+from sync_perception.runtime.predictor_options import PredictorOptions
 from sync_perception.types import Frame
 
 NO_MESSAGES = (
@@ -36,34 +33,23 @@ NO_MESSAGES = (
 
 
 def bench(
-        json: str | Path | None = None, model: str | Path | None = None, device: str = 'auto',
-        half: bool = False, frames: int = 100, width: int = 1242, height: int = 375,
-        image: str | Path | None = None, backend: str = 'auto',
-        precision: str = 'auto') -> dict[str, Any]:
+        options: PredictorOptions, frames: BenchFrames,
+        json: str | Path | None = None) -> dict[str, Any]:
     """
     Time every stage from the input to the output messages on this machine, and print a table.
 
     Without ROS 2's message packages, the two stages with messages are left out, and the report
     states it.
 
+    :param options: which model to run, and how.
+    :param frames: the frames to run it on.
     :param json: path of the report.
-    :param model: model folder or hub id; None is the default model.
-    :param device: auto, cpu, cuda or cuda:N.
-    :param half: run the network in the device's 16-bit format.
-    :param frames: number of timed frames.
-    :param width: width of the frames, pixels.
-    :param height: height of the frames, pixels.
-    :param image: photograph to use, resized; by default a synthetic street image.
-    :param backend: auto, torch, cuda_graph, openvino or onnxruntime.
-    :param precision: auto, float32, half or int8.
     :return: the report.
     """
     with_messages = have_messages()
     report = bench_runtime(
-        model, device, half, frames, (height, width), image,
-        before=message_in if with_messages else None,
-        after=messages_out if with_messages else None, backend=backend,
-        precision=precision)
+        options, frames, before=message_in if with_messages else None,
+        after=messages_out if with_messages else None)
     report['messages'] = 'measured' if with_messages else NO_MESSAGES
     console = Console()
     console.print(table(report))

@@ -21,16 +21,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header, String
-from sync_perception.images.reading import read_image
 from sync_perception.kitti.drive import KittiDrive
 from sync_perception.ros.core import qos
 from sync_perception.ros.io.camera_info import pinhole
 from sync_perception.ros.io.conversions import image_message, stamp_nanoseconds
+from sync_perception.runtime.benchmark.bench_frames import BenchFrames, intrinsics_like_kitti
 
 FRAME_ID = 'camera_optical_frame'
 TURN, SENT = 'bench/turn', 'bench/sent'
@@ -103,32 +102,10 @@ def pictures(size: tuple[int, int], path: str = '') -> tuple[list[np.ndarray], C
         drive = KittiDrive(path)
         images = [drive.image(index) for index in range(len(drive))]
         return [bgr(image) for image in images], pinhole(drive.K, images[0].shape[:2])
-    return [picture(size, path)], calibration(size)
-
-
-def picture(size: tuple[int, int], path: str = '') -> np.ndarray:
-    """
-    Return the camera's picture: uint8 (H, W, 3), BGR.
-
-    :param size: height and width, pixels.
-    :param path: photograph to use, resized; empty for a synthetic street image.
-    :raises ValueError: if there is no such image.
-    """
-    if path:
-        rgb = cv2.resize(read_image(path), size[::-1])
-    else:
-        # imports torch, which takes seconds and much memory
-        from sync_perception.runtime.benchmark.stages import drawn_street
-        rgb = drawn_street(size)
-    return bgr(rgb)
+    picture = BenchFrames(size=size, image=path).picture()
+    return [bgr(picture)], pinhole(intrinsics_like_kitti(size), size)
 
 
 def bgr(rgb: np.ndarray) -> np.ndarray:
     """Return a picture with the channels in the order of bgr8."""
     return np.ascontiguousarray(rgb[..., ::-1])
-
-
-def calibration(size: tuple[int, int]) -> CameraInfo:
-    """Return the calibration of a camera with the field of view of KITTI's cameras."""
-    focal = 0.58 * size[1]
-    return pinhole(np.array([[focal, 0, size[1] / 2], [0, focal, size[0] / 2], [0, 0, 1]]), size)

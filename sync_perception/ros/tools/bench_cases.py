@@ -36,7 +36,7 @@ from rich.console import Console
 from rich.table import Table
 from sync_perception.files.pages import replace_part, split_page
 from sync_perception.ros.node.outputs import OUTPUTS
-from sync_perception.ros.tools.bench_dds import ros_arguments
+from sync_perception.ros.tools.bench_dds import camera_process, node_parameters, ros_arguments
 from sync_perception.ros.tools.bench_subjects import (
     BenchFailed,
     processor_time,
@@ -46,7 +46,9 @@ from sync_perception.ros.tools.bench_subjects import (
     wait_for_answers,
 )
 from sync_perception.ros.tools.processes import ChildProcess, NODE_MODULES, use_quiet_domain
-from sync_perception.runtime.benchmark.stages import machine, summarize, write_report
+from sync_perception.runtime.benchmark.bench_frames import BenchFrames
+from sync_perception.runtime.benchmark.reports import machine, summarize, write_report
+from sync_perception.runtime.predictor_options import PredictorOptions
 
 NODE = 'perception'
 ALL = {output.topic: output.message_type for output in OUTPUTS}
@@ -96,22 +98,16 @@ CASES = {
 
 
 def bench_cases(
-        names: Sequence[str], json: str | Path | None = None, model: str | Path | None = None,
-        device: str = 'auto', half: bool = False, image: str | Path | None = None,
-        backend: str = 'auto', precision: str = 'auto', page: str | Path | None = None
-        ) -> dict[str, Any]:
+        names: Sequence[str], options: PredictorOptions, image: str | Path | None = None,
+        json: str | Path | None = None, page: str | Path | None = None) -> dict[str, Any]:
     """
     Measure the node under some kinds of load, and print a table.
 
     :param names: keys of `CASES`.
-    :param json: path of the report.
-    :param model: model folder or hub id; None is the default model.
-    :param device: auto, cpu, cuda or cuda:N.
-    :param half: run the network in the device's 16-bit format.
+    :param options: which model to run, and how.
     :param image: photograph, resized, or a KITTI drive, for cases of its size; by default a
         synthetic street image.
-    :param backend: auto, torch, cuda_graph, openvino or onnxruntime.
-    :param precision: auto, float32, half or int8.
+    :param json: path of the report.
     :param page: documentation page whose table, between two markers, is replaced.
     :return: the report.
     :raises BenchFailed: if a process fails, or answers nothing.
@@ -122,16 +118,15 @@ def bench_cases(
     unknown = [name for name in names if name not in CASES]
     if unknown:
         raise ValueError(f'case must be one of {", ".join(CASES)}, got {", ".join(unknown)}')
-    report = {'machine': machine(), 'model': str(model or 'default'), 'cases': {}}
+    report = {'machine': machine(), 'model': str(options.model or 'default'), 'cases': {}}
     use_quiet_domain()
     console = Console()
     for name in names:
         case = CASES[name]
         shown = image if case.size == KITTI else None
         with console.status(f'{case.title}: {case.frames} images of each camera ...'):
-            report['cases'][name] = {'title': case.title, **run_case(case, shown, [
-                f'model:={model or ""}', f'device:={device}', f'half:={half}'.lower(),
-                f'backend:={backend}', f'precision:={precision}'])}
+            report['cases'][name] = {
+                'title': case.title, **run_case(case, shown, node_parameters(options))}
     report['load_average_after'] = [round(each, 2) for each in os.getloadavg()]
     console.print(table(report))
     if json is not None:
@@ -154,10 +149,8 @@ def run_case(case: Case, image: str | Path | None, parameters: Sequence[str]) ->
     with ExitStack() as stack:
         stack.callback(rclpy.try_shutdown)
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix='bench_case_')))
-        camera = stack.enter_context(ChildProcess(
-            'The camera', 'sync_perception.ros.tools.bench_nodes', ['camera', *ros_arguments([
-                f'subjects:={[*subjects]}', f'rate:={case.rate}', f'height:={case.size[0]}',
-                f'width:={case.size[1]}', f'image:={image or ""}'])], logs / 'camera.log'))
+        camera = stack.enter_context(camera_process(
+            [*subjects], case.rate, BenchFrames(case.frames, case.size, image), logs))
         receiver = Receiver(subjects)
         stack.callback(receiver.close)
         receiver.spin_until(

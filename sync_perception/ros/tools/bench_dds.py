@@ -41,19 +41,23 @@ from sync_perception.ros.tools.bench_subjects import (
     warm_up,
 )
 from sync_perception.ros.tools.processes import ChildProcess, NODE_MODULES, use_quiet_domain
-from sync_perception.runtime.benchmark.stages import machine, PERCENTILES, summarize, write_report
+from sync_perception.runtime.benchmark.bench_frames import BenchFrames
+from sync_perception.runtime.benchmark.reports import (
+    machine,
+    PERCENTILES,
+    summarize,
+    write_report,
+)
+from sync_perception.runtime.predictor_options import PredictorOptions
 
 ROUNDS = 4
 MAPS = {'sync/depth': Image, 'sync/semantics': Image, 'sync/semantics/confidence': Image,
         'sync/points': PointCloud2}
-
-
 SUBJECTS = {
     'perception': Subject('sync_perception', NODE_MODULES['perception'], (), MAPS),
-    'usual': Subject(
-        'the same outputs by a conventional '
-        'node', 'sync_perception.ros.tools.bench_nodes', ('usual',),
-        MAPS),
+    'conventional': Subject(
+        'the same outputs by a conventional node', 'sync_perception.ros.tools.bench_nodes',
+        ('conventional',), MAPS),
     'copy': Subject(
         'pass-through of a copy of the image', 'sync_perception.ros.tools.bench_nodes', ('copy',),
         {'sync/copy': Image}),
@@ -61,68 +65,89 @@ SUBJECTS = {
 
 
 def bench_dds(
-        json: str | Path | None = None, model: str | Path | None = None, device: str = 'auto',
-        half: bool = False, frames: int = 100, width: int = 1242, height: int = 375,
-        image: str | Path | None = None, rate: float = 5.0, rounds: int = ROUNDS,
-        backend: str = 'auto', precision: str = 'auto') -> dict[str, Any]:
+        options: PredictorOptions, frames: BenchFrames, rate: float = 5.0,
+        rounds: int = ROUNDS, json: str | Path | None = None) -> dict[str, Any]:
     """
     Measure latency over DDS and processor time of the nodes, and print a table.
 
-    :param json: path of the report.
-    :param model: model folder or hub id; None is the default model.
-    :param device: auto, cpu, cuda or cuda:N.
-    :param half: run the network in the device's 16-bit format.
-    :param frames: number of images for each subject.
-    :param width: width of the images, pixels.
-    :param height: height of the images, pixels.
-    :param image: photograph to use, resized; by default a synthetic street image.
+    :param options: which model to run, and how.
+    :param frames: the images, and their number for each subject.
     :param rate: images per second.
     :param rounds: number of turns of each subject.
-    :param backend: auto, torch, cuda_graph, openvino or onnxruntime.
-    :param precision: auto, float32, half or int8.
+    :param json: path of the report.
     :return: the report: machine, latencies in milliseconds, processor time.
     :raises BenchFailed: if a process fails.
     :raises ValueError: if an argument is not positive, or there are fewer frames than rounds.
     """
-    if min(width, height, rounds) < 1 or rate <= 0 or frames < rounds:
+    if rounds < 1 or rate <= 0 or frames.count < rounds:
         raise ValueError(
-            f'expected at least 1x1 pixels, {rounds} frames and a positive rate, got '
-            f'{width}x{height}, {frames} frames, {rate} a second')
+            f'expected at least 1 round, {rounds} frames and a positive rate, got {rounds} '
+            f'rounds, {frames.count} frames, {rate} a second')
     begin = machine()
+    console = Console()
+    results, conversions = run_subjects(options, frames, rate, rounds, console)
+    report = {
+        'machine': begin, 'load_average_after': [round(each, 2) for each in os.getloadavg()],
+        'middleware': rclpy.get_rmw_implementation_identifier(),
+        'model': str(options.model or 'default'), 'image_size': list(frames.size), 'rate': rate,
+        'frames': frames.count, 'rounds': rounds, 'conversions': conversions,
+        'subjects': {name: describe(result) for name, result in results.items()}}
+    console.print(table(report))
+    if json is not None:
+        write_report(report, json)
+    return report
+
+
+def run_subjects(
+        options: PredictorOptions, frames: BenchFrames, rate: float, rounds: int,
+        console: Console) -> tuple[dict[str, SubjectResult], str]:
+    """
+    Start the processes, and measure the subjects in turns.
+
+    :return: the results by subject, and the conversion library of the conventional node.
+    :raises BenchFailed: if a process fails.
+    """
     use_quiet_domain()
     rclpy.init(args=[])
     with ExitStack() as stack:
         stack.callback(rclpy.try_shutdown)
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix='bench_ros_')))
-        parameters = [f'model:={model or ""}', f'device:={device}', f'half:={half}'.lower(),
-                      f'backend:={backend}', f'precision:={precision}']
-        camera = stack.enter_context(ChildProcess(
-            'The camera', 'sync_perception.ros.tools.bench_nodes', ['camera', *ros_arguments([
-                f'subjects:={[*SUBJECTS]}', f'rate:={float(rate)}', f'width:={width}',
-                f'height:={height}', f'image:={image or ""}'])], logs / 'camera.log'))
+        camera = stack.enter_context(camera_process([*SUBJECTS], rate, frames, logs))
         nodes = {name: stack.enter_context(ChildProcess(
             f'The node {name!r}', subject.module,
-            [*subject.words, *ros_arguments(parameters, namespace=name)], logs / f'{name}.log'))
-            for name, subject in SUBJECTS.items()}
+            [*subject.words, *ros_arguments(node_parameters(options), namespace=name)],
+            logs / f'{name}.log')) for name, subject in SUBJECTS.items()}
         children = [camera, *nodes.values()]
         receiver = Receiver(SUBJECTS)
         stack.callback(receiver.close)
-        console = Console()
         with console.status('Starting the processes, preparing the network ...'):
             receiver.wait_for_all(children)
             warm_up(receiver, nodes, children, rate)
-        with console.status(f'{len(SUBJECTS)} x {frames} images at {rate:g} Hz ...'):
-            results = measure(receiver, nodes, children, frames, rounds, rate)
-        report = {
-            'machine': begin, 'load_average_after': [round(each, 2) for each in os.getloadavg()],
-            'middleware': rclpy.get_rmw_implementation_identifier(),
-            'model': str(model or 'default'), 'image_size': [height, width], 'rate': rate,
-            'frames': frames, 'rounds': rounds, 'usual_way': conversion_library(nodes['usual']),
-            'subjects': {name: describe(result) for name, result in results.items()}}
-    console.print(table(report))
-    if json is not None:
-        write_report(report, json)
-    return report
+        with console.status(f'{len(SUBJECTS)} x {frames.count} images at {rate:g} Hz ...'):
+            results = measure(receiver, nodes, children, frames.count, rounds, rate)
+        return results, conversion_library(nodes['conventional'])
+
+
+def camera_process(
+        subjects: Sequence[str], rate: float, frames: BenchFrames, logs: Path) -> ChildProcess:
+    """
+    Start the camera of a benchmark.
+
+    :param subjects: namespaces to which it sends images on request.
+    :param rate: images per second.
+    :param logs: folder for its log.
+    """
+    return ChildProcess(
+        'The camera', 'sync_perception.ros.tools.bench_nodes', ['camera', *ros_arguments([
+            f'subjects:={[*subjects]}', f'rate:={float(rate)}', f'width:={frames.size[1]}',
+            f'height:={frames.size[0]}', f'image:={frames.image or ""}'])], logs / 'camera.log')
+
+
+def node_parameters(options: PredictorOptions) -> list[str]:
+    """Return the parameters of a node that select the model, `name:=value`."""
+    return [f'model:={options.model or ""}', f'device:={options.device}',
+            f'half:={options.half}'.lower(), f'backend:={options.backend}',
+            f'precision:={options.precision}']
 
 
 def ros_arguments(parameters: Sequence[str], namespace: str = '') -> list[str]:
@@ -159,7 +184,7 @@ def table(report: dict[str, Any]) -> Table:
         'from the stamp to the arrival of all outputs',
         caption=f'{facts["processor"]}, {facts["cores"]} cores, load {facts["load_average"][0]} '
                 f'before and {report["load_average_after"][0]} after, {facts["commit"]}; the '
-                f'conventional node converts by {report["usual_way"]}')
+                f'conventional node converts by {report["conversions"]}')
     shown.add_column('milliseconds')
     for mark in PERCENTILES:
         shown.add_column(f'p{mark}', justify='right')

@@ -77,7 +77,7 @@ class ConventionalNode(Node):
 
     def __init__(self, load: Callable[[PerceptionParameters], Any] = load_predictor,
                  **node_arguments: Any):
-        super().__init__('usual', **node_arguments)
+        super().__init__('conventional', **node_arguments)
         self.predictor = load(PerceptionParameters(**{
             name: self.declare_parameter(name, default).value
             for name, default in (('model', ''), ('device', 'auto'), ('half', False),
@@ -182,7 +182,7 @@ def conventional_cloud(frame: Frame, prediction: Prediction, header: Header) -> 
 
 
 NODES: dict[str, Callable[[], Node]] = {
-    'camera': BenchCamera, 'copy': CopyNode, 'usual': ConventionalNode}
+    'camera': BenchCamera, 'copy': CopyNode, 'conventional': ConventionalNode}
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -152,7 +152,7 @@ def list_architectures(
 def machine() -> dict[str, Any]:
     """Return a description of this machine and the versions of the libraries."""
     # imports torch: seconds
-    from sync_perception.runtime.benchmark.stages import machine as describe
+    from sync_perception.runtime.benchmark.reports import machine as describe
     return describe()
 
 

@@ -43,17 +43,14 @@ from sync_perception.models.catalogue.ready_made import (
     SEGFORMER,
 )
 from sync_perception.models.perception_model import build_model
-from sync_perception.resources import default_model_folder
+from sync_perception.resources import model_source
 from sync_perception.runtime.backends import EagerBackend
+from sync_perception.runtime.benchmark.bench_frames import BenchFrames
 from sync_perception.runtime.benchmark.network_timing import run_once
-from sync_perception.runtime.benchmark.stages import (
-    drawn_street,
-    machine,
-    summarize,
-    write_report,
-)
+from sync_perception.runtime.benchmark.reports import machine, summarize, write_report
 from sync_perception.runtime.pointcloud import POINT, point_cloud
 from sync_perception.runtime.predictor import Predictor
+from sync_perception.runtime.predictor_options import PredictorOptions
 from sync_perception.types import Frame
 import torch
 
@@ -75,64 +72,67 @@ MISSING = "left out: pip install 'sync_perception[transformers]'"
 
 
 def bench_peers(
-        json: str | Path | None = None, page: str | Path | None = None,
-        model: str | Path | None = None, device: str = 'auto', half: bool = False,
-        frames: int = 100, size: tuple[int, int] = (375, 1242), backend: str = 'auto',
-        precision: str = 'auto') -> dict[str, Any]:
+        options: PredictorOptions, frames: BenchFrames,
+        json: str | Path | None = None, page: str | Path | None = None) -> dict[str, Any]:
     """
     Time the peers' networks and the predictor in turns, and print a table with their ratios.
 
+    :param options: which model to run, and how; the peers run in float32.
+    :param frames: the frames to run it on.
     :param json: path of the report.
     :param page: documentation page whose table, between two markers, is replaced.
-    :param model: model folder or hub id; None is the default model.
-    :param device: auto, cpu, cuda or cuda:N.
-    :param half: run the network in the device's 16-bit format; the peers run in float32.
-    :param frames: number of timed frames.
-    :param size: height and width of the frames.
-    :param backend: auto, torch, cuda_graph, openvino or onnxruntime.
-    :param precision: auto, float32, half or int8.
     :return: the report.
     :raises ValueError: if there is no such model, or the page lacks the markers.
     """
     if page is not None:
         split_page(page, PART)
     begin = machine()
-    folder = default_model_folder() if model is None else model
-    predictor = Predictor(folder, device, half, backend=backend, precision=precision)
-    focal = 0.58 * size[1]
-    K = np.array([[focal, 0, size[1] / 2], [0, focal, size[0] / 2], [0, 0, 1]])
-    frame = Frame(drawn_street(size), K)
+    predictor = options.load()
+    frame = frames.frame()
     image = predictor.prepare(frame).clone()
-
-    cloud = np.zeros(size, POINT)  # reused, as in the node
-
-    def whole() -> None:
-        prediction = predictor.predict(frame)
-        if 'depth' in predictor.available:
-            point_cloud(frame, prediction, predictor.labels, out=cloud)
-
-    ways: dict[str, Callable[[], object]] = {
-        WHOLE: whole, NETWORK: partial(predictor.backend, image),
-        EAGER: partial(EagerBackend(hub.load(folder, predictor.device)), image)}
-    there = {name: entry for name, entry in PEERS.items()
+    peers = {name: entry for name, entry in PEERS.items()
              if find_spec('transformers') is not None or not entry.needs_transformers}
-    for name, entry in there.items():
-        torch.manual_seed(0)
-        ways[name] = partial(
-            EagerBackend(build_model(entry.config()).eval().to(predictor.device)), image)
+    ways = {**own_ways(options, predictor, frame, image),
+            **{name: peer(entry, predictor.device, image) for name, entry in peers.items()}}
     report = {
-        'machine': begin, 'model': {**predictor.describe(), 'model': str(model or 'default')},
-        'frames': frames,
-        'image_size': list(size), 'network_size': list(image.shape[-2:]),
-        'milliseconds': in_turns(ways, predictor.device, frames),
+        'machine': begin,
+        'model': {**predictor.describe(), 'model': str(options.model or 'default')},
+        'frames': frames.count,
+        'image_size': list(frame.size), 'network_size': list(image.shape[-2:]),
+        'milliseconds': in_turns(ways, predictor.device, frames.count),
         'load_average_after': [round(each, 2) for each in os.getloadavg()],
-        'left_out': sorted(PEERS.keys() - there.keys())}
+        'left_out': sorted(PEERS.keys() - peers.keys())}
     Console().print(table(report))
     if json is not None:
         write_report(report, json)
     if page is not None:
         replace_part(page, PART, ['', *markdown(report), ''])
     return report
+
+
+def own_ways(options: PredictorOptions, predictor: Predictor, frame: Frame, image: torch.Tensor
+             ) -> dict[str, Callable[[], object]]:
+    """
+    Return the functions that run the measured model, by name.
+
+    :param image: the network's input for the frame.
+    """
+    cloud = np.zeros(frame.size, POINT)  # reused, as in the node
+
+    def whole() -> None:
+        prediction = predictor.predict(frame)
+        if 'depth' in predictor.available:
+            point_cloud(frame, prediction, predictor.labels, out=cloud)
+
+    eager = EagerBackend(hub.load(model_source(options.model), predictor.device))
+    return {WHOLE: whole, NETWORK: partial(predictor.backend, image),
+            EAGER: partial(eager, image)}
+
+
+def peer(entry: Entry, device: torch.device, image: torch.Tensor) -> Callable[[], object]:
+    """Return the function that runs a peer with random weights on an image."""
+    torch.manual_seed(0)
+    return partial(EagerBackend(build_model(entry.config()).eval().to(device)), image)
 
 
 def in_turns(ways: dict[str, Callable[[], object]], device: torch.device, frames: int

@@ -23,10 +23,14 @@ import numpy as np
 import pytest
 from sync_perception.models import hub
 from sync_perception.ros.tools import bench
-from sync_perception.runtime.benchmark.stages import drawn_street, runtime_stages, Work
+from sync_perception.runtime.benchmark.bench_frames import BenchFrames, drawn_street
+from sync_perception.runtime.benchmark.stages import runtime_stages, Work
 from sync_perception.runtime.predictor import Predictor
+from sync_perception.runtime.predictor_options import PredictorOptions
 from sync_perception.types import Frame
 import zoo
+
+SMALL = BenchFrames(1, (60, 90))
 
 
 def test_without_messages_the_rest_is_measured(small_model, tmp_path, monkeypatch, capsys):
@@ -39,7 +43,7 @@ def test_without_messages_the_rest_is_measured(small_model, tmp_path, monkeypatc
 
     monkeypatch.setattr(builtins, '__import__', without_ros)
     report = bench.bench(
-        tmp_path / 'report.json', small_model, 'cpu', frames=1, width=90, height=60)
+        PredictorOptions(small_model, 'cpu'), SMALL, tmp_path / 'report.json')
     assert json.loads((tmp_path / 'report.json').read_text()) == report
     assert 'network' in report['milliseconds']
     assert 'message -> frame' not in report['milliseconds']
@@ -51,13 +55,13 @@ def test_without_messages_the_rest_is_measured(small_model, tmp_path, monkeypatc
 def test_a_single_task_has_its_own_messages_alone(name, messages, tmp_path):
     pytest.importorskip('sensor_msgs')
     frame = Frame(drawn_street((60, 90)), np.array([[50.0, 0, 45], [0, 50.0, 30], [0, 0, 1]]))
-    predictor = Predictor.from_model(zoo.build(name))
+    hub.save(zoo.build(name), tmp_path)
+    predictor = Predictor(tmp_path, 'cpu')
     work = Work(frame=frame)
     for _, run in (*runtime_stages(predictor), *bench.messages_out(frame, predictor)):
         run(work)
     assert set(work.messages) == messages
-    hub.save(zoo.build(name), tmp_path)
-    report = bench.bench(None, tmp_path, 'cpu', frames=1, width=90, height=60)
+    report = bench.bench(PredictorOptions(tmp_path, 'cpu'), SMALL)
     assert ('cloud' in report['milliseconds']) == ('points' in messages)
 
 

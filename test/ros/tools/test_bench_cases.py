@@ -24,6 +24,7 @@ import pytest
 import rclpy
 from sync_perception.ros.tools import bench_cases
 from sync_perception.ros.tools.bench_cases import CASES
+from sync_perception.runtime.predictor_options import PredictorOptions
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -35,7 +36,7 @@ def test_two_cameras_are_measured_and_nobody_stays(small_model, tmp_path, monkey
     page = tmp_path / 'page.md'
     page.write_text('<!-- bench cases: begin -->\nold\n<!-- bench cases: end -->\n')
     report = bench_cases.bench_cases(
-        ['six'], tmp_path / 'report.json', small_model, 'cpu', page=page)
+        ['six'], PredictorOptions(small_model, 'cpu'), json=tmp_path / 'report.json', page=page)
     assert json.loads((tmp_path / 'report.json').read_text()) == report
     values = report['cases']['six']
     assert values['sent'] == 8
@@ -54,4 +55,4 @@ def test_two_cameras_are_measured_and_nobody_stays(small_model, tmp_path, monkey
 
 def test_an_unknown_case_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="(?s)drive.*'?evening"):
-        bench_cases.bench_cases(['evening'])
+        bench_cases.bench_cases(['evening'], PredictorOptions())

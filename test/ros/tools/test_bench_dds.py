@@ -23,15 +23,17 @@ import pytest
 import rclpy
 from sync_perception.ros.tools.bench_dds import bench_dds, describe, SUBJECTS
 from sync_perception.ros.tools.bench_subjects import BenchFailed, SubjectResult
+from sync_perception.runtime.benchmark.bench_frames import BenchFrames
+from sync_perception.runtime.predictor_options import PredictorOptions
 
 pytestmark = pytest.mark.timeout(240)
+SMALL = BenchFrames(4, (64, 96))
 
 
 def test_everyone_is_measured_and_nobody_stays(small_model, tmp_path, capsys):
     others = set(psutil.Process().children(recursive=True))
     report = bench_dds(
-        tmp_path / 'report.json', small_model, 'cpu', frames=4, rounds=2, width=96, height=64,
-        rate=10.0)
+        PredictorOptions(small_model, 'cpu'), SMALL, 10.0, 2, tmp_path / 'report.json')
     assert json.loads((tmp_path / 'report.json').read_text()) == report
     assert list(report['subjects']) == list(SUBJECTS)
     for values in report['subjects'].values():
@@ -39,7 +41,7 @@ def test_everyone_is_measured_and_nobody_stays(small_model, tmp_path, capsys):
         whole, first = values['latency_milliseconds'], values['first_output_milliseconds']
         assert 0 < first['min'] <= whole['min'] <= whole['p50'] <= whole['p99'] < 60_000
         assert values['cpu_seconds_per_frame'] >= 0
-    assert report['usual_way']
+    assert report['conversions']
     printed = capsys.readouterr().out
     assert 'CPU s/frame' in printed and 'sync_perception' in printed
     assert set(psutil.Process().children(recursive=True)) <= others
@@ -48,16 +50,16 @@ def test_everyone_is_measured_and_nobody_stays(small_model, tmp_path, capsys):
 
 def test_a_node_that_cannot_start_is_named_with_its_reason(tmp_path):
     others = set(psutil.Process().children(recursive=True))
-    with pytest.raises(BenchFailed, match="(?s)'usual' ended with status 1.*no-such-model"):
-        bench_dds(None, tmp_path / 'no-such-model', 'cpu', frames=4, width=96, height=64)
+    with pytest.raises(BenchFailed, match="(?s)'conventional'.*no-such-model"):
+        bench_dds(PredictorOptions(tmp_path / 'no-such-model', 'cpu'), SMALL)
     assert set(psutil.Process().children(recursive=True)) <= others
     assert not rclpy.ok()
 
 
-@pytest.mark.parametrize('wrong', [{'frames': 3}, {'rate': 0.0}, {'width': 0}, {'rounds': 0}])
+@pytest.mark.parametrize('wrong', [{'rounds': 5}, {'rate': 0.0}, {'rounds': 0}])
 def test_arguments_that_make_no_sense_are_refused(wrong):
-    with pytest.raises(ValueError, match='expected at least 1x1 pixels'):
-        bench_dds(**wrong)
+    with pytest.raises(ValueError, match='4 frames'):
+        bench_dds(PredictorOptions(), SMALL, **wrong)
 
 
 def test_percentiles_and_processor_time_are_those_of_the_frames():

@@ -23,7 +23,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 from sync_perception.labels import LabelSpace
 from sync_perception.ros.io.conversions import decode, image_message
-from sync_perception.ros.tools.bench_camera import calibration
+from sync_perception.ros.tools.bench_camera import pictures
 from sync_perception.ros.tools.bench_nodes import (
     by_tobytes,
     conventional_cloud,
@@ -41,7 +41,7 @@ class FakePredictor:
     """Predicts depth from red and labels from green."""
 
     def predict(self, frame: Frame, outputs: frozenset) -> Prediction:
-        """Predict what is asked for."""
+        """Predict the requested outputs."""
         assert outputs == {'depth', 'labels', 'confidence'}
         red, green = frame.image[..., 0], frame.image[..., 1]
         return Prediction(
@@ -76,7 +76,7 @@ def test_the_copy_is_the_image(graph, image):
     assert copies == [sent]
 
 
-def test_the_usual_node_gives_what_the_perception_node_gives(graph, image):
+def test_the_conventional_node_gives_what_the_perception_node_gives(graph, image):
     add, wait = graph
     add(ConventionalNode(lambda parameters: FakePredictor()))
     other = add(Node('other'))
@@ -84,7 +84,7 @@ def test_the_usual_node_gives_what_the_perception_node_gives(graph, image):
     for topic, kind in (('depth', Image), ('semantics', Image), ('semantics/confidence', Image),
                         ('points', PointCloud2)):
         other.create_subscription(kind, f'sync/{topic}', got.setdefault(topic, []).append, 1)
-    info = calibration(SIZE)
+    info = pictures(SIZE)[1]
     info.header = header()
     publishers = [other.create_publisher(CameraInfo, 'camera_info', 1),
                   other.create_publisher(Image, 'image', 1)]
@@ -104,8 +104,8 @@ def test_the_usual_node_gives_what_the_perception_node_gives(graph, image):
     assert got['points'][0].header == header()
 
 
-def test_the_usual_cloud_is_the_same_cloud(image):
-    info = calibration(SIZE)
+def test_the_conventional_cloud_is_the_same_cloud(image):
+    info = pictures(SIZE)[1]
     frame = Frame(image, np.reshape(info.k, (3, 3)))
     prediction = FakePredictor().predict(frame, frozenset({'depth', 'labels', 'confidence'}))
     message = conventional_cloud(frame, prediction, header())
@@ -119,7 +119,7 @@ def test_the_usual_cloud_is_the_same_cloud(image):
         np.testing.assert_allclose(theirs, ours[each.name], rtol=1e-5)
 
 
-def test_the_usual_conversions_carry_the_same_pixels(image):
+def test_the_conventional_conversions_carry_the_same_pixels(image):
     read, write, way = conventional_conversions()
     assert way
     message = image_message(image[..., ::-1], header(), 'bgr8')

@@ -20,17 +20,24 @@ import json
 
 import pytest
 from sync_perception.runtime.benchmark import peers
+from sync_perception.runtime.benchmark.bench_frames import BenchFrames
 from sync_perception.runtime.benchmark.peers import bench_peers, EAGER, NETWORK, PEERS, WHOLE
+from sync_perception.runtime.predictor_options import PredictorOptions
 
 OWN = {WHOLE, NETWORK, EAGER}
-SMALL = {'frames': 2, 'size': (64, 96), 'device': 'cpu', 'backend': 'torch'}
+SMALL = BenchFrames(2, (64, 96))
+
+
+def options(model):
+    """Return options that run a model on the CPU by torch."""
+    return PredictorOptions(model, 'cpu', 'torch')
 
 
 def test_all_are_timed_and_the_page_gets_ratios(small_model, tmp_path, capsys):
     pytest.importorskip('transformers')
     page = tmp_path / 'page.md'
     page.write_text('Before\n<!-- bench peers: begin -->\nold\n<!-- bench peers: end -->\nAfter\n')
-    report = bench_peers(tmp_path / 'peers.json', page, small_model, **SMALL)
+    report = bench_peers(options(small_model), SMALL, tmp_path / 'peers.json', page)
     assert json.loads((tmp_path / 'peers.json').read_text()) == report
     assert report['milliseconds'].keys() == OWN | PEERS.keys()
     assert report['left_out'] == [] and report['network_size'] == [64, 96]
@@ -45,7 +52,7 @@ def test_all_are_timed_and_the_page_gets_ratios(small_model, tmp_path, capsys):
 
 def test_without_transformers_what_is_left_out_is_named(small_model, monkeypatch, capsys):
     monkeypatch.setattr(peers, 'find_spec', lambda name: None)
-    report = bench_peers(model=small_model, **SMALL)
+    report = bench_peers(options(small_model), SMALL)
     assert len(report['left_out']) == 2
     assert report['milliseconds'].keys() == OWN | (PEERS.keys() - set(report['left_out']))
     assert 'sync_perception[transformers]' in ' '.join(capsys.readouterr().out.split())
@@ -54,4 +61,4 @@ def test_without_transformers_what_is_left_out_is_named(small_model, monkeypatch
 def test_a_page_without_markers_is_refused_before_anything_is_timed(small_model, tmp_path):
     (tmp_path / 'page.md').write_text('nothing')
     with pytest.raises(ValueError, match='bench peers'):
-        bench_peers(page=tmp_path / 'page.md', model=small_model, **SMALL)
+        bench_peers(options(small_model), SMALL, page=tmp_path / 'page.md')

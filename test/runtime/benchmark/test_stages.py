@@ -20,17 +20,12 @@ import json
 import time
 
 import numpy as np
-import pytest
 from rich.console import Console
 from sync_perception.runtime.benchmark import stages as bench
-from sync_perception.runtime.benchmark.stages import (
-    AROUND,
-    measure,
-    NETWORK,
-    summarize,
-    WHOLE,
-    Work,
-)
+from sync_perception.runtime.benchmark.bench_frames import BenchFrames
+from sync_perception.runtime.benchmark.reports import write_report
+from sync_perception.runtime.benchmark.stages import AROUND, measure, NETWORK, WHOLE, Work
+from sync_perception.runtime.predictor_options import PredictorOptions
 import torch
 
 
@@ -58,16 +53,11 @@ def test_the_whole_is_the_sum_and_what_is_beside_it_does_not_count():
     np.testing.assert_allclose(times['beside'], [100] * 4)
 
 
-def test_percentiles():
-    marks = summarize(list(range(1, 102)))
-    assert (marks['p50'], marks['p95'], marks['p99']) == (51.0, 96.0, 100.0)
-    assert marks['min'] == 1.0 and marks['mean'] == 51.0
-
-
 def test_report(small_model, tmp_path):
-    report = bench.bench_runtime(small_model, 'cpu', frames=2, size=(60, 90))
+    report = bench.bench_runtime(
+        PredictorOptions(small_model, 'cpu'), BenchFrames(2, (60, 90)))
     path = tmp_path / 'deep' / 'report.json'
-    bench.write_report(report, path)
+    write_report(report, path)
     assert json.loads(path.read_text()) == report
     stages = report['milliseconds']
     assert {'preprocessing', 'network', 'post-processing', 'cloud', 'whole', bench.COPY,
@@ -78,15 +68,3 @@ def test_report(small_model, tmp_path):
     console = Console(record=True, width=120)
     console.print(bench.table(report))
     assert 'post-processing' in console.export_text()
-
-
-def test_the_drawn_street_is_the_same_each_time():
-    first, second = bench.drawn_street((75, 120)), bench.drawn_street((75, 120))
-    np.testing.assert_array_equal(first, second)
-    assert first.shape == (75, 120, 3) and len(np.unique(first.reshape(-1, 3), axis=0)) > 100
-
-
-@pytest.mark.parametrize('frames, size', [(0, (5, 5)), (1, (0, 5))])
-def test_refuses_nothing_to_measure(small_model, frames, size):
-    with pytest.raises(ValueError, match='at least 1'):
-        bench.bench_runtime(small_model, frames=frames, size=size)
