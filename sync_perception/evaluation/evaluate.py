@@ -28,10 +28,10 @@ from rich.progress import track
 from rich.table import Table
 from sync_perception.datasets import open_dataset
 from sync_perception.datasets.sample import READ_ERRORS, Sample
+from sync_perception.evaluation.calibration import BINS, DepthCalibration, LabelCalibration
 from sync_perception.evaluation.depth_boundaries import BoundaryMetrics
 from sync_perception.evaluation.fused_samples import FusedSamples
 from sync_perception.evaluation.metrics import (
-    CalibrationMetrics,
     CROPS,
     DepthMetrics,
     MIN_DEPTH,
@@ -51,7 +51,7 @@ from sync_perception.runtime.backends.devices import torch_device
 from sync_perception.runtime.preprocess import metric_scale
 from sync_perception.types import DenseOutput
 import torch
-from torch import nn
+from torch import nn, Tensor
 
 LOG = logging.getLogger(__name__)
 LABELLED, WITHOUT_INTRINSICS = 'labelled', 'without intrinsics'
@@ -74,9 +74,10 @@ class Evaluation:
         self.model, self.config, self.fused = model, model.config, fused
         self.device = model.device
         self.depth = depth or DepthMetrics()
-        self.calibration = CalibrationMetrics(self.depth.min_depth, self.depth.max_depth)
+        self.calibration = DepthCalibration(self.depth.min_depth, self.depth.max_depth)
         self.boundaries = BoundaryMetrics(self.depth.min_depth, self.depth.max_depth)
         self.normals = NormalMetrics()
+        self.confidence = LabelCalibration()
         self.label_space = label_space
         self.classes: SharedClasses | None = None
         self.segmentation: SegmentationMetrics | None = None
@@ -98,7 +99,7 @@ class Evaluation:
             self.share_classes()
         labels = [self.segmentation] if self.labelled else []
         return [self.frames, self.cropped, self.depth, self.calibration, self.boundaries,
-                self.normals, *labels]
+                self.normals, self.confidence, *labels]
 
     def synchronise(self) -> None:
         """Sum the metrics over all processes, if there are several; each must call this."""
@@ -162,8 +163,11 @@ class Evaluation:
         if self.label_space is None:
             return
         self.share_classes()
-        labels = self.shared_labels(output, sample.labels.shape)
-        self.segmentation.update(labels, self.classes.table[sample.labels])
+        probabilities, labels = (array.cpu().numpy() for array in self.shared_probabilities(
+            output, sample.labels.shape).max(dim=0))
+        truth = self.classes.table[sample.labels]
+        self.segmentation.update(labels, truth)
+        self.confidence.update(labels, probabilities, truth)
         self.frames.update(LABELLED)
 
     def share_classes(self) -> None:
@@ -174,19 +178,24 @@ class Evaluation:
 
     def shared_labels(self, output: DenseOutput, size: tuple[int, int]) -> np.ndarray:
         """Return the most probable of the shared classes: int64 (height, width)."""
+        return self.shared_probabilities(output, size).argmax(dim=0).cpu().numpy()
+
+    def shared_probabilities(self, output: DenseOutput, size: tuple[int, int]) -> Tensor:
+        """Return the probabilities of the shared classes: float32 (classes, height, width)."""
         among = self.classes.candidates
         members = self.classes.members[:, among].to(self.device)
         logits = output.logits.float()
         if not among.all():
             logits = logits[:, among.to(self.device)]
         probabilities = torch.einsum('gc,bchw->bghw', members, logits.softmax(dim=1))
-        return enlarge(probabilities, size)[0].argmax(dim=0).cpu().numpy()
+        return enlarge(probabilities, size)[0]
 
     def scores(self) -> dict[str, Any]:
         """Return the available metrics by name; the IoU of a class that never occurs is None."""
         scores: dict[str, Any] = {}
         if self.labelled and self.segmentation.confusion.any():
             scores.update(self.segmentation.compute())
+            scores.update(self.confidence.compute())
             scores['iou'] = {
                 name: None if math.isnan(iou) else float(iou)
                 for name, iou in zip(self.classes.names, self.segmentation.iou())}
@@ -209,6 +218,9 @@ class Evaluation:
                 'one confusion matrix over all frames, void excluded, the mean excludes classes '
                 'in neither truth nor prediction; the probability of a class is the sum over '
                 'those classes of the model that it comprises')
+            notes['label_calibration_error'] = (
+                f'expected calibration error over {BINS} bins of the confidence, pooled over all '
+                'pixels')
             notes['classes_not_scored'] = list(self.classes.not_scored)
             notes['model_classes_not_asked'] = list(self.classes.not_asked)
         if self.depth.images:
@@ -266,13 +278,13 @@ def evaluate(
     :param video: whether to measure temporal consistency, too.
     :param temporal: off, or fuse to evaluate outputs that are fused over consecutive frames by the
         poses of the data set.
-    :return: model, dataset, split, frames (their number), device, protocol; miou, pixel_accuracy
-        and iou by class name, if there are labels; abs_rel, sq_rel, rmse, rmse_log, silog, delta1,
-        delta2 and delta3, if there are depth and intrinsics, with depth_within_1_sigma and
-        depth_within_2_sigma if the model predicts its uncertainty, and boundary_f1 if depth is
-        dense; normals_mean, normals_median (degrees), normals_within_11.25, _22.5 and _30, if data
-        set and model have normals; for a video temporal_miou and temporal_abs_rel of
-        `VideoMetrics`.
+    :return: model, dataset, split, frames (their number), device, protocol; miou, pixel_accuracy,
+        label_calibration_error and iou by class name, if there are labels; abs_rel, sq_rel, rmse,
+        rmse_log, silog, delta1, delta2 and delta3, if there are depth and intrinsics, with
+        depth_within_1_sigma and depth_within_2_sigma if the model predicts its uncertainty, and
+        boundary_f1 if depth is dense; normals_mean, normals_median (degrees),
+        normals_within_11.25, _22.5 and _30, if data set and model have normals; for a video
+        temporal_miou and temporal_abs_rel of `VideoMetrics`.
     :raises ValueError: if the data set, the split or the device is unknown.
     :raises FileNotFoundError: if the model or the recording does not exist.
     """
@@ -344,8 +356,8 @@ def report(result: dict[str, Any], json_file: str | Path | None = None) -> None:
                         f'({result["frames"]} frames)')
     table.add_column('metric')
     table.add_column('value', justify='right')
-    for name in ('miou', 'pixel_accuracy', *DepthMetrics.NAMES, *CalibrationMetrics.NAMES,
-                 *NormalMetrics.NAMES, *VideoMetrics.NAMES):
+    for name in ('miou', 'pixel_accuracy', *LabelCalibration.NAMES, *DepthMetrics.NAMES,
+                 *DepthCalibration.NAMES, *NormalMetrics.NAMES, *VideoMetrics.NAMES):
         if name in result:
             table.add_row(name, f'{result[name]:.4f}')
     for name, iou in result.get('iou', {}).items():

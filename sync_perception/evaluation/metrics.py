@@ -237,65 +237,6 @@ class NormalMetrics(SummedMetric):
             *(self.below.cpu().numpy() / pixels).tolist())))
 
 
-class CalibrationMetrics(SummedMetric):
-    """
-    Fractions of errors of ln(depth) within one and two predicted standard deviations.
-
-    Pooled over all pixels of all images. For calibrated Gaussian errors, 68.3 % lie within one
-    standard deviation and 95.4 % within two; lower fractions mean overconfidence.
-
-    :param min_depth: metres, exclusive.
-    :param max_depth: metres, exclusive.
-    """
-
-    NAMES = ('depth_within_1_sigma', 'depth_within_2_sigma')
-
-    def __init__(self, min_depth: float = MIN_DEPTH, max_depth: float = MAX_DEPTH):
-        super().__init__()
-        self.min_depth, self.max_depth = min_depth, max_depth
-        self.add_sum('pixel_count')
-        self.add_sum('within', (2,))
-
-    @property
-    def pixels(self) -> int:
-        """Return the number of pixels with a valid true depth."""
-        return int(self.pixel_count)
-
-    def update(
-            self, prediction: np.ndarray, truth: np.ndarray, deviation: np.ndarray,
-            crop: tuple[slice, slice] | None = None) -> None:
-        """
-        Add an image.
-
-        :param prediction: float (H, W), metres, positive.
-        :param truth: float (H, W), metres; values out of range are invalid.
-        :param deviation: float (H, W), standard deviation of ln(depth).
-        :param crop: rows and columns to evaluate; None for all.
-        :raises ValueError: if the sizes differ.
-        """
-        if not prediction.shape == truth.shape == deviation.shape:
-            raise ValueError(
-                f'expected depth and deviation of the size of the truth {truth.shape}, got '
-                f'{prediction.shape} and {deviation.shape}')
-        if crop is not None:
-            prediction, truth, deviation = prediction[crop], truth[crop], deviation[crop]
-        valid = (truth > self.min_depth) & (truth < self.max_depth)
-        error = np.abs(np.log(prediction[valid].astype(np.float64)) - np.log(truth[valid]))
-        self.increase('pixel_count', error.size)
-        self.increase(
-            'within', [np.count_nonzero(error <= k * deviation[valid]) for k in (1, 2)])
-
-    def compute(self) -> dict[str, float]:
-        """
-        Return the fractions by name.
-
-        :raises ValueError: if no image had a valid pixel.
-        """
-        if not self.pixels:
-            raise ValueError('no image had a pixel with a valid true depth')
-        return dict(zip(self.NAMES, (self.within.cpu().numpy() / self.pixels).tolist()))
-
-
 class SegmentationMetrics(SummedMetric):
     """
     IoU and pixel accuracy from one confusion matrix over all images.

@@ -25,18 +25,19 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 import numpy as np
 from sync_perception.datasets import open_dataset
 from sync_perception.datasets.sample import Sample
+from sync_perception.evaluation.calibration import DepthCalibration, LabelCalibration
 from sync_perception.evaluation.depth_boundaries import BoundaryMetrics
 from sync_perception.evaluation.evaluate import evaluate, Evaluation
 from sync_perception.evaluation.metrics import (
-    CalibrationMetrics,
     CROPS,
     DepthMetrics,
     NormalMetrics,
     SegmentationMetrics,
 )
 from sync_perception.evaluation.predict_sample import ask, enlarge
-from sync_perception.evaluation.report_pictures import color_of, depth_scale, draw_frame, NEAREST
+from sync_perception.evaluation.report_pictures import color_of, depth_scale, draw_frame
 from sync_perception.files.whole_files import write_json, write_text
+from sync_perception.images.colors import NEAR_SHARE
 from sync_perception.types import DenseOutput
 import yaml
 
@@ -45,6 +46,7 @@ STREET_EDGES = (0, 5, 10, 15, 20, 30, 40, 50, 60, 80)
 BINS = 10
 METRIC_LABELS = {
     'miou': ('mean IoU', '', True), 'pixel_accuracy': ('pixel accuracy', '', True),
+    'label_calibration_error': ('calibration error', '', False),
     'abs_rel': ('abs rel', '', False), 'sq_rel': ('sq rel', 'm', False),
     'rmse': ('RMSE', 'm', False), 'rmse_log': ('RMSE log', '', False),
     'silog': ('SILog', 'x 100', False), 'delta1': ('delta < 1.25', '', True),
@@ -60,8 +62,8 @@ METRIC_LABELS = {
     'normals_within_30': ('within 30 degrees', '', True)}
 """Title and unit of each metric, and whether higher is better; None: the nominal is best."""
 TABLES = {
-    'Semantics': ('miou', 'pixel_accuracy'),
-    'Depth': (*DepthMetrics.NAMES, *BoundaryMetrics.NAMES, *CalibrationMetrics.NAMES),
+    'Semantics': ('miou', 'pixel_accuracy', *LabelCalibration.NAMES),
+    'Depth': (*DepthMetrics.NAMES, *BoundaryMetrics.NAMES, *DepthCalibration.NAMES),
     'Normals': NormalMetrics.NAMES}
 
 
@@ -231,7 +233,7 @@ def render(
             evaluation.config.record, sort_keys=False, default_flow_style=None, width=96)
         if evaluation.config.record else '',
         scale=depth_scale(limit) if watch.images else None, max_depth=limit,
-        near_depth=limit / NEAREST, date=datetime.now(timezone.utc).strftime('%Y-%m-%d'))
+        near_depth=limit * NEAR_SHARE, date=datetime.now(timezone.utc).strftime('%Y-%m-%d'))
 
 
 def tables(result: dict[str, Any]) -> list[dict[str, Any]]:

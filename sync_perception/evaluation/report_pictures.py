@@ -24,7 +24,7 @@ import numpy as np
 from sync_perception.datasets.sample import Sample
 from sync_perception.evaluation.evaluate import Evaluation
 from sync_perception.evaluation.predict_sample import enlarge
-from sync_perception.images.colors import colorize_depth, NEAREST
+from sync_perception.images.colors import colorize_depth, NEAR_SHARE
 from sync_perception.labels import LabelSpace
 from sync_perception.runtime.preprocess import resize_image
 from sync_perception.types import DenseOutput
@@ -191,7 +191,7 @@ def dimmed(photograph: np.ndarray) -> np.ndarray:
 
 def depth_scale(max_depth: float) -> Picture:
     """Draw the colour scale of depth, logarithmic from the nearest to the farthest."""
-    steps = np.geomspace(max_depth * NEAREST, max_depth, 256)[None].repeat(12, axis=0)
+    steps = np.geomspace(max_depth * NEAR_SHARE, max_depth, 256)[None].repeat(12, axis=0)
     return picture('colours of depth', colorize_depth(steps, max_depth), True)
 
 

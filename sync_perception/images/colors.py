@@ -21,7 +21,7 @@ import math
 import cv2
 import numpy as np
 
-NEAREST = 1 / 40
+NEAR_SHARE = 1 / 40
 """Near end of the colour scale as a share of the far end: 2 m of 80 m."""
 
 
@@ -33,11 +33,11 @@ def colorize_depth(
     :param depth: float (H, W), metres, NaN invalid.
     :param max_depth: metres with the farthest colour; larger depths have the same colour.
     :param min_depth: metres with the nearest colour; smaller depths have the same colour; by
-        default NEAREST of max_depth.
+        default NEAR_SHARE of max_depth.
     :return: uint8 (H, W, 3), RGB.
     :raises ValueError: unless 0 < min_depth < max_depth.
     """
-    min_depth = max_depth * NEAREST if min_depth is None else min_depth
+    min_depth = max_depth * NEAR_SHARE if min_depth is None else min_depth
     if not 0 < min_depth < max_depth:
         raise ValueError(f'expected 0 < min_depth < max_depth, got {min_depth}, {max_depth}')
     valid = np.isfinite(depth) & (depth > 0)

@@ -20,9 +20,9 @@ import math
 
 import numpy as np
 import pytest
+from sync_perception.evaluation.calibration import DepthCalibration
 from sync_perception.evaluation.depth_boundaries import BoundaryMetrics
 from sync_perception.evaluation.metrics import (
-    CalibrationMetrics,
     DepthMetrics,
     garg_crop,
     NormalMetrics,
@@ -147,7 +147,7 @@ def test_other_metrics_of_parts_add_up():
     """Normals, deviations, labels and boundaries."""
     rng = np.random.default_rng(0)
     shape = (20, 30)
-    kinds = (NormalMetrics, CalibrationMetrics, lambda: SegmentationMetrics(3), BoundaryMetrics)
+    kinds = (NormalMetrics, DepthCalibration, lambda: SegmentationMetrics(3), BoundaryMetrics)
     inputs = (
         lambda: [turned(rng.uniform(0, 60, shape)), turned(rng.uniform(0, 60, shape))],
         lambda: [*rng.uniform(5, 20, (2, *shape)), np.full(shape, 0.4)],
@@ -281,29 +281,7 @@ def test_angles_of_normals_agree_with_torch():
     assert scores['normals_within_30'] == pytest.approx((angles < 30).double().mean().item())
 
 
-def test_deviations_of_known_gaussian_errors_are_calibrated():
-    """At the right size 68.3 and 95.4 % lie within; half the size is within twice of that."""
-    rng = np.random.default_rng(0)
-    truth = rng.uniform(2, 70, (200, 300))
-    deviation = rng.uniform(0.05, 0.3, truth.shape)
-    prediction = truth * np.exp(rng.normal(size=truth.shape) * deviation)
-    right, bold = CalibrationMetrics(), CalibrationMetrics()
-    right.update(prediction, truth, deviation)
-    bold.update(prediction, truth, deviation / 2)
-    assert list(right.compute().values()) == pytest.approx(
-        [math.erf(1 / math.sqrt(2)), math.erf(math.sqrt(2))], abs=0.01)
-    assert bold.compute()['depth_within_2_sigma'] == right.compute()['depth_within_1_sigma']
-
-
-def test_calibration_counts_valid_pixels_of_the_crop():
-    metrics = CalibrationMetrics()
-    truth = np.array([[10.0, 10.0, np.nan, 100.0, 10.0]])
-    prediction = np.array([[10.5, 20.0, 5.0, 100.0, 10.0]])
-    metrics.update(prediction, truth, np.full((1, 5), 0.1), (slice(0, 1), slice(0, 4)))
-    assert metrics.compute() == {'depth_within_1_sigma': 0.5, 'depth_within_2_sigma': 0.5}
-
-
-@pytest.mark.parametrize('metrics', [NormalMetrics, CalibrationMetrics])
+@pytest.mark.parametrize('metrics', [NormalMetrics, DepthCalibration])
 def test_heads_without_truth_and_of_other_sizes_are_refused(metrics):
     with pytest.raises(ValueError, match='no image had a pixel'):
         metrics().compute()

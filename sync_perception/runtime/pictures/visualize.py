@@ -21,7 +21,7 @@ import math
 import cv2
 import numpy as np
 from sync_perception.geometry import backproject, pixel_rays
-from sync_perception.images.colors import colorize_depth, NEAREST
+from sync_perception.images.colors import colorize_depth, NEAR_SHARE
 from sync_perception.labels import LabelSpace
 from sync_perception.runtime.pictures.render import render_cloud, Viewpoint
 from sync_perception.types import Frame, Prediction
@@ -161,7 +161,7 @@ def _draw_depth_scale(picture: np.ndarray, max_depth: float) -> None:
     height, width = picture.shape[:2]
     scale = _text_scale(width) * 0.8
     bar_width, bar_height = width // 4, max(4, height // 40)
-    near = max_depth * NEAREST
+    near = max_depth * NEAR_SHARE
     metres = np.geomspace(near, max_depth, bar_width, dtype=np.float32)
     left, top = width - bar_width - bar_height * 3, height - 3 * bar_height
     bar = colorize_depth(np.repeat(metres[None], bar_height, axis=0), max_depth)
@@ -170,7 +170,7 @@ def _draw_depth_scale(picture: np.ndarray, max_depth: float) -> None:
     picture[top:top + bar_height, left:left + bar_width] = bar
     for share in (1, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 40):
         text = f'{max_depth * share:.3g}' + (' m' if share == 1 else '')
-        x = left + (1 + math.log(share) / math.log(1 / NEAREST)) * bar_width
+        x = left + (1 + math.log(share) / math.log(1 / NEAR_SHARE)) * bar_width
         text_width = cv2.getTextSize(text, FONT, scale, 1)[0][0]
         _write(picture, text, (round(x - text_width / 2), top - bar_height), scale)
 
