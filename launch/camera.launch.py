@@ -79,6 +79,20 @@ def input_topics(given: dict[str, Any]) -> list[tuple[str, str]]:
     return remaps
 
 
+def pose_topics(given: dict[str, Any]) -> list[tuple[str, str]]:
+    """
+    Pair the topic of the poses with the one that the node listens to, if it is named.
+
+    :raises ValueError: if the poses do not come from a topic.
+    """
+    if not given['poses_topic']:
+        return []
+    if given['poses_source'] not in ('odometry', 'pose'):
+        raise ValueError(f'poses_topic: got {given["poses_topic"]!r}, which has no effect without '
+                         'poses_source:=odometry or poses_source:=pose')
+    return [(given['poses_source'], given['poses_topic'])]
+
+
 def output_topics(given: dict[str, Any]) -> list[tuple[str, str]]:
     """
     Pair the node's outputs with the topics that the consumer reads, if that is wanted.
@@ -105,7 +119,7 @@ def perception(given: dict[str, Any]) -> Node:
         namespace=given['namespace'],
         parameters=[*([file] if file else []), {
             'use_sim_time': given['use_sim_time'], **read.parameter_values(ARGUMENTS, given)}],
-        remappings=input_topics(given) + output_topics(given),
+        remappings=input_topics(given) + pose_topics(given) + output_topics(given),
         arguments=['--ros-args', '--log-level', given['log_level']],
         output='screen')
 

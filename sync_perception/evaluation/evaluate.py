@@ -44,7 +44,7 @@ from sync_perception.evaluation.summed_metric import Counter, SummedMetric
 from sync_perception.evaluation.video import check_video, VideoEvaluation, VideoMetrics
 from sync_perception.files.whole_files import write_json
 from sync_perception.labels import LabelSpace
-from sync_perception.mapping.temporal_fusion import TEMPORAL
+from sync_perception.mapping.temporal_modes import TEMPORAL
 from sync_perception.models import hub
 from sync_perception.resources import model_source
 from sync_perception.runtime.backends.devices import torch_device

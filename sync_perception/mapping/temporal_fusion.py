@@ -28,8 +28,6 @@ from sync_perception.types import DenseOutput
 import torch
 from torch import Tensor
 
-TEMPORAL = ('off', 'fuse')
-"""Modes of temporal processing."""
 FAR = np.float32(np.log(1e4))
 """ln(metres) of classes without depth, such as sky, for warping: only rotation moves them."""
 UNKNOWN_VARIANCE = 0.15 ** 2

@@ -17,15 +17,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Set
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sync_perception.labels import LabelSpace
 from sync_perception.mapping.odometry import check_outputs, NEEDS, ODOMETRY, VisualOdometry
 from sync_perception.mapping.pose_files import read_trajectory
-from sync_perception.mapping.temporal_fusion import FusionSettings, TEMPORAL, TemporalFusion
+from sync_perception.mapping.temporal_fusion import FusionSettings, TemporalFusion
+from sync_perception.mapping.temporal_modes import TEMPORAL
 from sync_perception.mapping.trajectory import Located, Trajectory
 from sync_perception.runtime.memory import is_out_of_memory
 from sync_perception.runtime.preprocess import metric_scale, seen_size
@@ -38,6 +38,13 @@ FORWARDED = frozenset({
 """Attributes of the wrapped predictor that are the same for fused frames."""
 
 
+class Odometry(Protocol):
+    """Poses that are determined from the frames."""
+
+    def update(self, frame: Frame, prediction: Prediction) -> Located:
+        """Return the pose of a frame that follows the others, or why there is none."""
+
+
 class TemporalPredictor:
     """
     Predictor whose results are fused over the frames of one moving camera.
@@ -46,22 +53,23 @@ class TemporalPredictor:
     has no `predict_batch`, since each frame depends on those before.
 
     :param predictor: predictor of metric depth and labels.
-    :param poses: poses by the frames' stamps, or odometry, which determines them.
+    :param poses: poses by the frames' stamps; or odometry, which determines them; or None if
+        `predict` is given them.
     :param settings: weights and thresholds of the fusion.
     :raises ValueError: if the model lacks depth or labels, or its depth is not metric.
     :ivar frames: number of frames.
-    :ivar alone: number of frames that were not fused, by reason.
+    :ivar alone: number of frames that were not fused although there were frames before.
+    :ivar doubt: why the latest frame was not fused; empty if it was, or is the first one.
+    :ivar last_doubt: why the last frame of those was not fused.
     """
 
-    def __init__(self, predictor: Any, poses: Trajectory | VisualOdometry,
+    def __init__(self, predictor: Any, poses: Trajectory | Odometry | None,
                  settings: FusionSettings | None = None):
-        check_outputs('temporal: fuse', predictor)
-        if predictor.relative:
-            raise ValueError(f'temporal: fuse needs metric depth, but {predictor.relative}')
+        check_model(predictor)
         self.predictor, self.poses = predictor, poses
         self.fusion = TemporalFusion(predictor.labels, settings)
-        self.frames = 0
-        self.alone: Counter[str] = Counter()
+        self.frames = self.alone = 0
+        self.doubt = self.last_doubt = ''
         self._latest: int | None = None
 
     @classmethod
@@ -75,11 +83,15 @@ class TemporalPredictor:
             raise AttributeError(f'{type(self).__name__} has no attribute {name!r}')
         return getattr(self.predictor, name)
 
-    def predict(self, frame: Frame, outputs: Set[str] | None = None) -> Prediction:
+    def predict(self, frame: Frame, outputs: Set[str] | None = None,
+                located: Located | None = None, scale: float = 1.0) -> Prediction:
         """
         Return the requested maps of a frame, fused with the frames before; see `Predictor`.
 
-        A frame whose pose is not known is predicted alone, and the reason is counted.
+        A frame whose pose is not known is predicted alone, and the reason is kept.
+
+        :param located: the frame's pose, or why there is none; None to get it from `poses`.
+        :param scale: metres of the poses per metre that the model predicts.
         """
         self.frames += 1
         try:
@@ -88,37 +100,55 @@ class TemporalPredictor:
             if not is_out_of_memory(error):
                 raise
             self.fusion.reset()
-            self.alone[OUT_OF_MEMORY] += 1
+            self._note(OUT_OF_MEMORY)
             return self.predictor.predict(frame, outputs)
         config = self.predictor.config
-        scale = metric_scale(config, frame.K, frame.size, seen_size(config, frame.size))
-        located = self.locate(frame, output)
-        if located.doubt:
-            self.alone[located.doubt] += 1
+        scale *= metric_scale(config, frame.K, frame.size, seen_size(config, frame.size))
+        if self._latest is not None and frame.stamp < self._latest:
+            self.fusion.reset()  # a recording has started again
+        located = self.locate(frame, output) if located is None else located
+        self._latest = frame.stamp
+        self._note(located.doubt)
         fused = self.fusion.fuse(output, frame.K, frame.size, scale, located.world_T_camera)
         return self.predictor.finish(fused, frame, outputs)
 
     def locate(self, frame: Frame, output: Any) -> Located:
         """Return the pose of a frame; after a jump of the poses, forget the frames before."""
-        if isinstance(self.poses, VisualOdometry):
+        if not isinstance(self.poses, Trajectory):
             wanted = NEEDS | ({'uncertainty'} & self.predictor.available)
             return self.poses.update(frame, self.predictor.finish(output, frame, wanted))
-        latest, self._latest = self._latest, frame.stamp
         located = self.poses.at(frame.stamp)
-        if latest is not None and not located.doubt:
-            reason = self.poses.motion(latest, frame.stamp).doubt
+        if self._latest is not None and not located.doubt:
+            reason = self.poses.motion(self._latest, frame.stamp).doubt
             if reason:
                 self.fusion.reset()
                 return Located(located.world_T_camera, reason)
         return located
 
+    def _note(self, doubt: str) -> None:
+        """Keep why the present frame is predicted alone; '' if it is not."""
+        self.doubt = doubt
+        if doubt:
+            self.alone += 1
+            self.last_doubt = doubt
+
     def progress(self) -> str:
-        """Return how many frames were predicted alone, and the most frequent reason."""
+        """Return how many frames were predicted alone, and the last reason."""
         if not self.alone:
             return f'{self.frames} frames were fused over time'
-        reason, count = self.alone.most_common(1)[0]
-        return (f'{self.alone.total()} of {self.frames} frames were not fused with those before, '
-                f'{count} of them because {reason}')
+        return (f'{self.alone} of {self.frames} frames were not fused with those before, the last '
+                f'of them because {self.last_doubt}')
+
+
+def check_model(predictor: Any) -> None:
+    """
+    Check that the results of a model can be fused.
+
+    :raises ValueError: if the model lacks depth or labels, or its depth is not metric.
+    """
+    check_outputs('temporal: fuse', predictor)
+    if predictor.relative:
+        raise ValueError(f'temporal: fuse needs metric depth, but {predictor.relative}')
 
 
 def pose_source(poses: str, space: LabelSpace, rate: float | None = None

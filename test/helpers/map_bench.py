@@ -127,15 +127,16 @@ class MapBench:
         self.spin(self.others)
         self.spin(self.node)
         self.wait(self.executors[1].create_task(self.node.autostart).done)
-        if self.node.inputs is not None and self.node.poses is not None:
+        poses = self.node.waiting and self.node.waiting.poses
+        if self.node.inputs is not None and poses is not None:
             self.frames.wait_for_node()
             # and the other way round, since what is sent before is lost
             inputs = self.node.inputs
             needed = [inputs.camera_info, *(
                 subscription for name, subscription in inputs.subscriptions.items()
                 if name != 'uncertainty')]
-            if hasattr(self.node.poses, 'subscription'):
-                needed.append(self.node.poses.subscription)
+            if hasattr(poses, 'subscription'):
+                needed.append(poses.subscription)
             self.wait(lambda: all(each.get_publisher_count() for each in needed))
         return self
 

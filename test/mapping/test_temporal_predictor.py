@@ -78,7 +78,7 @@ def test_frames_without_pose_are_predicted_alone(predictor, video):
     fused = [temporal.predict(frame) for frame in video]
     for frame, prediction in list(zip(video, fused))[3:]:
         np.testing.assert_array_equal(predictor.predict(frame).depth, prediction.depth)
-    assert temporal.alone.total() == 5
+    assert temporal.alone == 5
     assert 'last pose' in temporal.progress()
     assert '5 of 8' in temporal.progress()
 
@@ -123,7 +123,7 @@ def test_odometry_sees_the_predictions(predictor, video):
     temporal = TemporalPredictor(predictor, odometry)
     for frame in video:
         temporal.predict(frame)
-    assert len(odometry.trajectory) + temporal.alone.total() == len(video)
+    assert len(odometry.trajectory) + temporal.alone == len(video)
 
 
 @pytest.mark.parametrize(('arguments', 'named'), [

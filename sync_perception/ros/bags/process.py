@@ -106,6 +106,8 @@ def process_open_bag(job: Job, bag: Bag, load: Callable[[PerceptionParameters], 
     fixed = read_camera_info(job.camera_info) if calibrated else None
     settings = settings_of(job, bag, camera)
     refuse_unless_resumable(job.out, settings)  # before the model is loaded
+    if job.parameters.temporal != 'off':
+        raise ValueError('temporal: got a parameter of the node, expected --temporal fuse')
     mount = stated_mount(job.parameters)
     check_temporal(job.temporal, job.poses, mount is not None)
     predictor = load(job.parameters)

@@ -17,12 +17,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.timer import Timer
 from sync_perception.ros.core import qos
 from sync_perception.ros.core.log import SeldomLog
 from sync_perception.ros.core.services import guard_services
@@ -53,9 +55,7 @@ class ManagedNode(LifecycleNode, ABC):
         self.problem = ''
         self.diagnostics_publisher = self.create_publisher(
             DiagnosticArray, '/diagnostics', qos.output())
-        # steady clock, so that diagnostics are published with use_sim_time but without /clock
-        self.create_timer(
-            PERIOD, self._publish_diagnostics, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.steady_timer(PERIOD, self._publish_diagnostics)
 
     @abstractmethod
     def set_up(self) -> None:
@@ -76,6 +76,10 @@ class ManagedNode(LifecycleNode, ABC):
     @abstractmethod
     def reports(self) -> list[Report]:
         """Return the reports for /diagnostics."""
+
+    def steady_timer(self, period: float, callback: Callable[[], None]) -> Timer:
+        """Create a timer of the steady clock, which also runs with use_sim_time but no /clock."""
+        return self.create_timer(period, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def guard(self) -> None:
         """Make all present services reject requests for which their callback raises."""

@@ -60,7 +60,8 @@ def camera_report(camera: Camera, pace: Pace, now: float, name: str) -> Report:
         **{f'refused for {reason}': count for reason, count in counters.refused.items()},
         'input rate (Hz)': f'{received:.2f}', 'output rate (Hz)': f'{published:.2f}',
         **latencies('arrival to publish (ms)', counters.durations),
-        **latencies('stamp to publish (ms)', counters.ages), **camera.mounting.values()}
+        **latencies('stamp to publish (ms)', counters.ages), **camera.mounting.values(),
+        **camera.temporal.values()}
     return report
 
 

@@ -16,19 +16,16 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
 from std_srvs.srv import Trigger
 from sync_perception.labels import LabelSpace
 from sync_perception.mapping.pose_files import read_trajectory
 from sync_perception.mapping.semantic_map.map_store import MapStore
 from sync_perception.mapping.semantic_map.settings import MapSettings
+from sync_perception.mapping.trajectory import Located
 from sync_perception.mapping.upright import vertical
 from sync_perception.ros.core.managed_node import ManagedNode
 from sync_perception.ros.core.worker import Worker
@@ -43,13 +40,9 @@ from sync_perception.ros.map.map_report import frames_report, map_report
 from sync_perception.ros.map.mapper import Mapper
 from sync_perception.ros.parameters.mapping import MappingParameters
 from sync_perception.ros.poses.pose_publishers import PosePublishers
-from sync_perception.ros.poses.pose_sources import pose_source, PoseSource
+from sync_perception.ros.poses.pose_sources import pose_source
+from sync_perception.ros.poses.waiting_frames import POLL, WaitingFrames
 from sync_perception.runtime.backends.devices import choose_device
-
-POLL = 0.05
-"""Seconds between two checks of the frames that wait for their pose."""
-MOST_WAITING = 30
-"""Most frames that wait for their pose."""
 
 
 class MappingNode(ManagedNode):
@@ -67,9 +60,7 @@ class MappingNode(ManagedNode):
         self.mapper: Mapper | None = None
         self.worker: Worker[FramePacket] | None = None
         self.inputs: MapInputs | None = None
-        self.poses: PoseSource | None = None
-        self.waiting: deque[FramePacket] = deque()
-        self.latest: int | None = None
+        self.waiting: WaitingFrames[FramePacket] | None = None
         self.pace = Pace()
         self.requests = WorkerRequests(self)
         self.timers_of_map: list[Any] = []
@@ -93,7 +84,7 @@ class MappingNode(ManagedNode):
         if values.label_space:
             self.mapper.space = LabelSpace.load(values.label_space)
         self.worker = Worker(self.mapper.process, self._count_dropped, keep_all=values.offline)
-        self.timers_of_map = [self._timer(values.publish_period, self._publish)]
+        self.timers_of_map = [self.steady_timer(values.publish_period, self._publish)]
         self.get_logger().info(
             f'configured: poses from {values.poses_source}, '
             + (f'map of {store.map.frames} frames in {folder}' if store.map else
@@ -103,12 +94,15 @@ class MappingNode(ManagedNode):
         """Subscribe to the frames and the poses."""
         values, mapper = self.parameters.values, self.mapper
         mapper.counters = MapCounters()
-        self.poses = pose_source(
-            self, values, values.map_frame, self._advance, self._refuse_pose)
+        poses = pose_source(
+            self, values, values.map_frame, lambda: self.waiting.advance(), self._refuse_pose)
+        self.waiting = WaitingFrames(
+            poses, self._use, self._count_dropped,
+            lambda: self.parameters.values.poses_patience, values.offline)
         self.inputs = MapInputs(
             self, values, self.log, self._deliver, self._restart, mapper.count_refused,
             self._set_space, mapper.counters)
-        self.timers_of_map.append(self._timer(POLL, self._deliver))
+        self.timers_of_map.append(self.steady_timer(POLL, self._deliver))
         self.get_logger().info(f'listening to {", ".join(self.inputs.topics())}')
 
     def halt(self) -> None:
@@ -119,10 +113,9 @@ class MappingNode(ManagedNode):
         if self.inputs is not None:
             self.inputs.close()
             self.get_logger().info(f'inactive: {self.mapper.counters.summary()}')
-        if self.poses is not None:
-            self.poses.close()
-        self.inputs, self.poses, self.latest = None, None, None
-        self.waiting.clear()
+        if self.waiting is not None:
+            self.waiting.close()
+        self.inputs = self.waiting = None
 
     def release(self) -> None:
         """Stop the worker, save the map if it has a folder, and remove the topics."""
@@ -148,7 +141,7 @@ class MappingNode(ManagedNode):
         name = self.get_fully_qualified_name().removeprefix('/')
         return [map_report(name, self.state, self.problem, self.mapper),
                 frames_report(name, self.state, self.mapper, self.inputs, self.pace,
-                              len(self.waiting))]
+                              len(self.waiting or ()))]
 
     def _save_at_end(self, store: MapStore) -> None:
         if store.folder is None or not store.unsaved_frames:
@@ -160,13 +153,10 @@ class MappingNode(ManagedNode):
 
     def _map_frame(self) -> str:
         values = self.parameters.values
-        if self.poses is not None and self.poses.frame:
-            return self.poses.frame
+        waiting = self.waiting
+        if waiting is not None and waiting.poses is not None and waiting.poses.frame:
+            return waiting.poses.frame
         return values.map_frame or ('odom' if values.poses_source == 'visual' else 'map')
-
-    def _timer(self, period: float, callback: Callable[[], None]):
-        # steady clock, so that the map is published with use_sim_time but without /clock
-        return self.create_timer(period, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _publish(self) -> None:
         mapper = self.mapper
@@ -175,41 +165,28 @@ class MappingNode(ManagedNode):
 
     def _deliver(self) -> None:
         """Let the complete frames wait for their poses."""
+        waiting = self.waiting
         for packet in self.inputs.frames():
-            if self.latest is not None and packet.stamp <= self.latest:
+            if waiting.latest is not None and packet.stamp <= waiting.latest:
                 self.mapper.counters.repeated += 1
-                continue
-            self.latest = packet.stamp
-            self.waiting.append(packet)
-            while len(self.waiting) > MOST_WAITING and not self.parameters.values.offline:
-                self._count_dropped(self.waiting.popleft())
-        self._advance()
+            else:
+                waiting.add(packet)
+        waiting.advance()
 
-    def _advance(self) -> None:
-        """Hand the frames whose pose is known to the worker, in order."""
-        while self.waiting:
-            packet = self.waiting[0]
-            if self.poses is not None:
-                located = self.poses.locate(packet.header)
-                packet.world_T_camera = located.world_T_camera
-                if located.world_T_camera is None:
-                    if self.poses.may_come and (
-                            packet.age < self.parameters.values.poses_patience):
-                        return
-                    self.mapper.count_without_pose(located.doubt)
-                    self.waiting.popleft()
-                    continue
-            self.worker.offer(self.waiting.popleft())
+    def _use(self, packet: FramePacket, located: Located) -> None:
+        """Hand a frame to the worker, unless it has no pose."""
+        if located.doubt:
+            self.mapper.count_without_pose(located.doubt)
+        else:
+            packet.world_T_camera = located.world_T_camera
+            self.worker.offer(packet)
 
     def _restart(self, stamp: int) -> None:
         """Begin anew with poses and stamps, since a recording has started again."""
         self.get_logger().warning(
             'time has gone back, as in a recording that starts again: the poses before are '
             'forgotten, the map is kept')
-        self.latest = None
-        self.waiting.clear()
-        if self.poses is not None:
-            self.poses.restart(stamp)
+        self.waiting.restart(stamp)
 
     def _set_space(self, space: LabelSpace) -> None:
         """Use the label space of the frames; the map is checked against it with each frame."""

@@ -38,6 +38,8 @@ from sync_perception.ros.io.conversions import stamp_nanoseconds
 from sync_perception.ros.node.mounting import Mounting
 from sync_perception.ros.node.outputs import Output
 from sync_perception.ros.node.packet import FramePacket
+from sync_perception.ros.node.temporal import TemporalFrames
+from sync_perception.ros.poses.waiting_frames import WaitingFrames
 
 ACTIVE = LifecycleState('active', State.PRIMARY_STATE_ACTIVE)
 MOST_CREDIT = 2.0
@@ -57,6 +59,8 @@ class Camera(FrameFaults[Counters]):
     :ivar latched: subscription to latched calibrations, if needed.
     :ivar watched: maker of the topics, which knows the mismatches of their quality of service.
     :ivar mounting: scale correction from the camera's mount.
+    :ivar temporal: fusion of its frames over time.
+    :ivar waiting: frames that wait for their poses; None if none need wait.
     :ivar bit_depth: bit depth inferred from its 16-bit images.
     """
 
@@ -74,6 +78,8 @@ class Camera(FrameFaults[Counters]):
             f'{self.title}: {text} (image.significant_bits)'))
         self.rectifier = Rectifier()
         self.mounting = Mounting()
+        self.temporal = TemporalFrames()
+        self.waiting: WaitingFrames[FramePacket[Camera]] | None = None
 
     @property
     def image_topic(self) -> str:
@@ -162,10 +168,13 @@ class Camera(FrameFaults[Counters]):
         """Remove the subscriptions and the cached calibrations."""
         for subscription in filter(None, (*self.inputs, self.latched)):
             self.node.destroy_subscription(subscription)
-        self.inputs, self.latched = [], None
+        if self.waiting is not None:
+            self.waiting.close()
+        self.inputs, self.latched, self.waiting = [], None, None
         self.camera_infos = CameraInfoCache()
         self.rectifier = Rectifier()
         self.mounting = Mounting()
+        self.temporal = TemporalFrames()
         self.troubles = {}
 
     def receive(self, image: Image | CompressedImage, max_rate: float

@@ -27,8 +27,10 @@ from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import ParameterType
 from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from rclpy.timer import Timer
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import SetBool
+from sync_perception.mapping.trajectory import Located
 from sync_perception.ros.core.managed_node import ManagedNode
 from sync_perception.ros.core.services import run_after
 from sync_perception.ros.core.worker import Worker
@@ -42,10 +44,13 @@ from sync_perception.ros.node.mounting import StaticTransforms
 from sync_perception.ros.node.outputs import available_outputs, OUTPUTS
 from sync_perception.ros.node.packet import FramePacket
 from sync_perception.ros.node.pipeline import Pipeline
+from sync_perception.ros.node.temporal import check_temporal, waiting_frames
 from sync_perception.ros.node.warm_up import KnownSizes
 from sync_perception.ros.parameters.consumers import CONSUMERS
 from sync_perception.ros.parameters.perception import PerceptionParameters
+from sync_perception.ros.parameters.poses import VISUAL
 from sync_perception.ros.parameters.server import is_plain
+from sync_perception.ros.poses.waiting_frames import POLL
 from sync_perception.types import MalformedInput
 
 
@@ -76,6 +81,7 @@ class PerceptionNode(ManagedNode):
         self.sizes = KnownSizes(self.get_fully_qualified_name(), self.log)
         self.enabled = True
         self.create_service(SetBool, '~/enable', self._enable)
+        self.poll: Timer | None = None
         self.reporter = Reporter(self.get_fully_qualified_name())
         for service in self.services:
             if service.srv_type is ChangeState:
@@ -95,6 +101,7 @@ class PerceptionNode(ManagedNode):
         """Load the model and create the publishers."""
         values = self._checked_values()
         predictor, monitor = self.loader.take(self._load_models, values)
+        check_temporal(values, predictor)
         self.transforms = StaticTransforms(self) if values.ground_frame else None
         self.pipeline = Pipeline(
             predictor, lambda: self.parameters.values, self.get_clock(), self.log, monitor,
@@ -107,6 +114,9 @@ class PerceptionNode(ManagedNode):
     def start(self) -> None:
         """Subscribe to the cameras and start the worker."""
         self.pipeline.halted = ''
+        values = self.parameters.values
+        if values.temporal == 'fuse' and values.poses_source != VISUAL:
+            self.poll = self.steady_timer(POLL, self._advance)
         self._start_worker()
         if self.enabled:
             self._listen()
@@ -116,9 +126,12 @@ class PerceptionNode(ManagedNode):
     def halt(self) -> None:
         """Finish the current frames and unsubscribe from the cameras."""
         self._stop_worker()
-        self.worker = None
         for camera in self.cameras:
             camera.unsubscribe()
+        self.worker = None
+        if self.poll is not None:
+            self.destroy_timer(self.poll)
+            self.poll = None
 
     def release(self) -> None:
         """Release the model and the publishers."""
@@ -223,7 +236,8 @@ class PerceptionNode(ManagedNode):
         self.worker = Worker(
             self.pipeline.process, self._count_dropped, lanes=len(self.cameras),
             keep_all=self.parameters.values.offline, after=self.pipeline.straggler,
-            together=self.pipeline.predictor.takes_batches)
+            together=(self.pipeline.predictor.takes_batches
+                      and self.parameters.values.temporal == 'off'))
 
     def _listen(self) -> None:
         values = self.parameters.values
@@ -231,6 +245,9 @@ class PerceptionNode(ManagedNode):
             camera.subscribe(self._receive_image, self._receive_camera_info,
                              compressed=values.image_transport == 'compressed',
                              keep_all=values.offline)
+            camera.waiting = waiting_frames(
+                self, lambda: self.parameters.values, self._offer, self._count_dropped,
+                partial(camera.count_refused, message='a pose'))
             topics = ' and '.join(subscription.topic_name for subscription in camera.inputs)
             self.get_logger().info(f'listening to {topics}')
 
@@ -251,8 +268,9 @@ class PerceptionNode(ManagedNode):
         if self.pipeline is None:
             return
         try:
-            predictor = self.loader.take(
-                self._load_warm, replace(self.parameters.values, model=model))
+            values = replace(self.parameters.values, model=model)
+            predictor = self.loader.take(self._load_warm, values)
+            check_temporal(values, predictor)
         except Exception as error:  # on any error, the old model stays in use
             raise ValueError(
                 f'cannot load {model!r}, keeping the current model: {type(error).__name__}: '
@@ -311,8 +329,23 @@ class PerceptionNode(ManagedNode):
 
     def _receive_image(self, camera: Camera, image: Image | CompressedImage) -> None:
         packet = camera.receive(image, self.parameters.values.max_rate)
-        if packet is not None:
+        if packet is None:
+            return
+        if camera.waiting is None:
             self.worker.offer(packet, camera.lane)
+        else:
+            camera.waiting.add(packet)
+
+    def _offer(self, packet: FramePacket[Camera], located: Located) -> None:
+        """Hand a frame to the worker, with its pose or the reason why it has none."""
+        packet.located = located
+        self.worker.offer(packet, packet.camera.lane)
+
+    def _advance(self) -> None:
+        """Hand the frames to the worker that have waited long enough for their poses."""
+        for camera in self.cameras:
+            if camera.waiting is not None:
+                camera.waiting.advance()
 
     def _count_dropped(self, packet: FramePacket[Camera]) -> None:
         if self.pipeline.warming:

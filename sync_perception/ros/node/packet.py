@@ -18,11 +18,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from threading import Event
+import time
 from typing import Any, Generic, TypeVar
 
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from sync_perception.labels import LabelSpace
+from sync_perception.mapping.trajectory import Located
 from sync_perception.ros.parameters.perception import PerceptionParameters
 from sync_perception.runtime.mount_scale import MountScale
 from sync_perception.types import Frame, Prediction
@@ -44,6 +46,7 @@ class FramePacket(Generic[CameraType]):
     :param cancelled: set when the frame is abandoned; it is then neither published nor counted.
     :param wanted: outputs with subscribers, each with its publisher.
     :param maps: maps that the model computes for this frame.
+    :param located: pose of the camera, or why there is none; None if it is not needed.
     :param frame: decoded image with its intrinsics.
     :param scale: scale correction, if the camera's mount is known.
     :param judged: whether the consistency monitor checks this frame.
@@ -58,12 +61,18 @@ class FramePacket(Generic[CameraType]):
     cancelled: Event = field(default_factory=Event)
     wanted: list[tuple[Any, Any]] = field(default_factory=list)
     maps: frozenset[str] = frozenset()
+    located: Located | None = None
     frame: Frame | None = None
     scale: MountScale | None = None
     judged: bool = False
     prediction: Prediction | None = None
     labels: LabelSpace | None = None
     parameters: PerceptionParameters | None = None
+
+    @property
+    def age(self) -> float:
+        """Return the seconds since the image arrived."""
+        return time.monotonic() - self.arrival
 
     @property
     def header(self) -> Header:

@@ -188,12 +188,25 @@ class Pipeline:
         """Run the network in one call on the frames that need any map."""
         maps = [packet.maps | self.monitor.MAPS if packet.judged else packet.maps
                 for packet in packets]
+        if self.parameters().temporal == 'fuse':
+            for packet, wanted in zip(packets, maps):
+                packet.prediction = self._fuse(packet, wanted)
+            return
         asked = [index for index, wanted in enumerate(maps) if wanted]
         answers = iter(self.predictor.predict_batch(
             [packets[index].frame for index in asked],
             [maps[index] for index in asked]) if asked else ())
         for packet, wanted in zip(packets, maps):
             packet.prediction = next(answers) if wanted else Prediction()
+
+    def _fuse(self, packet: FramePacket[Camera], wanted: frozenset[str]) -> Prediction:
+        """Predict a frame that is fused with those before."""
+        if not wanted:
+            return Prediction()
+        temporal = packet.camera.temporal
+        prediction = temporal.predict(packet, wanted, self.predictor, self.parameters())
+        packet.camera.note('pose', temporal.problem)
+        return prediction
 
     def _finish(self, packet: FramePacket[Camera]) -> None:
         camera = packet.camera

@@ -24,6 +24,9 @@ from __future__ import annotations
 from sync_perception.ros.parameters import launch_arguments as read
 from sync_perception.ros.parameters.launch_arguments import Argument
 
+POSES_TOPIC = Argument(
+    '', 'Topic of the poses with poses_source odometry or pose; empty for odometry or pose.',
+    read.unless_empty(read.topic))
 CAMERA = {
     'image_topic': Argument(
         'image', 'Topic of the rectified images, or of unrectified ones with rectify:=true; with '
@@ -31,6 +34,7 @@ CAMERA = {
     'camera_info_topic': Argument(
         'camera_info', 'Topic of the calibration; with several cameras, a topic below the name of '
                        'each.', read.topic),
+    'poses_topic': POSES_TOPIC,
     'consumer_topics': Argument(
         'false', 'Publish on the default topics of the consumer instead of sync/...: true or '
                  'false.', read.boolean),
@@ -87,9 +91,7 @@ MAPPING = {
     'bag': Argument(
         '', 'A rosbag2 bag, which is replayed instead of a camera.',
         read.unless_empty(read.existing_path)),
-    'poses_topic': Argument(
-        '', 'Topic of the poses with poses_source odometry or pose; empty for odometry or pose.',
-        read.unless_empty(read.topic)),
+    'poses_topic': POSES_TOPIC,
     'mapping_file': Argument(
         'config/mapping.yaml',
         "YAML file of the mapping node's parameters, or none for their defaults.",

@@ -21,7 +21,9 @@ from dataclasses import dataclass
 import re
 
 from sync_perception.images.headers import MAX_PIXELS
+from sync_perception.mapping.temporal_modes import TEMPORAL
 from sync_perception.ros.parameters.consumers import CONSUMERS
+from sync_perception.ros.parameters.poses import PoseParameters
 from sync_perception.ros.parameters.server import parameter
 from sync_perception.runtime import BACKENDS, PRECISIONS
 
@@ -46,8 +48,8 @@ def expected_device(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class PerceptionParameters:
-    """Parameters of the perception node."""
+class FrameParameters:
+    """Parameters of the perception node but those of the poses' source."""
 
     autostart: bool = parameter(
         'autostart', True, 'Configure and activate the node at start, without waiting for a '
@@ -192,3 +194,20 @@ class PerceptionParameters:
     consistency_minimum: float = parameter(
         'consistency.minimum', 0.0, 'Cosine similarity of depth and labels below which '
         '/diagnostics warns.', low=-1.0, high=1.0, live=True)
+    temporal: str = parameter(
+        'temporal', 'off', 'off, or fuse: make depth and labels of a moving camera steady by '
+                           'fusing each frame with those before, by the poses that poses.source '
+                           'gives. A frame without a pose is predicted alone.',
+        choices=TEMPORAL, see='mapping.md#temporal-fusion')
+    poses_frame: str = parameter(
+        'poses.frame', 'odom', 'With temporal fuse and tf: frame in which the camera moves '
+                               'without jumps.')
+
+
+@dataclass(frozen=True)
+class PerceptionParameters(PoseParameters, FrameParameters):
+    """Parameters of the perception node; those of the poses' source are used by temporal fuse."""
+
+    poses_patience: float = parameter(
+        'poses.patience', 0.1, 'Seconds that a frame waits for its pose; then it is predicted '
+                               'alone.', low=0.0, high=60.0, live=True)

@@ -29,6 +29,7 @@ from sync_perception.ros.health.counters import Counters, Pace
 from sync_perception.ros.health.diagnostics import camera_report, model_report
 from sync_perception.ros.health.report import latencies, message, Report
 from sync_perception.ros.node.mounting import Mounting
+from sync_perception.ros.node.temporal import TemporalFrames
 from sync_perception.runtime.mount_scale import Mount
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -38,6 +39,7 @@ def camera(**counts) -> SimpleNamespace:
     """Return a camera that has counted this."""
     seen = SimpleNamespace(
         title='camera', counters=Counters(**counts), troubles={}, mounting=Mounting(),
+        temporal=TemporalFrames(),
         watched=SimpleNamespace(mismatches={}))
     seen.describe_waits = lambda silence, unknown: (
         ['waiting'] if silence > 3 or not seen.counters.received else [])
