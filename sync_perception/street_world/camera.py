@@ -25,7 +25,7 @@ KITTI_K = np.array([[725.0087, 0, 620.5], [0, 725.0087, 187.0], [0, 0, 1]])
 
 
 @dataclass(frozen=True)
-class Mount:
+class CameraMount:
     """
     Where a camera sits on its vehicle.
 
@@ -41,7 +41,7 @@ class Mount:
     yaw: float = 0.0
 
 
-KITTI_MOUNT = Mount()
+KITTI_MOUNT = CameraMount()
 
 
 def default_intrinsics(size: tuple[int, int]) -> np.ndarray:
@@ -51,7 +51,7 @@ def default_intrinsics(size: tuple[int, int]) -> np.ndarray:
     return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
 
 
-def draw_camera(seed: int, size: tuple[int, int]) -> tuple[np.ndarray, Mount]:
+def draw_camera(seed: int, size: tuple[int, int]) -> tuple[np.ndarray, CameraMount]:
     """
     Draw the camera of a street, between a small robot's and a van's.
 
@@ -70,4 +70,4 @@ def draw_camera(seed: int, size: tuple[int, int]) -> tuple[np.ndarray, Mount]:
     K[1, 2] += rng.normal(scale=0.05) * size[0]
     height, pitch, roll = rng.uniform(1.0, 2.5), rng.normal(scale=0.04), rng.normal(scale=0.02)
     yaw = rng.uniform(-np.radians(110), np.radians(110)) if rng.random() < 0.4 else 0.0
-    return K, Mount(height, pitch, roll, yaw)
+    return K, CameraMount(height, pitch, roll, yaw)

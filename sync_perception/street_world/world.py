@@ -24,10 +24,10 @@ import numpy as np
 from sync_perception.geometry import pixel_rays
 from sync_perception.labels import LabelSpace
 from sync_perception.street_world.camera import (
+    CameraMount,
     default_intrinsics,
     KITTI_MOUNT,
     KITTI_SIZE,
-    Mount,
 )
 from sync_perception.street_world.layout import Layout, RATE
 from sync_perception.street_world.mesh import Kind
@@ -104,7 +104,7 @@ class StreetWorld:
     """
 
     def __init__(self, seed: int, size: tuple[int, int] = KITTI_SIZE, K: np.ndarray | None = None,
-                 weather: str | None = None, frames: int = 200, mount: Mount = KITTI_MOUNT):
+                 weather: str | None = None, frames: int = 200, mount: CameraMount = KITTI_MOUNT):
         self.seed, self.size, self.frames = seed, size, frames
         self.K = default_intrinsics(size) if K is None else np.asarray(K, np.float64)
         self.weather = Weather.draw(seed, weather)

@@ -21,11 +21,11 @@ import pytest
 from sync_perception.geometry import pixel_rays
 from sync_perception.street_world import StreetWorld
 from sync_perception.street_world.camera import (
+    CameraMount,
     default_intrinsics,
     draw_camera,
     KITTI_K,
     KITTI_SIZE,
-    Mount,
 )
 from sync_perception.street_world.mesh import Kind
 
@@ -54,7 +54,8 @@ def test_drawn_cameras_cover_robots_and_vans():
     assert again[1] == cameras[7][1]
 
 
-@pytest.mark.parametrize('mount', [Mount(1.1, 0.1, -0.05), Mount(2.4, -0.05, 0.1)], ids=str)
+@pytest.mark.parametrize(
+    'mount', [CameraMount(1.1, 0.1, -0.05), CameraMount(2.4, -0.05, 0.1)], ids=str)
 def test_the_rendered_road_lies_below_the_mount(flat_street, mount):
     """Fit a plane to the near road's points: its distance and tilt are the mount's."""
     world = StreetWorld(flat_street.seed, SIZE, weather='overcast', frames=4, mount=mount)
@@ -72,6 +73,6 @@ def test_the_rendered_road_lies_below_the_mount(flat_street, mount):
 def test_a_camera_that_looks_to_a_side_stays_level_and_where_it_was(flat_street):
     ahead, left = (
         StreetWorld(flat_street.seed, SIZE, weather='overcast', frames=4, mount=mount).pose(1)
-        for mount in (Mount(), Mount(yaw=np.pi / 2)))
+        for mount in (CameraMount(), CameraMount(yaw=np.pi / 2)))
     np.testing.assert_allclose(ahead[:3, 3], left[:3, 3])
     assert ahead[:3, 0] @ left[:3, 2] == pytest.approx(-1, abs=0.02)  # the left is where it looks
