@@ -1,0 +1,53 @@
+# Copyright 2026 The sync_perception Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The benchmark of couplings on a small network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+import subprocess
+import sys
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.timeout(240)
+def test_each_direction_is_switched_off_by_itself(small_model, tmp_path):
+    out = tmp_path / 'couplings.json'
+    done = subprocess.run(
+        [sys.executable, ROOT / 'benchmarks' / 'couplings.py', '--model', small_model,
+         '--data', 'synthetic=', '--limit', '1', '--json', out],
+        cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    results = {state: scores['synthetic']
+               for state, scores in json.loads(out.read_text())['results'].items()}
+    on = results['both on']
+    assert set(on) == {'miou', 'abs_rel', 'delta1'}
+    assert results['depth to semantics off']['abs_rel'] == on['abs_rel']
+    assert results['semantics to depth off']['miou'] == on['miou']
+    assert results['both off'] == {
+        'miou': results['depth to semantics off']['miou'],
+        'abs_rel': results['semantics to depth off']['abs_rel'],
+        'delta1': results['semantics to depth off']['delta1']}
+
+
+def test_data_without_a_root_is_refused(tmp_path):
+    done = subprocess.run(
+        [sys.executable, ROOT / 'benchmarks' / 'couplings.py', '--data', 'camvid'],
+        cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 2 and "'camvid'" in done.stderr
