@@ -51,7 +51,7 @@ setup(
     license='Apache-2.0',
     packages=find_packages(exclude=['test', 'test.*', 'benchmarks', 'benchmarks.*']),
     package_data={PACKAGE: [
-        'weights/*/*', 'models/catalogue/*.json', 'evaluation/*.html',
+        'weights/*/*', 'models/catalogue/*.json', 'evaluation/html_report/*.html',
         'studies/selection/*.html']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),

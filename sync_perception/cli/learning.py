@@ -85,11 +85,13 @@ def pseudo_label(
         device: options.Device = 'auto',
         ) -> None:
     """Let an expert annotate a data set's images; `pseudo_labelled` reads what it writes."""
+    from sync_perception.datasets import DatasetOptions
     from sync_perception.studies import pseudo_labels as labelling
+    from sync_perception.studies.teacher import TeacherOptions
     result = labelling.pseudo_label(
-        teacher, dataset, root, out, split, min_confidence=min_confidence, agreement=agreement,
-        near_sky=near_sky, overwrite=overwrite, shard=shard, device=device,
-        arguments=options.named_values(argument), soft=soft, scales=scale or [1.0], flip=flip)
+        teacher, DatasetOptions(dataset, root, split, options.named_values(argument)), out,
+        TeacherOptions(min_confidence, agreement, near_sky, soft, tuple(scale or [1.0]), flip),
+        overwrite, shard, device)
     typer.echo(labelling.summary(result))
     if result['bad']:
         raise typer.Exit(1)

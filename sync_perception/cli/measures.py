@@ -64,12 +64,13 @@ def evaluate(
         json: Annotated[Path | None, typer.Option(help='JSON file for the results.')] = None,
         ) -> None:
     """Measure a model on a data set by the field's protocols."""
-    from sync_perception.evaluation.evaluate import evaluate as measure
-    from sync_perception.evaluation.evaluate import report
-    report(measure(
-        model, dataset, root, split, device=device, pooled=pooled, median_scaling=median_scaling,
-        max_depth=max_depth, frames=frames, skip_bad=skip_bad, video=video,
-        temporal=temporal, arguments=named_values(argument)), json)
+    from sync_perception.datasets import DatasetOptions
+    from sync_perception.evaluation import evaluate as evaluating
+    options = evaluating.EvaluationOptions(
+        device, pooled, median_scaling, max_depth, frames, skip_bad, video=video,
+        temporal=temporal)
+    evaluating.report(evaluating.evaluate(
+        model, DatasetOptions(dataset, root, split, named_values(argument)), options), json)
 
 
 @app.command()
@@ -98,13 +99,14 @@ def select(
         device: Device = 'auto',
         ) -> None:
     """Choose the images of a data set to label; the file is a split that all verbs read."""
+    from sync_perception.datasets import DatasetOptions
     from sync_perception.studies.selection import select as selecting
     plan = selecting.Plan(
         selecting.parse_budgets(budget), strategy, seed,
         selecting.StudentSettings(steps=student_steps))
     chosen = selecting.select(
-        model, dataset, root, out, plan, split, cache=cache, level=level, device=device,
-        arguments=named_values(argument), page=page)
+        model, DatasetOptions(dataset, root, split, named_values(argument)), out, plan, cache,
+        level, device, page)
     typer.echo(f'{out}: {len(chosen.ids)} images in the order of choice'
                + (f'; {out.with_suffix(".html")} shows them' if page else ''))
 
@@ -130,10 +132,12 @@ def report(
         device: Device = 'auto',
         ) -> None:
     """Measure a model and write a page: tables, classes, confusions, errors, frames."""
-    from sync_perception.evaluation.report import report as write_report
+    from sync_perception.datasets import DatasetOptions
+    from sync_perception.evaluation.evaluate import EvaluationOptions
+    from sync_perception.evaluation.html_report.report import report as write_report
     page = write_report(
-        model, dataset, root, out, split, limit=limit, worst=worst, best=best, device=device,
-        skip_bad=skip_bad, arguments=named_values(argument))
+        model, DatasetOptions(dataset, root, split, named_values(argument)), out,
+        EvaluationOptions(device, skip_bad=skip_bad, limit=limit), worst, best)
     typer.echo(f'The report is {page}')
 
 
@@ -149,8 +153,10 @@ def data_check(
             min=0, help='Number of processes that read; 0 to read in the main process.')] = 0,
         ) -> None:
     """Read a whole copy of a data set; report what it holds and which files are bad."""
+    from sync_perception.datasets import DatasetOptions
     from sync_perception.studies import data_check as checking
-    result = checking.check(dataset, root, split, out, workers, named_values(argument))
+    result = checking.check(
+        DatasetOptions(dataset, root, split, named_values(argument)), out, workers)
     checking.report(result)
     if result['bad']:
         raise typer.Exit(1)

@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 import inspect
 import os
 from pathlib import Path
@@ -109,3 +110,24 @@ def open_dataset(
     dataset = open_dataset(name, root, selection.split, arguments)
     dataset.keep(selection.first(selected[1]))
     return dataset
+
+
+@dataclass(frozen=True)
+class DatasetOptions:
+    """
+    Data set of a command: the arguments of `open_dataset`.
+
+    :param name: a key of DATASETS.
+    :param root: the data set's folder; None for a data set without files.
+    :param split: one of the data set's splits, or `all`; or a file of `sync_perception select`.
+    :param arguments: further arguments of the data set's class.
+    """
+
+    name: str
+    root: str | Path | None = None
+    split: str = 'all'
+    arguments: dict[str, Any] | None = None
+
+    def open(self) -> DenseDataset:
+        """Open the data set; raises what `open_dataset` raises."""
+        return open_dataset(self.name, self.root, self.split, self.arguments)

@@ -18,7 +18,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from sync_perception.datasets import dataset_class, open_dataset
+from sync_perception.datasets import dataset_class, DatasetOptions
 from sync_perception.datasets.sample import DenseDataset, READ_ERRORS, Sample
 from sync_perception.files.whole_files import write_json
 from sync_perception.labels import LabelSpace
@@ -144,17 +144,13 @@ def walk(dataset: DenseDataset, workers: int, title: str) -> Facts:
 
 
 def check(
-        dataset: str, root: str | Path | None, split: str = 'all', out: str | Path | None = None,
-        workers: int = 0, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
+        data: DatasetOptions, out: str | Path | None = None, workers: int = 0
+        ) -> dict[str, Any]:
     """
     Read every sample of a data set and summarise the content.
 
-    :param dataset: a key of DATASETS.
-    :param root: the data set's folder.
-    :param split: one of its splits, or `all`.
     :param out: folder for check.json and check.png.
     :param workers: number of loader processes; 0 reads in this one.
-    :param arguments: further arguments of the data set's class.
     :return: content of check.json: samples, splits, bad, sizes, shares, and if present
         focal_lengths, labels, expert_labels and depth.
     :raises ValueError: if the data set, the split or an argument is unknown.
@@ -162,12 +158,12 @@ def check(
     """
     if workers < 0:
         raise ValueError(f'workers must be 0 or more, got {workers}')
-    data = open_dataset(dataset, root, split, arguments)
-    facts = walk(data, workers, f'{dataset}, {split}')
+    samples = data.open()
+    facts = walk(samples, workers, f'{data.name}, {data.split}')
     result = {
-        'dataset': dataset, 'root': str(data.root), 'split': split, 'arguments': arguments or {},
-        'samples': len(data), 'splits': count_splits(dataset, root, arguments),
-        **summary(facts, data.label_space, data.expert_space)}
+        'dataset': data.name, 'root': str(samples.root), 'split': data.split,
+        'arguments': data.arguments or {}, 'samples': len(samples), 'splits': count_splits(data),
+        **summary(facts, samples.label_space, samples.expert_space)}
     if out is not None:
         folder = Path(out)
         folder.mkdir(parents=True, exist_ok=True)
@@ -176,14 +172,12 @@ def check(
     return result
 
 
-def count_splits(
-        dataset: str, root: str | Path | None, arguments: dict[str, Any] | None
-        ) -> dict[str, int | str]:
+def count_splits(data: DatasetOptions) -> dict[str, int | str]:
     """Return each split's number of samples, or the reason why it is missing."""
     counts: dict[str, int | str] = {}
-    for name in dataset_class(dataset).splits:
+    for name in dataset_class(data.name).splits:
         try:
-            counts[name] = len(open_dataset(dataset, root, name, arguments))
+            counts[name] = len(replace(data, split=name).open())
         except (ValueError, OSError) as error:
             counts[name] = str(error)
     return counts

@@ -27,8 +27,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 from sync_perception.datasets import open_dataset
-from sync_perception.evaluation.evaluate import Evaluation, spread
+from sync_perception.evaluation.evaluate import spread
 from sync_perception.evaluation.metrics import DepthMetrics
+from sync_perception.evaluation.sample_evaluation import Evaluation
 from sync_perception.files.whole_files import cannot_write, write_json
 from sync_perception.labels import LabelSpace
 from sync_perception.models import hub

@@ -25,10 +25,11 @@ from constant import constant_model
 import cv2
 import numpy as np
 import pytest
-from sync_perception.datasets import DATASETS
+from sync_perception.datasets import DatasetOptions, DATASETS
 from sync_perception.datasets.sample import Sample
-from sync_perception.evaluation.evaluate import evaluate, Evaluation, report
+from sync_perception.evaluation.evaluate import evaluate, EvaluationOptions, report
 from sync_perception.evaluation.metrics import DepthMetrics, SegmentationMetrics
+from sync_perception.evaluation.sample_evaluation import Evaluation
 from sync_perception.evaluation.shared_classes import share_classes
 from sync_perception.labels import LabelSpace
 from sync_perception.models import hub
@@ -268,8 +269,9 @@ def test_evaluate_a_folder_of_camvid(tmp_path, capsys):
     """From files to the JSON: three frames, two of which the constant answer hits."""
     constant_model(tmp_path / 'model', 'truck')
     write_camvid(tmp_path / 'camvid', [8, 8, 3])  # car, car, road
-    result = evaluate(str(tmp_path / 'model'), 'camvid', tmp_path / 'camvid', 'all', 'cpu',
-                      frames=True)
+    result = evaluate(
+        str(tmp_path / 'model'), DatasetOptions('camvid', tmp_path / 'camvid', 'all'),
+        EvaluationOptions(device='cpu', frames=True))
     assert result['miou'] == pytest.approx((2 / 3 + 0) / 2)
     assert result['pixel_accuracy'] == pytest.approx(2 / 3)
     assert result['iou']['car'] == pytest.approx(2 / 3)
@@ -301,17 +303,21 @@ def test_evaluate_a_folder_of_depth(tmp_path):
     """10 canonical metres are 20 m here; the truth is 15 m on a DDAD frame, 26 m on KITTI's."""
     constant_model(tmp_path / 'model', 'road')
     write_selection(tmp_path / 'depth', {'ddad_a': 15.0, 'kitti_b': 26.0})
-    result = evaluate(tmp_path / 'model', 'kitti_depth', tmp_path / 'depth', device='cpu')
+    result = evaluate(
+        tmp_path / 'model', DatasetOptions('kitti_depth', tmp_path / 'depth'),
+        EvaluationOptions(device='cpu'))
     assert result['abs_rel'] == pytest.approx((5 / 15 + 6 / 26) / 2, rel=1e-5)
     assert result['delta1'] == 0.0
     assert result['delta2'] == 1.0
     assert 'garg crop on 1 of 2 frames' in result['protocol']['depth']
     assert 'miou' not in result
-    scaled = evaluate(tmp_path / 'model', 'kitti_depth', tmp_path / 'depth', device='cpu',
-                      median_scaling=True)
+    scaled = evaluate(
+        tmp_path / 'model', DatasetOptions('kitti_depth', tmp_path / 'depth'),
+        EvaluationOptions(device='cpu', median_scaling=True))
     assert scaled['abs_rel'] == pytest.approx(0, abs=1e-6)
-    near = evaluate(tmp_path / 'model', 'kitti_depth', tmp_path / 'depth', device='cpu',
-                    max_depth=20.0)
+    near = evaluate(
+        tmp_path / 'model', DatasetOptions('kitti_depth', tmp_path / 'depth'),
+        EvaluationOptions(device='cpu', max_depth=20.0))
     assert near['protocol']['depth_frames'] == 1
 
 
@@ -352,26 +358,27 @@ def test_what_is_measured_is_what_the_predictor_gives(tmp_path):
     assert scores['pixel_accuracy'] == pytest.approx(segmentation.pixel_accuracy(), rel=1e-2)
 
 
-@pytest.mark.parametrize('arguments, message', [
-    ({'dataset': 'camvit'}, "'camvit'.*camvid.*vkitti2"),
-    ({'split': 'evening'}, "splits.*got 'evening'"),
-    ({'device': 'tpu9'}, "got 'tpu9'"),
-    ({'max_depth': 0.0}, 'max_depth must be above'),
+@pytest.mark.parametrize('data, options, message', [
+    ({'name': 'camvit'}, {}, "'camvit'.*camvid.*vkitti2"),
+    ({'split': 'evening'}, {}, 'evening'),
+    ({}, {'device': 'tpu9'}, 'tpu9'),
+    ({}, {'max_depth': 0.0}, 'max_depth'),
 ])
-def test_bad_arguments_are_named(tmp_path, arguments, message):
+def test_bad_arguments_are_named(tmp_path, data, options, message):
     """Each with what would have been right."""
     constant_model(tmp_path / 'model', 'road')
     write_camvid(tmp_path / 'camvid', [0])
     with pytest.raises(ValueError, match=message):
-        evaluate(**{'model': tmp_path / 'model', 'dataset': 'camvid', 'root': tmp_path / 'camvid',
-                    **arguments})
+        evaluate(tmp_path / 'model', DatasetOptions(**{
+            'name': 'camvid', 'root': tmp_path / 'camvid', **data}), EvaluationOptions(**options))
 
 
 def test_real_recordings_can_be_measured(tmp_path, data_root):
     """Five KITTI frames: 10 m everywhere scores as badly as numpy says."""
     constant_model(tmp_path / 'model', 'road')
-    result = evaluate(tmp_path / 'model', 'kitti_depth', data_root / 'depth_selection', 'val',
-                      'cpu')
+    result = evaluate(
+        tmp_path / 'model', DatasetOptions('kitti_depth', data_root / 'depth_selection', 'val'),
+        EvaluationOptions(device='cpu'))
     expected = []
     for sample in DATASETS['kitti_depth'](data_root / 'depth_selection', 'val'):
         height, width = sample.depth.shape

@@ -21,8 +21,10 @@ import json
 import cv2
 import numpy as np
 import pytest
-from sync_perception.evaluation.evaluate import evaluate, Evaluation, report
+from sync_perception.datasets import DatasetOptions
+from sync_perception.evaluation.evaluate import evaluate, EvaluationOptions, report
 from sync_perception.evaluation.metrics import CROPS, DepthMetrics
+from sync_perception.evaluation.sample_evaluation import Evaluation
 import torch
 
 
@@ -48,7 +50,8 @@ def test_rooms_are_scored_in_eigens_crop_up_to_ten_metres(nyu, small_model):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DepthMetrics, 'update', listen)
-        result = evaluate(small_model, 'nyuv2', nyu, device='cpu')
+        result = evaluate(
+            small_model, DatasetOptions('nyuv2', nyu), EvaluationOptions(device='cpu'))
     prediction, crop = seen[0]
     assert crop == (slice(45, 471), slice(41, 601))
     inside = prediction[45:471, 41:601].clip(1e-3, 10)
@@ -60,7 +63,8 @@ def test_rooms_are_scored_in_eigens_crop_up_to_ten_metres(nyu, small_model):
 
 
 def test_a_range_can_be_named(nyu, small_model):
-    result = evaluate(small_model, 'nyuv2', nyu, device='cpu', max_depth=80.0)
+    result = evaluate(
+        small_model, DatasetOptions('nyuv2', nyu), EvaluationOptions(device='cpu', max_depth=80.0))
     assert 'truth < 80.0 m' in result['protocol']['depth']
 
 
@@ -87,8 +91,10 @@ def spoilt(tmp_path):
 
 def test_bad_samples_stop_the_evaluation_or_are_listed(spoilt, small_model, caplog, capsys):
     with pytest.raises(FileNotFoundError, match='trainannot/1.png'):
-        evaluate(small_model, 'camvid', spoilt, device='cpu')
-    result = evaluate(small_model, 'camvid', spoilt, device='cpu', skip_bad=True)
+        evaluate(small_model, DatasetOptions('camvid', spoilt), EvaluationOptions(device='cpu'))
+    result = evaluate(
+        small_model, DatasetOptions('camvid', spoilt),
+        EvaluationOptions(device='cpu', skip_bad=True))
     assert list(result['skipped']) == ['train/1', 'train/2']
     assert 'truncated' in result['skipped']['train/2']
     assert result['protocol']['labelled_frames'] == 1
@@ -104,16 +110,21 @@ def test_an_error_of_the_model_is_never_skipped(spoilt, small_model, monkeypatch
         raise ValueError('a bug')
     monkeypatch.setattr(Evaluation, 'add', fail)
     with pytest.raises(ValueError, match='a bug'):
-        evaluate(small_model, 'camvid', spoilt, device='cpu', skip_bad=True)
+        evaluate(
+            small_model, DatasetOptions('camvid', spoilt),
+            EvaluationOptions(device='cpu', skip_bad=True))
 
 
 def test_streets_are_measured_without_a_folder(small_model):
     """Depth, labels and normals come with every rendered frame."""
     torch.manual_seed(0)
-    result = evaluate(small_model, 'synthetic', None, 'val', 'cpu',
-                      arguments={'length': 2, 'size': [48, 96]})
+    result = evaluate(
+        small_model, DatasetOptions('synthetic', None, 'val', {'length': 2, 'size': [48, 96]}),
+        EvaluationOptions(device='cpu'))
     assert result['frames'] == 2
     assert result['protocol']['depth_frames'] == result['protocol']['labelled_frames'] == 2
     assert 'no crop on 2 of 2 frames' in result['protocol']['depth']
     with pytest.raises(ValueError, match="'synthetic'.*'count'"):
-        evaluate(small_model, 'synthetic', None, device='cpu', arguments={'count': 2})
+        evaluate(
+            small_model, DatasetOptions('synthetic', None, arguments={'count': 2}),
+            EvaluationOptions(device='cpu'))

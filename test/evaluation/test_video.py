@@ -22,9 +22,9 @@ import json
 import cv2
 import numpy as np
 import pytest
-from sync_perception.datasets import open_dataset
+from sync_perception.datasets import DatasetOptions, open_dataset
 from sync_perception.datasets.vkitti2 import VirtualKitti2
-from sync_perception.evaluation.evaluate import evaluate
+from sync_perception.evaluation.evaluate import evaluate, EvaluationOptions
 from sync_perception.evaluation.video import (
     Motion,
     motion_by_depth,
@@ -194,8 +194,10 @@ def test_flow_keeps_the_previous_depth():
 def test_evaluate_measures_a_video(small_model):
     """The result, with how it was warped; a drive's first frame has none before it."""
     arguments = {'length': 3, 'size': [64, 96], 'frames_per_world': 2, 'interleave': 1}
-    result = evaluate(small_model, 'synthetic', None, video=True, arguments=arguments)
-    plain = evaluate(small_model, 'synthetic', None, arguments=arguments)
+    result = evaluate(
+        small_model, DatasetOptions('synthetic', None, arguments=arguments),
+        EvaluationOptions(video=True))
+    plain = evaluate(small_model, DatasetOptions('synthetic', None, arguments=arguments))
     assert 0 < result['temporal_miou'] <= 1 and 0 <= result['temporal_abs_rel'] < 1
     assert '1 pairs by true depth and pose; 2 frames' in result['protocol']['video']
     for name in ('temporal_miou', 'temporal_abs_rel'):
@@ -241,7 +243,7 @@ def test_what_is_known_is_used(drive, small_model, monkeypatch, missing, way):
             sample = read(data, name)
             return type(sample)(sample.id, sample.image, sample.K, labels=sample.labels)
         monkeypatch.setattr(VirtualKitti2, 'read', without_depth)
-    result = evaluate(small_model, 'vkitti2', drive, video=True)
+    result = evaluate(small_model, DatasetOptions('vkitti2', drive), EvaluationOptions(video=True))
     assert way in result['protocol']['video'] and '1 frames' in result['protocol']['video']
     assert ('along z' in result['protocol']['video']) == (missing == 'pose')
     assert result['temporal_miou'] > 0
@@ -249,18 +251,24 @@ def test_what_is_known_is_used(drive, small_model, monkeypatch, missing, way):
 
 def test_fused_frames_are_evaluated(drive, small_model):
     """Four of the five frames are fused, and depth changes less from frame to frame."""
-    single, fused = (evaluate(small_model, 'vkitti2', drive, video=True, temporal=temporal)
-                     for temporal in ('off', 'fuse'))
+    data = DatasetOptions('vkitti2', drive)
+    single, fused = (
+        evaluate(small_model, data, EvaluationOptions(video=True, temporal=temporal))
+        for temporal in ('off', 'fuse'))
     assert '4 frames' in fused['protocol']['temporal']
     assert fused['temporal_abs_rel'] < single['temporal_abs_rel']
     with pytest.raises(ValueError, match='temporal'):
-        evaluate(small_model, 'vkitti2', drive, video=True, temporal='on')
+        evaluate(
+            small_model, DatasetOptions('vkitti2', drive),
+            EvaluationOptions(video=True, temporal='on'))
 
 
 def test_relative_depth_is_brought_to_metres(drive, small_model, tmp_path, monkeypatch):
     """By one factor in both frames, where there is truth; poses are of no use without."""
     import shutil
-    metric = evaluate(small_model, 'vkitti2', drive, video=True, max_depth=300)
+    metric = evaluate(
+        small_model, DatasetOptions('vkitti2', drive),
+        EvaluationOptions(max_depth=300, video=True))
     shutil.copytree(small_model, tmp_path / 'model')
     config = json.loads((tmp_path / 'model' / 'config.json').read_text())
     relative = {**config, 'metric': False}
@@ -268,7 +276,9 @@ def test_relative_depth_is_brought_to_metres(drive, small_model, tmp_path, monke
     for near, far in ((0.5, 200.0), (1.0, 400.0)):  # the same network, in other units
         relative['depth_range'] = [near, far]
         (tmp_path / 'model' / 'config.json').write_text(json.dumps(relative))
-        found.append(evaluate(tmp_path / 'model', 'vkitti2', drive, video=True, max_depth=300))
+        found.append(evaluate(
+            tmp_path / 'model', DatasetOptions('vkitti2', drive),
+            EvaluationOptions(max_depth=300, video=True)))
     assert found[0]['temporal_abs_rel'] == pytest.approx(found[1]['temporal_abs_rel'], rel=1e-5)
     assert found[0]['temporal_abs_rel'] != pytest.approx(metric['temporal_abs_rel'], rel=1e-3)
     assert 'in 4 pairs' in found[0]['protocol']['video']
@@ -276,7 +286,8 @@ def test_relative_depth_is_brought_to_metres(drive, small_model, tmp_path, monke
     read = VirtualKitti2.read
     monkeypatch.setattr(VirtualKitti2, 'read', lambda data, name: replace(
         read(data, name), depth=None))
-    blind = evaluate(tmp_path / 'model', 'vkitti2', drive, video=True)
+    blind = evaluate(
+        tmp_path / 'model', DatasetOptions('vkitti2', drive), EvaluationOptions(video=True))
     assert '4 pairs by optical flow' in blind['protocol']['video']
 
 
@@ -287,14 +298,20 @@ def test_a_broken_frame_before_is_skipped_if_asked(drive, small_model, tmp_path,
     data = open_dataset('vkitti2', tmp_path / 'drive')
     file = data.neighbour_file(data.ids[1], 0)
     file.write_bytes(file.read_bytes()[:30])
-    result = evaluate(small_model, 'vkitti2', tmp_path / 'drive', video=True, skip_bad=True)
+    result = evaluate(
+        small_model, DatasetOptions('vkitti2', tmp_path / 'drive'),
+        EvaluationOptions(skip_bad=True, video=True))
     assert 'skipped the frame before' in caplog.text and list(result['skipped']) == [data.ids[1]]
     assert '2 pairs' in result['protocol']['video']
     with pytest.raises(ValueError, match=file.name):
-        evaluate(small_model, 'vkitti2', tmp_path / 'drive', video=True)
+        evaluate(
+            small_model, DatasetOptions('vkitti2', tmp_path / 'drive'),
+            EvaluationOptions(video=True))
 
 
 def test_photographs_are_no_video(small_model, data_root):
     """One error, before anything is measured."""
     with pytest.raises(ValueError, match='expected frames of a video, got 101 of which none'):
-        evaluate(small_model, 'camvid', data_root / 'camvid', 'val', video=True)
+        evaluate(
+            small_model, DatasetOptions('camvid', data_root / 'camvid', 'val'),
+            EvaluationOptions(video=True))

@@ -26,11 +26,12 @@ from known_teacher import K, KnownTeacher, ROAD, sample_of, SIZE, SKY, write_dri
 import numpy as np
 import pytest
 from small_batches import batch, output, TINY
-from sync_perception.datasets import open_dataset
+from sync_perception.datasets import DatasetOptions, open_dataset
 from sync_perception.evaluation.predict_sample import ask, average_probabilities
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub, ModelConfig
-from sync_perception.studies.pseudo_labels import pseudo_label, summary, Teacher
+from sync_perception.studies.pseudo_labels import pseudo_label, summary
+from sync_perception.studies.teacher import Teacher, TeacherOptions
 from sync_perception.training.feeding.mixture import Mixture, Source
 from sync_perception.training.module import SynchronisedLearning
 from sync_perception.training.objectives import Objectives
@@ -41,7 +42,7 @@ import torch
 
 def test_maps_of_a_known_answer():
     """Sure labels with their probability; 12 canonical metres are 24 m; sky has none."""
-    teacher = Teacher(KnownTeacher(), min_confidence=0.7)
+    teacher = Teacher(KnownTeacher(), TeacherOptions(min_confidence=0.7))
     maps = teacher.annotate(sample_of(K))
     labels = maps['expert_semantics']
     assert (labels[:24] == SKY).all() and (labels[50:] == ROAD).all()
@@ -67,7 +68,7 @@ def test_metres_need_the_camera(caplog):
 
 def test_contradictions_are_left_out():
     """A road that stands upright at 24 m is no road, and its depth none of a road."""
-    teacher = Teacher(KnownTeacher(), agreement=True)
+    teacher = Teacher(KnownTeacher(), TeacherOptions(agreement=True))
     plane = 1.5 / np.maximum((np.arange(SIZE[0]) - 31.5) / 100, 0.03)
     depth = np.broadcast_to(plane[:, None], SIZE).copy()
     depth[36:60, 60:80] = 3.0
@@ -116,7 +117,7 @@ def files(folder: Path) -> dict[str, int]:
 def test_from_images_to_samples(selection, small_model, tmp_path):
     """What a real model says of a frame is what the joined data set gives for it."""
     out = tmp_path / 'pseudo'
-    result = pseudo_label(small_model, 'kitti_depth', selection, out)
+    result = pseudo_label(small_model, DatasetOptions('kitti_depth', selection), out)
     assert (result['written'], result['kept'], len(result['bad'])) == (3, 0, 1)
     assert '3 written' in summary(result) and '1 could not be read' in summary(result)
     joined, alone = open_dataset('pseudo_labelled', out), open_dataset('kitti_depth', selection)
@@ -136,17 +137,18 @@ def test_from_images_to_samples(selection, small_model, tmp_path):
 def test_an_interrupted_run_goes_on(selection, small_model, tmp_path):
     """Only what is missing or cut short is written again; --overwrite writes everything."""
     out = tmp_path / 'pseudo'
-    pseudo_label(small_model, 'kitti_depth', selection, out)
+    pseudo_label(small_model, DatasetOptions('kitti_depth', selection), out)
     before = files(out)
     gone, short = sorted(out.glob('expert_semantics/*.png'))[:2]
     gone.unlink()
     short.write_bytes(short.read_bytes()[:-5])
-    result = pseudo_label(small_model, 'kitti_depth', selection, out)
+    result = pseudo_label(small_model, DatasetOptions('kitti_depth', selection), out)
     assert (result['written'], result['kept']) == (2, 1)
     after = files(out)
     assert after.keys() == before.keys()
     assert sum(after[name] == before[name] for name in after) == 3  # the third frame's maps
-    again = pseudo_label(small_model, 'kitti_depth', selection, out, overwrite=True)
+    again = pseudo_label(
+        small_model, DatasetOptions('kitti_depth', selection), out, overwrite=True)
     assert again['written'] == 3
     assert not list(out.rglob('*.part'))
 
@@ -154,11 +156,11 @@ def test_an_interrupted_run_goes_on(selection, small_model, tmp_path):
 def test_processes_share_the_work(selection, small_model, tmp_path, monkeypatch):
     """Each takes its own ids, by the flag or by torchrun's environment."""
     out = tmp_path / 'pseudo'
-    first = pseudo_label(small_model, 'kitti_depth', selection, out, shard='1/2')
+    first = pseudo_label(small_model, DatasetOptions('kitti_depth', selection), out, shard='1/2')
     assert (first['images'], first['written']) == (2, 2)
     monkeypatch.setenv('RANK', '1')
     monkeypatch.setenv('WORLD_SIZE', '2')
-    second = pseudo_label(small_model, 'kitti_depth', selection, out)
+    second = pseudo_label(small_model, DatasetOptions('kitti_depth', selection), out)
     assert (second['shard'], second['written'], len(second['bad'])) == ('2/2', 1, 1)
     assert len(open_dataset('pseudo_labelled', out)) == 3
 
@@ -166,7 +168,7 @@ def test_processes_share_the_work(selection, small_model, tmp_path, monkeypatch)
 def test_labels_without_a_camera(drives, small_model, tmp_path):
     """Expert labels join true ones; depth is taken only where there is a camera."""
     out = tmp_path / 'pseudo'
-    result = pseudo_label(small_model, 'camvid', drives, out, split='train')
+    result = pseudo_label(small_model, DatasetOptions('camvid', drives, 'train'), out)
     assert result['without_intrinsics'] == 3
     joined = open_dataset('pseudo_labelled', out, 'train')
     assert joined.label_space == 'camvid11'
@@ -180,16 +182,20 @@ def test_labels_without_a_camera(drives, small_model, tmp_path):
 def test_another_teachers_folder_is_refused(drives, small_model, tmp_path):
     """Maps of two teachers, or of two settings, never mix unseen."""
     out = tmp_path / 'pseudo'
-    pseudo_label(small_model, 'camvid', drives, out)
+    pseudo_label(small_model, DatasetOptions('camvid', drives), out)
     with pytest.raises(ValueError, match='settings.min_confidence.*0.0.*0.5'):
-        pseudo_label(small_model, 'camvid', drives, out, min_confidence=0.5)
+        pseudo_label(
+            small_model, DatasetOptions('camvid', drives), out, TeacherOptions(min_confidence=0.5))
     with pytest.raises(ValueError, match='single process'):
         pseudo_label(
-            small_model, 'camvid', drives, out, min_confidence=0.5, overwrite=True, shard='1/2')
+            small_model, DatasetOptions('camvid', drives), out, TeacherOptions(min_confidence=0.5),
+            overwrite=True, shard='1/2')
     assert len(files(out)) == 6
     stale = out / 'expert_semantics/train/9.png'
     stale.write_bytes(b'')
-    pseudo_label(small_model, 'camvid', drives, out, min_confidence=0.5, overwrite=True)
+    pseudo_label(
+        small_model, DatasetOptions('camvid', drives), out, TeacherOptions(min_confidence=0.5),
+        overwrite=True)
     assert len(files(out)) == 6 and not stale.exists()
     with pytest.raises(FileNotFoundError, match=r'pseudo_labels\.json'):
         open_dataset('pseudo_labelled', drives)
@@ -216,7 +222,7 @@ def test_depth_where_there_is_none(drives, tmp_path):
         {'name': 'car', 'color': [4, 5, 6], 'driving': ['car']}]})
     out = tmp_path / 'pseudo'
     teacher = depth_model(tmp_path / 'teacher', space)
-    pseudo_label(teacher, 'camvid', drives, out)
+    pseudo_label(teacher, DatasetOptions('camvid', drives), out)
     joined = open_dataset('pseudo_labelled', out)
     assert LabelSpace.load(joined.expert_space).to_dict() == space.to_dict()
     sample = joined[0]
@@ -236,7 +242,9 @@ def test_depth_where_there_is_none(drives, tmp_path):
 def test_the_manifest_says_what_it_is(selection, small_model, tmp_path):
     """Teacher, its weights, data set and settings; moved images are found by the argument."""
     out = tmp_path / 'pseudo'
-    pseudo_label(small_model, 'kitti_depth', selection, out, min_confidence=0.25)
+    pseudo_label(
+        small_model, DatasetOptions('kitti_depth', selection), out,
+        TeacherOptions(min_confidence=0.25))
     manifest = json.loads((out / 'pseudo_labels.json').read_text())
     assert manifest['teacher'] == str(small_model) and len(manifest['fingerprint']) == 64
     assert manifest['settings'] == {
@@ -251,7 +259,7 @@ def test_the_manifest_says_what_it_is(selection, small_model, tmp_path):
 def test_training_learns_from_them(drives, small_model, tmp_path):
     """A mixture gives the teacher's labels with their space and confidence."""
     out = tmp_path / 'pseudo'
-    pseudo_label(small_model, 'camvid', drives, out)
+    pseudo_label(small_model, DatasetOptions('camvid', drives), out)
     mixture = Mixture(
         [Source('pseudo_labelled', str(out), scale=(1.0, 1.0)),
          Source('camvid', str(drives), scale=(1.0, 1.0))], 8, SIZE, 2)

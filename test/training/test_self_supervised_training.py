@@ -25,8 +25,8 @@ import pytest
 from safetensors.torch import load_file
 from small_batches import annotated_batch, TINY, write_recipe, write_streets
 from sync_perception.datasets.vkitti2 import VirtualKitti2
-from sync_perception.evaluation.evaluate import Evaluation
 from sync_perception.evaluation.metrics import DepthMetrics
+from sync_perception.evaluation.sample_evaluation import Evaluation
 from sync_perception.models import hub
 from sync_perception.models.config import ModelConfig
 from sync_perception.street_world import write_vkitti2

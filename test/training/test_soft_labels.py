@@ -26,10 +26,11 @@ import numpy as np
 import pytest
 from small_batches import write_recipe, write_streets
 from sync_perception.cli import app
-from sync_perception.datasets import open_dataset
+from sync_perception.datasets import DatasetOptions, open_dataset
 from sync_perception.evaluation.predict_sample import ask, enlarge
 from sync_perception.models import build_model, hub, ModelConfig
-from sync_perception.studies.pseudo_labels import pseudo_label, Teacher
+from sync_perception.studies.pseudo_labels import pseudo_label
+from sync_perception.studies.teacher import Teacher, TeacherOptions
 from sync_perception.training.feeding.mixture import MixtureData, Source
 from sync_perception.training.train import train
 import torch
@@ -53,7 +54,7 @@ def times(folder: Path) -> dict[str, int]:
 
 def test_the_classes_after_the_label():
     """Where the teacher is half sure of a car it is nearly as sure of a truck, of others not."""
-    maps = Teacher(KnownTeacher(), soft=3).annotate(sample_of(K))
+    maps = Teacher(KnownTeacher(), TeacherOptions(soft=3)).annotate(sample_of(K))
     for kind in ('expert_alternatives', 'expert_alternative_confidence'):
         assert maps[kind].shape == (2 * SIZE[0], SIZE[1]) and maps[kind].dtype == np.uint8
     second, third = np.split(maps['expert_alternatives'], 2)
@@ -66,7 +67,8 @@ def test_the_classes_after_the_label():
 
 def test_where_there_is_no_label_there_are_no_others():
     """Neither of pixels that are too unsure, nor of those that contradict the depth."""
-    unsure = Teacher(KnownTeacher(), min_confidence=0.7, soft=2).annotate(sample_of(K))
+    options = TeacherOptions(min_confidence=0.7, soft=2)
+    unsure = Teacher(KnownTeacher(), options).annotate(sample_of(K))
     assert (unsure['expert_alternatives'] == 255).all()
     assert (unsure['expert_alternative_confidence'] == 0).all()
     known = KnownTeacher()
@@ -74,7 +76,7 @@ def test_where_there_is_no_label_there_are_no_others():
     known.output.depth[0, 0] = torch.from_numpy(
         0.75 / np.maximum((np.arange(SIZE[0]) - 31.5) / 100, 0.03))[:, None]
     known.output.depth[0, 0, 36:60, 60:80] = 1.5
-    maps = Teacher(known, agreement=True, soft=2).annotate(sample_of(K))
+    maps = Teacher(known, TeacherOptions(agreement=True, soft=2)).annotate(sample_of(K))
     dropped = maps['expert_semantics'][50:] == 255
     assert dropped.any() and (maps['expert_semantics'][50:][~dropped] == ROAD).all()
     np.testing.assert_array_equal(maps['expert_alternatives'][50:] == 255, dropped)
@@ -85,7 +87,7 @@ def test_where_there_is_no_label_there_are_no_others():
 def test_what_is_written_is_read(drives, small_model, tmp_path, count):
     """The model's own ranks and probabilities, to half a unit; the labels are the first."""
     out = tmp_path / 'pseudo'
-    pseudo_label(small_model, 'camvid', drives, out, soft=count)
+    pseudo_label(small_model, DatasetOptions('camvid', drives), out, TeacherOptions(soft=count))
     sample = open_dataset('pseudo_labelled', out, 'train', SOFT)[1]
     probability = enlarge(
         ask(hub.load(small_model), sample.image).logits.softmax(dim=1), SIZE)[0].numpy()
@@ -105,9 +107,10 @@ def test_what_is_written_is_read(drives, small_model, tmp_path, count):
 def test_an_interrupted_run_goes_on_in_shards(drives, small_model, tmp_path):
     """A map that is missing or cut short is written again, the rest kept; the same maps result."""
     whole, out = tmp_path / 'whole', tmp_path / 'pseudo'
-    pseudo_label(small_model, 'camvid', drives, whole, soft=3)
+    pseudo_label(small_model, DatasetOptions('camvid', drives), whole, TeacherOptions(soft=3))
     for part in ('1/2', '2/2'):
-        pseudo_label(small_model, 'camvid', drives, out, soft=3, shard=part)
+        pseudo_label(
+            small_model, DatasetOptions('camvid', drives), out, TeacherOptions(soft=3), shard=part)
     before = times(out)
     assert len(before) == 3 * 4
     gone, short = (
@@ -115,7 +118,8 @@ def test_an_interrupted_run_goes_on_in_shards(drives, small_model, tmp_path):
             ('expert_alternatives', 'expert_alternative_confidence')))
     gone.unlink()
     short.write_bytes(short.read_bytes()[:-5])
-    results = [pseudo_label(small_model, 'camvid', drives, out, soft=3, shard=part)
+    results = [pseudo_label(
+        small_model, DatasetOptions('camvid', drives), out, TeacherOptions(soft=3), shard=part)
                for part in ('1/2', '2/2')]
     assert [(result['written'], result['kept']) for result in results] == [(1, 1), (1, 0)]
     after = times(out)
@@ -124,20 +128,20 @@ def test_an_interrupted_run_goes_on_in_shards(drives, small_model, tmp_path):
     for name in after:
         assert (out / name).read_bytes() == (whole / name).read_bytes()
     with pytest.raises(ValueError, match='settings.soft.*3.*0'):
-        pseudo_label(small_model, 'camvid', drives, out)
+        pseudo_label(small_model, DatasetOptions('camvid', drives), out)
     with pytest.raises(ValueError, match='settings.soft.*3.*2'):
-        pseudo_label(small_model, 'camvid', drives, out, soft=2)
+        pseudo_label(small_model, DatasetOptions('camvid', drives), out, TeacherOptions(soft=2))
 
 
 def test_a_folder_from_before_is_gone_on_with(drives, small_model, tmp_path):
     """A manifest that does not mention soft labels is that of a folder without them."""
     out = tmp_path / 'pseudo'
-    pseudo_label(small_model, 'camvid', drives, out)
+    pseudo_label(small_model, DatasetOptions('camvid', drives), out)
     path = out / 'pseudo_labels.json'
     manifest = json.loads(path.read_text())
     del manifest['settings']['soft']
     path.write_text(json.dumps(manifest))
-    assert pseudo_label(small_model, 'camvid', drives, out)['kept'] == 3
+    assert pseudo_label(small_model, DatasetOptions('camvid', drives), out)['kept'] == 3
 
 
 def test_what_cannot_be_is_refused(drives, small_model, tmp_path):
@@ -145,7 +149,8 @@ def test_what_cannot_be_is_refused(drives, small_model, tmp_path):
     out = tmp_path / 'pseudo'
     for wrong in (1, 5, -2):
         with pytest.raises(ValueError, match=f'2.*4.*{wrong}'):
-            pseudo_label(small_model, 'camvid', drives, out, soft=wrong)
+            pseudo_label(
+                small_model, DatasetOptions('camvid', drives), out, TeacherOptions(soft=wrong))
     branch = {'kind': 'mobile_unet', 'widths': [8, 8, 8, 8, 8]}
     two = {'name': 'two', 'classes': [
         {'name': name, 'color': [1, 2, index], 'driving': [name]}
@@ -155,11 +160,12 @@ def test_what_cannot_be_is_refused(drives, small_model, tmp_path):
         teacher = tmp_path / f'teacher{number}'
         hub.save(build_model(ModelConfig('sync', parts, two, input_pixels=64 * 96)), teacher)
         with pytest.raises(ValueError, match='the teacher gives [02] classes, expected at least'):
-            pseudo_label(teacher, 'camvid', drives, out, soft=3)
-    pseudo_label(small_model, 'camvid', drives, out)
+            pseudo_label(teacher, DatasetOptions('camvid', drives), out, TeacherOptions(soft=3))
+    pseudo_label(small_model, DatasetOptions('camvid', drives), out)
     with pytest.raises(ValueError, match='--soft 3.*written with --soft 0'):
         open_dataset('pseudo_labelled', out, 'train', SOFT)
-    pseudo_label(small_model, 'camvid', drives, out, soft=2, overwrite=True)
+    pseudo_label(
+        small_model, DatasetOptions('camvid', drives), out, TeacherOptions(soft=2), overwrite=True)
     with pytest.raises(ValueError, match='labels: False'):
         open_dataset('pseudo_labelled', out, 'train', {**SOFT, 'labels': False})
     stored = out / 'expert_alternatives/train/0.png'
@@ -210,7 +216,7 @@ def test_a_student_learns_its_teachers_doubt(tmp_path, soft):
     streets = write_streets(tmp_path / 'streets')
     teacher, probability = doubtful_teacher(tmp_path / 'teacher')
     out = tmp_path / 'pseudo'
-    pseudo_label(teacher, 'vkitti2', streets, out, soft=3)
+    pseudo_label(teacher, DatasetOptions('vkitti2', streets), out, TeacherOptions(soft=3))
     branch = {'kind': 'unet', 'dim': 8, 'multipliers': [1]}
     recipe = write_recipe(
         tmp_path / 'run/recipe.yaml', streets,

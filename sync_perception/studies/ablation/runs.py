@@ -25,7 +25,8 @@ from pathlib import Path
 import time
 from typing import Any
 
-from sync_perception.evaluation.evaluate import evaluate
+from sync_perception.datasets import DatasetOptions
+from sync_perception.evaluation.evaluate import evaluate, EvaluationOptions
 from sync_perception.files.resume import check_same_settings
 from sync_perception.files.whole_files import write_json, write_text
 from sync_perception.models import hub
@@ -105,9 +106,10 @@ def carry_out(run: Run, fit: Fit) -> Iterator[str]:
             yield f'evaluating on {source.name}'
             results = read_results(run)
             scores = evaluate(
-                run.folder / 'model', source.dataset, source.root, source.split,
-                median_scaling=source.median_scaling, arguments=source.arguments,
-                limit=source.samples, video=source.video)
+                run.folder / 'model',
+                DatasetOptions(source.dataset, source.root, source.split, source.arguments),
+                EvaluationOptions(median_scaling=source.median_scaling, limit=source.samples,
+                                  video=source.video))
             results['measured'][source.name] = {'source': asdict(source), 'scores': scores}
             write_results(run, results)
 

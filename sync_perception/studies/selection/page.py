@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import track
 from sync_perception.datasets.derived.selection_files import Selection
 from sync_perception.datasets.sample import DenseDataset
-from sync_perception.evaluation.report_pictures import Picture, picture
+from sync_perception.evaluation.html_report.report_pictures import Picture, picture
 from sync_perception.files.whole_files import write_text
 from sync_perception.runtime.preprocess import resize_image
 

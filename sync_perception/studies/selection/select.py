@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
-from sync_perception.datasets import open_dataset
+from sync_perception.datasets import DatasetOptions
 from sync_perception.datasets.derived.selection_files import Selection, split_words
 from sync_perception.files.whole_files import replacing
 from sync_perception.models import hub
@@ -99,9 +99,8 @@ class Plan:
 
 
 def select(
-        model: str | Path | None, dataset: str, root: str | Path | None, out: str | Path,
-        plan: Plan, split: str = 'train', cache: str | Path | None = None, level: int = -1,
-        device: str = 'auto', arguments: dict[str, Any] | None = None, page: bool = True
+        model: str | Path | None, data: DatasetOptions, out: str | Path, plan: Plan,
+        cache: str | Path | None = None, level: int = -1, device: str = 'auto', page: bool = True
         ) -> Selection:
     """
     Select images of a data set to label (Hoyer et al., 2021).
@@ -113,57 +112,61 @@ def select(
 
     :param model: argument of `hub.load`, not an exported file; None for the default model. Not
         loaded for random selection.
-    :param dataset: a key of DATASETS.
-    :param root: the data set's folder.
+    :param data: the data set; its split may be another selection.
     :param out: output file; the page is written beside it, with suffix .html.
     :param plan: budgets, strategy and seed.
-    :param split: one of the data set's splits, `all` or another selection.
     :param cache: folder of image descriptions, by default beside `out`; used to resume interrupted
         runs, and by other selections from the same images.
     :param level: level of the features, fine to coarse; negative ones count from the coarsest.
     :param device: auto, cpu, cuda or cuda:N.
-    :param arguments: further arguments of the data set's class.
     :param page: whether to write the page.
     :return: the selection.
     :raises ValueError: if a budget exceeds the data set, or the model has no depth features.
     """
     out = Path(out)
+    check_output(out, data.split)
+    samples = data.open()
+    ids = list(samples.ids)
+    check_budget(plan, len(ids))
+    if plan.strategy == RANDOM:
+        name, choice = '', random_choice(plan, len(ids))
+    else:
+        if len(plan.budgets) == 1 and plan.strategy in (UNCERTAINTY, BOTH):
+            LOG.warning('with one budget there is one round, in which no student is used')
+        name = str(model_source(model))
+        describer = Describer(hub.load(name, torch_device(device)), level)
+        stored = Cache(Path(cache) if cache else out.with_suffix('.cache'), ids, {
+            'dataset': data.name, 'root': lasting(data.root), 'split': data.split,
+            'arguments': data.arguments or {}, 'model': name,
+            'weights': fingerprint(name), 'level': level, 'channels': describer.channels})
+        usable = stored.describe(samples, describer, UNCERTAINTY in plan.needs())
+        check_budget(plan, int(usable.sum()), ' that can be read')
+        choice = Rounds(plan, stored, usable, describer).run()
+    selection = Selection(
+        data.name, data.split, plan.strategy, plan.seed, plan.budgets,
+        tuple(ids[index] for index in choice.chosen), scores_of(choice), lasting(data.root), name,
+        data.arguments, record_of(plan, choice, level))
+    selection.write(out)
+    if page:
+        write_page(selection, samples, out.with_suffix('.html'))
+    return selection
+
+
+def check_output(out: Path, split: str) -> None:
+    """Check that the file to write is JSON, and not the selection to choose from."""
     if out.suffix != '.json':
         raise ValueError(f'expected a file that ends in .json, got {out}')
     words = split_words(split)
     if words is not None and Path(os.path.expandvars(words[0])).resolve() == out.resolve():
         raise ValueError(f'expected another file to write than the one to choose from, got {out}')
-    data = open_dataset(dataset, root, split, arguments)
-    ids = list(data.ids)
-    check_budget(plan, len(ids))
-    if len(plan.budgets) == 1 and plan.strategy in (UNCERTAINTY, BOTH):
-        LOG.warning('with one budget there is one round, in which no student is used')
-    name, choice = '', None
-    if plan.strategy == RANDOM:
-        order = first_order(plan.seed, len(ids))[:plan.budgets[-1]]
-        choice = Choice()
-        for index in order:
-            choice.take(index)
-    else:
-        name = str(model_source(model))
-        describer = Describer(hub.load(name, torch_device(device)), level)
-        folder = Path(cache) if cache else out.with_suffix('.cache')
-        facts = {
-            'dataset': dataset, 'root': lasting(root), 'split': split,
-            'arguments': arguments or {}, 'model': name,
-            'weights': fingerprint(name), 'level': level, 'channels': describer.channels}
-        stored = Cache(folder, ids, facts)
-        usable = stored.describe(data, describer, UNCERTAINTY in plan.needs())
-        check_budget(plan, int(usable.sum()), ' that can be read')
-        choice = Rounds(plan, stored, usable, describer).run()
-    selection = Selection(
-        dataset, split, plan.strategy, plan.seed, plan.budgets,
-        tuple(ids[index] for index in choice.chosen), scores_of(choice), lasting(root), name,
-        arguments, record_of(plan, choice, level))
-    selection.write(out)
-    if page:
-        write_page(selection, data, out.with_suffix('.html'))
-    return selection
+
+
+def random_choice(plan: Plan, images: int) -> Choice:
+    """Return a random choice of images."""
+    choice = Choice()
+    for index in first_order(plan.seed, images)[:plan.budgets[-1]]:
+        choice.take(index)
+    return choice
 
 
 def check_budget(plan: Plan, images: int, which: str = '') -> None:

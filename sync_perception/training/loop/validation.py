@@ -17,8 +17,8 @@
 
 from __future__ import annotations
 
-from sync_perception.evaluation.evaluate import Evaluation
 from sync_perception.evaluation.metrics import DepthMetrics
+from sync_perception.evaluation.sample_evaluation import Evaluation
 from sync_perception.labels import LabelSpace
 from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.training.feeding.recordings import EvaluationSamples, Measurement

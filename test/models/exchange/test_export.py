@@ -28,7 +28,8 @@ import onnx
 import onnxruntime
 import pytest
 from sync_perception import cli
-from sync_perception.evaluation.evaluate import evaluate
+from sync_perception.datasets import DatasetOptions
+from sync_perception.evaluation.evaluate import evaluate, EvaluationOptions
 from sync_perception.files.trust import code_allowed
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub, ModelConfig
@@ -316,8 +317,10 @@ def test_metrics_agree_on_real_streets(default_files, data_root, tmp_path):
             f'groundtruth_depth/{path.stem.replace("_image_", "_groundtruth_depth_", 1)}.png')])
     scores = {}
     for kind, model in default_files.items():
-        semantics = evaluate(model, 'camvid', labelled, 'val', device='cpu')
-        depth = evaluate(model, 'kitti_depth', measured, device='cpu')
+        semantics = evaluate(
+            model, DatasetOptions('camvid', labelled, 'val'), EvaluationOptions(device='cpu'))
+        depth = evaluate(
+            model, DatasetOptions('kitti_depth', measured), EvaluationOptions(device='cpu'))
         assert (semantics['frames'], depth['frames']) == (len(photographs), 2)
         scores[kind] = np.array([semantics['miou'], depth['abs_rel']])
     assert 0.3 < scores['folder'][0] < 1

@@ -22,7 +22,8 @@ from constant import constant_model
 import pytest
 from small_batches import write_recipe, write_streets
 from sync_perception import cli
-from sync_perception.evaluation.evaluate import evaluate
+from sync_perception.datasets import DatasetOptions
+from sync_perception.evaluation.evaluate import evaluate, EvaluationOptions
 from sync_perception.files.pages import markers
 from sync_perception.studies.ablation.ablate import ablate, summary
 from sync_perception.studies.ablation.plan import load_ablation
@@ -145,7 +146,8 @@ def test_baselines_stand_above_the_variants(folder, streets):
         summary='all.json')
     ablate(path, fit=FakeTraining())
     constant = evaluate(
-        folder / 'runs/road/seed_0/model', 'vkitti2', streets, median_scaling=True)['abs_rel']
+        folder / 'runs/road/seed_0/model', DatasetOptions('vkitti2', streets),
+        EvaluationOptions(median_scaling=True))['abs_rel']
     rows = [line for line in (folder / 'page.md').read_text().splitlines() if line[:2] == '| ']
     assert rows[1] == f'| constant depth | {constant:.4f} | – | – |'
     assert rows[2].startswith(f'| road | **{constant:.4f} ± 0.0000** |')
@@ -176,7 +178,7 @@ def test_the_grid_is_trained_measured_and_written_once(folder, streets):
     assert (found['steps'], found['seconds'], found['seed']) == (4, 1800, 1)
     assert found['parameters'] > 1000 and set(found['couplings']) == {
         'depth_to_semantics', 'semantics_to_depth'}
-    scores = evaluate(folder / 'runs/road/seed_1/model', 'vkitti2', streets)
+    scores = evaluate(folder / 'runs/road/seed_1/model', DatasetOptions('vkitti2', streets))
     assert found['measured']['streets']['scores']['iou'] == scores['iou']
     assert scores['iou']['Road'] > 0.3
     curves = json.loads((folder / 'runs/road/seed_1/curves.json').read_text())
@@ -234,7 +236,9 @@ def test_a_video_is_measured_from_frame_to_frame(folder, streets):
     ablate(write_ablation(folder, streets, measured=[source], metrics=['temporal_miou']),
            fit=FakeTraining())
     scores = json.loads((folder / 'runs/plain/seed_0/results.json').read_text())
-    expected = evaluate(folder / 'runs/plain/seed_0/model', 'vkitti2', streets, video=True)
+    expected = evaluate(
+        folder / 'runs/plain/seed_0/model', DatasetOptions('vkitti2', streets),
+        EvaluationOptions(video=True))
     found = scores['measured']['vkitti2']['scores']['temporal_miou']
     assert found == expected['temporal_miou']
     assert f'{found:.4f} ± 0.0000' in (folder / 'page.md').read_text()

@@ -27,7 +27,7 @@ import cv2
 import numpy as np
 import pytest
 from sync_perception.cli import app
-from sync_perception.datasets import open_dataset
+from sync_perception.datasets import DatasetOptions, open_dataset
 from sync_perception.datasets.camvid import CamVid
 from sync_perception.datasets.derived.selection_files import read_selection, Selection
 from sync_perception.models import build_model, hub, ModelConfig
@@ -44,6 +44,7 @@ import os, signal, sys
 from sync_perception.studies.selection import select as selection
 from sync_perception.datasets.camvid import CamVid
 from sync_perception.studies.selection.farthest_point import Choice
+from sync_perception.datasets import DatasetOptions
 from sync_perception.studies.selection.select import Plan, select, StudentSettings
 
 model, root, out, owner, name, calls = sys.argv[1:]
@@ -57,7 +58,7 @@ def mortal(*arguments, **options):
     return original(*arguments, **options)
 
 setattr(owner, name, mortal)
-select(model, 'camvid', root, out, Plan(
+select(model, DatasetOptions('camvid', root), out, Plan(
     (3, 5, 8), 'both', 4, StudentSettings(steps=2, batch=2)), level=0, page=False)
 """
 
@@ -81,14 +82,15 @@ def images(tmp_path_factory):
 def whole(images, small_model, tmp_path_factory):
     """Return a selection that was not interrupted, and its file."""
     out = tmp_path_factory.mktemp('selection') / 'selection.json'
-    return select(small_model, 'camvid', images, out, PLAN, level=LEVEL), out
+    return select(small_model, DatasetOptions('camvid', images), out, PLAN, level=LEVEL), out
 
 
 def chosen_by(strategy, small_model, images, out, budgets=(4, 6), seed=4):
     """Return the ids that a strategy chooses, without a page."""
     plan = Plan(budgets, strategy, seed, STUDENT)
     return select(
-        small_model, 'camvid', images, out / 'one.json', plan, level=LEVEL, page=False).ids
+        small_model, DatasetOptions('camvid', images), out / 'one.json', plan, level=LEVEL,
+        page=False).ids
 
 
 def test_the_file_is_a_split(whole, images):
@@ -117,13 +119,14 @@ def test_scores_are_distance_and_uncertainty(whole):
 def test_the_same_seed_chooses_the_same(whole, images, small_model, tmp_path):
     """Students too are the same; another seed starts from another image."""
     again = select(
-        small_model, 'camvid', images, tmp_path / 's.json', PLAN, level=LEVEL, page=False)
+        small_model, DatasetOptions('camvid', images), tmp_path / 's.json', PLAN, level=LEVEL,
+        page=False)
     assert again == whole[0]
     other = Plan(PLAN.budgets, PLAN.strategy, 5, STUDENT)
     cache = whole[1].with_suffix('.cache')
     second = select(
-        small_model, 'camvid', images, tmp_path / 't.json', other, cache=cache, level=LEVEL,
-        page=False)
+        small_model, DatasetOptions('camvid', images), tmp_path / 't.json', other, cache=cache,
+        level=LEVEL, page=False)
     assert second.ids != again.ids
 
 
@@ -154,7 +157,8 @@ def test_a_killed_run_goes_on(
     for place, what in ((CamVid, 'read'), (selecting.Choice, 'pick'),
                         (selecting, 'uncertainties')):
         count_calls(monkeypatch, place, what, counts)
-    again = select(small_model, 'camvid', images, out, PLAN, level=LEVEL, page=False)
+    again = select(
+        small_model, DatasetOptions('camvid', images), out, PLAN, level=LEVEL, page=False)
     assert again == whole[0]
     assert tuple(counts.values()) == left
 
@@ -213,7 +217,7 @@ def test_plans_that_cannot_be_are_refused(changes, message, images, small_model,
     """One message each, before anything is computed."""
     values = {'budgets': (2, 4), 'student': STUDENT, **changes}
     with pytest.raises(ValueError, match=message):
-        select(small_model, 'camvid', images, tmp_path / 's.json', Plan(**values))
+        select(small_model, DatasetOptions('camvid', images), tmp_path / 's.json', Plan(**values))
     assert not list(tmp_path.iterdir())
 
 
@@ -224,21 +228,25 @@ def test_a_model_without_depth_is_refused(images, small_model, tmp_path):
     hub.save(build_model(ModelConfig(**vars(config))), tmp_path / 'model')
     plan = Plan((2, 4), 'diversity')
     with pytest.raises(ValueError, match='SyncNet'):
-        select(tmp_path / 'model', 'camvid', images, tmp_path / 's.json', plan)
+        select(tmp_path / 'model', DatasetOptions('camvid', images), tmp_path / 's.json', plan)
     with pytest.raises(ValueError, match='5.*-5.*4.*5'):
-        select(small_model, 'camvid', images, tmp_path / 's.json', plan, level=5)
+        select(small_model, DatasetOptions('camvid', images), tmp_path / 's.json', plan, level=5)
     with pytest.raises(ValueError, match='selection.txt'):
-        select(small_model, 'camvid', images, tmp_path / 'selection.txt', plan)
-    select(small_model, 'camvid', images, tmp_path / 's.json', plan, level=LEVEL, page=False)
+        select(small_model, DatasetOptions('camvid', images), tmp_path / 'selection.txt', plan)
+    select(
+        small_model, DatasetOptions('camvid', images), tmp_path / 's.json', plan, level=LEVEL,
+        page=False)
     with pytest.raises(ValueError, match='another file to write than the one to choose from'):
-        select(small_model, 'camvid', images, tmp_path / 's.json', Plan((2,)),
-               split=f'{tmp_path}/s.json:3')
+        select(
+            small_model, DatasetOptions('camvid', images, f'{tmp_path}/s.json:3'),
+            tmp_path / 's.json', Plan((2,)))
     with pytest.raises(ValueError, match='0.*1.*16.*24'):
-        select(small_model, 'camvid', images, tmp_path / 's.json', plan, level=1)
+        select(small_model, DatasetOptions('camvid', images), tmp_path / 's.json', plan, level=1)
     shutil.copytree(images, tmp_path / 'elsewhere')
     with pytest.raises(ValueError, match='root was .*camvid'):
-        select(small_model, 'camvid', tmp_path / 'elsewhere', tmp_path / 's.json', plan,
-               level=LEVEL)
+        select(
+            small_model, DatasetOptions('camvid', tmp_path / 'elsewhere'), tmp_path / 's.json',
+            plan, level=LEVEL)
 
 
 def test_features_that_are_all_the_same_are_refused(images, small_model, tmp_path):

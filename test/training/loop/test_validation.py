@@ -25,8 +25,10 @@ import numpy as np
 from PIL import Image
 import pytest
 from small_batches import write_recipe, write_streets
+from sync_perception.datasets import DatasetOptions
 from sync_perception.datasets.vkitti2 import VirtualKitti2
-from sync_perception.evaluation.evaluate import evaluate, Evaluation
+from sync_perception.evaluation.evaluate import evaluate
+from sync_perception.evaluation.sample_evaluation import Evaluation
 from sync_perception.images.colors import colorize_depth
 from sync_perception.labels import LabelSpace
 from sync_perception.models import hub
@@ -97,7 +99,7 @@ def test_the_best_average_is_exported_and_measures_what_the_log_says(trained, ev
     for name in ('abs_rel', 'rmse', 'miou'):
         logged = events.Scalars(f'val/streets/{name}')[best].value
         assert logged == pytest.approx(scores[name], rel=1e-5), name
-    everything = evaluate(trained[0] / 'model', 'vkitti2', streets)
+    everything = evaluate(trained[0] / 'model', DatasetOptions('vkitti2', streets))
     assert everything['abs_rel'] != pytest.approx(scores['abs_rel'], rel=1e-5)
 
 

@@ -26,9 +26,10 @@ from constant import constant_model
 import cv2
 import numpy as np
 import pytest
-from sync_perception.evaluation.evaluate import spread
-from sync_perception.evaluation.report import choose, FrameScore, report
-from sync_perception.evaluation.report_pictures import (
+from sync_perception.datasets import DatasetOptions
+from sync_perception.evaluation.evaluate import EvaluationOptions, spread
+from sync_perception.evaluation.html_report.report import choose, FrameScore, report
+from sync_perception.evaluation.html_report.report_pictures import (
     paint_error,
     paint_wrong,
     shrink_depth,
@@ -97,7 +98,9 @@ def page(streets, tmp_path_factory) -> tuple[Page, dict, str]:
     tmp_path = tmp_path_factory.mktemp('report')
     model = constant_model(
         tmp_path / 'model', 'road', input_pixels=64 * 64, record={'note': 'a <b> & c'})
-    path = report(model, 'vkitti2', streets, tmp_path / 'out', worst=1, best=1, device='cpu')
+    path = report(
+        model, DatasetOptions('vkitti2', streets), tmp_path / 'out',
+        EvaluationOptions(device='cpu'), worst=1, best=1)
     text = path.read_text(encoding='utf-8')
     return Page(text), json.loads((tmp_path / 'out' / 'report.json').read_text()), text
 
@@ -191,4 +194,5 @@ def test_sparse_depth_stays_where_it_was():
 def test_mistakes_are_named(streets, tmp_path):
     """Negative numbers of frames are refused before anything is measured."""
     with pytest.raises(ValueError, match='worst and best'):
-        report(None, 'vkitti2', streets, tmp_path / 'out', worst=-1)
+        report(None, DatasetOptions('vkitti2', streets), tmp_path / 'out', EvaluationOptions(),
+               worst=-1)

@@ -23,11 +23,16 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 import numpy as np
-from sync_perception.datasets import open_dataset
+from sync_perception.datasets import DatasetOptions
 from sync_perception.datasets.sample import Sample
 from sync_perception.evaluation.calibration import DepthCalibration, LabelCalibration
 from sync_perception.evaluation.depth_boundaries import BoundaryMetrics
-from sync_perception.evaluation.evaluate import evaluate, Evaluation
+from sync_perception.evaluation.evaluate import evaluate, EvaluationOptions
+from sync_perception.evaluation.html_report.report_pictures import (
+    color_of,
+    depth_scale,
+    draw_frame,
+)
 from sync_perception.evaluation.metrics import (
     CROPS,
     DepthMetrics,
@@ -35,7 +40,7 @@ from sync_perception.evaluation.metrics import (
     SegmentationMetrics,
 )
 from sync_perception.evaluation.predict_sample import ask, enlarge
-from sync_perception.evaluation.report_pictures import color_of, depth_scale, draw_frame
+from sync_perception.evaluation.sample_evaluation import Evaluation
 from sync_perception.files.whole_files import write_json, write_text
 from sync_perception.images.colors import NEAR_SHARE
 from sync_perception.types import DenseOutput
@@ -145,36 +150,25 @@ class Watch:
 
 
 def report(
-        model: str | Path | None, dataset: str, root: str | Path | None, out: str | Path,
-        split: str = 'all', limit: int | None = None, worst: int = 4, best: int = 2,
-        device: str = 'auto', skip_bad: bool = False, arguments: dict[str, Any] | None = None
-        ) -> Path:
+        model: str | Path | None, data: DatasetOptions, out: str | Path,
+        options: EvaluationOptions, worst: int = 4, best: int = 2) -> Path:
     """
     Evaluate a model on a data set and write `index.html` and `report.json`.
 
     :param model: argument of `hub.load`; None for the default model.
-    :param dataset: a key of DATASETS.
-    :param root: the data set's folder.
     :param out: folder to write into.
-    :param split: one of the data set's splits, or `all`.
-    :param limit: number of frames, spread evenly over the split; None for all.
     :param worst: number of worst frames shown for each task.
     :param best: number of best frames shown for each task.
-    :param device: auto, cpu, cuda or cuda:N.
-    :param skip_bad: whether to skip unreadable samples.
-    :param arguments: further arguments of the data set's class.
     :return: path of the page, which embeds its pictures and loads nothing external.
     :raises ValueError: if nothing can be evaluated, or an argument is wrong.
     """
     if worst < 0 or best < 0:
         raise ValueError(f'worst and best must be 0 or more, got {worst} and {best}')
-    samples = open_dataset(dataset, root, split, arguments)
+    samples = data.open()
     watch = Watch(samples.crop)
-    result = evaluate(
-        model, dataset, root, split, device=device, skip_bad=skip_bad, arguments=arguments,
-        limit=limit, watch=watch)
+    result = evaluate(model, data, options, watch)
     if watch.evaluation is None:
-        raise ValueError(f'{dataset}: none of {result["frames"]} frames could be read')
+        raise ValueError(f'{data.name}: none of {result["frames"]} frames could be read')
     galleries = [
         gallery for gallery in (
             choose(watch.frames, 'miou', 'mean IoU', worst, best, falling=False),

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from sync_perception.datasets.sample import Sample
-from sync_perception.evaluation.evaluate import Evaluation
 from sync_perception.evaluation.predict_sample import enlarge
+from sync_perception.evaluation.sample_evaluation import Evaluation
 from sync_perception.images.colors import colorize_depth, NEAR_SHARE
 from sync_perception.labels import LabelSpace
 from sync_perception.runtime.preprocess import resize_image
