@@ -36,7 +36,12 @@ from sync_perception.models import hub
 from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.runtime.backends.graphs import weights_digest
 from sync_perception.runtime.backends.library import kept_signal_stack
-from sync_perception.runtime.backends.openvino import GraphBackend, OpenVinoBackend
+from sync_perception.runtime.backends.openvino import (
+    CPU,
+    GraphBackend,
+    OpenVinoBackend,
+    precision,
+)
 from sync_perception.runtime.backends.quantised import FACTS, FixedGraphBackend, GRAPH, WEIGHTS
 from sync_perception.runtime.preprocess import normalise, resize_image, seen_size
 from sync_perception.types import DenseOutput
@@ -110,14 +115,16 @@ def quantise(
 
     Ranges of activations are taken from images of the sources (NNCF's post-training
     quantisation). If the accuracy falls too far with all layers in 8 bits, more of them stay in
-    floats: see ATTEMPTS.
+    floats: see ATTEMPTS. These are bfloat16 if this processor has instructions for it and the
+    accuracy allows it.
 
     :param model: a model folder; int8.xml, int8.bin and int8.json are written there.
     :param sources: data sets with images like those that the model will see.
     :param images: number of calibration images, shared evenly among the sources.
     :param judged: greatest number of images of each source on which accuracy is compared.
     :param limits: greatest accepted loss of accuracy.
-    :return: `attempt`, and by data set the scores `float32` and `int8`.
+    :return: `attempt`, the number format `floats` of the layers that are not in 8 bits, and by
+        data set the scores `float32` and `int8`.
     :raises ModuleNotFoundError: if NNCF or OpenVINO is not installed.
     :raises ValueError: if the model is no folder, its graph is bound to one size of images, or
         every attempt costs more accuracy than allowed; nothing is written then.
@@ -141,17 +148,20 @@ def quantise(
                 backend.graphs.for_all.clone(), nncf.Dataset(data),
                 preset=nncf.QuantizationPreset.MIXED, subset_size=len(data),
                 ignored_scope=nncf.IgnoredScope(types=list(sensitive), validate=False))
-        after = scores(GraphModel(network, FixedGraphBackend(
-            graph, network.config.input_multiple)), sources, judged)
-        problem = losses(before, after, limits)
-        if not problem:
-            store(folder, graph, {
-                'weights': weights_digest(network), 'attempt': attempt, 'images': len(data),
-                'sources': [asdict(source) for source in sources],
-                'scores': {'float32': before, 'int8': after},
-                'versions': {name: version(name) for name in ('nncf', 'openvino')}})
-            return {'attempt': attempt, 'float32': before, 'int8': after}
-        LOG.warning('%s: %s', attempt, problem)
+        # the fastest format comes first
+        for floats in dict.fromkeys((precision(half=True, target=CPU), 'float32')):
+            after = scores(GraphModel(network, FixedGraphBackend(
+                graph, network.config.input_multiple, floats)), sources, judged)
+            problem = losses(before, after, limits)
+            if not problem:
+                found = {'attempt': attempt, 'floats': floats}
+                store(folder, graph, {
+                    'weights': weights_digest(network), **found, 'images': len(data),
+                    'sources': [asdict(source) for source in sources],
+                    'scores': {'float32': before, 'int8': after},
+                    'versions': {name: version(name) for name in ('nncf', 'openvino')}})
+                return {**found, 'float32': before, 'int8': after}
+            LOG.warning('%s, other layers in %s: %s', attempt, floats, problem)
     raise ValueError(f'{model}: 8 bits cost too much accuracy: {problem}')
 
 
@@ -229,4 +239,4 @@ def summary(result: dict[str, Any]) -> str:
     """Return a one-line summary of the change of accuracy."""
     parts = [f'{name} on {dataset} {values[name]:.4f} -> {result["int8"][dataset][name]:.4f}'
              for dataset, values in result['float32'].items() for name in values]
-    return f'{result["attempt"]}: {", ".join(parts)}'
+    return f'{result["attempt"]}, other layers in {result["floats"]}: {", ".join(parts)}'

@@ -78,6 +78,7 @@ def test_the_graph_is_close_to_the_network_at_every_size(plain, tmp_path):
     facts = json.loads((folder / FACTS).read_text())
     assert facts['sources'] == [
         {'dataset': 'synthetic', 'root': '', 'split': 'train', 'judged': 'val'}]
+    assert facts['floats'] == result['floats'] in ('float32', 'bfloat16')
     assert facts['scores'] == {name: result[name] for name in ('float32', 'int8')}
     model = hub.load(folder)
     backend = QuantisedBackend(model, find_quantised(str(folder)))
@@ -99,6 +100,21 @@ def test_int8_is_used_where_it_is_asked_for(folder):
     prediction = predictor.predict(FRAME)
     assert prediction.depth.shape == (90, 150)
     assert Predictor(folder, 'cpu', precision='float32').describe()['precision'] == 'float32'
+
+
+@pytest.mark.parametrize(('allowed', 'has', 'floats'), [
+    ('bfloat16', 'bfloat16', 'bfloat16'), ('bfloat16', 'float32', 'float32'),
+    ('float32', 'bfloat16', 'float32')])
+def test_the_other_layers_run_in_16_bits_where_measured_and_supported(
+        folder, tmp_path, monkeypatch, allowed, has, floats):
+    monkeypatch.setattr(
+        'sync_perception.runtime.backends.quantised.precision', lambda half, target: has)
+    other = tmp_path / 'model'
+    shutil.copytree(folder, other)
+    facts = json.loads((other / FACTS).read_text())
+    (other / FACTS).write_text(json.dumps({**facts, 'floats': allowed}))
+    backend = QuantisedBackend(hub.load(other), find_quantised(str(other)))
+    assert (backend.precision, backend.floats) == ('int8', floats)
 
 
 @pytest.mark.parametrize('fast', [True, False])

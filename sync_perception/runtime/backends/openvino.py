@@ -40,7 +40,7 @@ from torch import Tensor
 MAX_PROGRAMS = 4
 CPU = 'CPU'
 # greatest difference from eager float32, relative to the greatest value of the map
-HINTS = {'float32': 'f32', 'int8': 'f32', 'bfloat16': 'bf16', 'float16': 'f16'}
+HINTS = {'float32': 'f32', 'bfloat16': 'bf16', 'float16': 'f16'}
 
 
 class GraphBackend(Backend):

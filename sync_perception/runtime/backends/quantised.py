@@ -25,7 +25,7 @@ from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.models.storage.hub_files import find_file
 from sync_perception.runtime.backends.graphs import weights_digest
 from sync_perception.runtime.backends.library import load_openvino
-from sync_perception.runtime.backends.openvino import GraphBackend
+from sync_perception.runtime.backends.openvino import CPU, GraphBackend, precision
 import torch
 
 GRAPH, WEIGHTS, FACTS = 'int8.xml', 'int8.bin', 'int8.json'
@@ -57,14 +57,19 @@ class FixedGraphBackend(GraphBackend):
 
     :param graph: an openvino.Model with input (B, h, w, 3) and outputs named like the maps.
     :param multiple: both sides of an image are multiples of it, pixels.
+    :param floats: number format of the layers that are not in 8 bits, float32 or bfloat16.
     :raises ImportError: if OpenVINO is not installed.
     """
 
     precision = 'int8'
 
-    def __init__(self, graph: Any, multiple: int = 32):
+    def __init__(self, graph: Any, multiple: int = 32, floats: str = 'float32'):
         super().__init__()
-        self.graphs = FixedGraph(graph, multiple)
+        self.graphs, self.floats = FixedGraph(graph, multiple), floats
+
+    def compile(self, graph: Any, kind: str) -> Any:  # noqa: A003
+        """Compile a graph of fixed shapes; return an openvino.InferRequest."""
+        return super().compile(graph, self.floats)
 
 
 class QuantisedBackend(FixedGraphBackend):
@@ -73,7 +78,8 @@ class QuantisedBackend(FixedGraphBackend):
 
     `sync_perception quantise` compares the accuracy of the graph with that of the network when it
     writes the graph. Loading checks only that the graph was made from this network; the predictor
-    checks its shapes.
+    checks its shapes. Layers that are not in 8 bits run in bfloat16 if `quantise` found that the
+    accuracy allows it and this processor has such instructions.
 
     :param model: the network from which the graph was made.
     :param path: int8.xml, with int8.bin and int8.json beside it.
@@ -87,9 +93,11 @@ class QuantisedBackend(FixedGraphBackend):
             raise ValueError(
                 f'{path} was made from other weights than those in its folder: quantise the model '
                 'again')
+        fast = precision(half=True, target=CPU)
+        floats = fast if facts.get('floats') == fast else 'float32'
         try:
             super().__init__(
-                load_openvino().Core().read_model(path), model.config.input_multiple)
+                load_openvino().Core().read_model(path), model.config.input_multiple, floats)
         except RuntimeError as error:
             raise ValueError(f'{path} is not a graph that OpenVINO can read') from error
 
