@@ -17,8 +17,8 @@
 Compare models and backends, each in processes of its own, in turns.
 
 Each subject is a label and the options of `sync_perception bench`. Options that begin with @FOLDER
-run the source tree in that folder, such as a checkout of an earlier commit. Ratios are to the first
-subject in the same turn.
+run the source tree in that folder, such as a checkout of an earlier commit. Ratios are to the
+first subject in the same turn.
 
     python benchmarks/backends.py --json FILE --subject 'before: @EARLIER' --subject 'now:'
 """
