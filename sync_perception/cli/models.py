@@ -19,7 +19,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from sync_perception.cli.options import Device, Model, named_values
+from sync_perception.cli.options import (
+    Argument,
+    DataSet,
+    Device,
+    Model,
+    named_values,
+    Root,
+    Split,
+)
 import typer
 
 app = typer.Typer()
@@ -105,6 +113,23 @@ def export(
         f'{out}: {out.stat().st_size / 1e6:.1f} MB, images of {seen[0]}x{seen[1]} (height x '
         f'width), maps {", ".join(differences)}; off by at most {differences[worst]:.1e} of the '
         f'range, in {worst}')
+
+
+@app.command()
+def calibrate(
+        model: Annotated[Path, typer.Argument(help='Model folder; its config.json is written.')],
+        dataset: DataSet,
+        root: Root = None,
+        split: Split = 'val',
+        argument: Argument = None,
+        images: Annotated[int, typer.Option(min=2, help='Greatest number of frames.')] = 100,
+        ) -> None:
+    """Fit a model's confidences and uncertainties to frames kept out of its training."""
+    from sync_perception.studies.calibrate import calibrate as fit
+    result = fit(model, dataset, root, split, named_values(argument), images)
+    typer.echo(f'{model}: finish {result["finish"]}')
+    for name, value in result['before'].items():
+        typer.echo(f'{name}: {value:.4f} -> {result["after"][name]:.4f}')
 
 
 @app.command()

@@ -21,8 +21,18 @@ import math
 import operator
 from typing import Any, ClassVar
 
-from sync_perception.files.checks import flag, mapping, number, optional, several, text, whole
+from sync_perception.files.checks import (
+    check_arguments,
+    flag,
+    mapping,
+    number,
+    optional,
+    several,
+    text,
+    whole,
+)
 from sync_perception.labels import LabelSpace
+from sync_perception.models.finish import Finish
 from sync_perception.models.storage.folder import FolderConfig
 
 SCALES = ('depth', 'stereo', 'poses', 'camera height')
@@ -40,6 +50,12 @@ def label_space(value: Any, key: str) -> None:
     if LabelSpace.from_dict(value, key).infinite.all():
         raise ValueError(
             f'{key}: expected a class at a finite distance, got {{infinite: true}} for all')
+
+
+def finish_arguments(value: Any, key: str) -> None:
+    """Check that a value holds arguments of `Finish`."""
+    check_arguments(Finish, value, key)
+    Finish(**value)
 
 
 def input_size(value: Any, key: str) -> None:
@@ -77,6 +93,7 @@ class ModelConfig(FolderConfig):
         outputs; None outputs the classes of all parts.
     :param metric: whether depth is in metres; if not, it is correct up to an unknown factor, the
         same for all images, because the training had no source of metric scale.
+    :param finish: arguments of `Finish`, which changes the maps outside of training.
     :param scale_from: sources of the metric scale in training, a subset of SCALES; empty if there
         were none or they are unknown.
     """
@@ -89,7 +106,8 @@ class ModelConfig(FolderConfig):
         'depth_range': several(number(1e-6, 1e6), 2, order=operator.lt),
         'canonical_focal': optional(number(1, 1e6)),
         'focal_range': several(number(1e-3, 1e6), 0, 2, order=operator.le), 'record': mapping,
-        'label_part': optional(text()), 'metric': flag, 'scale_from': several(text(SCALES))}
+        'label_part': optional(text()), 'metric': flag,
+        'scale_from': several(text(SCALES)), 'finish': finish_arguments}
 
     architecture: str
     arguments: dict[str, Any]
@@ -105,4 +123,5 @@ class ModelConfig(FolderConfig):
     record: dict[str, Any] = field(default_factory=dict)
     label_part: str | None = None
     metric: bool = True
+    finish: dict[str, float] = field(default_factory=dict)
     scale_from: list[str] = field(default_factory=list)

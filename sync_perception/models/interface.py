@@ -202,24 +202,6 @@ def split_depth(
     return maps
 
 
-def sharpened(depth_b1hw: Tensor, ratio: float) -> Tensor:
-    """
-    Move the depth at borders to the nearer or the farther side, whichever is closer in ln(depth).
-
-    Convolutions leave a ramp between two surfaces, whose points hang in the air. This is one step
-    of the morphological shock filter (Kramer and Bruckner, Pattern Recognition 7, 1975): a pixel
-    becomes the least or the greatest depth of its 3x3 neighbours, where these differ by more than
-    `ratio`.
-
-    :param depth_b1hw: metres, positive.
-    :param ratio: ratio of greatest to least depth beyond which pixels lie at a border, above 1.
-    """
-    nearest = -functional.max_pool2d(-depth_b1hw, 3, 1, 1)
-    farthest = functional.max_pool2d(depth_b1hw, 3, 1, 1)
-    side = torch.where(depth_b1hw.square() < nearest * farthest, nearest, farthest)
-    return torch.where(farthest > ratio * nearest, side, depth_b1hw)
-
-
 def fit(map_bchw: Tensor, size: tuple[int, int]) -> Tensor:
     """
     Return the map unchanged if the image size is an integer multiple of it, else resized.

@@ -21,6 +21,7 @@ from dataclasses import replace
 from sync_perception.files.checks import check_arguments, first_line, shown, text
 from sync_perception.labels import LabelSpace
 from sync_perception.models.config import ModelConfig
+from sync_perception.models.finish import Finish
 from sync_perception.models.interface import Interface, Network
 from sync_perception.models.registry import MODELS
 from sync_perception.models.storage.folder import FolderModel
@@ -52,6 +53,7 @@ class PerceptionModel(FolderModel):
             config = ModelConfig.from_dict(config)
         space = LabelSpace.from_dict(config.label_space)
         self.labels, self.given_classes = space.part(config.label_part)
+        self.finish = Finish(**config.finish)
         self.network = build_network(config, num_classes=len(space))
         self.config = replace(
             config, arguments=self.network.resolved_arguments(config.arguments))
@@ -67,17 +69,21 @@ class PerceptionModel(FolderModel):
         down, right = -height % self.network.multiple, -width % self.network.multiple
         part = self.config.label_part
         if not down and not right and part is None:
-            return self.network(image_b3hw)
+            return self.finished(self.network(image_b3hw))
         padded = functional.pad(image_b3hw, (0, right, 0, down), mode='replicate')
 
         def crop(values: Tensor) -> Tensor:
             factor = padded.shape[-1] // values.shape[-1]
             return values[..., :-(-height // factor), :-(-width // factor)]
 
-        output = self.network(padded).apply(crop)
+        output = self.finished(self.network(padded)).apply(crop)
         if part is None or output.logits is None:
             return output
         return replace(output, logits=output.logits[:, self.given_classes])
+
+    def finished(self, output: DenseOutput) -> DenseOutput:
+        """Return the maps after the config's `Finish`; in training they stay as they are."""
+        return output if self.training else self.finish(output)
 
 
 def build_network(config: ModelConfig, num_classes: int) -> Network:

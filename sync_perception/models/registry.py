@@ -89,8 +89,7 @@ def build_branch(
 def build_sync(
         interface: Interface, depth: dict[str, Any] | None, semantics: dict[str, Any] | None,
         depth_to_semantics: bool = True, semantics_to_depth: bool = True,
-        alignment: bool = False, uncertainty: bool = False, normals: bool = False,
-        sharpen: float | None = None) -> SyncNet:
+        alignment: bool = False, uncertainty: bool = False, normals: bool = False) -> SyncNet:
     """
     Build a synchronised network of two branches, or one of its baselines.
 
@@ -102,7 +101,6 @@ def build_sync(
     :param alignment: whether the semantic encoder also modulates the depth decoder's input.
     :param uncertainty: whether the depth branch also outputs the log-variance of ln(depth).
     :param normals: whether the depth branch also outputs surface normals.
-    :param sharpen: ratio of neighbouring depths from which depth borders are sharpened.
     """
     for name, branch in (('depth', depth), ('semantics', semantics)):
         if branch is not None:
@@ -112,7 +110,7 @@ def build_sync(
         None if depth is None else build_branch(depth_outputs, **depth),
         None if semantics is None else build_branch(interface.num_classes, **semantics),
         interface, depth_to_semantics=depth_to_semantics, semantics_to_depth=semantics_to_depth,
-        alignment=alignment, uncertainty=uncertainty, normals=normals, sharpen=sharpen)
+        alignment=alignment, uncertainty=uncertainty, normals=normals)
 
 
 def transformers_joint(interface: Interface, **arguments: Any) -> Network:

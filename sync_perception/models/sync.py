@@ -28,7 +28,6 @@ from sync_perception.models.interface import (
     Network,
     Pretrainable,
     Renormalise,
-    sharpened,
     split_depth,
 )
 from sync_perception.models.resizing import resize_bilinear
@@ -173,27 +172,21 @@ class SyncNet(Network):
         (`Alignment`).
     :param uncertainty: whether the depth branch's next channel is the log-variance of ln(depth).
     :param normals: whether the depth branch's last three channels are surface normals.
-    :param sharpen: ratio of neighbouring depths from which borders are sharpened outside of
-        training (`sharpened`), such as 1.3; None leaves them as they are.
-    :raises ValueError: if both branches are absent, if uncertainty, normals or sharpening are
-        requested without depth, if alignment is requested for a direction that is off, or if
-        `sharpen` is not above 1.
+    :raises ValueError: if both branches are absent, if uncertainty or normals are requested
+        without depth, or if alignment is requested for a direction that is off.
     """
 
     def __init__(
             self, depth: Branch | None, semantics: Branch | None,
             interface: Interface | None = None, *,
             depth_to_semantics: bool = True, semantics_to_depth: bool = True,
-            alignment: bool = False, uncertainty: bool = False, normals: bool = False,
-            sharpen: float | None = None):
+            alignment: bool = False, uncertainty: bool = False, normals: bool = False):
         super().__init__()
-        if depth is None and (semantics is None or uncertainty or normals or sharpen):
+        if depth is None and (semantics is None or uncertainty or normals):
             raise ValueError(
-                'expected a depth or a semantic branch, and uncertainty, normals and sharpening '
-                f'with a depth branch only, got depth {depth}, semantics {semantics}, '
-                f'uncertainty {uncertainty}, normals {normals}, sharpen {sharpen}')
-        if sharpen is not None and not sharpen > 1:
-            raise ValueError(f'expected a ratio above 1 as sharpen, got {sharpen}')
+                'expected a depth or a semantic branch, and uncertainty and normals with a depth '
+                f'branch only, got depth {depth}, semantics {semantics}, '
+                f'uncertainty {uncertainty}, normals {normals}')
         if alignment and not semantics_to_depth:
             raise ValueError(
                 'alignment modulates depth by semantics: expected semantics_to_depth: true with '
@@ -201,7 +194,6 @@ class SyncNet(Network):
         interface = interface or Interface()
         self.depth_range = tuple(interface.depth_range)
         self.channels_of = depth_channels(uncertainty, normals)
-        self.sharpen = sharpen
         self.depth, self.semantics = depth, semantics
         self.depth_input = own_normalisation(depth, interface)
         self.semantic_input = own_normalisation(semantics, interface)
@@ -239,8 +231,6 @@ class SyncNet(Network):
         if self.depth is not None:
             maps = split_depth(fit(self.depth.decode(depth_features), size), self.channels_of,
                                self.depth.depth_form, self.depth_range)
-            if self.sharpen is not None and not self.training:
-                maps['depth'] = sharpened(maps['depth'], self.sharpen)
         if self.semantics is not None:
             maps['logits'] = fit(self.semantics.decode(semantic_features), size)
         return DenseOutput(**maps)

@@ -34,7 +34,7 @@ from sync_perception.files.whole_files import cannot_write, write_json
 from sync_perception.labels import LabelSpace
 from sync_perception.models import hub
 from sync_perception.models.perception_model import PerceptionModel
-from sync_perception.runtime.backends.graphs import weights_digest
+from sync_perception.runtime.backends.graphs import network_digest
 from sync_perception.runtime.backends.library import kept_signal_stack
 from sync_perception.runtime.backends.openvino import (
     CPU,
@@ -156,7 +156,7 @@ def quantise(
             if not problem:
                 found = {'attempt': attempt, 'floats': floats}
                 store(folder, graph, {
-                    'weights': weights_digest(network), **found, 'images': len(data),
+                    'network': network_digest(network), **found, 'images': len(data),
                     'sources': [asdict(source) for source in sources],
                     'scores': {'float32': before, 'int8': after},
                     'versions': {name: version(name) for name in ('nncf', 'openvino')}})

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import pytest
-from sync_perception.models.interface import DEPTH_FORMS, fit, Renormalise, sharpened, to_depth
+from sync_perception.models.interface import DEPTH_FORMS, fit, Renormalise, to_depth
 import torch
 
 
@@ -72,17 +72,3 @@ def test_the_same_normalisation_changes_no_bit():
 def test_a_map_is_a_whole_fraction_of_the_image(map_size, fitted):
     """Others are enlarged to the image."""
     assert fit(torch.zeros(1, 2, *map_size), (32, 48)).shape[-2:] == fitted
-
-
-def test_a_ramp_between_two_surfaces_becomes_a_step():
-    """A wall at 20 m behind a car at 10 m: what hung between them belongs to one of the two."""
-    row = torch.tensor([10.0, 10, 10, 12, 17, 20, 20, 20])
-    result = sharpened(row.expand(1, 1, 5, -1), 1.3)
-    expected = torch.tensor([10.0, 10, 10, 10, 20, 20, 20, 20])
-    torch.testing.assert_close(result, expected.expand(1, 1, 5, -1))
-
-
-def test_slopes_below_the_ratio_stay_as_they_are():
-    """A road that rises to the horizon has no border."""
-    road = 1.1 ** torch.arange(24.0).reshape(1, 1, -1, 1).expand(1, 1, 24, 6)
-    torch.testing.assert_close(sharpened(road, 1.3), road, rtol=0, atol=0)

@@ -22,7 +22,7 @@ import math
 
 import pytest
 from sync_perception.models import build_branch
-from sync_perception.models.interface import fit, Interface, sharpened, to_depth
+from sync_perception.models.interface import fit, Interface, to_depth
 from sync_perception.models.sync import (
     Alignment,
     Branch,
@@ -360,23 +360,3 @@ def test_branches_may_see_the_image_at_different_sizes():
     assert network.depth_to_semantics.levels == [1, 2, 3]  # strides 8, 16, 32: of 4, 8, 16
     with pytest.raises(ValueError, match='image_scale'):
         build_branch(1, **{**arguments, 'image_scale': 0})
-
-
-def test_borders_are_sharpened_outside_of_training_only():
-    torch.manual_seed(0)
-    plain, sharp = (SyncNet(MobileUNet(1), MobileUNet(5), sharpen=ratio) for ratio in (None, 1.01))
-    sharp.load_state_dict(plain.state_dict())
-    image = torch.rand(1, 3, 64, 96)
-    with torch.no_grad():
-        plain.eval(), sharp.eval()
-        before, after = plain(image).depth, sharp(image).depth
-        assert not torch.equal(before, after)
-        torch.testing.assert_close(after, sharpened(before, 1.01), rtol=0, atol=0)
-        plain.train(), sharp.train()
-        assert torch.equal(plain(image).depth, sharp(image).depth)
-
-
-@pytest.mark.parametrize('ratio', [1.0, 0.5, float('nan')])
-def test_a_ratio_that_sharpens_nothing_or_everything_is_refused(ratio):
-    with pytest.raises(ValueError, match=f'sharpen.*{ratio}'):
-        SyncNet(MobileUNet(1), MobileUNet(5), sharpen=ratio)

@@ -24,7 +24,7 @@ from small_batches import TINY
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub, ModelConfig
 from sync_perception.runtime.backends import BackendError, choose_backend, OpenVinoBackend
-from sync_perception.runtime.backends.graphs import weights_digest
+from sync_perception.runtime.backends.graphs import network_digest
 from sync_perception.runtime.backends.quantised import (
     FACTS,
     find_quantised,
@@ -61,7 +61,7 @@ def folder(plain, tmp_path_factory):
     path = tmp_path_factory.mktemp('quantised') / 'model'
     shutil.copytree(plain, path)
     network = hub.load(path)
-    store(path, OpenVinoBackend(network).graphs.for_all, {'weights': weights_digest(network)})
+    store(path, OpenVinoBackend(network).graphs.for_all, {'network': network_digest(network)})
     return path
 
 
@@ -134,7 +134,7 @@ def test_what_cannot_run_in_int8_is_refused(folder, plain):
         Predictor(plain, 'cpu', precision='int8')
 
 
-def test_a_graph_of_other_weights_is_refused_and_auto_says_so(
+def test_a_graph_of_another_network_is_refused_and_auto_says_so(
         folder, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr('sync_perception.runtime.backends.choice.pays', lambda: True)
     other = tmp_path / 'other'
@@ -143,10 +143,10 @@ def test_a_graph_of_other_weights_is_refused_and_auto_says_so(
     with torch.no_grad():
         next(model.parameters()).add_(1)
     hub.save(model, other)
-    with pytest.raises(BackendError, match='other weights'):
+    with pytest.raises(BackendError, match='another network'):
         Predictor(other, 'cpu', precision='int8')
     assert Predictor(other, 'cpu', backend='openvino').describe()['precision'] == 'float32'
-    assert 'other weights' in caplog.text
+    assert 'another network' in caplog.text
 
 
 def test_a_loss_of_accuracy_writes_nothing(plain, monkeypatch):

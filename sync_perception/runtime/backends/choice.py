@@ -133,8 +133,8 @@ def quantised_or_refuse(
     """
     Return the backend for the 8-bit graph in a model's folder.
 
-    :raises BackendError: if there is no graph, it was made from other weights, the backend is not
-        OpenVINO, or the device is not a CPU.
+    :raises BackendError: if there is no graph, it was made from another network, the backend is
+        not OpenVINO, or the device is not a CPU.
     """
     problem = unusable_reason(model, 'openvino') if name in ('auto', 'openvino') else (
         f'it does not run 8-bit graphs, which openvino does, got backend {name!r}')

@@ -61,6 +61,13 @@ def weights_digest(model: PerceptionModel | ExportedModel) -> str:
     return digest.hexdigest()
 
 
+def network_digest(model: PerceptionModel | ExportedModel) -> str:
+    """Return the hexadecimal SHA-256 of what a network computes: weights, arguments and finish."""
+    config = model.config
+    known = [config.architecture, config.arguments, config.finish, weights_digest(model)]
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+
+
 def convert(model: PerceptionModel | ExportedModel, size: tuple[int, int]) -> Any:
     """
     Convert a network to an OpenVINO graph with input (B, h, w, 3) of one size.

@@ -23,7 +23,7 @@ from sync_perception.files.whole_files import read_json
 from sync_perception.models.exchange.exported import ExportedModel
 from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.models.storage.hub_files import find_file
-from sync_perception.runtime.backends.graphs import weights_digest
+from sync_perception.runtime.backends.graphs import network_digest
 from sync_perception.runtime.backends.library import load_openvino
 from sync_perception.runtime.backends.openvino import CPU, GraphBackend, precision
 import torch
@@ -84,15 +84,15 @@ class QuantisedBackend(FixedGraphBackend):
     :param model: the network from which the graph was made.
     :param path: int8.xml, with int8.bin and int8.json beside it.
     :raises ImportError: if OpenVINO is not installed.
-    :raises ValueError: if the graph was made of other weights, or cannot be read.
+    :raises ValueError: if the graph was made of another network, or cannot be read.
     """
 
     def __init__(self, model: PerceptionModel | ExportedModel, path: Path):
         facts = read_json(path.with_name(FACTS))
-        if not isinstance(facts, dict) or facts.get('weights') != weights_digest(model):
+        if not isinstance(facts, dict) or facts.get('network') != network_digest(model):
             raise ValueError(
-                f'{path} was made from other weights than those in its folder: quantise the model '
-                'again')
+                f'{path} was made from another network than that in its folder: quantise the '
+                'model again')
         fast = precision(half=True, target=CPU)
         floats = fast if facts.get('floats') == fast else 'float32'
         try:
