@@ -32,12 +32,12 @@ from typing import Any
 import numpy as np
 from sync_perception.machine import processor_name
 from sync_perception.models import hub
+from sync_perception.models.network_input import seen_size
 from sync_perception.resources import default_model_folder
 from sync_perception.runtime.benchmark.bench_frames import drawn_street, intrinsics_like_kitti
 from sync_perception.runtime.benchmark.reports import machine, summarize, write_report
 from sync_perception.runtime.pointcloud import point_cloud
 from sync_perception.runtime.predictor import Predictor
-from sync_perception.runtime.preprocess import seen_size
 from sync_perception.types import Frame
 import torch
 

@@ -46,7 +46,7 @@ def is_named_rectified(topic: str) -> bool:
 
 
 @lru_cache(maxsize=64)
-def distortion_doubt(calibration: Calibration, rectify: bool = False, topic: str = '') -> str:
+def distortion_warning(calibration: Calibration, rectify: bool = False, topic: str = '') -> str:
     """
     Return a warning if images that are assumed to be rectified probably are not; otherwise ''.
 
@@ -77,7 +77,7 @@ def distortion_doubt(calibration: Calibration, rectify: bool = False, topic: str
     return ''
 
 
-def coverage_doubt(void: np.ndarray | None, pixels: int) -> str:
+def coverage_warning(void: np.ndarray | None, pixels: int) -> str:
     """
     Return a warning about a rectified image of which the camera shows less than half.
 

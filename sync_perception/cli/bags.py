@@ -26,6 +26,7 @@ from sync_perception.cli.options import (
     CameraHeight,
     CameraPitch,
     CameraRoll,
+    Half,
     Poses,
     Precision,
     PredictorDevice,
@@ -72,8 +73,7 @@ def process_bag(
         device: PredictorDevice = 'auto',
         backend: Backend = 'auto',
         precision: Precision = 'auto',
-        half: Annotated[bool, typer.Option(
-            help="Run the network in the device's 16-bit format.")] = False,
+        half: Half = False,
         image: Annotated[str, typer.Option(
             help='Topic of the images; by default the only one of the bag.')] = '',
         camera_info: Annotated[str, typer.Option(
@@ -99,9 +99,9 @@ def process_bag(
         storage: Storage = None,
         ) -> None:
     """
-    Answer every frame of a bag, none lost, and write the outputs beside the originals.
+    Predict every frame of a bag, and write the outputs beside the original messages.
 
-    The status is 1 where a frame has no answer, or a part of the bag cannot be read.
+    The status is 1 if a frame has no outputs, or a part of the bag cannot be read.
     """
     from sync_perception.cli.options import named_values
     from sync_perception.ros.bags import process as processing
@@ -110,18 +110,11 @@ def process_bag(
         'model': model or '', 'allow_code': allow_code, 'device': device, 'backend': backend,
         'precision': precision, 'half': half, 'rectify': rectify, 'camera_height': camera_height,
         'camera_pitch': camera_pitch, 'camera_roll': camera_roll, **named_values(param)})
-    result = processing.process_bag(processing.Job(
+    result = processing.process_bag(processing.BagJob(
         source, out, image=image, camera_info=camera_info, outputs=tuple(outputs or ()),
         namespace=namespace, storage=storage or '', parameters=parameters,
         temporal=temporal, poses=poses), report=typer.echo)
-    typer.echo(f'{out}: {result["answered"]} of {result["frames"]} frames answered')
-    for reason, count in result['refused'].items():
-        typer.echo(f'{count:6} refused: {reason}')
-    for line in result['damage']:
-        typer.echo(f'damaged: {line}')
-    if not result['answered']:
-        typer.echo(f'{out} contains no outputs: ' + (
-            'no frame could be read' if not result['frames'] else
-            'every frame was refused, for the reasons above'))
+    for line in processing.report_lines(out, result):
+        typer.echo(line)
     if result['answered'] < result['frames'] or result['damage'] or not result['answered']:
         raise typer.Exit(1)

@@ -74,8 +74,8 @@ def pseudo_label(
             help='Number of most probable classes, 2 to 4, whose probabilities are stored as '
                  'well, for `arguments: {soft: true}` of a source; 0 for none.')] = 0,
         scale: Annotated[list[float] | None, typer.Option(
-            help='Image scale, relative to the usual input size, at which class probabilities are '
-                 'computed; repeat it to average over several.')] = None,
+            help='Image scale, relative to the input size of the model, at which class '
+                 'probabilities are computed; repeat it to average over several.')] = None,
         flip: Annotated[bool, typer.Option(
             help='Also average with the class probabilities of the mirrored image.')] = False,
         overwrite: Annotated[bool, typer.Option(help='Overwrite existing files.')] = False,
@@ -84,7 +84,7 @@ def pseudo_label(
                  'WORLD_SIZE of torchrun.')] = None,
         device: options.Device = 'auto',
         ) -> None:
-    """Let an expert annotate a data set's images; `pseudo_labelled` reads what it writes."""
+    """Annotate a data set's images by a teacher model; `pseudo_labelled` reads the result."""
     from sync_perception.datasets import DatasetOptions
     from sync_perception.studies import pseudo_labels as labelling
     from sync_perception.studies.teacher import TeacherOptions
@@ -118,7 +118,7 @@ def ablate(
         page_only: Annotated[bool, typer.Option(
             '--page-only', help='Only write the page, from the runs that are done.')] = False,
         ) -> None:
-    """Train variants with several seeds each; write a page that says what makes a difference."""
+    """Train variants with several seeds each; write a page with the effect of each variant."""
     from sync_perception.studies.ablation import ablate as ablation
     result = ablation.ablate(config, only or (), shard, page_only)
     typer.echo(ablation.summary(result))

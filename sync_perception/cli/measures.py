@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The verbs of the command `sync_perception` that ask a model about a data set."""
+"""The verbs of the command `sync_perception` that evaluate a model on a data set, or check one."""
 
 from __future__ import annotations
 

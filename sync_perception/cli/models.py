@@ -102,8 +102,8 @@ def export(
     """Write a model as one file that runs without this package's networks."""
     from sync_perception.models import hub
     from sync_perception.models.exchange import export as exporting
+    from sync_perception.models.network_input import network_size
     from sync_perception.resources import model_source
-    from sync_perception.runtime.preprocess import network_size
     loaded = hub.load(model_source(model))
     seen = exporting.parse_size(size) if size else network_size(
         KITTI_SIZE, loaded.config.input_pixels, loaded.config.input_multiple)
@@ -149,7 +149,8 @@ def quantise(
         ) -> None:
     """Write an 8-bit graph of a model for OpenVINO, if it keeps the accuracy."""
     from sync_perception.studies import quantise as quantising
+    data = [quantising.QuantisationData(name, str(root))
+            for name, root in named_values(source).items()]
     result = quantising.quantise(
-        model, [quantising.Source(name, str(root)) for name, root in named_values(source).items()],
-        images, judged, quantising.Limits(max_miou_loss, max_abs_rel_loss))
+        model, data, images, judged, quantising.AccuracyLimits(max_miou_loss, max_abs_rel_loss))
     typer.echo(f'{model}: {quantising.summary(result)}')

@@ -40,6 +40,7 @@ Precision = Annotated[str, typer.Option(
     help='Number format of the network: float32, half (16 bits, where the device has them), int8 '
          '(the 8-bit graph that `quantise` wrote into the model folder), or auto for int8 if the '
          'model has that graph and the processor runs it faster, otherwise float32.')]
+Half = Annotated[bool, typer.Option(help="Run the network in the device's 16-bit format.")]
 Fx = Annotated[float | None, typer.Option(
     help='Focal length in pixels, for images without calibration; predict guesses a missing one, '
          'and with it the scale of depth.')]

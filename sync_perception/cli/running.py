@@ -27,6 +27,7 @@ from sync_perception.cli.options import (
     CameraPitch,
     CameraRoll,
     Fx,
+    Half,
     Model,
     Poses,
     Precision,
@@ -47,8 +48,7 @@ def predict(
         device: PredictorDevice = 'auto',
         backend: Backend = 'auto',
         precision: Precision = 'auto',
-        half: Annotated[bool, typer.Option(
-            help="Run the network in the device's 16-bit format.")] = False,
+        half: Half = False,
         fx: Fx = None,
         camera_info: CameraInfo = None,
         rectify: Annotated[bool, typer.Option(
@@ -113,8 +113,7 @@ def bench(
         device: PredictorDevice = 'auto',
         backend: Backend = 'auto',
         precision: Precision = 'auto',
-        half: Annotated[bool, typer.Option(
-            help="Run the network in the device's 16-bit format.")] = False,
+        half: Half = False,
         frames: Annotated[int, typer.Option(min=1, help='Number of frames to time.')] = 100,
         width: Annotated[int, typer.Option(
             min=1, help='Width of the frames in pixels.')] = 1242,

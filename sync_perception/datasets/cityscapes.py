@@ -28,9 +28,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-from sync_perception.datasets.files import identity_table, read_gray, read_labels, shifted
+from sync_perception.datasets.files import identity_table, read_labels, shifted
 from sync_perception.datasets.sample import DenseDataset, Sample
 from sync_perception.images.reading import images_by_stem, read_image
+from sync_perception.images.single_channel import read_gray
 from sync_perception.labels import VOID
 
 EVALUATED_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
@@ -50,7 +51,7 @@ def train_id_table() -> np.ndarray:
 TRAIN_IDS = train_id_table()
 
 
-def doubt_label_ids(present: np.ndarray) -> str:
+def wrong_label_ids(present: np.ndarray) -> str:
     """
     Return a warning if the values of a label file look like train ids, else ''.
 
@@ -139,7 +140,7 @@ class Cityscapes(DenseDataset):
             id=sample_id, image=image, K=K,
             depth=self.depth('disparity', sample_id, size, K, baseline),
             labels=None if labels is None else read_labels(
-                labels, size, TRAIN_IDS, doubt_label_ids))
+                labels, size, TRAIN_IDS, wrong_label_ids))
 
     def camera(self, sample_id: str) -> tuple[np.ndarray | None, float | None]:
         """Return the intrinsics and the stereo baseline, or None for both."""
@@ -218,7 +219,7 @@ class CityscapesSequence(Cityscapes):
             id=sample_id, image=image, K=K,
             depth=self.depth('disparity_sequence', sample_id, size, K, baseline),
             labels=read_labels(
-                labels, size, TRAIN_IDS, doubt_label_ids) if labels.is_file() else None)
+                labels, size, TRAIN_IDS, wrong_label_ids) if labels.is_file() else None)
 
     def camera(self, sample_id: str) -> tuple[np.ndarray | None, float | None]:
         """Return the intrinsics and the baseline of the sequence, or None for both."""

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Readers of data set files: images, 16-bit depth, labels, confidences, numbers."""
+"""Readers of data set files: labels, intrinsics, lists, numbers."""
 
 from __future__ import annotations
 
@@ -22,63 +22,16 @@ from pathlib import Path
 
 import numpy as np
 from sync_perception.images.reading import read_stored
+from sync_perception.images.single_channel import read_gray, Size
 from sync_perception.labels import LabelSpace, VOID
 
 IDS = 256
 EXPERT_CLASSES = 19  # expert labels are Cityscapes train ids
 
-Size = tuple[int, int]
-
-
 def shifted(number: str, offset: int) -> str:
     """Add an offset to a number in a file name, with leading zeros kept; '' below zero."""
     moved = int(number) + offset
     return f'{moved:0{len(number)}}' if moved >= 0 else ''
-
-
-def read_gray(path: str | Path, dtype: type[np.generic], size: Size, meaning: str) -> np.ndarray:
-    """
-    Read a single-channel PNG as it is stored.
-
-    :param path: the file.
-    :param dtype: np.uint8 or np.uint16.
-    :param size: expected height and width: those of the image.
-    :param meaning: content of the file, for the error message.
-    :return: array (H, W) of that dtype.
-    :raises FileNotFoundError: if there is no such file.
-    :raises ValueError: if the file is broken or has another depth, channel count or size.
-    """
-    array = read_stored(path)
-    channels = 1 if array.ndim == 2 else array.shape[2]
-    if array.dtype != dtype or channels != 1:
-        raise ValueError(
-            f'{path} has {channels} channel(s) of {array.dtype.itemsize * 8} bits, expected one '
-            f'of {np.dtype(dtype).itemsize * 8} bits ({meaning})')
-    if array.shape != tuple(size):
-        raise ValueError(
-            f'{path} is {array.shape[1]}x{array.shape[0]}, expected {size[1]}x{size[0]} as its '
-            'photograph')
-    return array
-
-
-def read_depth(
-        path: str | Path, size: Size, units_per_metre: float,
-        infinite: int | None = None) -> np.ndarray:
-    """
-    Read a 16-bit depth PNG; 0 means unknown.
-
-    :param path: the file.
-    :param size: expected height and width.
-    :param units_per_metre: 256 for KITTI, 100 for Virtual KITTI 2.
-    :param infinite: stored value of the sky, if there is one.
-    :return: float32 (H, W), metres, NaN where unknown, inf where sky.
-    """
-    stored = read_gray(path, np.uint16, size, 'depth, 0 unknown')
-    depth = stored.astype(np.float32) / np.float32(units_per_metre)
-    depth[stored == 0] = np.nan
-    if infinite is not None:
-        depth[stored == infinite] = np.inf
-    return depth
 
 
 def identity_table(classes: int, void: Iterable[int] = ()) -> np.ndarray:
@@ -97,17 +50,17 @@ def identity_table(classes: int, void: Iterable[int] = ()) -> np.ndarray:
 
 def read_labels(
         path: str | Path, size: Size, table: np.ndarray,
-        doubt: Callable[[np.ndarray], str] | None = None) -> np.ndarray:
+        wrong: Callable[[np.ndarray], str] | None = None) -> np.ndarray:
     """
     Read a label PNG through a look-up table.
 
     :param path: the file.
     :param size: expected height and width.
     :param table: int16 (256,), the id for each stored value, -1 for invalid values.
-    :param doubt: function of the stored values that returns a message if they look like another
+    :param wrong: function of the stored values that returns a message if they look like another
         coding, else ''.
     :return: uint8 (H, W), 255 void.
-    :raises ValueError: if the file contains an invalid value, or `doubt` returns a message.
+    :raises ValueError: if the file contains an invalid value, or `wrong` returns a message.
     """
     stored = read_gray(path, np.uint8, size, 'label ids')
     present = np.bincount(stored.ravel(), minlength=IDS) > 0
@@ -116,7 +69,7 @@ def read_labels(
         raise ValueError(
             f'{path} holds the label ids {foreign.tolist()}, expected only '
             f'{np.flatnonzero(table >= 0).tolist()}')
-    reason = doubt(np.flatnonzero(present)) if doubt is not None else ''
+    reason = wrong(np.flatnonzero(present)) if wrong is not None else ''
     if reason:
         raise ValueError(f'{path} {reason}')
     return table.astype(np.uint8)[stored]

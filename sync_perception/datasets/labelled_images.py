@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sync_perception.datasets.cityscapes import doubt_label_ids, TRAIN_IDS
+from sync_perception.datasets.cityscapes import TRAIN_IDS, wrong_label_ids
 from sync_perception.datasets.files import identity_table, read_labels
 from sync_perception.datasets.sample import DenseDataset, Sample
 from sync_perception.images.reading import images_by_stem, read_image
@@ -79,4 +79,4 @@ class LabelledImages(DenseDataset):
         return Sample(
             id=sample_id, image=image, labels=read_labels(
                 path, image.shape[:2], self.table,
-                doubt_label_ids if self.table is TRAIN_IDS else None))
+                wrong_label_ids if self.table is TRAIN_IDS else None))

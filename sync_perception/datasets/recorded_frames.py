@@ -29,7 +29,7 @@ import shutil
 import cv2
 import numpy as np
 from sync_perception.calibration.camera_calibration import Calibration, read_calibration
-from sync_perception.calibration.plausibility import contradictions, distortion_doubt
+from sync_perception.calibration.plausibility import contradictions, distortion_warning
 from sync_perception.calibration.rectification import rectification_of
 from sync_perception.datasets.files import read_list
 from sync_perception.datasets.sample import DenseDataset, NEIGHBOURS, Sample
@@ -155,9 +155,9 @@ class Frames(DenseDataset):
                 f'camera_info, or a file {places[0]} or {places[1]}')
         if path not in self.cameras:
             self.cameras[path] = calibration = read_calibration(path)
-            for doubt in filter(None, (distortion_doubt(calibration, self.rectify),
+            for warning in filter(None, (distortion_warning(calibration, self.rectify),
                                        contradictions(calibration))):
-                LOG.warning('%s: %s', path, doubt)
+                LOG.warning('%s: %s', path, warning)
         return self.cameras[path]
 
     def photograph(self, path: Path) -> tuple[np.ndarray, np.ndarray]:

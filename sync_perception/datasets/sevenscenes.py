@@ -13,12 +13,7 @@
 # limitations under the License.
 
 
-"""
-Reader of RGB-D sequences with poses in the layout of 7-Scenes.
-
-Source: Shotton et al., "Scene Coordinate Regression Forests for Camera Relocalization in RGB-D
-Images", CVPR 2013, and its description of the files.
-"""
+"""Reader of RGB-D sequences with poses in the layout of 7-Scenes."""
 
 from __future__ import annotations
 
@@ -26,14 +21,12 @@ from pathlib import Path
 import re
 
 import numpy as np
-from sync_perception.datasets.files import read_depth, read_list, shifted
+from sync_perception.datasets.files import read_list, shifted
 from sync_perception.datasets.sample import DenseDataset, Sample
 from sync_perception.files.poses import read_pose
-from sync_perception.images.reading import images_by_stem, read_image
+from sync_perception.images.reading import read_image
+from sync_perception.images.seven_scenes import scene_depth, scene_images, SEVEN_SCENES_K
 
-UNITS_PER_METRE = 1000
-NO_DEPTH = 65535
-FOCAL, CENTRE = 585.0, (320.0, 240.0)  # the data set's default, for 640x480
 SPLIT_FILES = {'train': 'TrainSplit.txt', 'test': 'TestSplit.txt'}
 
 
@@ -57,7 +50,7 @@ class SevenScenes(DenseDataset):
         """Return the ids by sequence and frame."""
         self.images = {}
         for folder in self.sequences():
-            for stem, path in images_by_stem(folder, '.color').items():
+            for stem, path in scene_images(folder).items():
                 self.images[(folder.relative_to(self.root) / stem).as_posix()] = path
         return list(self.images)
 
@@ -76,17 +69,10 @@ class SevenScenes(DenseDataset):
 
     def read(self, sample_id: str) -> Sample:
         """Read an image with its depth, if its file exists."""
-        path = self.images[sample_id]
-        image = read_image(path)
-        size = image.shape[:2]
-        depth_path = self.root / f'{sample_id}.depth.png'
-        depth = None
-        if depth_path.is_file():
-            depth = read_depth(depth_path, size, UNITS_PER_METRE, infinite=NO_DEPTH)
-            depth[np.isinf(depth)] = np.nan
+        image = read_image(self.images[sample_id])
         return Sample(
-            id=sample_id, image=image, depth=depth,
-            K=np.array([[FOCAL, 0, CENTRE[0]], [0, FOCAL, CENTRE[1]], [0, 0, 1]]))
+            id=sample_id, image=image, depth=scene_depth(self.root, sample_id, image.shape[:2]),
+            K=SEVEN_SCENES_K.copy())
 
     def neighbour_file(self, sample_id: str, offset: int) -> Path | None:
         """Return the image `offset` frames later in the same sequence."""

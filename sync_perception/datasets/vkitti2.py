@@ -27,10 +27,11 @@ from pathlib import Path
 import re
 
 import numpy as np
-from sync_perception.datasets.files import read_color_labels, read_depth, shifted
+from sync_perception.datasets.files import read_color_labels, shifted
 from sync_perception.datasets.sample import DenseDataset, Sample
 from sync_perception.files.poses import read_camera_rows, rigid
 from sync_perception.images.reading import images_by_stem, read_image
+from sync_perception.images.single_channel import read_depth
 from sync_perception.labels import LabelSpace
 
 SCENES = {

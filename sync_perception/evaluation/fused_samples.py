@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from sync_perception.datasets.sample import DenseDataset, Sample
 from sync_perception.mapping.temporal_fusion import TemporalFusion
-from sync_perception.runtime.preprocess import metric_scale
+from sync_perception.models.network_input import metric_scale
 from sync_perception.types import DenseOutput
 from torch import nn
 

@@ -30,7 +30,7 @@ UPRIGHT = np.cos(np.radians(35))
 
 
 @dataclass(frozen=True)
-class Limits:
+class AgreementLimits:
     """
     Thresholds of contradictions.
 
@@ -72,7 +72,7 @@ class Agreement:
 
 def check_agreement(
         labels: np.ndarray, depth: np.ndarray, K: np.ndarray, space: LabelSpace,
-        limits: Limits = Limits()) -> Agreement:
+        limits: AgreementLimits = AgreementLimits()) -> Agreement:
     """
     Find pixels whose label contradicts their depth.
 
@@ -111,7 +111,7 @@ def ground_ids(space: LabelSpace, kinds: Set[str] = GROUND) -> np.ndarray:
     return np.flatnonzero([bool(names) and set(names) <= kinds for names in members])
 
 
-def fit_ground(points: np.ndarray, limits: Limits) -> np.ndarray | None:
+def fit_ground(points: np.ndarray, limits: AgreementLimits) -> np.ndarray | None:
     """
     Fit a ground plane to points by RANSAC (Fischler and Bolles, 1981).
 

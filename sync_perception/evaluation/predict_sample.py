@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from sync_perception.models.network_input import normalise, resize_image, seen_size
 from sync_perception.models.resizing import resize_bilinear
-from sync_perception.runtime.preprocess import normalise, resize_image, seen_size
 from sync_perception.types import DenseOutput
 import torch
 from torch import nn, Tensor
@@ -46,14 +46,14 @@ def average_probabilities(
         seen = seen_size(replace(model.config, input_pixels=pixels), size)
         for mirrored in (False, True)[:1 + flip]:
             given = np.ascontiguousarray(image[:, ::-1] if mirrored else image)
-            logits = ask_at(model, given, seen).logits
+            logits = output_at(model, given, seen).logits
             probabilities = enlarge(logits.float().softmax(dim=1), size)
             total = total + (probabilities.flip(3) if mirrored else probabilities)
     return total / (len(scales) * (1 + flip))
 
 
 @torch.inference_mode()
-def ask(model: nn.Module, image: np.ndarray) -> DenseOutput:
+def dense_output(model: nn.Module, image: np.ndarray) -> DenseOutput:
     """
     Run a model on an image, at the input size of the model's config.
 
@@ -61,11 +61,11 @@ def ask(model: nn.Module, image: np.ndarray) -> DenseOutput:
         `device`.
     :param image: uint8 (H, W, 3), RGB.
     """
-    return ask_at(model, image, seen_size(model.config, image.shape[:2]))
+    return output_at(model, image, seen_size(model.config, image.shape[:2]))
 
 
 @torch.inference_mode()
-def ask_at(model: nn.Module, image: np.ndarray, size: tuple[int, int]) -> DenseOutput:
+def output_at(model: nn.Module, image: np.ndarray, size: tuple[int, int]) -> DenseOutput:
     """
     Run a model on an image resized to a given input size.
 

@@ -30,11 +30,11 @@ from sync_perception.evaluation.metrics import (
     NormalMetrics,
     SegmentationMetrics,
 )
-from sync_perception.evaluation.predict_sample import ask, enlarge
+from sync_perception.evaluation.predict_sample import dense_output, enlarge
 from sync_perception.evaluation.shared_classes import share_classes, SharedClasses
 from sync_perception.evaluation.summed_metric import Counter, SummedMetric
 from sync_perception.labels import LabelSpace
-from sync_perception.runtime.preprocess import metric_scale
+from sync_perception.models.network_input import metric_scale
 from sync_perception.types import DenseOutput
 import torch
 from torch import nn, Tensor
@@ -104,7 +104,7 @@ class Evaluation:
         :return: the model's output, at the network's resolution.
         :raises ValueError: if the sample's classes and the model's have no correspondence.
         """
-        output = ask(self.model, sample.image)
+        output = dense_output(self.model, sample.image)
         if self.fused is not None:
             output = self.fused.fuse(sample, output)
         if sample.depth is not None and output.depth is not None:

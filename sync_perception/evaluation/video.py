@@ -25,9 +25,10 @@ import cv2
 import numpy as np
 from sync_perception.datasets.sample import DenseDataset, READ_ERRORS, Sample
 from sync_perception.evaluation.metrics import MAX_DEPTH, MIN_DEPTH, SegmentationMetrics
-from sync_perception.evaluation.predict_sample import ask, enlarge
+from sync_perception.evaluation.predict_sample import dense_output, enlarge
 from sync_perception.geometry import backproject, pixel_rays, project, transform
-from sync_perception.runtime.preprocess import metric_scale
+from sync_perception.labels import VOID
+from sync_perception.models.network_input import metric_scale
 from sync_perception.types import DenseOutput
 from torch import nn
 
@@ -43,8 +44,7 @@ FAR_TOLERANCE = 1e-4
 Absolute difference of inverse depth that counts as an occlusion, 1 / metres; the sky is at FAR or
 beyond.
 """
-NONE = 255
-Maps = tuple[np.ndarray | None, np.ndarray | None]
+LabelsAndDepth = tuple[np.ndarray | None, np.ndarray | None]
 """Labels uint8 (H, W) and depth float32 (H, W) in metres; None if the model lacks them."""
 
 
@@ -154,7 +154,7 @@ def sample_inverse(depth: np.ndarray, there: np.ndarray) -> np.ndarray:
 def warp_labels(previous: np.ndarray, motion: Motion) -> np.ndarray:
     """Warp the labels of the previous frame, uint8 (H, W), to this one; 255 where not valid."""
     rows, columns = nearest_pixels(motion.there, previous.shape)
-    return np.where(motion.valid, previous[rows, columns], np.uint8(NONE))
+    return np.where(motion.valid, previous[rows, columns], np.uint8(VOID))
 
 
 def warp_depth(previous: np.ndarray, motion: Motion, K: np.ndarray | None = None) -> np.ndarray:
@@ -204,7 +204,7 @@ class VideoMetrics:
         :param previous: uint8 (H, W), 255 void, of the previous frame.
         """
         warped = warp_labels(previous, motion)
-        self.labels.update(warped, np.where(warped == NONE, np.uint8(NONE), current))
+        self.labels.update(warped, np.where(warped == VOID, np.uint8(VOID), current))
 
     def update_depth(
             self, current: np.ndarray, previous: np.ndarray, motion: Motion,
@@ -264,7 +264,7 @@ class VideoEvaluation:
         self.metrics = VideoMetrics(len(model.labels), max_depth)
         self.pairs: Counter[str] = Counter()
         self.alone = self.pixels = self.valid = self.scaled = 0
-        self.latest: tuple[Sample, Maps] | None = None
+        self.latest: tuple[Sample, LabelsAndDepth] | None = None
 
     def add(self, sample: Sample, output: DenseOutput) -> None:
         """
@@ -280,7 +280,7 @@ class VideoEvaluation:
             self.compare(sample, current, *before)
         self.latest = sample, current
 
-    def before(self, sample: Sample) -> tuple[Sample, Maps] | None:
+    def before(self, sample: Sample) -> tuple[Sample, LabelsAndDepth] | None:
         """Return the previous frame of a sample and its predicted maps."""
         name = self.data.neighbour_id(sample.id, -1)
         if self.latest is not None and name == self.latest[0].id:
@@ -298,10 +298,11 @@ class VideoEvaluation:
             previous = None
         if previous is None:
             return None
-        return previous, self.maps(previous, ask(self.model, previous.image))
+        return previous, self.maps(previous, dense_output(self.model, previous.image))
 
     def compare(
-            self, sample: Sample, current: Maps, previous: Sample, earlier: Maps) -> None:
+            self, sample: Sample, current: LabelsAndDepth, previous: Sample,
+            earlier: LabelsAndDepth) -> None:
         """
         Compare the maps of a sample with those of the previous frame.
 
@@ -331,7 +332,7 @@ class VideoEvaluation:
             return None
         return np.float32(np.median(sample.depth[scored]) / np.median(depth[scored]))
 
-    def maps(self, sample: Sample, output: DenseOutput) -> Maps:
+    def maps(self, sample: Sample, output: DenseOutput) -> LabelsAndDepth:
         """Return labels uint8 (H, W) and depth float32 (H, W), metres, at the image's size."""
         size, labels, depth = sample.image.shape[:2], None, None
         if output.logits is not None:

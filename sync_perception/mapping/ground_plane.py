@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import numpy as np
 from sync_perception.labels import LabelSpace
-from sync_perception.runtime.mount_scale import Limits, Mount, wheel_ground
+from sync_perception.runtime.mount_scale import Mount, MountLimits, wheel_ground
 
 MEMORY = 0.9
 """Weight of the earlier frames in the mean direction of motion."""
@@ -42,8 +42,8 @@ class GroundPlane:
     :param limits: `near` and `far` bound the depth of the ground that is used.
     """
 
-    def __init__(self, mount: Mount, space: LabelSpace, limits: Limits | None = None):
-        self.mount, self.limits = mount, limits or Limits()
+    def __init__(self, mount: Mount, space: LabelSpace, limits: MountLimits | None = None):
+        self.mount, self.limits = mount, limits or MountLimits()
         self.is_ground = np.zeros(256, bool)
         self.is_ground[wheel_ground(space)] = True
         self.down = mount.down

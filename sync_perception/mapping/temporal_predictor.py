@@ -27,8 +27,8 @@ from sync_perception.mapping.pose_files import read_trajectory
 from sync_perception.mapping.temporal_fusion import FusionSettings, TemporalFusion
 from sync_perception.mapping.temporal_modes import TEMPORAL
 from sync_perception.mapping.trajectory import Located, Trajectory
+from sync_perception.models.network_input import metric_scale, seen_size
 from sync_perception.runtime.memory import is_out_of_memory
-from sync_perception.runtime.preprocess import metric_scale, seen_size
 from sync_perception.types import Frame, Prediction
 
 OUT_OF_MEMORY = 'the memory of the device was full'

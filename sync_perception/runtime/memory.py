@@ -70,6 +70,3 @@ def memory_of(device: torch.device) -> dict[str, str]:
     return {f'GPU memory {name} (MiB)': f'{count / MIB:.0f}' for name, count in counts.items()}
 
 
-def in_pixels(size: tuple[int, int]) -> str:
-    """Return a size (height, width) as text with the width first, such as 832x256."""
-    return f'{size[1]}x{size[0]}'

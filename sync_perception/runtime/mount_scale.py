@@ -107,7 +107,7 @@ def mount_of(height: float, pitch: float, roll: float) -> Mount | None:
 
 
 @dataclass(frozen=True)
-class Limits:
+class MountLimits:
     """
     Conditions under which the factor of a frame is accepted, and how factors are averaged.
 
@@ -141,26 +141,27 @@ class MountScale:
     Estimate of the factor that aligns the predicted ground with the ground plane of the mount.
 
     The ground at a pixel with ray r, r_z = 1, lies at z = height / (down . r). The factor of a
-    frame is the median of z / predicted depth over its ground pixels; `Limits` decides whether it
-    is accepted. The result is the geometric mean of the accepted factors, which starts at 1 with
-    the weight `prior` and becomes an exponential moving mean. Rejected frames do not change it.
+    frame is the median of z / predicted depth over its ground pixels; `MountLimits` decides
+    whether it is accepted. The result is the geometric mean of the accepted factors, which starts
+    at 1 with the weight `prior` and becomes an exponential moving mean. Rejected frames do not
+    change it.
 
     :param mount: mount of the camera.
     :param ground: ids of the classes that are flat ground at the height of the wheels.
     :param limits: conditions of acceptance.
     :ivar factor: metres per predicted metre.
-    :ivar doubt: why the last frame was rejected; empty if it was accepted.
-    :ivar last_doubt: reason of the last rejection.
+    :ivar rejection: why the last frame was rejected; empty if it was accepted.
+    :ivar last_rejection: reason of the last rejection.
     :ivar frames: number of accepted frames.
     :ivar seen: number of frames.
     """
 
-    def __init__(self, mount: Mount, ground: np.ndarray, limits: Limits | None = None):
-        self.mount, self.limits = mount, limits or Limits()
+    def __init__(self, mount: Mount, ground: np.ndarray, limits: MountLimits | None = None):
+        self.mount, self.limits = mount, limits or MountLimits()
         self.is_ground = np.zeros(256, bool)
         self.is_ground[np.asarray(ground, int)] = True
         self.factor, self.frames, self.seen = 1.0, 0, 0
-        self.doubt, self.last_doubt = 'no frame yet', ''
+        self.rejection, self.last_rejection = 'no frame yet', ''
         self._plane: tuple[tuple, np.ndarray] | None = None
 
     def update(self, depth: np.ndarray, labels: np.ndarray, K: np.ndarray) -> float:
@@ -177,16 +178,17 @@ class MountScale:
         used = (self.is_ground[labels[grid]] & (plane > self.limits.near)
                 & (plane < self.limits.far) & (predicted > 0))
         ratios = np.log(plane[used] / predicted[used])
-        self.doubt = self.update_factor(ratios, plane[used], plane.size)
-        self.last_doubt = self.doubt or self.last_doubt
+        self.rejection = self.update_factor(ratios, plane[used], plane.size)
+        self.last_rejection = self.rejection or self.last_rejection
         self.seen += 1
         return self.factor
 
     def describe(self) -> str:
         """Return a description of the factor and of the frames it was estimated from."""
-        doubt = f'; reason for the last other one: {self.last_doubt}' if self.last_doubt else ''
-        return (f'scale from the camera height: {self.factor:.3f}, reliable ground in '
-                f'{self.frames} of {self.seen} frames{doubt}')
+        found = (f'scale from the camera height: {self.factor:.3f}, reliable ground in '
+                 f'{self.frames} of {self.seen} frames')
+        return found + (f'; reason of the last rejection: {self.last_rejection}'
+                        if self.last_rejection else '')
 
     @property
     def problem(self) -> str:
@@ -195,7 +197,7 @@ class MountScale:
             return ''
         return ('the scale of depth is not corrected by the camera height of '
                 f'{self.mount.height:g} m: none of {self.seen} frames shows reliable ground; '
-                f'reason for the last: {self.doubt}')
+                f'reason for the last: {self.rejection}')
 
     def plane(self, K: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """Return the depth of the ground plane at the sampled pixels; inf above the horizon."""
@@ -297,11 +299,11 @@ def correct_scale(
     """
     Correct the depth scale of one image by the ground in it, in place.
 
-    :return: `mount_scale`, the factor, and `mount_doubt`, why the ground was rejected.
+    :return: `mount_scale`, the factor, and `mount_rejected`, why the ground was rejected.
     """
     if mount is None:
         return {}
     scale = MountScale(mount, wheel_ground(predictor.labels))
     scale.correct(prediction, frame.K, predictor.max_depth)
     found = {'mount_scale': round(scale.factor, 4)}
-    return {**found, 'mount_doubt': scale.doubt} if scale.doubt else found
+    return {**found, 'mount_rejected': scale.rejection} if scale.rejection else found

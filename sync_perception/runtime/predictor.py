@@ -27,7 +27,14 @@ import numpy as np
 from sync_perception.files.checks import first_line
 from sync_perception.models import hub
 from sync_perception.models.interface import check_maps
-from sync_perception.models.perception_model import PerceptionModel
+from sync_perception.models.network_input import (
+    in_pixels,
+    metric_scale,
+    normalise,
+    resize_image,
+    seen_size,
+    unusual_focal,
+)
 from sync_perception.resources import model_source
 from sync_perception.runtime.backends import (
     Backend,
@@ -42,20 +49,12 @@ from sync_perception.runtime.backends import (
 from sync_perception.runtime.memory import (
     cause_of,
     free_memory,
-    in_pixels,
     is_out_of_memory,
     memory_of,
     OutOfMemoryError,
     trim_heap,
 )
 from sync_perception.runtime.postprocess import classify, deviation, mask_depth, resize_map
-from sync_perception.runtime.preprocess import (
-    metric_scale,
-    normalise,
-    resize_image,
-    seen_size,
-    unusual_focal,
-)
 from sync_perception.runtime.transfer import to_host, Upload
 from sync_perception.types import DenseOutput, Frame, Prediction
 import torch
@@ -104,22 +103,6 @@ class Predictor:
         precision = 'half' if half and precision == 'auto' else precision
         check_precision(precision)
         model = hub.load(folder, choose_device(device))
-        self._set_up(
-            model, str(folder), precision, max_depth, backend, openvino_device(device))
-
-    @classmethod
-    def from_model(
-            cls, model: PerceptionModel, half: bool = False,
-            max_depth: float | None = None, backend: str = 'torch') -> Predictor:
-        """Return a predictor for a model that is already in memory, on the model's device."""
-        predictor = cls.__new__(cls)
-        predictor._set_up(
-            model.eval(), type(model).__name__, 'half' if half else 'auto', max_depth, backend)
-        return predictor
-
-    def _set_up(
-            self, model: PerceptionModel, name: str, precision: str, max_depth: float | None,
-            backend: str, target: str = '') -> None:
         self.config = model.config
         self.reduced, self.one_by_one = '', False
         self.warm: set[tuple[int, int]] = set()
@@ -127,21 +110,22 @@ class Predictor:
         self.max_depth = float(self.config.depth_range[1] if max_depth is None else max_depth)
         if not self.max_depth > 0:
             raise ValueError(f'max_depth must be positive metres, got {max_depth}')
-        self.model_name = name
+        self.model_name = str(folder)
         self.labels = model.labels
         self.device = model.device
         self.infinite_ids = np.flatnonzero(self.labels.infinite).tolist()
         self.upload = Upload(self.device)
         image = probe(model)
         try:
-            self.backend: Backend = choose_backend(model, precision, backend, target, name)
+            self.backend: Backend = choose_backend(
+                model, precision, backend, openvino_device(device), self.model_name)
             given = self.backend(image).maps()
             check_maps(given, image, len(self.labels))
         except Exception as error:  # each library has its own exceptions
             if is_out_of_memory(error) or isinstance(error, BackendError):
                 raise
-            raise ValueError(
-                f'{name} gives no valid output for an image: {first_line(error)}') from error
+            raise ValueError(f'{self.model_name} gives no valid output for an image: '
+                             f'{first_line(error)}') from error
         self.available = frozenset(
             output for output, maps in MAPS_NEEDED.items() if given.keys() >= set(maps))
 

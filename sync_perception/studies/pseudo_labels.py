@@ -44,7 +44,7 @@ from sync_perception.datasets.derived.pseudo_labelled import (
     space_name,
 )
 from sync_perception.datasets.sample import READ_ERRORS
-from sync_perception.evaluation.predict_sample import ask
+from sync_perception.evaluation.predict_sample import dense_output
 from sync_perception.files.resume import check_same_settings
 from sync_perception.files.whole_files import write_bytes, write_text
 from sync_perception.models import hub
@@ -152,7 +152,7 @@ def maps_of(model: nn.Module, soft: int = 0) -> list[str]:
     :raises ValueError: if it outputs neither labels nor depth, or has fewer classes than
         requested.
     """
-    given = ask(model, np.full((64, 96, 3), 127, np.uint8)).maps()
+    given = dense_output(model, np.full((64, 96, 3), 127, np.uint8)).maps()
     kinds = {kind for name in given for kind in GIVEN.get(name, ())}
     kinds -= set() if DEPTH in kinds else {DEVIATION}
     if not kinds:

@@ -33,6 +33,7 @@ from sync_perception.evaluation.sample_evaluation import Evaluation
 from sync_perception.files.whole_files import cannot_write, write_json
 from sync_perception.labels import LabelSpace
 from sync_perception.models import hub
+from sync_perception.models.network_input import normalise, resize_image, seen_size
 from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.runtime.backends.graphs import network_digest
 from sync_perception.runtime.backends.library import kept_signal_stack
@@ -43,7 +44,6 @@ from sync_perception.runtime.backends.openvino import (
     precision,
 )
 from sync_perception.runtime.backends.quantised import FACTS, FixedGraphBackend, GRAPH, WEIGHTS
-from sync_perception.runtime.preprocess import normalise, resize_image, seen_size
 from sync_perception.types import DenseOutput
 import torch
 from torch import Tensor
@@ -60,7 +60,7 @@ ATTEMPTS = {
 
 
 @dataclass(frozen=True)
-class Source:
+class QuantisationData:
     """
     Data set for calibration and evaluation of a quantised model.
 
@@ -77,7 +77,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Limits:
+class AccuracyLimits:
     """
     Greatest accepted loss of accuracy on any of the data sets.
 
@@ -108,8 +108,8 @@ class GraphModel:
 
 
 def quantise(
-        model: str | Path, sources: Sequence[Source], images: int = 50, judged: int = 100,
-        limits: Limits = Limits()) -> dict[str, Any]:
+        model: str | Path, sources: Sequence[QuantisationData], images: int = 50,
+        judged: int = 100, limits: AccuracyLimits = AccuracyLimits()) -> dict[str, Any]:
     """
     Write the 8-bit graph of a model into its folder, if it keeps the accuracy.
 
@@ -166,7 +166,8 @@ def quantise(
 
 
 def calibration_images(
-        model: PerceptionModel, sources: Sequence[Source], count: int) -> Iterator[np.ndarray]:
+        model: PerceptionModel, sources: Sequence[QuantisationData], count: int
+        ) -> Iterator[np.ndarray]:
     """
     Yield images as the network's graph takes them, spread evenly over the sources.
 
@@ -183,7 +184,8 @@ def calibration_images(
 
 
 def scores(
-        model: GraphModel, sources: Sequence[Source], limit: int) -> dict[str, dict[str, float]]:
+        model: GraphModel, sources: Sequence[QuantisationData], limit: int
+        ) -> dict[str, dict[str, float]]:
     """Return mIoU and abs rel, as far as they are measured, by data set."""
     found = {}
     for source in sources:
@@ -202,7 +204,7 @@ def scores(
 
 def losses(
         before: dict[str, dict[str, float]], after: dict[str, dict[str, float]],
-        limits: Limits) -> str:
+        limits: AccuracyLimits) -> str:
     """Describe the losses of accuracy beyond the limits; '' if there are none."""
     problems = []
     for dataset, values in before.items():

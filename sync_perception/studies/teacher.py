@@ -23,13 +23,13 @@ import logging
 import numpy as np
 from sync_perception.datasets.derived.pseudo_labelled import encode_maps
 from sync_perception.datasets.sample import MAX_CLASSES, Sample
-from sync_perception.evaluation.geometric_agreement import check_agreement, Limits
+from sync_perception.evaluation.geometric_agreement import AgreementLimits, check_agreement
 from sync_perception.evaluation.predict_sample import (
-    ask,
     average_probabilities,
+    dense_output,
     enlarge,
 )
-from sync_perception.runtime.preprocess import metric_scale
+from sync_perception.models.network_input import metric_scale
 from sync_perception.types import DenseOutput
 import torch
 from torch import nn
@@ -87,7 +87,7 @@ class Teacher:
     def __init__(self, model: nn.Module, options: TeacherOptions = TeacherOptions()):
         self.model, self.options = model, options
         self.averaged = options.flip or tuple(options.scales) != (1.0,)
-        self.limits = Limits(sky=options.near_sky)
+        self.limits = AgreementLimits(sky=options.near_sky)
         self.infinite = np.flatnonzero(model.labels.infinite)
         self.counts: Counter[str] = Counter()
 
@@ -98,7 +98,7 @@ class Teacher:
         Depth is metric in the sample's camera; without its intrinsics, a model with a canonical
         camera gives no depth. Sky has no depth.
         """
-        output = ask(self.model, sample.image)
+        output = dense_output(self.model, sample.image)
         size = sample.image.shape[:2]
         labels = confidence = depth = deviation = classes = probabilities = None
         if output.logits is not None:

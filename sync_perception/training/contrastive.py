@@ -96,7 +96,7 @@ class ContrastiveLearning(lightning.LightningModule):
         """
         Compare each depth map with each label map, and log loss and retrieval.
 
-        :param batch: batch of `sync_perception.training.feeding.contrastive_pairs.Pairs`.
+        :param batch: batch of `sync_perception.training.feeding.contrastive_pairs.LabelledCrops`.
         :param stage: prefix of the names in the log.
         :param mirrors: whether to add the mirrored pairs.
         :return: scalar, the symmetric InfoNCE; at chance level the logarithm of the number of

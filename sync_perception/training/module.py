@@ -24,7 +24,7 @@ import lightning
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, ModelConfig
 from sync_perception.models.config import SCALES
-from sync_perception.runtime.preprocess import normalise
+from sync_perception.models.network_input import normalise
 from sync_perception.training.feeding.recordings import Measurement
 from sync_perception.training.loop.callbacks import SeededSteps, StopWhenNotFinite
 from sync_perception.training.loop.optimizer import annealed, learned_parameters, OptimizerConfig

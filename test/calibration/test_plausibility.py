@@ -21,8 +21,8 @@ import pytest
 from sync_perception.calibration.camera_calibration import Calibration, CalibrationError, Region
 from sync_perception.calibration.plausibility import (
     contradictions,
-    coverage_doubt,
-    distortion_doubt,
+    coverage_warning,
+    distortion_warning,
     is_named_rectified,
 )
 
@@ -96,32 +96,32 @@ def test_the_name_says_whether_images_are_rectified(topic, named):
 
 def test_distortion_is_said_with_the_pixels_that_it_costs():
     calibration = Calibration(SIZE, K, P, D=DISTORTED)
-    found = distortion_doubt(calibration)
+    found = distortion_warning(calibration)
     assert 'plumb_bob' in found and '-0.3, 0.1' in found and 'rectify' in found
     pixels = float(found.partition('up to ')[2].partition(';')[0])
     # at (300, 225) pixels from the middle: r 0.75, 1 - 0.3 r^2 + 0.1 r^4 = 0.863
     assert 30 < pixels < 75
-    assert distortion_doubt(calibration, rectify=True) == ''
-    assert distortion_doubt(calibration, topic='/cam/image_rect') == ''
-    doubt = distortion_doubt(calibration, rectify=True, topic='/cam/image_rect')
-    assert '/cam/image_rect' in doubt
+    assert distortion_warning(calibration, rectify=True) == ''
+    assert distortion_warning(calibration, topic='/cam/image_rect') == ''
+    warning = distortion_warning(calibration, rectify=True, topic='/cam/image_rect')
+    assert '/cam/image_rect' in warning
 
 
 def test_a_projection_of_another_image_is_said_too():
-    assert distortion_doubt(Calibration(SIZE, K, P)) == ''
+    assert distortion_warning(Calibration(SIZE, K, P)) == ''
     scaled = changed(P, fx=400, fy=400)
-    found = distortion_doubt(Calibration(SIZE, K, scaled))
+    found = distortion_warning(Calibration(SIZE, K, scaled))
     assert '500' in found and '400' in found and 'rectify' in found
-    assert distortion_doubt(Calibration(SIZE, K, scaled), rectify=True) == ''
-    assert distortion_doubt(Calibration(SIZE, np.zeros((3, 3)), P)) == ''
+    assert distortion_warning(Calibration(SIZE, K, scaled), rectify=True) == ''
+    assert distortion_warning(Calibration(SIZE, np.zeros((3, 3)), P)) == ''
 
 
 def test_distortion_that_cannot_be_undone_is_distortion_all_the_same():
-    assert 'states distortion' in distortion_doubt(
+    assert 'states distortion' in distortion_warning(
         Calibration(SIZE, K, P, D=DISTORTED, model='unheard_of'))
 
 
-@pytest.mark.parametrize(('void', 'doubtful'), [(None, False), (49, False), (60, True)])
-def test_a_rectified_image_that_is_mostly_void_is_doubtful(void, doubtful):
-    doubt = coverage_doubt(None if void is None else np.arange(void), 100)
-    assert bool(doubt) == doubtful and ('60%' in doubt) == doubtful
+@pytest.mark.parametrize(('void', 'warned'), [(None, False), (49, False), (60, True)])
+def test_a_rectified_image_that_is_mostly_void_is_warned_of(void, warned):
+    warning = coverage_warning(None if void is None else np.arange(void), 100)
+    assert bool(warning) == warned and ('60%' in warning) == warned

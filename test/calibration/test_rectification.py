@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import pytest
 from sync_perception.calibration.camera_calibration import Calibration, CalibrationError, Region
-from sync_perception.calibration.plausibility import contradictions, distortion_doubt
+from sync_perception.calibration.plausibility import contradictions, distortion_warning
 from sync_perception.calibration.rectification import displacement, Rectification, Rectifier
 from sync_perception.geometry import project
 from sync_perception.types import Frame
@@ -224,7 +224,7 @@ def test_any_numbers_are_rectified_or_refused():
     for _ in range(1000):
         try:
             calibration = spoiled(rng)
-            assert distortion_doubt(calibration) + contradictions(calibration) is not None
+            assert distortion_warning(calibration) + contradictions(calibration) is not None
             frame = Rectifier()(Frame(image, calibration.intrinsics), calibration)
             assert frame.image.shape == image.shape and np.isfinite(np.linalg.inv(frame.K)).all()
             counts['rectified'] += 1

@@ -82,7 +82,7 @@ def test_splits_are_the_customary_ones_or_those_of_a_file(root):
     (root / 'val.txt').write_text('Seq05VD_f00000\n0006R0_f00930\n')
     assert CamVidFull(root, 'val').ids == ['Seq05VD_f00000', '0006R0_f00930']
     (root / 'val.txt').write_text('Seq05VD_f00030\n')
-    with pytest.raises(FileNotFoundError, match='val.txt lists Seq05VD_f00030'):
+    with pytest.raises(FileNotFoundError, match='val.txt.*Seq05VD_f00030'):
         CamVidFull(root, 'val')
 
 
@@ -95,7 +95,7 @@ def test_customary_splits_are_those_of_the_real_copy(data_root):
 
 def test_a_name_of_another_set_is_refused(root, write_image, random_image):
     write_image(root / '701_StillsRaw_full' / 'holiday.png', random_image())
-    with pytest.raises(ValueError, match='image holiday: expected a name such as'):
+    with pytest.raises(ValueError, match='holiday'):
         CamVidFull(root, 'train')
 
 

@@ -35,7 +35,7 @@ from sync_perception.datasets.views import training_arrays, View
 from sync_perception.datasets.vkitti2 import VirtualKitti2
 from sync_perception.geometry import backproject, pixel_rays, project, transform, warp
 from sync_perception.street_world import write_vkitti2
-from sync_perception.training.feeding.mixture import Mixture, MixtureData, Source
+from sync_perception.training.feeding.mixture import Mixture, MixtureData, MixtureSource
 import torch
 
 OFFSETS = (-1, 1, STEREO)
@@ -155,7 +155,7 @@ def test_the_partner_of_virtual_kitti(written):
 
 
 def test_batches_bring_what_there_is(written):
-    source = Source('vkitti2', str(written), split='all', scale=(1, 1),
+    source = MixtureSource('vkitti2', str(written), split='all', scale=(1, 1),
                     arguments={'cameras': [0]})
     data = MixtureData([source], samples=4, batch_size=4, crop=(32, 64), stride=2, workers=0,
                        neighbours=[-1, 1], stereo=True)
@@ -176,8 +176,8 @@ def test_batches_bring_what_there_is(written):
 
 
 def test_a_source_may_leave_its_neighbours_out(written):
-    plain = Source('vkitti2', str(written), split='all', scale=(1, 1), neighbours=False)
-    moving = Source('vkitti2', str(written), split='all', scale=(1, 1))
+    plain = MixtureSource('vkitti2', str(written), split='all', scale=(1, 1), neighbours=False)
+    moving = MixtureSource('vkitti2', str(written), split='all', scale=(1, 1))
     mixture = Mixture([plain, moving], 12, (32, 64), 2, offsets=[1, -1])
     there = [bool(mixture[place]['neighbour_there'].any()) for place in range(12)]
     assert there == [index == 1 for index in mixture.source_of]
@@ -186,7 +186,7 @@ def test_a_source_may_leave_its_neighbours_out(written):
 def test_recordings_without_neighbours_are_refused(tmp_path, write_image, random_image):
     write_image(tmp_path / 'train' / '0.png', random_image(64, 96))
     write_image(tmp_path / 'trainannot' / '0.png', np.zeros((64, 96), np.uint8))
-    source = Source('camvid', str(tmp_path), scale=(1, 1))
+    source = MixtureSource('camvid', str(tmp_path), scale=(1, 1))
     with pytest.raises(ValueError, match=r'\[-1, 1\].*3'):
         Mixture([source], 4, (32, 64), 2, offsets=[-1, 1])
     with pytest.raises(ValueError, match='in no source'):
@@ -200,7 +200,7 @@ def test_recordings_that_are_too_short_are_refused(written, tmp_path):
         if path.is_file() and not path.stem.endswith(('_00002', '_00003')):
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(path.read_bytes())
-    source = Source('vkitti2', str(tmp_path), split='all', scale=(1, 1),
+    source = MixtureSource('vkitti2', str(tmp_path), split='all', scale=(1, 1),
                     arguments={'cameras': [0]})
     with pytest.raises(ValueError, match=r'vkitti2.*\[-1, 1\]:.*2.*3'):
         Mixture([source], 2, (32, 64), 2, offsets=[-1, 1])
@@ -211,7 +211,7 @@ def test_recordings_that_are_too_short_are_refused(written, tmp_path):
 
 def test_no_partner_is_refused_even_where_there_are_neighbours_in_time(tmp_path):
     root = write_vkitti2(tmp_path, worlds=1, frames=3, height=48, width=160, seed=1)
-    source = Source('vkitti2', str(root), split='all', scale=(1, 1))
+    source = MixtureSource('vkitti2', str(root), split='all', scale=(1, 1))
     Mixture([source], 2, (32, 64), 2, offsets=[-1, 1])
     with pytest.raises(ValueError, match='vkitti2'):
         Mixture([source], 2, (32, 64), 2, offsets=[-1, 1, STEREO])
@@ -219,7 +219,7 @@ def test_no_partner_is_refused_even_where_there_are_neighbours_in_time(tmp_path)
 
 def test_poses_are_known_where_a_sample_and_its_neighbour_have_one(written, tmp_path):
     def knows(root, *offsets):
-        source = Source('vkitti2', str(root), split='all', scale=(1, 1))
+        source = MixtureSource('vkitti2', str(root), split='all', scale=(1, 1))
         return Mixture([source], 2, (32, 64), 2, offsets=offsets).knows_poses()
 
     assert knows(written, -1, 1) and knows(written, 1, STEREO)
@@ -230,7 +230,7 @@ def test_poses_are_known_where_a_sample_and_its_neighbour_have_one(written, tmp_
 @pytest.mark.parametrize('neighbours', [[0], [1, 1]])
 def test_bad_offsets_are_refused(neighbours):
     with pytest.raises(ValueError, match=r'0.*\[-1, 1\]'):
-        MixtureData([Source('synthetic', scale=(1, 1))], samples=1, neighbours=neighbours)
+        MixtureData([MixtureSource('synthetic', scale=(1, 1))], samples=1, neighbours=neighbours)
 
 
 def test_broken_neighbours_are_skipped_with_their_sample(written, tmp_path):
@@ -241,7 +241,7 @@ def test_broken_neighbours_are_skipped_with_their_sample(written, tmp_path):
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(path.read_bytes())
     (tmp_path / name / 'rgb_00003.jpg').write_bytes(b'none')
-    source = Source('vkitti2', str(tmp_path), split='all', scale=(1, 1),
+    source = MixtureSource('vkitti2', str(tmp_path), split='all', scale=(1, 1),
                     arguments={'cameras': [0]})
     mixture = Mixture([source], 12, (32, 64), 2, skip_bad=True, offsets=[1])
     frames = {int(mixture[place]['id'].rsplit('/')[-1]) for place in range(12)}

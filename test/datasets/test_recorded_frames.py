@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from sync_perception.datasets import open_dataset
 from sync_perception.datasets.recorded_frames import Frames
-from sync_perception.training.feeding.mixture import Mixture, Source
+from sync_perception.training.feeding.mixture import Mixture, MixtureSource
 
 CAMERA_INFO = """
 image_width: 12
@@ -89,13 +89,13 @@ def test_intrinsics_from_files_the_nearest_first(clips):
 
 
 def test_missing_and_wrong_intrinsics_are_refused(clips, write_image, random_image):
-    with pytest.raises(ValueError, match='no intrinsics of .*a: expected the arguments fx'):
+    with pytest.raises(ValueError, match='intrinsics of .*a: .*fx'):
         Frames(clips)
     with pytest.raises(ValueError, match='camera_info'):
         Frames(clips, fx=1.0, camera_info='x.yaml')
     with pytest.raises(ValueError, match='fx with fy, cx and cy'):
         Frames(clips, cy=3.0)
-    with pytest.raises(ValueError, match='positive focal lengths, got fx -1'):
+    with pytest.raises(ValueError, match='fx -1'):
         Frames(clips, fx=-1.0)
     with pytest.raises(FileNotFoundError, match='x.yaml'):
         Frames(clips, camera_info='x.yaml')
@@ -110,8 +110,9 @@ def test_missing_and_wrong_intrinsics_are_refused(clips, write_image, random_ima
 
 
 def test_a_clip_of_one_frame_has_no_neighbours_and_says_so(clips):
-    source = Source('frames', str(clips / 'c'), split='all', scale=(1, 1), arguments={'fx': 9.0})
-    with pytest.raises(ValueError, match='no sample has a neighbour .*3 or more frames'):
+    source = MixtureSource(
+        'frames', str(clips / 'c'), split='all', scale=(1, 1), arguments={'fx': 9.0})
+    with pytest.raises(ValueError, match='neighbour.*3'):
         Mixture([source], 2, (8, 12), 1, offsets=[-1, 1])
 
 
@@ -119,7 +120,8 @@ def test_a_clip_of_two_frames_is_too_short_unless_another_is_long_enough(
         clips, write_image, random_image):
     for number in range(2):
         write_image(clips / 'd' / f'{number}.png', random_image(8, 12))
-    short = Source('frames', str(clips / 'd'), split='all', scale=(1, 1), arguments={'fx': 9.0})
+    short = MixtureSource(
+        'frames', str(clips / 'd'), split='all', scale=(1, 1), arguments={'fx': 9.0})
     with pytest.raises(ValueError, match=r'\[-1, 1\]:.*2'):
         Mixture([short], 2, (8, 12), 1, offsets=[-1, 1])
     Mixture([replace(short, root=str(clips))], 2, (8, 12), 1, offsets=[-1, 1])
@@ -196,5 +198,5 @@ def test_distorted_images_are_rectified_or_warned_of(clips, caplog):
     np.testing.assert_array_equal(sample.K, P)
     np.testing.assert_array_equal(
         rectified.neighbours('a/0001', [1])[0], sample.image)
-    with pytest.raises(ValueError, match='rectify needs camera_info'):
+    with pytest.raises(ValueError, match='rectify.*camera_info'):
         Frames(clips, fx=10.0, rectify=True)

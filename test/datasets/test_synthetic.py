@@ -98,7 +98,7 @@ def test_workers_render_what_this_process_renders(start):
 
 
 def test_what_cannot_be_is_refused():
-    with pytest.raises(ValueError, match='length must be at least 1, got 0'):
+    with pytest.raises(ValueError, match='length.*0'):
         Synthetic(length=0)
     with pytest.raises(ValueError, match='width must be at least 1'):
         Synthetic(size=(4, 0))

@@ -71,7 +71,7 @@ def test_a_range_can_be_named(nyu, small_model):
 def test_eigens_crop_is_that_of_whole_images():
     rows, columns = CROPS['eigen']((480, 640))
     assert (rows.stop - rows.start, columns.stop - columns.start) == (426, 560)
-    with pytest.raises(ValueError, match='640x480 images, got 561x427'):
+    with pytest.raises(ValueError, match='640x480.*561x427'):
         CROPS['eigen']((427, 561))
 
 

@@ -19,10 +19,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sync_perception.evaluation.geometric_agreement import (
+    AgreementLimits,
     check_agreement,
     fit_ground,
     ground_ids,
-    Limits,
 )
 from sync_perception.geometry import pixel_rays
 from sync_perception.labels import LabelSpace
@@ -60,7 +60,7 @@ def test_a_wall_called_road_is_dropped(street):
     found = check_agreement(labels, depth, K, SPACE)
     rays = pixel_rays(K, SIZE)
     height = (rays * 6.0) @ NORMAL + HEIGHT
-    limit = Limits().height + Limits().slope * 6
+    limit = AgreementLimits().height + AgreementLimits().slope * 6
     expected = np.ones(SIZE, bool)
     expected[patch] = (np.abs(height) <= limit)[patch]
     clear = np.abs(np.abs(height) - limit) > 0.1  # the patch's foot pulls at the plane
@@ -84,7 +84,7 @@ def test_near_sky_is_dropped(street):
     depth[5:10] = 150.0
     assert (labels[:10] == SKY).all()
     assert check_agreement(labels, depth, K, SPACE).agrees.all()
-    found = check_agreement(labels, depth, K, SPACE, Limits(sky=20.0))
+    found = check_agreement(labels, depth, K, SPACE, AgreementLimits(sky=20.0))
     assert not found.agrees[:5].any()
     assert found.agrees[5:].all()
 
@@ -125,9 +125,9 @@ def test_no_ground_above_the_camera():
     """A ceiling is no ground, however flat."""
     x, z = np.meshgrid(np.linspace(-3, 3, 20), np.linspace(2, 8, 20))
     ceiling = np.stack([x, np.full_like(x, -1.0), z], axis=-1).reshape(-1, 3)
-    assert fit_ground(ceiling, Limits()) is None
+    assert fit_ground(ceiling, AgreementLimits()) is None
     floor = ceiling * [1, -1, 1]
-    np.testing.assert_allclose(fit_ground(floor, Limits()), [0, -1, 0, 1], atol=1e-9)
+    np.testing.assert_allclose(fit_ground(floor, AgreementLimits()), [0, -1, 0, 1], atol=1e-9)
 
 
 def test_ground_in_other_spaces():

@@ -64,5 +64,5 @@ if __name__ == '__main__':
     source, out, stop_at = sys.argv[1:]
     print(os.getpid(), flush=True)
     process.process_bag(
-        process.Job(Path(source), Path(out)), report=lambda line: None, chunk_frames=3,
+        process.BagJob(Path(source), Path(out)), report=lambda line: None, chunk_frames=3,
         load=lambda parameters: NumberPredictor(int(stop_at)))

@@ -24,7 +24,7 @@ from bag_predictors import NumberPredictor
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
-from sync_perception.ros.bags.process import Job, process_bag
+from sync_perception.ros.bags.process import BagJob, process_bag
 
 KINDS = {'/cam/image': Image, '/cam/camera_info': CameraInfo, '/word': String,
          '/sync/depth': Image, '/sync/semantics': Image, '/sync/semantics/confidence': Image,
@@ -35,7 +35,7 @@ def run(source: Path, out: Path, predictor: NumberPredictor | None = None, lines
         chunk_frames: int = 3, **options) -> dict:
     """Process a bag with answers that are known."""
     return process_bag(
-        Job(source, out, **options), load=lambda parameters: predictor or NumberPredictor(),
+        BagJob(source, out, **options), load=lambda parameters: predictor or NumberPredictor(),
         report=(lines if lines is not None else []).append, chunk_frames=chunk_frames)
 
 

@@ -175,7 +175,7 @@ def test_damaged_weights_are_refused(folder):
     """A file cut short is the user's problem, said in one line."""
     weights = folder / 'model.safetensors'
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(ValueError, match='model.safetensors is damaged'):
+    with pytest.raises(ValueError, match='model.safetensors'):
         hub.load(folder)
 
 

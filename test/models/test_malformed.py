@@ -22,6 +22,7 @@ from pathlib import Path
 import shutil
 import sys
 
+from loaded_models import predictor_of
 from mutations import FILES, mutations
 import pytest
 from safetensors.torch import load_file, save_file
@@ -143,7 +144,7 @@ def test_absurd_sizes_take_no_memory(folder):
     config = json.loads(path.read_text())
     config['arguments']['depth']['widths'] = [10 ** 6] * 5
     path.write_text(json.dumps(config))
-    with pytest.raises(ValueError, match='weights do not fit.*of another shape'):
+    with pytest.raises(ValueError, match='weights.*shape'):
         hub.load(folder)
 
 
@@ -158,7 +159,7 @@ def test_maps_of_another_shape_are_refused(small_model, monkeypatch):
     last.bias = torch.nn.Parameter(last.bias.repeat(3))
     model.network.channels_of = {'depth': 3}
     with pytest.raises(ValueError, match=r'depth:.*\(1, 1,.*got \(1, 3,'):
-        predictor.Predictor.from_model(model)
+        predictor_of(model)
 
 
 @pytest.mark.parametrize('spoilt', ['depth_range', 'weights'])

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The scale from the mount on the way of a frame: outputs, cameras, and doubts."""
+"""The scale from the mount on the way of a frame: outputs, cameras, and warnings."""
 
 from __future__ import annotations
 

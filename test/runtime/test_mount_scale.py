@@ -25,16 +25,16 @@ from scipy.spatial.transform import Rotation
 from sync_perception.geometry import pixel_rays
 from sync_perception.labels import LabelSpace
 from sync_perception.runtime.mount_scale import (
-    Limits,
     missing_maps,
     Mount,
+    MountLimits,
     MountScale,
     PATIENCE,
     wheel_ground,
 )
 from sync_perception.types import Prediction
 
-AT_ONCE = Limits(memory=0.0, prior=0.0)
+AT_ONCE = MountLimits(memory=0.0, prior=0.0)
 
 
 @pytest.mark.parametrize('pitch, roll', [(0.0, 0.0), (0.06, 0.0), (-0.04, 0.05), (0.1, -0.1)])
@@ -43,7 +43,7 @@ def test_the_factor_undoes_a_wrong_scale(pitch, roll, error):
     depth, labels = street(1.6, pitch, roll)
     scale = MountScale(Mount(1.6, pitch, roll), np.array([ROAD]), AT_ONCE)
     assert scale.update(depth * np.float32(error), labels, K) == pytest.approx(1 / error, rel=2e-3)
-    assert scale.doubt == '' and scale.frames == 1
+    assert scale.rejection == '' and scale.frames == 1
 
 
 def test_it_is_robust_to_a_third_of_wrong_ground_and_to_noise():
@@ -61,10 +61,10 @@ def test_a_bonnet_or_a_wrong_pitch_are_not_believed():
     bonnet[200:] = 1.3  # the bonnet, labelled as road
     scale = MountScale(Mount(1.6), np.array([ROAD]), AT_ONCE)
     assert scale.update(bonnet, labels, K) == 1.0
-    assert scale.doubt
+    assert scale.rejection
     tilted = MountScale(Mount(1.6, pitch=0.06), np.array([ROAD]), AT_ONCE)
     assert tilted.update(depth, labels, K) == 1.0
-    assert 'near and far' in tilted.doubt or 'agree' in tilted.doubt
+    assert 'near and far' in tilted.rejection or 'agree' in tilted.rejection
 
 
 @pytest.mark.parametrize('change, said', [
@@ -77,7 +77,7 @@ def test_what_cannot_be_believed_keeps_the_last_factor(change, said):
     scale.update(depth / np.float32(1.1), labels, K)
     change(depth, labels)
     assert scale.update(depth, labels, K) == pytest.approx(1.1, rel=1e-3)
-    assert said in scale.doubt
+    assert said in scale.rejection
 
 
 def test_factors_are_averaged_and_the_prediction_counts_as_one_frame():
@@ -142,7 +142,7 @@ def test_only_ground_that_was_never_believed_is_a_problem_and_only_after_a_while
     scale.update(depth, labels, K)
     for _ in range(PATIENCE):
         scale.update(depth, np.full_like(labels, OTHER), K)
-    assert scale.problem == '' and scale.doubt and scale.frames == 1
+    assert scale.problem == '' and scale.rejection and scale.frames == 1
 
 
 @pytest.mark.parametrize('pitch, roll, yaw', [

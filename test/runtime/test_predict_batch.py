@@ -19,6 +19,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 import cv2
+from loaded_models import predictor_of
 import numpy as np
 import pytest
 from sync_perception.models import hub
@@ -51,7 +52,7 @@ def recording(folder, batches=True) -> Predictor:
 
 def recorded(model, batches=True, **settings) -> Predictor:
     """Serve a model as it was written."""
-    predictor = Predictor.from_model(model, **settings)
+    predictor = predictor_of(model, **settings)
     predictor.backend = Recorder(predictor.backend, batches)
     return predictor
 
@@ -119,9 +120,9 @@ def test_each_frame_has_outputs_of_its_own(small_model):
 def test_refused_outputs_and_no_frames(small_model):
     predictor = recording(small_model)
     assert predictor.predict_batch([]) == []
-    with pytest.raises(ValueError, match='2 frames, expected those of 4'):
+    with pytest.raises(ValueError, match='2 .* 4'):
         predictor.predict_batch(FRAMES, [{'depth'}, {'depth'}])
-    with pytest.raises(ValueError, match=r"does not give \['normals'\]"):
+    with pytest.raises(ValueError, match='normals'):
         predictor.predict_batch(FRAMES, [{'depth'}, {'depth', 'normals'}, None, None])
     assert predictor.backend.shapes == []
 

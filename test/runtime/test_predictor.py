@@ -19,14 +19,15 @@ from __future__ import annotations
 from dataclasses import fields
 
 import cv2
+from loaded_models import predictor_of
 import numpy as np
 import pytest
 from sync_perception.kitti.drive import KittiDrive
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub, ModelConfig
+from sync_perception.models.network_input import metric_scale, network_size
 from sync_perception.runtime import predictor as predictors
 from sync_perception.runtime.predictor import MAPS_NEEDED, Predictor
-from sync_perception.runtime.preprocess import metric_scale, network_size
 from sync_perception.types import DenseOutput, Frame
 import torch
 from torch import nn
@@ -74,7 +75,7 @@ def frame() -> Frame:
 
 
 def test_sizes_types_and_classes(frame):
-    prediction = Predictor.from_model(Oracle()).predict(frame)
+    prediction = predictor_of(Oracle()).predict(frame)
     assert prediction.depth.shape == prediction.labels.shape == prediction.confidence.shape == SIZE
     assert prediction.depth.dtype == prediction.confidence.dtype == np.float32
     assert prediction.labels.dtype == np.uint8
@@ -85,37 +86,37 @@ def test_sizes_types_and_classes(frame):
 
 def test_depth_is_metric_for_this_camera(frame):
     model = Oracle(canonical_focal=300.0)
-    prediction = Predictor.from_model(model).predict(frame)
+    prediction = predictor_of(model).predict(frame)
     width = network_size(SIZE, model.config.input_pixels)[1]
     metres = 10.0 * (150.0 * width / SIZE[1]) / 300.0
     np.testing.assert_allclose(prediction.depth[50:], metres, rtol=1e-5)
     twice = Frame(frame.image, np.diag([2, 2, 1]) @ K)
     np.testing.assert_allclose(
-        Predictor.from_model(model).predict(twice).depth[50:], 2 * metres, rtol=1e-5)
+        predictor_of(model).predict(twice).depth[50:], 2 * metres, rtol=1e-5)
 
 
 def test_sky_has_no_depth(frame):
-    prediction = Predictor.from_model(Oracle()).predict(frame, {'depth'})
+    prediction = predictor_of(Oracle()).predict(frame, {'depth'})
     assert np.isnan(prediction.depth[:43]).all() and np.isfinite(prediction.depth[47:]).all()
     assert prediction.labels is None and prediction.confidence is None
 
 
 def test_range_and_broken_answers_are_nan(frame):
-    near = Predictor.from_model(Oracle(('depth',), canonical_focal=100.0), max_depth=11.9)
+    near = predictor_of(Oracle(('depth',), canonical_focal=100.0), max_depth=11.9)
     assert np.isnan(near.predict(frame, {'depth'}).depth).all()
-    far = Predictor.from_model(Oracle(('depth',), canonical_focal=100.0), max_depth=12.1)
+    far = predictor_of(Oracle(('depth',), canonical_focal=100.0), max_depth=12.1)
     assert np.isfinite(far.predict(frame, {'depth'}).depth).all()
-    broken = Predictor.from_model(Oracle(('depth',), depth=-1.0))
+    broken = predictor_of(Oracle(('depth',), depth=-1.0))
     assert np.isnan(broken.predict(frame, {'depth'}).depth).all()
 
 
 def test_a_model_that_answers_nan_is_refused():
-    with pytest.raises(ValueError, match='depth: expected finite values'):
-        Predictor.from_model(Oracle(('depth',), depth=float('nan')))
+    with pytest.raises(ValueError, match='depth.*finite'):
+        predictor_of(Oracle(('depth',), depth=float('nan')))
 
 
 def test_only_what_is_asked_for(frame):
-    predictor = Predictor.from_model(Oracle(('depth', 'logits', 'normals', 'log_variance')))
+    predictor = predictor_of(Oracle(('depth', 'logits', 'normals', 'log_variance')))
     assert predictor.available == set(MAPS_NEEDED)
     for name in MAPS_NEEDED:
         prediction = predictor.predict(frame, {name})
@@ -125,7 +126,7 @@ def test_only_what_is_asked_for(frame):
 
 
 def test_uncertainty_is_in_metres_and_normals_are_unit(frame):
-    predictor = Predictor.from_model(
+    predictor = predictor_of(
         Oracle(('depth', 'normals', 'log_variance'), canonical_focal=100.0))
     prediction = predictor.predict(frame, {'depth', 'normals', 'uncertainty'})
     np.testing.assert_allclose(prediction.uncertainty, 0.2 * prediction.depth, rtol=1e-5)
@@ -134,13 +135,13 @@ def test_uncertainty_is_in_metres_and_normals_are_unit(frame):
 
 
 def test_refuses_what_the_model_does_not_give(frame):
-    predictor = Predictor.from_model(Oracle(('depth',)))
+    predictor = predictor_of(Oracle(('depth',)))
     assert predictor.available == {'depth'}
     for outputs in ({'labels'}, {'depth', 'colour'}):
         with pytest.raises(ValueError, match='does not give'):
             predictor.predict(frame, outputs)
     with pytest.raises(ValueError, match='max_depth'):
-        Predictor.from_model(Oracle(), max_depth=-1.0)
+        predictor_of(Oracle(), max_depth=-1.0)
 
 
 @pytest.mark.parametrize('name, given', [
@@ -148,21 +149,21 @@ def test_refuses_what_the_model_does_not_give(frame):
     ('uncoupled', {'depth', 'labels', 'confidence'}),
     ('mobile_unet', {'depth', 'labels', 'confidence'})])
 def test_without_being_asked_it_gives_depth_and_labels_where_it_has_them(frame, name, given):
-    prediction = Predictor.from_model(zoo.build(name)).predict(frame)
+    prediction = predictor_of(zoo.build(name)).predict(frame)
     assert {field.name for field in fields(prediction)
             if getattr(prediction, field.name) is not None} == given
 
 
 @pytest.mark.parametrize('size', [(1, 1), (7, 300), (300, 7), (375, 1242), (64, 160)])
 def test_any_image_size(size):
-    predictor = Predictor.from_model(Oracle())
+    predictor = predictor_of(Oracle())
     prediction = predictor.predict(Frame(np.zeros((*size, 3), np.uint8), K))
     assert prediction.depth.shape == prediction.labels.shape == size
     assert (prediction.labels == ROAD).all()
 
 
 def test_images_need_not_be_contiguous_or_writable(frame):
-    predictor = Predictor.from_model(Oracle())
+    predictor = predictor_of(Oracle())
     expected = predictor.predict(frame)
     mirrored = np.ascontiguousarray(frame.image[:, ::-1])
     mirrored.flags.writeable = False
@@ -171,7 +172,7 @@ def test_images_need_not_be_contiguous_or_writable(frame):
 
 
 def test_predictions_do_not_share_memory(frame):
-    predictor = Predictor.from_model(Oracle())
+    predictor = predictor_of(Oracle())
     first = predictor.predict(frame)
     kept = first.confidence.copy()
     dark = Frame(np.full_like(frame.image, 90), K)
@@ -233,7 +234,7 @@ def test_the_default_model_on_a_real_frame_keeps_the_definition_of_every_map(dat
 
 @pytest.mark.parametrize('wanted', ['depth', 'uncertainty', 'labels', 'confidence'])
 def test_a_map_is_the_same_alone_as_among_the_others(frame, wanted):
-    predictor = Predictor.from_model(
+    predictor = predictor_of(
         Oracle(maps=('depth', 'logits', 'log_variance', 'normals')))
     alone = vars(predictor.predict(frame, {wanted}))
     together = vars(predictor.predict(frame, set(MAPS_NEEDED)))
@@ -242,7 +243,7 @@ def test_a_map_is_the_same_alone_as_among_the_others(frame, wanted):
 
 
 def test_depth_is_not_classified_where_no_class_is_infinitely_far(frame, monkeypatch):
-    predictor = Predictor.from_model(Oracle())
+    predictor = predictor_of(Oracle())
     predictor.infinite_ids = []
     monkeypatch.setattr(predictors, 'classify', None)
     assert np.isfinite(predictor.predict(frame, {'depth'}).depth).all()
@@ -289,7 +290,7 @@ def test_a_folder_that_is_not_there(tmp_path):
 
 def test_nothing_is_predicted_where_the_camera_shows_nothing():
     maps = ('depth', 'logits', 'normals', 'log_variance')
-    predictor = Predictor.from_model(Oracle(maps))
+    predictor = predictor_of(Oracle(maps))
     image = np.zeros((*SIZE, 3), np.uint8)
     void = np.flatnonzero(np.arange(SIZE[0] * SIZE[1]) % SIZE[1] < 20)
     whole, part = predictor.predict_batch(

@@ -35,7 +35,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header, String
 from sync_perception.ros.bags import rosbag2
-from sync_perception.ros.bags.process import Job, process_bag
+from sync_perception.ros.bags.process import BagJob, process_bag
 from sync_perception.ros.bags.rosbag2 import Bag, BagWriter
 from sync_perception.ros.io.camera_info import pinhole
 from sync_perception.ros.io.conversions import image_message
@@ -76,7 +76,7 @@ def answer(source: Path, out: Path, model: str) -> None:
         print('loaded', flush=True)
         return predictor
     process_bag(
-        Job(source, out, parameters=make_parameters({'model': model, 'device': 'cpu'})),
+        BagJob(source, out, parameters=make_parameters({'model': model, 'device': 'cpu'})),
         load=load, report=lambda line: None, chunk_frames=CHUNK_FRAMES)
 
 

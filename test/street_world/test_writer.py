@@ -96,9 +96,9 @@ def test_instances_are_numbered_from_one_and_only_on_things(written):
 
 
 def test_what_cannot_be_is_refused(tmp_path):
-    with pytest.raises(ValueError, match='frames must be at least 1, got 0'):
+    with pytest.raises(ValueError, match='frames.*0'):
         write_vkitti2(tmp_path, frames=0)
-    with pytest.raises(ValueError, match='variants are clone, .* got hail'):
+    with pytest.raises(ValueError, match='hail'):
         write_vkitti2(tmp_path, variants=('hail',))
 
 

@@ -27,12 +27,12 @@ import numpy as np
 import pytest
 from small_batches import batch, output, TINY
 from sync_perception.datasets import DatasetOptions, open_dataset
-from sync_perception.evaluation.predict_sample import ask, average_probabilities
+from sync_perception.evaluation.predict_sample import average_probabilities, dense_output
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub, ModelConfig
 from sync_perception.studies.pseudo_labels import pseudo_label, summary
 from sync_perception.studies.teacher import Teacher, TeacherOptions
-from sync_perception.training.feeding.mixture import Mixture, Source
+from sync_perception.training.feeding.mixture import Mixture, MixtureSource
 from sync_perception.training.module import SynchronisedLearning
 from sync_perception.training.objectives import Objectives
 from sync_perception.training.objectives.supervised import ExpertSupervision, SupervisedConfig
@@ -124,7 +124,7 @@ def test_from_images_to_samples(selection, small_model, tmp_path):
     assert joined.ids == alone.ids[:3] and joined.expert_space == 'driving'
     sample = joined[1]
     model = hub.load(small_model)
-    output = ask(model, sample.image)
+    output = dense_output(model, sample.image)
     np.testing.assert_array_equal(sample.K, K)
     assert (sample.depth == 10).all()  # true depth is not replaced
     probability = torch.nn.functional.interpolate(
@@ -226,7 +226,7 @@ def test_depth_where_there_is_none(drives, tmp_path):
     joined = open_dataset('pseudo_labelled', out)
     assert LabelSpace.load(joined.expert_space).to_dict() == space.to_dict()
     sample = joined[0]
-    output = ask(hub.load(teacher), sample.image)
+    output = dense_output(hub.load(teacher), sample.image)
     expected, deviation = (
         torch.nn.functional.interpolate(values, SIZE, mode='bilinear')[0, 0].numpy()
         for values in (output.depth, output.log_variance))
@@ -261,8 +261,8 @@ def test_training_learns_from_them(drives, small_model, tmp_path):
     out = tmp_path / 'pseudo'
     pseudo_label(small_model, DatasetOptions('camvid', drives), out)
     mixture = Mixture(
-        [Source('pseudo_labelled', str(out), scale=(1.0, 1.0)),
-         Source('camvid', str(drives), scale=(1.0, 1.0))], 8, SIZE, 2)
+        [MixtureSource('pseudo_labelled', str(out), scale=(1.0, 1.0)),
+         MixtureSource('camvid', str(drives), scale=(1.0, 1.0))], 8, SIZE, 2)
     crops = [mixture[index] for index in range(8)]
     assert {crop['expert_space'] for crop in crops} == {'driving', 'cityscapes19'}
     for crop in crops:

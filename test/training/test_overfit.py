@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sync_perception.labels import LabelSpace
-from sync_perception.runtime.preprocess import normalise
+from sync_perception.models.network_input import normalise
 from sync_perception.training.module import SynchronisedLearning
 from sync_perception.training.objectives import Objectives
 from sync_perception.training.objectives.objective import resized

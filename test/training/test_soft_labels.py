@@ -27,11 +27,11 @@ import pytest
 from small_batches import write_recipe, write_streets
 from sync_perception.cli import app
 from sync_perception.datasets import DatasetOptions, open_dataset
-from sync_perception.evaluation.predict_sample import ask, enlarge
+from sync_perception.evaluation.predict_sample import dense_output, enlarge
 from sync_perception.models import build_model, hub, ModelConfig
 from sync_perception.studies.pseudo_labels import pseudo_label
 from sync_perception.studies.teacher import Teacher, TeacherOptions
-from sync_perception.training.feeding.mixture import MixtureData, Source
+from sync_perception.training.feeding.mixture import MixtureData, MixtureSource
 from sync_perception.training.train import train
 import torch
 from typer.testing import CliRunner
@@ -90,7 +90,7 @@ def test_what_is_written_is_read(drives, small_model, tmp_path, count):
     pseudo_label(small_model, DatasetOptions('camvid', drives), out, TeacherOptions(soft=count))
     sample = open_dataset('pseudo_labelled', out, 'train', SOFT)[1]
     probability = enlarge(
-        ask(hub.load(small_model), sample.image).logits.softmax(dim=1), SIZE)[0].numpy()
+        dense_output(hub.load(small_model), sample.image).logits.softmax(dim=1), SIZE)[0].numpy()
     ranked = np.sort(probability, axis=0)[::-1][:count]
     classes = sample.expert_classes
     assert classes.shape == sample.expert_probabilities.shape == (*SIZE, count)
@@ -159,10 +159,10 @@ def test_what_cannot_be_is_refused(drives, small_model, tmp_path):
                                     {'depth': branch, 'semantics': None})):
         teacher = tmp_path / f'teacher{number}'
         hub.save(build_model(ModelConfig('sync', parts, two, input_pixels=64 * 96)), teacher)
-        with pytest.raises(ValueError, match='the teacher gives [02] classes, expected at least'):
+        with pytest.raises(ValueError, match='[02] classes'):
             pseudo_label(teacher, DatasetOptions('camvid', drives), out, TeacherOptions(soft=3))
     pseudo_label(small_model, DatasetOptions('camvid', drives), out)
-    with pytest.raises(ValueError, match='--soft 3.*written with --soft 0'):
+    with pytest.raises(ValueError, match='--soft 3.*--soft 0'):
         open_dataset('pseudo_labelled', out, 'train', SOFT)
     pseudo_label(
         small_model, DatasetOptions('camvid', drives), out, TeacherOptions(soft=2), overwrite=True)
@@ -185,9 +185,9 @@ def test_sources_with_and_without_them_share_a_batch(drives, small_model, tmp_pa
         str(small_model), '--out', str(out), '--soft', '2'])
     assert done.exit_code == 0 and '3 written' in done.output
     data = MixtureData(
-        [Source('pseudo_labelled', str(out), scale=(1.0, 1.0), arguments=SOFT),
-         Source('pseudo_labelled', str(out), scale=(1.0, 1.0)),
-         Source('camvid', str(drives), scale=(1.0, 1.0))], 12, 12, SIZE, workers=0)
+        [MixtureSource('pseudo_labelled', str(out), scale=(1.0, 1.0), arguments=SOFT),
+         MixtureSource('pseudo_labelled', str(out), scale=(1.0, 1.0)),
+         MixtureSource('camvid', str(drives), scale=(1.0, 1.0))], 12, 12, SIZE, workers=0)
     batch = next(iter(data.train_dataloader()))
     assert batch['expert_classes'].shape == (12, 4, 32, 48)
     soft = (batch['expert_classes'][:, 0] != 255).flatten(1).all(dim=1)
@@ -228,7 +228,8 @@ def test_a_student_learns_its_teachers_doubt(tmp_path, soft):
              'split': 'all', 'arguments': {'soft': soft}}]})
     train(['--config', str(recipe)])
     image = open_dataset('vkitti2', streets)[0].image
-    learned = ask(hub.load(tmp_path / 'run/model'), image).logits.softmax(dim=1)[0].mean((1, 2))
+    logits = dense_output(hub.load(tmp_path / 'run/model'), image).logits
+    learned = logits.softmax(dim=1)[0].mean((1, 2))
     road, car, sky = (SPACE.index(name) for name in ('road', 'car', 'sky'))
     if not soft:
         assert learned[road] > 0.9

@@ -23,8 +23,8 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 from small_batches import TINY, write_recipe, write_streets
-from sync_perception.training.feeding.mixture import Mixture, Source
-from sync_perception.training.objectives.temporal import Temporal, TemporalConfig
+from sync_perception.training.feeding.mixture import Mixture, MixtureSource
+from sync_perception.training.objectives.temporal import TemporalConfig, TemporalConsistency
 from sync_perception.training.train import train
 import torch
 import yaml
@@ -70,13 +70,13 @@ def test_recordings_without_poses_are_refused(streets, tmp_path):
     with pytest.raises(ValueError, match=r'vkitti2.*\[-1\]'):
         run(tmp_path, streets, {}, {'neighbours': [-1]})
     mixture = Mixture(
-        [Source('vkitti2', str(streets), scale=(1.0, 1.0), split='all')], 1, (32, 64), 2,
+        [MixtureSource('vkitti2', str(streets), scale=(1.0, 1.0), split='all')], 1, (32, 64), 2,
         offsets=(-1,))
     model = SimpleNamespace(config=SimpleNamespace(canonical_focal=None))
     alone = SimpleNamespace(model=model, others={})
     estimating = SimpleNamespace(model=model, others={'self_supervised': SimpleNamespace(
         motion=True, config=SimpleNamespace(known_poses=False))})
-    Temporal(TemporalConfig(), estimating).check_mixture(mixture)
-    Temporal(TemporalConfig(motion='flow'), alone).check_mixture(mixture)
+    TemporalConsistency(TemporalConfig(), estimating).check_mixture(mixture)
+    TemporalConsistency(TemporalConfig(motion='flow'), alone).check_mixture(mixture)
     mixture.datasets[0].pose = lambda name, offset=0: np.eye(4)
-    Temporal(TemporalConfig(), alone).check_mixture(mixture)
+    TemporalConsistency(TemporalConfig(), alone).check_mixture(mixture)

@@ -164,7 +164,7 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(tmp_path):
     """An empty file, which Lightning alone takes for the end of the input."""
     broken = tmp_path / 'broken.ckpt'
     broken.write_bytes(b'')
-    with pytest.raises(ValueError, match='broken.ckpt: expected a checkpoint') as refused:
+    with pytest.raises(ValueError, match='broken.ckpt') as refused:
         train(['--config', write_recipe(tmp_path), '--ckpt_path', str(broken)])
     assert '\n' not in str(refused.value)
 

@@ -25,14 +25,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from sync_perception.datasets.files import (
-    identity_table,
-    read_confidence,
-    read_depth,
-    read_gray,
-    read_labels,
-)
+from sync_perception.datasets.files import identity_table, read_confidence, read_labels
 from sync_perception.datasets.sample import DenseDataset, PROBABILITY_UNITS, Sample
+from sync_perception.images.single_channel import read_depth, read_gray
 from sync_perception.labels import LabelSpace, VOID
 
 MANIFEST = 'pseudo_labels.json'

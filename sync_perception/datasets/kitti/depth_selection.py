@@ -25,14 +25,10 @@ from collections.abc import Sequence
 from pathlib import Path
 import re
 
-from sync_perception.datasets.files import (
-    read_confidence,
-    read_depth,
-    read_expert_labels,
-    read_intrinsics,
-)
+from sync_perception.datasets.files import read_confidence, read_expert_labels, read_intrinsics
 from sync_perception.datasets.sample import DenseDataset, Sample
 from sync_perception.images.reading import images_by_stem, read_image
+from sync_perception.images.single_channel import read_depth
 
 UNITS_PER_METRE = 256
 FOLDER = 'val_selection_cropped'

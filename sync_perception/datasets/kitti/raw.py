@@ -27,15 +27,10 @@ from pathlib import Path
 import re
 
 import numpy as np
-from sync_perception.datasets.files import (
-    read_confidence,
-    read_depth,
-    read_expert_labels,
-    read_list,
-    shifted,
-)
+from sync_perception.datasets.files import read_confidence, read_expert_labels, read_list, shifted
 from sync_perception.datasets.sample import DenseDataset, Sample
 from sync_perception.images.reading import read_image
+from sync_perception.images.single_channel import read_depth
 from sync_perception.kitti import oxts
 from sync_perception.kitti.drive import find_drives, KittiCalibration, KittiDrive, read_scan
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sync_perception.datasets.cityscapes import doubt_label_ids, TRAIN_IDS
+from sync_perception.datasets.cityscapes import TRAIN_IDS, wrong_label_ids
 from sync_perception.datasets.files import read_labels, read_list, shifted
 from sync_perception.datasets.sample import DenseDataset, Sample
 from sync_perception.images.reading import images_by_stem, read_image
@@ -76,7 +76,7 @@ class KittiSemantics(DenseDataset):
             id=sample_id, image=image, K=K,
             labels=read_labels(
                 folder / 'semantic' / f'{sample_id}.png', image.shape[:2], TRAIN_IDS,
-                doubt_label_ids))
+                wrong_label_ids))
 
     def neighbour_file(self, sample_id: str, offset: int) -> Path | None:
         """Return the image `offset` frames later in the same scene."""

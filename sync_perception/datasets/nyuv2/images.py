@@ -25,10 +25,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from sync_perception.datasets.files import identity_table, read_depth, read_intrinsics, read_labels
+from sync_perception.datasets.files import identity_table, read_intrinsics, read_labels
 from sync_perception.datasets.nyuv2.crop import EIGEN_CROP, EIGEN_SIZE
 from sync_perception.datasets.sample import DenseDataset, Sample
 from sync_perception.images.reading import images_by_stem, read_image
+from sync_perception.images.single_channel import read_depth
 
 LABELS = identity_table(40)
 UNITS_PER_METRE = 5000

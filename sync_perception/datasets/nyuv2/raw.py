@@ -26,9 +26,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from sync_perception.datasets.files import identity_table, read_depth, read_labels, read_list
+from sync_perception.datasets.files import identity_table, read_labels, read_list
 from sync_perception.datasets.sample import DenseDataset, Sample
 from sync_perception.images.reading import images_by_stem, read_image, read_stored
+from sync_perception.images.single_channel import read_depth
 
 LABELS = identity_table(40)
 UNITS_PER_METRE = 5000

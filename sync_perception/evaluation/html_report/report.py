@@ -39,7 +39,7 @@ from sync_perception.evaluation.metrics import (
     NormalMetrics,
     SegmentationMetrics,
 )
-from sync_perception.evaluation.predict_sample import ask, enlarge
+from sync_perception.evaluation.predict_sample import dense_output, enlarge
 from sync_perception.evaluation.sample_evaluation import Evaluation
 from sync_perception.files.whole_files import write_json, write_text
 from sync_perception.images.colors import NEAR_SHARE
@@ -179,7 +179,7 @@ def report(
     for name in sorted(shown):
         sample = samples.read(name)
         pictures[name] = draw_frame(
-            watch.evaluation, sample, ask(watch.evaluation.model, sample.image),
+            watch.evaluation, sample, dense_output(watch.evaluation.model, sample.image),
             watch.evaluation.depth.max_depth)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)

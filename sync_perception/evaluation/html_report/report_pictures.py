@@ -26,7 +26,7 @@ from sync_perception.evaluation.predict_sample import enlarge
 from sync_perception.evaluation.sample_evaluation import Evaluation
 from sync_perception.images.colors import colorize_depth, NEAR_SHARE
 from sync_perception.labels import LabelSpace
-from sync_perception.runtime.preprocess import resize_image
+from sync_perception.models.network_input import resize_image
 from sync_perception.types import DenseOutput
 
 WIDTH = 640

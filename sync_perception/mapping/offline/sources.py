@@ -23,12 +23,12 @@ from pathlib import Path
 import re
 from typing import Protocol
 
-import cv2
 import numpy as np
 from sync_perception.images.bit_depth import BitDepth
 from sync_perception.images.frame_times import image_times, RATE, SECOND
 from sync_perception.images.orientation import turn, turn_calibration
 from sync_perception.images.reading import images_by_stem, read_image
+from sync_perception.images.seven_scenes import scene_depth, scene_images, SEVEN_SCENES_K
 from sync_perception.images.videos import Video, VIDEO_SUFFIXES
 from sync_perception.kitti.drive import find_drives, KittiDrive, read_matrix
 from sync_perception.mapping.pose_files import KITTI_CAMERA, read_trajectory
@@ -42,9 +42,6 @@ from sync_perception.types import Frame
 
 SCENE_RATE = 30.0
 """Frames per second of 7-Scenes."""
-SENSOR_UNITS = 1000
-SENSOR_INVALID = 65535
-SEVEN_SCENES_K = np.array([[585.0, 0, 320], [0, 585, 240], [0, 0, 1]])
 SUFFIXES = ', '.join(VIDEO_SUFFIXES)
 
 
@@ -137,7 +134,7 @@ class SceneSource(FrameFiles):
 
     def __init__(self, path: Path, arguments: CameraArguments):
         self.folder = path
-        self.images = [*images_by_stem(path, '.color').items()]
+        self.images = [*scene_images(path).items()]
         self.rate = arguments.rate or SCENE_RATE
         self.stamps = image_times([image for _, image in self.images], self.rate)
         self.fx = arguments.fx
@@ -155,12 +152,7 @@ class SceneSource(FrameFiles):
 
     def sensor_depth(self, index: int) -> np.ndarray | None:
         """Return the raw depth, which is not registered to the image."""
-        path = self.folder / f'{self.images[index][0]}.depth.png'
-        stored = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        if stored is None or stored.dtype != np.uint16:
-            return None
-        invalid = (stored == 0) | (stored == SENSOR_INVALID)
-        return np.where(invalid, np.nan, stored / np.float32(SENSOR_UNITS)).astype(np.float32)
+        return scene_depth(self.folder, self.images[index][0])
 
 
 class ImagesSource(FrameFiles):
@@ -256,6 +248,6 @@ def open_source(path: str | Path, arguments: CameraArguments) -> FrameSource:
     camera = KITTI_CAMERA if arguments.number is None else arguments.number
     if find_drives(path, camera):
         return DriveSource(path, camera)
-    if images_by_stem(path, '.color') and any(path.glob('*.pose.txt')):
+    if scene_images(path) and any(path.glob('*.pose.txt')):
         return SceneSource(path, arguments)
     return ImagesSource(path, arguments)

@@ -24,7 +24,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import String
-from sync_perception.calibration.plausibility import contradictions, distortion_doubt
+from sync_perception.calibration.plausibility import contradictions, distortion_warning
 from sync_perception.calibration.rectification import Rectifier
 from sync_perception.images.bit_depth import BitDepth
 from sync_perception.ros.bags import rosbag2
@@ -33,7 +33,7 @@ from sync_perception.ros.bags.rosbag2 import Bag, BagWriter, describe, Record
 from sync_perception.ros.core import qos
 from sync_perception.ros.core.type_names import type_name
 from sync_perception.ros.io.calibration_messages import calibration_of
-from sync_perception.ros.io.camera_info import pairing_doubt
+from sync_perception.ros.io.camera_info import pairing_warning
 from sync_perception.ros.io.conversions import to_frame
 from sync_perception.ros.node.mounting import maps_to_scale
 from sync_perception.ros.node.outputs import (
@@ -164,9 +164,9 @@ class OutputWriter:
             paired.image, camera_info, self.bit_depth, self.parameters.max_pixels,
             self.rectifier)
         if not self.fixed:
-            self._note('frame', pairing_doubt(paired.image.header, camera_info))
+            self._note('frame', pairing_warning(paired.image.header, camera_info))
         calibration = calibration_of(camera_info)
-        self._note('distortion', distortion_doubt(
+        self._note('distortion', distortion_warning(
             calibration, self.parameters.rectify, self.image_topic))
         self._note('calibration', contradictions(calibration))
         self._note('focal length', self.predictor.focal_problem(frame))

@@ -40,7 +40,7 @@ CHUNK_BYTES = 2 ** 30
 
 
 @dataclass(frozen=True)
-class Job:
+class BagJob:
     """
     Settings of the processing of a bag.
 
@@ -70,7 +70,7 @@ class Job:
     poses: str = ''
 
 
-def process_bag(job: Job, load: Callable[[PerceptionParameters], Any] = load_predictor,
+def process_bag(job: BagJob, load: Callable[[PerceptionParameters], Any] = load_predictor,
                 report: Callable[[str], None] = print,
                 chunk_frames: int = CHUNK_FRAMES) -> dict[str, Any]:
     """
@@ -97,7 +97,7 @@ def process_bag(job: Job, load: Callable[[PerceptionParameters], Any] = load_pre
             return process_open_bag(job, bag, load, report, chunk_frames)
 
 
-def process_open_bag(job: Job, bag: Bag, load: Callable[[PerceptionParameters], Any],
+def process_open_bag(job: BagJob, bag: Bag, load: Callable[[PerceptionParameters], Any],
                      report: Callable[[str], None], chunk_frames: int) -> dict[str, Any]:
     """Process an open bag for `process_bag`."""
     calibrated = Path(job.camera_info).suffix in ('.yaml', '.yml')
@@ -145,6 +145,19 @@ def process_open_bag(job: Job, bag: Bag, load: Callable[[PerceptionParameters], 
     if pairing.unreadable:
         damage.append(f'{pairing.unreadable} messages on {camera.camera_info} cannot be read')
     return {**summarize(chunked), 'resumed': resumed, 'damage': damage}
+
+
+def report_lines(out: Path, result: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines that report the result of `process_bag`."""
+    yield f'{out}: {result["answered"]} of {result["frames"]} frames answered'
+    for reason, count in result['refused'].items():
+        yield f'{count:6} refused: {reason}'
+    for line in result['damage']:
+        yield f'damaged: {line}'
+    if not result['answered']:
+        yield f'{out} contains no outputs: ' + (
+            'every frame was refused, for the reasons above' if result['frames'] else
+            'no frame could be read')
 
 
 def summarize(chunked: ChunkedBag) -> dict[str, Any]:
@@ -202,7 +215,7 @@ def skip(steps: Iterator[Record | PairedImage], records: int,
     return None
 
 
-def settings_of(job: Job, bag: Bag, camera: BagCamera) -> dict[str, Any]:
+def settings_of(job: BagJob, bag: Bag, camera: BagCamera) -> dict[str, Any]:
     """
     Return the settings that affect the result, except the outputs, which depend on the model.
 

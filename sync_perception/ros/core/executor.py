@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Run a node until it is asked to stop."""
+"""Run a node until a stop is requested."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def spin(node: Node, stop: StopRequest) -> None:
     if hasattr(node, 'autostart'):
         executor.create_task(node.autostart)
     try:
-        while node.context.ok() and not stop.asked.is_set():
+        while node.context.ok() and not stop.requested.is_set():
             if done is not None and done.done():
                 done.result()
                 return

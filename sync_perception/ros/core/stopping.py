@@ -32,17 +32,17 @@ class StopRequest:
     Stop request by SIGINT or SIGTERM, received on a separate thread.
 
     No thread is interrupted, since a KeyboardInterrupt in native code (torch, rclpy) would abort
-    the process. Instead `asked` is set and the executor is woken. The process ends immediately if
-    it has not ended after GRACE, receives a second signal, or has not called `serve`. The exit
+    the process. Instead `requested` is set and the executor is woken. The process ends immediately
+    if it has not ended after GRACE, receives a second signal, or has not called `serve`. The exit
     status is 0 in all cases.
 
-    :ivar asked: whether a stop was requested.
+    :ivar requested: whether a stop was requested.
     """
 
     def __init__(self):
         # all threads started from here on inherit the mask, so only sigwait receives the signals
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        self.asked = Event()
+        self.requested = Event()
         self.lock = Lock()
         self.wake: Callable[[], None] | None = None
         Thread(target=self._wait, name='signals', daemon=True).start()
@@ -61,7 +61,7 @@ class StopRequest:
         with self.lock:
             if self.wake is None:
                 leave(0)
-            self.asked.set()
+            self.requested.set()
             self.wake()
         signal.sigtimedwait(SIGNALS, GRACE)
         leave(0)

@@ -94,8 +94,8 @@ def model_report(state: str, pipeline: Pipeline | None, problem: str, enabled: b
         report.find(DiagnosticStatus.ERROR, pipeline.halted)
     if pipeline.straggler is not None and pipeline.straggler.is_alive():
         report.find(DiagnosticStatus.WARN, 'an abandoned frame is still being computed')
-    for doubt in filter(None, (predictor.reduced, predictor.relative)):
-        report.find(DiagnosticStatus.WARN, doubt)
+    for warning in filter(None, (predictor.reduced, predictor.relative)):
+        report.find(DiagnosticStatus.WARN, warning)
     if pipeline.monitor is not None:
         for camera, score in dict(pipeline.monitor.scores).items():
             of = f' ({camera})' if camera else ''

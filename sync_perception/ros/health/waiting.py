@@ -99,8 +99,8 @@ def has_mismatch(node: Node, endpoint: Subscription | Publisher) -> bool:
         pairs = [(peer.qos_profile, own) for peer in node.get_publishers_info_by_topic(topic)]
     else:
         pairs = [(own, peer.qos_profile) for peer in node.get_subscriptions_info_by_topic(topic)]
-    return any(qos_check_compatible(offered, asked)[0] == QoSCompatibility.ERROR
-               for offered, asked in pairs)
+    return any(qos_check_compatible(offered, requested)[0] == QoSCompatibility.ERROR
+               for offered, requested in pairs)
 
 
 def latched_twin(volatile: Subscription, node: Node, log: SeldomLog) -> Subscription | None:

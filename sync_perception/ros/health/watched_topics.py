@@ -37,7 +37,7 @@ SETTLED = 2.0
 
 class WatchedTopics:
     """
-    Maker of subscriptions and publishers that reports what middleware says about them.
+    Maker of subscriptions and publishers that reports the events of the middleware about them.
 
     :param log: log of lost messages and mismatches.
     :ivar mismatches: quality of service that is incompatible with a present peer, by topic.
@@ -71,7 +71,7 @@ class WatchedTopics:
             kind, topic, profile, qos_overriding_options=qos.overridable(),
             event_callbacks=PublisherEventCallbacks(
                 incompatible_qos=lambda event: self._note_mismatch(
-                    topic, 'a subscriber asks for', event.last_policy_kind)))
+                    topic, 'a subscriber requests', event.last_policy_kind)))
 
     def drop_resolved(self, endpoints: Iterable[Any]) -> None:
         """

@@ -94,7 +94,7 @@ class CameraInfoCache:
         return next(iter([*own, *others]), None)
 
 
-def pairing_doubt(header: Header, camera_info: CameraInfo) -> str:
+def pairing_warning(header: Header, camera_info: CameraInfo) -> str:
     """
     Return a warning about a doubtful match of an image and a calibration.
 

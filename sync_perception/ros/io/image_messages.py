@@ -34,7 +34,7 @@ from sync_perception.images.reading import decode_image, to_rgb8
 from sync_perception.types import MalformedInput
 
 
-class Layout(NamedTuple):
+class PixelLayout(NamedTuple):
     """
     Pixel layout of an encoding, with OpenCV's code for the conversion to RGB.
 
@@ -50,34 +50,34 @@ class Layout(NamedTuple):
 # 8UC3, 16UC3 and similar encodings do not name their channels; as in OpenCV and cv_bridge, blue
 # comes first
 LAYOUTS = {
-    'rgb8': Layout(np.uint8, 3, None),
-    'bgr8': Layout(np.uint8, 3, cv2.COLOR_BGR2RGB),
-    '8UC3': Layout(np.uint8, 3, cv2.COLOR_BGR2RGB),
-    'rgba8': Layout(np.uint8, 4, cv2.COLOR_RGBA2RGB),
-    'bgra8': Layout(np.uint8, 4, cv2.COLOR_BGRA2RGB),
-    '8UC4': Layout(np.uint8, 4, cv2.COLOR_BGRA2RGB),
-    'mono8': Layout(np.uint8, 1, cv2.COLOR_GRAY2RGB),
-    '8UC1': Layout(np.uint8, 1, cv2.COLOR_GRAY2RGB),
-    'yuv422': Layout(np.uint8, 2, cv2.COLOR_YUV2RGB_UYVY, multiple=2),
-    'uyvy': Layout(np.uint8, 2, cv2.COLOR_YUV2RGB_UYVY, multiple=2),
-    'yuv422_yuy2': Layout(np.uint8, 2, cv2.COLOR_YUV2RGB_YUY2, multiple=2),
-    'yuyv': Layout(np.uint8, 2, cv2.COLOR_YUV2RGB_YUY2, multiple=2),
-    'bayer_rggb8': Layout(np.uint8, 1, cv2.COLOR_BayerRGGB2RGB),
-    'bayer_bggr8': Layout(np.uint8, 1, cv2.COLOR_BayerBGGR2RGB),
-    'bayer_gbrg8': Layout(np.uint8, 1, cv2.COLOR_BayerGBRG2RGB),
-    'bayer_grbg8': Layout(np.uint8, 1, cv2.COLOR_BayerGRBG2RGB),
-    'rgb16': Layout(np.uint16, 3, None),
-    'bgr16': Layout(np.uint16, 3, cv2.COLOR_BGR2RGB),
-    'mono16': Layout(np.uint16, 1, cv2.COLOR_GRAY2RGB),
-    'bayer_rggb16': Layout(np.uint16, 1, cv2.COLOR_BayerRGGB2RGB),
-    'bayer_bggr16': Layout(np.uint16, 1, cv2.COLOR_BayerBGGR2RGB),
-    'bayer_gbrg16': Layout(np.uint16, 1, cv2.COLOR_BayerGBRG2RGB),
-    'bayer_grbg16': Layout(np.uint16, 1, cv2.COLOR_BayerGRBG2RGB),
-    'rgba16': Layout(np.uint16, 4, cv2.COLOR_RGBA2RGB),
-    'bgra16': Layout(np.uint16, 4, cv2.COLOR_BGRA2RGB),
-    '16UC1': Layout(np.uint16, 1, cv2.COLOR_GRAY2RGB),
-    '16UC3': Layout(np.uint16, 3, cv2.COLOR_BGR2RGB),
-    '16UC4': Layout(np.uint16, 4, cv2.COLOR_BGRA2RGB),
+    'rgb8': PixelLayout(np.uint8, 3, None),
+    'bgr8': PixelLayout(np.uint8, 3, cv2.COLOR_BGR2RGB),
+    '8UC3': PixelLayout(np.uint8, 3, cv2.COLOR_BGR2RGB),
+    'rgba8': PixelLayout(np.uint8, 4, cv2.COLOR_RGBA2RGB),
+    'bgra8': PixelLayout(np.uint8, 4, cv2.COLOR_BGRA2RGB),
+    '8UC4': PixelLayout(np.uint8, 4, cv2.COLOR_BGRA2RGB),
+    'mono8': PixelLayout(np.uint8, 1, cv2.COLOR_GRAY2RGB),
+    '8UC1': PixelLayout(np.uint8, 1, cv2.COLOR_GRAY2RGB),
+    'yuv422': PixelLayout(np.uint8, 2, cv2.COLOR_YUV2RGB_UYVY, multiple=2),
+    'uyvy': PixelLayout(np.uint8, 2, cv2.COLOR_YUV2RGB_UYVY, multiple=2),
+    'yuv422_yuy2': PixelLayout(np.uint8, 2, cv2.COLOR_YUV2RGB_YUY2, multiple=2),
+    'yuyv': PixelLayout(np.uint8, 2, cv2.COLOR_YUV2RGB_YUY2, multiple=2),
+    'bayer_rggb8': PixelLayout(np.uint8, 1, cv2.COLOR_BayerRGGB2RGB),
+    'bayer_bggr8': PixelLayout(np.uint8, 1, cv2.COLOR_BayerBGGR2RGB),
+    'bayer_gbrg8': PixelLayout(np.uint8, 1, cv2.COLOR_BayerGBRG2RGB),
+    'bayer_grbg8': PixelLayout(np.uint8, 1, cv2.COLOR_BayerGRBG2RGB),
+    'rgb16': PixelLayout(np.uint16, 3, None),
+    'bgr16': PixelLayout(np.uint16, 3, cv2.COLOR_BGR2RGB),
+    'mono16': PixelLayout(np.uint16, 1, cv2.COLOR_GRAY2RGB),
+    'bayer_rggb16': PixelLayout(np.uint16, 1, cv2.COLOR_BayerRGGB2RGB),
+    'bayer_bggr16': PixelLayout(np.uint16, 1, cv2.COLOR_BayerBGGR2RGB),
+    'bayer_gbrg16': PixelLayout(np.uint16, 1, cv2.COLOR_BayerGBRG2RGB),
+    'bayer_grbg16': PixelLayout(np.uint16, 1, cv2.COLOR_BayerGRBG2RGB),
+    'rgba16': PixelLayout(np.uint16, 4, cv2.COLOR_RGBA2RGB),
+    'bgra16': PixelLayout(np.uint16, 4, cv2.COLOR_BGRA2RGB),
+    '16UC1': PixelLayout(np.uint16, 1, cv2.COLOR_GRAY2RGB),
+    '16UC3': PixelLayout(np.uint16, 3, cv2.COLOR_BGR2RGB),
+    '16UC4': PixelLayout(np.uint16, 4, cv2.COLOR_BGRA2RGB),
 }
 
 
@@ -128,7 +128,7 @@ def decode(message: Image, bit_depth: BitDepth | None = None,
     return np.ascontiguousarray(_to_rgb8(pixels, layout, message.encoding, bit_depth))
 
 
-def _to_rgb8(pixels: np.ndarray, layout: Layout, encoding: str,
+def _to_rgb8(pixels: np.ndarray, layout: PixelLayout, encoding: str,
              bit_depth: BitDepth | None) -> np.ndarray:
     """Convert pixels of a layout to uint8 (H, W, 3) RGB."""
     depth = bit_depth or BitDepth(16)
@@ -235,7 +235,7 @@ def compressed_header(message: CompressedImage, max_pixels: int = MAX_PIXELS) ->
     return header
 
 
-def _pixels(message: Image) -> tuple[np.ndarray, Layout]:
+def _pixels(message: Image) -> tuple[np.ndarray, PixelLayout]:
     """Return a view of a raw image's pixels (H, W[, C]) in native byte order, and its layout."""
     layout = LAYOUTS.get(message.encoding)
     if layout is None:
@@ -245,7 +245,7 @@ def _pixels(message: Image) -> tuple[np.ndarray, Layout]:
     return pixels_of(message, layout), layout
 
 
-def pixels_of(message: Image, layout: Layout) -> np.ndarray:
+def pixels_of(message: Image, layout: PixelLayout) -> np.ndarray:
     """
     Return a view of a raw image's pixels, (H, W) or (H, W, C), in native byte order.
 

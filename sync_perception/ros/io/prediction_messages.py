@@ -29,16 +29,16 @@ from sync_perception.ros.io.conversions import (
     stamp_nanoseconds,
     to_frame,
 )
-from sync_perception.ros.io.image_messages import Layout, pixels_of
+from sync_perception.ros.io.image_messages import PixelLayout, pixels_of
 from sync_perception.types import Frame, MalformedInput, Prediction
 
-FLOAT = Layout(np.float32, 1, None)
-WORD = Layout(np.uint16, 1, None)
-BYTE = Layout(np.uint8, 1, None)
+FLOAT = PixelLayout(np.float32, 1, None)
+WORD = PixelLayout(np.uint16, 1, None)
+BYTE = PixelLayout(np.uint8, 1, None)
 ENCODINGS = {
     'depth': {'32FC1': FLOAT, '16UC1': WORD, 'mono16': WORD},
-    'labels': {'mono8': BYTE, '8UC1': BYTE, '16SC1': Layout(np.int16, 1, None), '16UC1': WORD,
-               'mono16': WORD, '32SC1': Layout(np.int32, 1, None)},
+    'labels': {'mono8': BYTE, '8UC1': BYTE, '16SC1': PixelLayout(np.int16, 1, None), '16UC1': WORD,
+               'mono16': WORD, '32SC1': PixelLayout(np.int32, 1, None)},
     'confidence': {'32FC1': FLOAT, 'mono8': BYTE, '8UC1': BYTE},
     'uncertainty': {'32FC1': FLOAT},
 }

@@ -73,7 +73,7 @@ class Camera(FrameFaults[Counters]):
         self.inputs: list[Subscription] = []
         self.latched: Subscription | None = None
         self.camera_infos = CameraInfoCache()
-        self.credit, self.asked = 0.0, 0.0
+        self.credit, self.last_arrival = 0.0, 0.0
         self.bit_depth = BitDepth(report=lambda text: log.logger.warning(
             f'{self.title}: {text} (image.significant_bits)'))
         self.rectifier = Rectifier()
@@ -125,7 +125,7 @@ class Camera(FrameFaults[Counters]):
         :param keep_all: receive every image, which requires a reliable publisher.
         """
         self.counters = Counters()
-        self.credit, self.asked = 0.0, 0.0
+        self.credit, self.last_arrival = 0.0, 0.0
         image_type, topic = Image, self.topic('image')
         if compressed:
             # by the convention of image_transport, below the raw topic after remapping
@@ -210,8 +210,8 @@ class Camera(FrameFaults[Counters]):
         """
         if max_rate <= 0:
             return True
-        self.credit = min(self.credit + (now - self.asked) * max_rate, MOST_CREDIT)
-        self.asked = now
+        self.credit = min(self.credit + (now - self.last_arrival) * max_rate, MOST_CREDIT)
+        self.last_arrival = now
         if self.credit < 1:
             return False
         self.credit -= 1

@@ -125,7 +125,7 @@ class Mounting:
                             f'roll {mount.roll:.4f} rad',
             'scale from the mount': f'{scale.factor:.3f}',
             'frames whose ground was believed': f'{scale.frames} of {scale.seen}',
-            'last doubt about the ground': scale.last_doubt}
+            'last rejection of the ground': scale.last_rejection}
 
 
 def mount_of_camera(

@@ -25,13 +25,13 @@ from sensor_msgs.msg import CameraInfo, Image
 from sync_perception.calibration.camera_calibration import CalibrationError
 from sync_perception.calibration.plausibility import (
     contradictions,
-    coverage_doubt,
-    distortion_doubt,
+    coverage_warning,
+    distortion_warning,
 )
 from sync_perception.ros.core.log import SeldomLog
 from sync_perception.ros.health.consistency_monitor import ConsistencyMonitor
 from sync_perception.ros.io.calibration_messages import calibration_of
-from sync_perception.ros.io.camera_info import pairing_doubt
+from sync_perception.ros.io.camera_info import pairing_warning
 from sync_perception.ros.io.conversions import check_frame_id, to_frame
 from sync_perception.ros.node.camera import Camera
 from sync_perception.ros.node.mounting import maps_to_scale, mount_of_camera
@@ -131,7 +131,7 @@ class Pipeline:
         if camera_info is None:
             camera.note('camera_info', missing_camera_info(camera, image.header.frame_id))
             return False
-        camera.note('camera_info', pairing_doubt(image.header, camera_info))
+        camera.note('camera_info', pairing_warning(image.header, camera_info))
         self.examine(camera, camera_info)
         maps = maps_of(
             (output for output, _ in packet.wanted), self.predictor.available, parameters)
@@ -139,7 +139,7 @@ class Pipeline:
         packet.frame = to_frame(
             image, camera_info, camera.bit_depth, parameters.max_pixels,
             camera.rectifier if parameters.rectify else None)
-        camera.note('rectification', coverage_doubt(
+        camera.note('rectification', coverage_warning(
             packet.frame.void, packet.frame.size[0] * packet.frame.size[1]))
         packet.scale = self._scale(camera, packet.frame.frame_id) if maps else None
         packet.maps = maps_to_scale(maps, packet.scale)
@@ -158,7 +158,7 @@ class Pipeline:
             calibration = calibration_of(camera_info)
         except CalibrationError:
             return
-        camera.note('distortion', distortion_doubt(
+        camera.note('distortion', distortion_warning(
             calibration, self.parameters().rectify, camera.image_topic))
         camera.note('calibration', contradictions(calibration))
 
@@ -192,10 +192,10 @@ class Pipeline:
             for packet, wanted in zip(packets, maps):
                 packet.prediction = self._fuse(packet, wanted)
             return
-        asked = [index for index, wanted in enumerate(maps) if wanted]
+        requested = [index for index, wanted in enumerate(maps) if wanted]
         answers = iter(self.predictor.predict_batch(
-            [packets[index].frame for index in asked],
-            [maps[index] for index in asked]) if asked else ())
+            [packets[index].frame for index in requested],
+            [maps[index] for index in requested]) if requested else ())
         for packet, wanted in zip(packets, maps):
             packet.prediction = next(answers) if wanted else Prediction()
 

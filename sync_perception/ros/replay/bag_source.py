@@ -32,7 +32,7 @@ from sync_perception.ros.replay.shot import Shot
 from sync_perception.types import MalformedInput
 
 
-class BagSource:
+class BagShots:
     """
     Images of one camera in a rosbag2 bag, with the recorded stamps and frame_ids.
 

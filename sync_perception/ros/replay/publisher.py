@@ -42,7 +42,7 @@ from sync_perception.ros.io.conversions import image_message, stamp_nanoseconds
 from sync_perception.ros.parameters.replay import ReplayParameters
 from sync_perception.ros.parameters.server import ParameterServer
 from sync_perception.ros.replay.schedule import LONGEST_PAUSE, Schedule
-from sync_perception.ros.replay.shot import Shot, Source
+from sync_perception.ros.replay.shot import Shot, ShotSource
 from sync_perception.ros.replay.sources import NANOSECONDS, SOURCES
 
 # Seconds from a match until the first frame: DDS reports when this side has discovered the other,
@@ -66,7 +66,7 @@ class ReplayNode(Node):
     :raises ValueError: if the parameters do not name a recording.
     """
 
-    def __init__(self, *, sources: dict[str, Callable[[ReplayParameters], Source]] = SOURCES,
+    def __init__(self, *, sources: dict[str, Callable[[ReplayParameters], ShotSource]] = SOURCES,
                  **node_arguments: Any):
         super().__init__('replay', **node_arguments)
         self.log = SeldomLog(self.get_logger())
@@ -234,8 +234,8 @@ class ReplayNode(Node):
         if shot.size != (camera_info.height, camera_info.width):
             raise ValueError(
                 f'frame {self.published} of {self.source.title} is {shot.size[1]}x'
-                f'{shot.size[0]}, expected {camera_info.width}x{camera_info.height} as its '
-                'calibration says')
+                f'{shot.size[0]}, expected {camera_info.width}x{camera_info.height} as in its '
+                'calibration')
         return camera_info
 
     def _receive_answer(self, answer: CameraInfo) -> None:
@@ -266,12 +266,12 @@ def as_message(shot: Shot, header: Header) -> Image:
     return image_message(shot.image, header, 'rgb8')
 
 
-def frames_of(source: Source) -> str:
+def frames_of(source: ShotSource) -> str:
     """Return a text with the number of frames of a source."""
     return 'frames of unknown number' if source.count is None else f'{source.count} frames'
 
 
-def iterate(source: Source, parameters: ReplayParameters) -> Iterator[Shot]:
+def iterate(source: ShotSource, parameters: ReplayParameters) -> Iterator[Shot]:
     """
     Yield the frames selected by the parameters, in every loop.
 

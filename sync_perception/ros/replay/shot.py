@@ -51,7 +51,7 @@ class Shot:
         return self.image.shape[:2]
 
 
-class Source(Protocol):
+class ShotSource(Protocol):
     """
     Recording that a replay publishes.
 

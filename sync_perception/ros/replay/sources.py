@@ -29,7 +29,7 @@ from sync_perception.kitti.drive import KittiDrive
 from sync_perception.ros.io.calibration_messages import read_camera_info
 from sync_perception.ros.io.camera_info import pinhole, turn_camera_info
 from sync_perception.ros.parameters.replay import ReplayParameters
-from sync_perception.ros.replay.shot import Shot, Source
+from sync_perception.ros.replay.shot import Shot, ShotSource
 
 NANOSECONDS = 10 ** 9
 
@@ -47,7 +47,7 @@ def readable(indices: Iterable[int], read: Callable[[int], Shot]) -> Iterator[Sh
             get_logger('replay').warning(f'frame {index} is skipped: {error}')
 
 
-class KittiSource:
+class KittiShots:
     """KITTI raw drive, with the recorded stamps."""
 
     def __init__(self, parameters: ReplayParameters):
@@ -62,7 +62,7 @@ class KittiSource:
             self.drive.image(index), self.drive.stamps[index]))
 
 
-class ImagesSource:
+class ImageShots:
     """
     Images of a folder, sorted by name, with stamps from zero at the replay's rate.
 
@@ -91,7 +91,7 @@ class ImagesSource:
         return readable(range(start, self.count), read)
 
 
-class VideoSource:
+class VideoShots:
     """
     Video file, with stamps from zero at the video's own rate.
 
@@ -112,7 +112,7 @@ class VideoSource:
             yield Shot(turn(image, self.video.orientation), index * self.period)
 
 
-class SyntheticSource:
+class SyntheticShots:
     """Drive through the synthetic street world, with stamps from zero at 10 Hz."""
 
     def __init__(self, parameters: ReplayParameters):
@@ -130,7 +130,7 @@ class SyntheticSource:
             yield Shot(frame.image, frame.stamp)
 
 
-def bag_source(parameters: ReplayParameters) -> Source:
+def bag_source(parameters: ReplayParameters) -> ShotSource:
     """
     Return the source for a bag.
 
@@ -139,18 +139,18 @@ def bag_source(parameters: ReplayParameters) -> Source:
     _existing(parameters)
     try:
         # the library that reads bags is optional
-        from sync_perception.ros.replay.bag_source import BagSource
+        from sync_perception.ros.replay.bag_source import BagShots
     except ModuleNotFoundError as error:
         raise ValueError(f"source bag: {error}: pip install 'sync_perception[bags]'") from error
-    return BagSource(parameters)
+    return BagShots(parameters)
 
 
-SOURCES: dict[str, Callable[[ReplayParameters], Source]] = {
+SOURCES: dict[str, Callable[[ReplayParameters], ShotSource]] = {
     'bag': bag_source,
-    'kitti': KittiSource,
-    'images': ImagesSource,
-    'video': VideoSource,
-    'synthetic': SyntheticSource,
+    'kitti': KittiShots,
+    'images': ImageShots,
+    'video': VideoShots,
+    'synthetic': SyntheticShots,
 }
 
 

@@ -24,6 +24,7 @@ import time
 
 from sync_perception.files.checks import first_line
 from sync_perception.models.exchange.exported import ExportedModel, OnnxModel
+from sync_perception.models.network_input import network_size
 from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.runtime import BACKENDS, PRECISIONS
 from sync_perception.runtime.backends import remembered
@@ -42,7 +43,6 @@ from sync_perception.runtime.backends.quantised import (
     pays,
     QuantisedBackend,
 )
-from sync_perception.runtime.preprocess import network_size
 
 LOGGER = logging.getLogger(__name__)
 VARIABLE = 'SYNC_PERCEPTION_BACKEND'  # backend of `auto`; set it to skip the measurement
@@ -89,15 +89,15 @@ def choose_backend(
         return openvino_backend(model, half, target)
     if precision == 'int8':
         return quantised_or_refuse(model, name, folder)
-    asked = name
-    if asked == 'auto':
+    requested = name
+    if requested == 'auto':
         name = os.environ.get(VARIABLE) or 'auto'
         check_backend(name)
     if precision == 'auto' and name in ('auto', 'openvino'):
         quantised = quantised_if_it_pays(model, folder)
         if quantised is not None:
             return quantised
-    if name == 'auto' or (asked == 'auto' and not can_run(model, name)):
+    if name == 'auto' or (requested == 'auto' and not can_run(model, name)):
         return fastest(model, half)
     problem = unusable_reason(model, name)
     if problem:

@@ -35,7 +35,7 @@ WARM_UP_RUNS = 3  # as torch advises before a capture; cuDNN chooses its algorit
 
 
 @dataclass
-class Recording:
+class CapturedGraph:
     """
     Recorded calls of a network on images of one shape.
 
@@ -49,7 +49,7 @@ class Recording:
     replay: Callable[[], None]
 
 
-def record(network: EagerBackend, image_b3hw: Tensor) -> Recording:
+def record(network: EagerBackend, image_b3hw: Tensor) -> CapturedGraph:
     """
     Record the calls of a network on a GPU.
 
@@ -68,7 +68,7 @@ def record(network: EagerBackend, image_b3hw: Tensor) -> Recording:
     # other threads may use the GPU meanwhile
     with torch.cuda.graph(graph, capture_error_mode='thread_local'):
         output = network(image)
-    return Recording(image, output, graph.replay)
+    return CapturedGraph(image, output, graph.replay)
 
 
 class CudaGraphBackend(Backend):
@@ -87,11 +87,11 @@ class CudaGraphBackend(Backend):
     name = 'cuda_graph'
 
     def __init__(self, model: PerceptionModel, half: bool = False,
-                 record: Callable[[EagerBackend, Tensor], Recording] = record):
+                 record: Callable[[EagerBackend, Tensor], CapturedGraph] = record):
         self.eager, self.record = EagerBackend(model, half), record
         self.device, self.precision = self.eager.device, self.eager.precision
         self.batches = self.eager.batches
-        self.recordings: OrderedDict[tuple[int, ...], Recording | None] = OrderedDict()
+        self.recordings: OrderedDict[tuple[int, ...], CapturedGraph | None] = OrderedDict()
         check_agreement(self, self.eager, probe(model))
 
     def __call__(self, image_b3hw: Tensor) -> DenseOutput:

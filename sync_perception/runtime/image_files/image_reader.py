@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 from sync_perception.calibration.camera_calibration import Calibration, read_calibration
-from sync_perception.calibration.plausibility import contradictions, distortion_doubt
+from sync_perception.calibration.plausibility import contradictions, distortion_warning
 from sync_perception.calibration.rectification import Rectifier
 from sync_perception.images.bit_depth import BitDepth
 from sync_perception.images.headers import MAX_PIXELS
@@ -92,7 +92,7 @@ class ImageReader:
         """Yield warnings about the calibration."""
         if self.calibration is not None:
             yield from filter(None, (
-                distortion_doubt(self.calibration, self.camera.rectify),
+                distortion_warning(self.calibration, self.camera.rectify),
                 contradictions(self.calibration)))
 
     def read(self, path: Path, stamp: int = 0) -> Frame:

@@ -31,11 +31,11 @@ from sync_perception.datasets.sample import DenseDataset, READ_ERRORS
 from sync_perception.evaluation.predict_sample import enlarge
 from sync_perception.files.resume import check_same_settings
 from sync_perception.files.whole_files import read_json, write_json
+from sync_perception.models.network_input import normalise, resize_image, seen_size
 from sync_perception.models.padnet import PadNet
 from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.models.refinenet import RefineNet
 from sync_perception.models.sync import SyncNet
-from sync_perception.runtime.preprocess import normalise, resize_image, seen_size
 import torch
 from torch import nn, Tensor
 from torch.nn import functional

@@ -27,7 +27,7 @@ from sync_perception.datasets.derived.selection_files import Selection
 from sync_perception.datasets.sample import DenseDataset
 from sync_perception.evaluation.html_report.report_pictures import Picture, picture
 from sync_perception.files.whole_files import write_text
-from sync_perception.runtime.preprocess import resize_image
+from sync_perception.models.network_input import resize_image
 
 TEMPLATE = 'page.html'
 WIDTH = 320

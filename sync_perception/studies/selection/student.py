@@ -21,10 +21,10 @@ from dataclasses import dataclass
 import numpy as np
 from rich.console import Console
 from rich.progress import track
+from sync_perception.models.network_input import normalise
 from sync_perception.models.resizing import resize_bilinear
 from sync_perception.models.unet.decoder import LightUNet
 from sync_perception.models.unet.mobilenet import MobileNetV2
-from sync_perception.runtime.preprocess import normalise
 from sync_perception.training.losses.depth import berhu
 import torch
 from torch import nn, Tensor

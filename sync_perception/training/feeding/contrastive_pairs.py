@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Pairs of depth and label maps of the same view, for contrastive learning."""
+"""LabelledCrops of depth and label maps of the same view, for contrastive learning."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from sync_perception.datasets.views import random_view
 from sync_perception.datasets.vkitti2 import VARIANTS
 from sync_perception.files.checks import optional, whole
 from sync_perception.labels import VOID
-from sync_perception.training.feeding.mixture import check_batches, Source
+from sync_perception.training.feeding.mixture import check_batches, MixtureSource
 from sync_perception.training.feeding.sampler import share_of, SharedBatches
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 
-class Pairs(Dataset):
+class LabelledCrops(Dataset):
     """
     Random crops of depth and labels, optionally mirrored, of all samples of some sources.
 
@@ -45,8 +45,8 @@ class Pairs(Dataset):
     """
 
     def __init__(
-            self, sources: Sequence[Source], crop: tuple[int, int] = (224, 224), stride: int = 1,
-            seed: int | None = None):
+            self, sources: Sequence[MixtureSource], crop: tuple[int, int] = (224, 224),
+            stride: int = 1, seed: int | None = None):
         self.sources, self.crop, self.stride, self.seed = list(sources), tuple(crop), stride, seed
         self.datasets = [source.load() for source in sources]
         for source, dataset in zip(self.sources, self.datasets):
@@ -118,7 +118,7 @@ class DistinctFrames(Sampler[list[int]]):
     """
 
     def __init__(
-            self, pairs: Pairs, batch_size: int, batches: int, seed: int = 0,
+            self, pairs: LabelledCrops, batch_size: int, batches: int, seed: int = 0,
             repeat: bool = False):
         shares = np.array([source.share for source in pairs.sources], float)
         distinct = len({frame for (number, _), frame in zip(pairs.places, pairs.frames)
@@ -203,7 +203,7 @@ class PairData(lightning.LightningDataModule):
     """
 
     def __init__(
-            self, sources: list[Source], validation: list[Source] | None = None,
+            self, sources: list[MixtureSource], validation: list[MixtureSource] | None = None,
             batch_size: int = 32, samples: int | None = None, crop: tuple[int, int] = (224, 224),
             stride: int = 1, workers: int = 1, seed: int = 0):
         super().__init__()
@@ -216,7 +216,7 @@ class PairData(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Return the epoch's remaining batches."""
-        pairs = Pairs(self.sources, self.crop, self.stride)
+        pairs = LabelledCrops(self.sources, self.crop, self.stride)
         size = self.global_size
         batches = max((self.samples or len(pairs)) // size, 1)
         sampler = ContinuedBatches(DistinctFrames(pairs, size, batches, self.seed), self.seed)
@@ -243,12 +243,12 @@ class PairData(lightning.LightningDataModule):
         """Return the batches for measuring retrieval; none without a validation source."""
         if not self.validation:
             return []
-        pairs = Pairs(self.validation, self.crop, self.stride, self.seed)
+        pairs = LabelledCrops(self.validation, self.crop, self.stride, self.seed)
         size = self.global_size
         batches = max(len(pairs) // size, 1)
         return self._loader(pairs, DistinctFrames(pairs, size, batches, self.seed, repeat=True))
 
-    def _loader(self, pairs: Pairs, batches: Sampler) -> DataLoader:
+    def _loader(self, pairs: LabelledCrops, batches: Sampler) -> DataLoader:
         return DataLoader(
             pairs, self.batch_size, num_workers=self.workers, drop_last=True,
             sampler=SharedBatches(batches, self.batch_size, *share_of(self.trainer)),

@@ -48,7 +48,7 @@ MOST = 2 ** 30
 
 
 @dataclass
-class Source:
+class MixtureSource:
     """
     One data set in a mixture.
 
@@ -123,8 +123,8 @@ class Source:
 
 
 def check_batches(
-        sources: Sequence[Source], batch_size: int, crop: Sequence[int], stride: int, workers: int
-        ) -> None:
+        sources: Sequence[MixtureSource], batch_size: int, crop: Sequence[int], stride: int,
+        workers: int) -> None:
     """
     Check the settings of batches.
 
@@ -166,7 +166,7 @@ class Mixture(Dataset):
     """
 
     def __init__(
-            self, sources: list[Source], length: int, crop: tuple[int, int], stride: int,
+            self, sources: list[MixtureSource], length: int, crop: tuple[int, int], stride: int,
             seed: int = 0, skip_bad: bool = False, offsets: Sequence[int] = ()):
         self.sources, self.offsets = sources, tuple(offsets)
         self.datasets = [source.load() for source in sources]
@@ -286,7 +286,7 @@ class MixtureData(lightning.LightningDataModule):
     """
 
     def __init__(
-            self, sources: list[Source], samples: int, batch_size: int = 8,
+            self, sources: list[MixtureSource], samples: int, batch_size: int = 8,
             crop: tuple[int, int] = (256, 416), stride: int = 2, workers: int = 1, seed: int = 0,
             skip_bad: bool = False, val_sources: list[EvaluationSource] | None = None,
             neighbours: list[int] | None = None, stereo: bool = False):

@@ -26,7 +26,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 import numpy as np
 from sync_perception.images.colors import colorize_depth
 from sync_perception.labels import correspondence, LabelSpace
-from sync_perception.runtime.preprocess import resize_image, seen_size
+from sync_perception.models.network_input import resize_image, seen_size
 from sync_perception.training.feeding.recordings import Measurement
 from sync_perception.training.module import SynchronisedLearning
 from sync_perception.training.objectives.supervised import canonical_truth

@@ -24,14 +24,15 @@ from sync_perception.training.objectives.objective import Objective
 from sync_perception.training.objectives.self_supervised import SelfSupervised
 from sync_perception.training.objectives.semi_supervised import SemiSupervised
 from sync_perception.training.objectives.supervised import Supervised
-from sync_perception.training.objectives.temporal import Temporal
+from sync_perception.training.objectives.temporal import TemporalConsistency
 
 OBJECTIVES: dict[str, type[Objective]] = {
     'semi_supervised': SemiSupervised,  # before the network processes the batch itself
     'supervised': Supervised,
     'consistency': Consistency,
     'self_supervised': SelfSupervised,
-    'temporal': Temporal,  # after all passes with a gradient; uses self_supervised's poses
+    # after all passes with a gradient; uses self_supervised's poses
+    'temporal': TemporalConsistency,
 }
 """Objectives by their names in recipes, in the order of computation in a step."""
 

@@ -24,9 +24,9 @@ import math
 from typing import Any, ClassVar
 
 from sync_perception.files import checks
+from sync_perception.models.network_input import normalise
 from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.models.resizing import resize_bilinear
-from sync_perception.runtime.preprocess import normalise
 from sync_perception.training.feeding.mixture import Mixture
 from sync_perception.training.objectives.class_matching import ClassMatching
 from sync_perception.types import DenseOutput

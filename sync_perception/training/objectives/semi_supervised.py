@@ -31,8 +31,8 @@ from sync_perception.files import checks
 from sync_perception.labels import LabelSpace, VOID
 from sync_perception.models import hub
 from sync_perception.models.config import ModelConfig
+from sync_perception.models.network_input import normalise
 from sync_perception.resources import model_source
-from sync_perception.runtime.preprocess import normalise
 from sync_perception.training.losses.semantics import pixel_losses
 from sync_perception.training.objectives.mean_teacher import MeanTeacher
 from sync_perception.training.objectives.mixing import (

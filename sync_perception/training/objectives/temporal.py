@@ -13,7 +13,7 @@
 # limitations under the License.
 
 """
-Temporal consistency of labels and depth between neighbouring frames.
+TemporalConsistency consistency of labels and depth between neighbouring frames.
 
 It reduces the flicker of a single-frame network: the prediction for a frame is compared with the
 prediction for a neighbour, warped into the frame. Used in training only; inference costs nothing.
@@ -30,7 +30,7 @@ from sync_perception.datasets.neighbours import STEREO
 from sync_perception.evaluation.predict_sample import enlarge
 from sync_perception.evaluation.video import motion_by_flow
 from sync_perception.geometry import locate, NEAREST, resize_intrinsics, sample
-from sync_perception.runtime.preprocess import normalise
+from sync_perception.models.network_input import normalise
 from sync_perception.training.feeding.mixture import Mixture
 from sync_perception.training.losses.photometric import photometric_error
 from sync_perception.training.losses.temporal import depth_change, label_change, mean_change
@@ -90,7 +90,7 @@ class TemporalConfig:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class WarpedPairs:
     """
     Samples with one neighbour each.
 
@@ -116,9 +116,9 @@ class Pairs:
     ids: list[str]
 
 
-class Temporal(Objective):
+class TemporalConsistency(Objective):
     """
-    Temporal consistency loss between predictions for neighbouring frames.
+    TemporalConsistency consistency loss between predictions for neighbouring frames.
 
     The prediction for the neighbour is the target: it has no gradient, which saves a second
     backward pass, and no colour augmentation. With neighbours on both sides, each frame of a pair
@@ -188,7 +188,7 @@ class Temporal(Objective):
         share = pairs.members.float().mean()
         return {name: share * mean_change(*change) for name, change in changes.items()}
 
-    def pairs(self, batch: dict[str, Any]) -> Pairs | None:
+    def pairs(self, batch: dict[str, Any]) -> WarpedPairs | None:
         """
         Draw one usable neighbour in time of each sample; None if there are none.
 
@@ -205,7 +205,7 @@ class Temporal(Objective):
         drawn = torch.rand(usable.shape, device=usable.device).masked_fill(~usable, -1)
         rows = members.nonzero()[:, 0]
         chosen = rows, drawn.argmax(dim=1)[rows]
-        return Pairs(
+        return WarpedPairs(
             members, batch['image'][rows], batch['neighbours'][chosen],
             batch['neighbour_offset'][chosen], batch['neighbour_pose'][chosen],
             batch['K'][rows], batch['depth'][rows, None],
@@ -213,7 +213,7 @@ class Temporal(Objective):
             [batch['id'][row] for row in rows.tolist()])
 
     def changes(
-            self, present: dict[str, Tensor], target: DenseOutput, pairs: Pairs
+            self, present: dict[str, Tensor], target: DenseOutput, pairs: WarpedPairs
             ) -> dict[str, tuple[Tensor, Tensor]]:
         """
         Return change and validity mask by the terms' names.
@@ -244,7 +244,7 @@ class Temporal(Objective):
                 if self.weights[name]}
 
     def motion(
-            self, own_b1hw: Tensor | None, pairs: Pairs
+            self, own_b1hw: Tensor | None, pairs: WarpedPairs
             ) -> tuple[Tensor, Tensor, Tensor | None]:
         """
         Return the correspondence of the samples' pixels to the neighbours.
@@ -276,7 +276,7 @@ class Temporal(Objective):
         moved = None if own is None else locate(own, K, poses)[1]
         return uv, there & (z > NEAREST), moved
 
-    def poses(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
+    def poses(self, pairs: WarpedPairs) -> tuple[Tensor, Tensor]:
         """
         Return neighbour_T_sample, (M, 4, 4), and whether it is in metres, bool (M,).
 

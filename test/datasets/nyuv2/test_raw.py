@@ -74,13 +74,13 @@ def test_splits_are_lists_of_ids(root):
 
 def test_cropped_images_are_refused(root, write_image, random_image):
     write_image(root / '000012.png', random_image(427, 561))
-    with pytest.raises(ValueError, match='561x427, expected 640x480'):
+    with pytest.raises(ValueError, match='561x427.*640x480'):
         NyuDepthV2(root)[1]
 
 
 def test_eight_bit_depth_is_refused(root, write_image):
     write_image(root / 'depth_gt_000007.png', np.full(SIZE, 100, np.uint8))
-    with pytest.raises(ValueError, match='8 bits, expected one of 16 bits'):
+    with pytest.raises(ValueError, match='8 bits.*16 bits'):
         NyuDepthV2(root)[0]
 
 

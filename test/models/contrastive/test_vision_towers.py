@@ -103,14 +103,14 @@ def test_other_models_are_refused(tmp_path):
         image_size=28, patch_size=14, hidden_size=16, intermediate_size=32, num_hidden_layers=1,
         num_attention_heads=2)
     transformers.ViTModel(config).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match='is not a CLIP model.*lacks'):
+    with pytest.raises(ValueError, match='CLIP.*lacks'):
         build_tower(pretrained=str(tmp_path))
 
 
 def test_a_tower_for_other_channels_is_refused(tmp_path):
     config = transformers.CLIPVisionConfig(**TINY, num_channels=5)
     transformers.CLIPVisionModelWithProjection(config).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match='sees 5 channels, expected a tower for 3'):
+    with pytest.raises(ValueError, match='5 channels.*3'):
         build_tower(pretrained=str(tmp_path))
 
 
@@ -118,7 +118,7 @@ def test_pickled_weights_are_not_read(vision, tmp_path):
     vision.save_pretrained(tmp_path)
     (tmp_path / 'model.safetensors').unlink()
     torch.save(vision.state_dict(), tmp_path / 'pytorch_model.bin')
-    with pytest.raises(FileNotFoundError, match='no CLIP model with safetensors'):
+    with pytest.raises(FileNotFoundError, match='safetensors'):
         build_tower(pretrained=str(tmp_path))
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 import zipfile
 
 from full_disk import full_disk
+from loaded_models import predictor_of
 import numpy as np
 import onnx
 import onnxruntime
@@ -40,10 +41,10 @@ from sync_perception.models.exchange.exported import (
     ProgramModel,
     traced_batch,
 )
+from sync_perception.models.network_input import metric_scale
 from sync_perception.resources import default_model_folder
 from sync_perception.runtime.backends import EagerBackend, OnnxBackend
 from sync_perception.runtime.predictor import Predictor
-from sync_perception.runtime.preprocess import metric_scale
 from sync_perception.types import Frame
 import torch
 from typer.testing import CliRunner
@@ -147,7 +148,7 @@ def test_the_predictor_stretches_every_frame_to_the_files_size(model, files, kin
     outputs = {'depth', 'labels', 'confidence', 'uncertainty', 'normals'}
     config, model.config = model.config, replace(model.config, input_size=list(SIZE))
     try:
-        expected = Predictor.from_model(model).predict(frame, outputs)
+        expected = predictor_of(model).predict(frame, outputs)
     finally:
         model.config = config
     named = {'onnx': 'onnxruntime', 'pt2': 'torch'}[kind]
@@ -168,7 +169,7 @@ def test_the_predictor_stretches_every_frame_to_the_files_size(model, files, kin
 
 def test_an_exported_file_is_not_exported_again(loaded, tmp_path):
     """There is no network in it any more."""
-    with pytest.raises(ValueError, match='expected a model folder to export'):
+    with pytest.raises(ValueError, match='folder'):
         export_model(loaded['onnx'], tmp_path / 'again.onnx', SIZE)
 
 

@@ -92,7 +92,7 @@ def test_other_models_and_other_outputs_are_refused(tmp_path):
     """What has no branch, several heads, or is asked for normals."""
     with pytest.raises(ValueError, match="'vit'"):
         build_branch(1, 'transformers_depth', config={'model_type': 'vit'})
-    with pytest.raises(ValueError, match='expected 1 output channel, got 4'):
+    with pytest.raises(ValueError, match='1 .*4'):
         build_branch(4, 'transformers_depth', config=DEPTH['glpn'])
     heads = [{'name': name, 'n_bins': 8, 'min_depth': 0.1, 'max_depth': 10.0}
              for name in ('nyu', 'kitti')]

@@ -134,9 +134,9 @@ def test_other_models_are_refused(tmp_path):
     path = tmp_path / 'joint' / 'config.json'
     path.write_text(json.dumps(
         {**json.loads(path.read_text()), 'architectures': ['Tipsv2DptForDepthEstimation']}))
-    with pytest.raises(ValueError, match='is a depth model.*expected a joint model'):
+    with pytest.raises(ValueError, match='depth.*joint'):
         build(tmp_path / 'joint')
-    with pytest.raises(ValueError, match='either config or pretrained'):
+    with pytest.raises(ValueError, match='config.*pretrained'):
         build(tmp_path / 'joint', config=TIPSV2)
 
 

@@ -104,15 +104,15 @@ def test_troubles_and_mismatches_warn():
 def test_the_scale_from_the_mount_shows_where_it_is_used():
     seen = camera(received=1)
     keys = {'scale from the mount', 'frames whose ground was believed',
-            'last doubt about the ground', 'camera mount'}
+            'last rejection of the ground', 'camera mount'}
     assert not keys & camera_report(seen, Pace(), 1.0, 'perception').values.keys()
     scale = seen.mounting.prepare(Mount(1.5, 0.02), LabelSpace.load('driving'))
-    scale.factor, scale.frames, scale.seen, scale.last_doubt = 1.0825, 40, 41, 'no road'
+    scale.factor, scale.frames, scale.seen, scale.last_rejection = 1.0825, 40, 41, 'no road'
     report = camera_report(seen, Pace(), 1.0, 'perception')
     assert report.level == OK
     assert {key: report.values[key] for key in keys} == {
         'scale from the mount': '1.083', 'frames whose ground was believed': '40 of 41',
-        'last doubt about the ground': 'no road',
+        'last rejection of the ground': 'no road',
         'camera mount': 'height 1.500 m, pitch 0.0200 rad, roll 0.0000 rad'}
 
 
@@ -197,7 +197,7 @@ def test_the_node_reports_the_mount_that_is_set_while_it_runs_and_the_one_that_i
     answer(2)
     assert values()['scale from the mount'] == '1.000'
     assert values()['frames whose ground was believed'] == '0 of 1'
-    assert values()['last doubt about the ground']
+    assert values()['last rejection of the ground']
     bench.node.set_parameters([Parameter('camera_height', value=0.0)])
     answer(3)
     assert 'scale from the mount' not in values()

@@ -20,7 +20,7 @@ from __future__ import annotations
 import pytest
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
-from sync_perception.ros.io.camera_info import CameraInfoCache, pairing_doubt
+from sync_perception.ros.io.camera_info import CameraInfoCache, pairing_warning
 
 
 def header(nanoseconds: int, frame_id: str = 'left') -> Header:
@@ -79,8 +79,8 @@ def test_the_only_frame_on_the_topic_stands_in_whatever_it_is_called(stamp):
     latest = info(4, 'optical')
     cache = cache_of(info(3, 'optical'), latest)
     assert cache.find(header(stamp), (32, 64)) is latest and cache.frames() == ['optical']
-    doubt = pairing_doubt(header(stamp), latest)
-    assert "'left'" in doubt and "'optical'" in doubt
+    warning = pairing_warning(header(stamp), latest)
+    assert "'left'" in warning and "'optical'" in warning
 
 
 def test_of_several_frames_none_stands_in_for_another():
@@ -95,12 +95,12 @@ def test_another_frames_calibration_of_the_same_stamp_does_not_replace_the_own_o
     assert cache_of(own, other).find(header(4_040_000, 'left')) is own
 
 
-def test_a_calibration_of_the_same_frame_is_beyond_doubt():
-    assert pairing_doubt(header(9), info(4)) == ''
+def test_a_calibration_of_the_same_frame_gives_no_warning():
+    assert pairing_warning(header(9), info(4)) == ''
 
 
-def test_a_calibration_of_another_frame_is_doubtful_whatever_its_stamp():
-    assert "'right'" in pairing_doubt(header(4), info(4, 'right'))
+def test_a_calibration_of_another_frame_is_warned_of_whatever_its_stamp():
+    assert "'right'" in pairing_warning(header(4), info(4, 'right'))
 
 
 def test_of_two_cameras_that_share_a_stamp_each_gets_its_own():

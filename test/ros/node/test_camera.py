@@ -167,7 +167,7 @@ def test_a_peer_with_incompatible_quality_of_service_is_reported(bench):
     writer = bench.others.create_publisher(Image, 'image', unreliable)
     bench.wait(lambda: len(bench.camera.watched.mismatches) == 2)
     asked, offered = map(bench.camera.watched.mismatches.get, ('/sync/depth', '/image'))
-    assert 'a subscriber asks for' in asked and 'reliability' in asked
+    assert 'a subscriber requests' in asked and 'reliability' in asked
     assert 'a publisher offers' in offered and 'reliability' in offered
     bench.others.destroy_publisher(writer)
     bench.wait(lambda: set(bench.camera.watched.mismatches) == {'/sync/depth'})

@@ -209,7 +209,7 @@ def test_a_calibration_under_another_frame_is_used_with_a_warning(bench):
     bench.send_image(40_005)
     bench.wait(lambda: bench.received['depth'] and bench.camera.troubles)
     assert "'optical'" in bench.camera.troubles['camera_info']
-    bench.send_info(80_005)  # its own: from now on nothing is doubtful
+    bench.send_info(80_005)  # its own: from now on there is no warning
     bench.send_image(80_005)
     bench.wait(lambda: len(bench.received['depth']) == 2 and not bench.camera.troubles)
 

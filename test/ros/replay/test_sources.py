@@ -29,11 +29,11 @@ from sync_perception.ros.io.calibration_messages import read_camera_info
 from sync_perception.ros.parameters.replay import ReplayParameters
 from sync_perception.ros.replay import sources
 from sync_perception.ros.replay.sources import (
-    ImagesSource,
-    KittiSource,
+    ImageShots,
+    KittiShots,
     pinhole,
     SOURCES,
-    VideoSource,
+    VideoShots,
 )
 import yaml
 
@@ -60,7 +60,7 @@ def test_pinhole_is_a_rectified_camera():
 
 def test_a_folder_of_images_is_read_by_name(tmp_path, calibration):
     images = write_images(tmp_path / 'images', 3)
-    source = ImagesSource(ReplayParameters(
+    source = ImageShots(ReplayParameters(
         source='images', path=str(tmp_path / 'images'), camera_info=calibration, rate=4.0))
     assert source.count == 3 and source.camera_info.width == 64
     shots = list(source.shots(1))
@@ -77,7 +77,7 @@ def test_a_video_is_read_frame_by_frame(tmp_path, calibration):
     for grey in (20, 60, 100, 140):
         writer.write(np.full((48, 64, 3), grey, np.uint8))
     writer.release()
-    source = VideoSource(ReplayParameters(source='video', path=path, camera_info=calibration))
+    source = VideoShots(ReplayParameters(source='video', path=path, camera_info=calibration))
     assert source.count == 4
     shots = list(source.shots(1))
     assert [shot.stamp for shot in shots] == [125_000_000, 250_000_000, 375_000_000]
@@ -95,7 +95,7 @@ def calibration_of(path, width: int, height: int, **changes) -> str:
 
 
 def test_a_video_without_a_count_is_played_to_its_end(tmp_path, live_video):
-    source = VideoSource(ReplayParameters(
+    source = VideoShots(ReplayParameters(
         source='video', path=str(live_video),
         camera_info=calibration_of(tmp_path / 'camera.yaml', 64, 32)))
     assert source.count is None
@@ -106,7 +106,7 @@ def test_a_video_without_a_count_is_played_to_its_end(tmp_path, live_video):
 def test_a_turned_video_has_its_calibration_turned(tmp_path, turned_video, degrees):
     """The white corner at the top left is seen in the same direction, the camera's axes turned."""
     path = str(turned_video(degrees))
-    source = VideoSource(ReplayParameters(
+    source = VideoShots(ReplayParameters(
         source='video', path=path, camera_info=calibration_of(tmp_path / 'a.yaml', 64, 32)))
     info, size = source.camera_info, (32, 64) if degrees == 180 else (64, 32)
     assert (info.height, info.width) == size
@@ -120,12 +120,12 @@ def test_a_turned_video_has_its_calibration_turned(tmp_path, turned_video, degre
     np.testing.assert_allclose(direction, expected, atol=0.03)
     upright = calibration_of(tmp_path / 'b.yaml', *size[::-1])
     if degrees != 180:  # a calibration of the turned frames is theirs already
-        source = VideoSource(ReplayParameters(source='video', path=path, camera_info=upright))
+        source = VideoShots(ReplayParameters(source='video', path=path, camera_info=upright))
         assert source.camera_info == read_camera_info(upright)
     for change in ({'distortion_coefficients': {'data': [0, 0, 0.01, 0, 0]}},
                    {'image_width': 65}):
         with pytest.raises(ValueError):
-            VideoSource(ReplayParameters(
+            VideoShots(ReplayParameters(
                 source='video', path=path,
                 camera_info=calibration_of(tmp_path / 'c.yaml', 64, 32, **change)))
 
@@ -138,7 +138,7 @@ def test_images_are_played_in_natural_order_once_each_and_upright(tmp_path, cali
     cv2.imwrite(str(folder / '2.jpg'), np.zeros((48, 64, 3), np.uint8))
     data = cv2.imencode('.jpg', np.full((48, 64, 3), 11, np.uint8))[1].tobytes()
     (folder / '11.jpg').write_bytes(oriented_jpeg(data, 6))
-    source = ImagesSource(ReplayParameters(
+    source = ImageShots(ReplayParameters(
         source='images', path=str(folder),
         camera_info=calibration_of(tmp_path / 'a.yaml', 64, 48)))
     shots = list(source.shots(0))
@@ -156,14 +156,14 @@ def test_a_damaged_image_is_left_out_and_named(tmp_path, calibration, monkeypatc
     write_images(tmp_path / 'images', 3)
     path = tmp_path / 'images' / '001.png'
     path.write_bytes(path.read_bytes()[:-20])
-    source = ImagesSource(ReplayParameters(
+    source = ImageShots(ReplayParameters(
         source='images', path=str(tmp_path / 'images'), camera_info=calibration))
     assert [shot.stamp for shot in source.shots(0)] == [0, 2 * 10 ** 8]
     assert len(lines) == 1 and '001.png' in lines[0] and 'frame 1' in lines[0]
 
 
 def test_a_kitti_drive_is_read_with_its_calibration(data_root):
-    source = KittiSource(ReplayParameters(
+    source = KittiShots(ReplayParameters(
         source='kitti', path=str(data_root / 'kitti' / '2011_09_26')))
     assert source.count == 53
     info = source.camera_info
@@ -203,11 +203,11 @@ def test_what_is_not_a_recording_is_refused(tmp_path, calibration):
     folder = tmp_path / 'empty'
     folder.mkdir()
     with pytest.raises(ValueError, match='has no image'):
-        ImagesSource(ReplayParameters(
+        ImageShots(ReplayParameters(
             source='images', path=str(folder), camera_info=calibration))
     (tmp_path / 'broken.mp4').write_bytes(b'this is not a video')
     with pytest.raises(ValueError, match='not a video'):
-        VideoSource(ReplayParameters(
+        VideoShots(ReplayParameters(
             source='video', path=str(tmp_path / 'broken.mp4'), camera_info=calibration))
     with pytest.raises(FileNotFoundError, match='no KITTI raw drive'):
-        KittiSource(ReplayParameters(source='kitti', path=str(folder)))
+        KittiShots(ReplayParameters(source='kitti', path=str(folder)))

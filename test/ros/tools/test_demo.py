@@ -72,7 +72,7 @@ def test_a_dead_child_is_reported_with_its_last_words(ros, tmp_path):
     try:
         with ChildProcess('The node', 'sync_perception.no_such_module', [],
                           tmp_path / 'node.log') as child:
-            with pytest.raises(DemoFailed, match='The node ended with status 1') as failure:
+            with pytest.raises(DemoFailed, match='node.*status 1') as failure:
                 wait_until(lambda: False, watcher, [child], 'start', limit=60)
             with pytest.raises(DemoFailed):
                 check([child])

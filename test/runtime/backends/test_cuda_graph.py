@@ -23,9 +23,9 @@ from sync_perception.models import hub
 from sync_perception.runtime.backends import choose_backend, EagerBackend
 from sync_perception.runtime.backends.base import difference, Disagreement, probe
 from sync_perception.runtime.backends.cuda_graph import (
+    CapturedGraph,
     CudaGraphBackend,
     MAX_RECORDINGS,
-    Recording,
 )
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.types import Frame
@@ -62,7 +62,7 @@ class Recorder:
             self.replays += 1
             for name, values in network(own).maps().items():
                 output.maps()[name].copy_(values * self.factor)
-        return Recording(own, output, replay)
+        return CapturedGraph(own, output, replay)
 
 
 def images(model):

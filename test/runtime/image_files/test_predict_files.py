@@ -141,7 +141,7 @@ def test_a_mount_that_cannot_be_told_from_the_image_says_why(calibrated_street):
         [calibrated_street / 'a.png'], calibrated_street / 'out', mount=Mount(4.0),
         camera_info=calibrated_street / 'camera.yaml', report=lines.append)
     entry, = summary['images']
-    assert entry['mount_scale'] == 1.0 and entry['mount_doubt'] in lines[-1]
+    assert entry['mount_scale'] == 1.0 and entry['mount_rejected'] in lines[-1]
 
 
 def test_a_mount_needs_labels_to_find_the_ground(pictures):

@@ -284,7 +284,7 @@ def test_processes_and_calls_share_the_runs(folder, streets):
     assert ablate(path, only=['road'], fit=fit)['missing'] == ['plain, seed 0']
     assert [call[0] for call in fit.calls[2:]] == ['runs/road/seed_1']
     assert ablate(path, shard='2/3', fit=fit)['page'] is not None
-    with pytest.raises(ValueError, match='only: expected some of road, plain, got gravel'):
+    with pytest.raises(ValueError, match='only: .*road, plain.*gravel'):
         ablate(path, only=['gravel'], fit=fit)
 
 

@@ -185,7 +185,7 @@ def test_unreadable_images_are_left_out(images, small_model, tmp_path, caplog):
     chosen = chosen_by('diversity', small_model, root, tmp_path, (IMAGES - 1,))
     assert len(chosen) == IMAGES - 1 and not any('frame_03' in name for name in chosen)
     assert 'frame_03' in caplog.text
-    with pytest.raises(ValueError, match='12 is larger than the set of 11 images that can be re'):
+    with pytest.raises(ValueError, match='12 .*11 images'):
         chosen_by('diversity', small_model, root, tmp_path, (IMAGES,))
 
 
@@ -236,7 +236,7 @@ def test_a_model_without_depth_is_refused(images, small_model, tmp_path):
     select(
         small_model, DatasetOptions('camvid', images), tmp_path / 's.json', plan, level=LEVEL,
         page=False)
-    with pytest.raises(ValueError, match='another file to write than the one to choose from'):
+    with pytest.raises(ValueError, match='s.json'):
         select(
             small_model, DatasetOptions('camvid', images, f'{tmp_path}/s.json:3'),
             tmp_path / 's.json', Plan((2,)))
@@ -257,7 +257,7 @@ def test_features_that_are_all_the_same_are_refused(images, small_model, tmp_pat
         for number in range(3):
             file = root / folder / f'{number}.png'
             file.write_bytes((images / folder / first.name).read_bytes())
-    with pytest.raises(ValueError, match='features that differ between images, got the same'):
+    with pytest.raises(ValueError, match='features'):
         chosen_by('diversity', small_model, root, tmp_path, (2,))
 
 

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Pairs of depth and labels: what a batch may hold, and that crops stay aligned."""
+"""LabelledCrops of depth and labels: what a batch may hold, and that crops stay aligned."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from sync_perception.labels import LabelSpace
 from sync_perception.training.feeding.contrastive_pairs import (
     DistinctFrames,
     frame_of,
+    LabelledCrops,
     PairData,
-    Pairs,
 )
-from sync_perception.training.feeding.mixture import Source
+from sync_perception.training.feeding.mixture import MixtureSource
 import torch
 
 VARIANTS = ('clone', 'fog', 'rain')
@@ -65,9 +65,10 @@ def write(tmp_path, write_image):
     return write_streets
 
 
-def source(root, share: float = 1.0, **settings) -> Source:
+def source(root, share: float = 1.0, **settings) -> MixtureSource:
     """Describe a folder of streets at its own size."""
-    return Source('vkitti2', str(root), share, **{'scale': (1, 1), 'split': 'all', **settings})
+    return MixtureSource(
+        'vkitti2', str(root), share, **{'scale': (1, 1), 'split': 'all', **settings})
 
 
 @pytest.mark.parametrize('sample_id, frame', [
@@ -83,7 +84,7 @@ def test_variants_and_cameras_show_one_frame(sample_id, frame):
 
 def test_no_batch_has_two_variants_of_a_frame(write):
     """In 72 samples of 12 frames, at the largest batch that is possible."""
-    pairs = Pairs([source(write())])
+    pairs = LabelledCrops([source(write())])
     assert len(pairs) == 2 * len(VARIANTS) * 2 * FRAMES
     for batch_size in (5, 12):
         batches = list(DistinctFrames(pairs, batch_size, batches=30))
@@ -97,14 +98,14 @@ def test_no_batch_has_two_variants_of_a_frame(write):
 
 def test_a_round_draws_every_sample_once(write):
     """Where frames cannot collide, sampling is without replacement."""
-    pairs = Pairs([source(write(frames=1, scenes=[f'Scene{n:02}' for n in range(1, 9)]))])
+    pairs = LabelledCrops([source(write(frames=1, scenes=[f'Scene{n:02}' for n in range(1, 9)]))])
     pairs.frames = list(map(str, range(len(pairs))))
     drawn = sum(DistinctFrames(pairs, 8, batches=len(pairs) // 8), [])
     assert sorted(drawn) == list(range(len(pairs)))
 
 
 def test_orders_differ_unless_repeated(write):
-    pairs = Pairs([source(write())])
+    pairs = LabelledCrops([source(write())])
     fresh, same = DistinctFrames(pairs, 6, 4), DistinctFrames(pairs, 6, 4, repeat=True)
     assert list(fresh) != list(fresh)
     assert list(same) == list(same) == list(DistinctFrames(pairs, 6, 4))
@@ -113,22 +114,22 @@ def test_orders_differ_unless_repeated(write):
 
 def test_shares_decide_between_sources(write):
     first, second = write(root='a', scenes=['Scene01']), write(root='b', scenes=['Scene02'])
-    pairs = Pairs([source(first, 3.0), source(second, 1.0)])
+    pairs = LabelledCrops([source(first, 3.0), source(second, 1.0)])
     drawn = sum(DistinctFrames(pairs, 1, batches=2000), [])
     from_first = np.mean([pairs.places[index][0] == 0 for index in drawn])
     assert from_first == pytest.approx(0.75, abs=4 * math.sqrt(0.75 * 0.25 / 2000))
 
 
 def test_a_batch_larger_than_the_frames_is_refused(write):
-    pairs = Pairs([source(write())])
-    with pytest.raises(ValueError, match='a batch of 13 pairs needs as many frames.*have 12'):
+    pairs = LabelledCrops([source(write())])
+    with pytest.raises(ValueError, match='13.*12'):
         DistinctFrames(pairs, 13, 1)
 
 
 @pytest.mark.parametrize('stride', [1, 2])
 def test_crops_stay_aligned(write, stride):
     """Depth and labels come from the same pixels, mirrored or not; some are mirrored."""
-    pairs = Pairs([source(write())], crop=(12, 16), stride=stride)
+    pairs = LabelledCrops([source(write())], crop=(12, 16), stride=stride)
     whole = {sample_id: pairs.datasets[0].read(sample_id).labels for _, sample_id in pairs.places}
     mirrored = 0
     torch.manual_seed(0)
@@ -149,7 +150,8 @@ def test_crops_stay_aligned(write, stride):
 
 def test_crops_are_drawn_anew_or_fixed_by_a_seed(write):
     root = write()
-    fresh, fixed = Pairs([source(root)], (12, 16)), Pairs([source(root)], (12, 16), seed=3)
+    fresh = LabelledCrops([source(root)], (12, 16))
+    fixed = LabelledCrops([source(root)], (12, 16), seed=3)
     torch.manual_seed(0)
     crops = [fresh[5]['labels'] for _ in range(4)]
     assert any((crops[0] != crop).any() for crop in crops[1:])
@@ -159,7 +161,7 @@ def test_crops_are_drawn_anew_or_fixed_by_a_seed(write):
 
 
 def test_outside_of_the_image_all_is_unknown(write):
-    pair = Pairs([source(write())], crop=(24, 16))[0]
+    pair = LabelledCrops([source(write())], crop=(24, 16))[0]
     assert np.isnan(pair['depth'][0]).sum() == (pair['labels'] == 255).sum() == 4 * 16
 
 
@@ -167,7 +169,7 @@ def test_the_sky_stays_infinite(write, write_image):
     root = write(scenes=['Scene01'])
     write_image(root / 'Scene01/clone/frames/depth/Camera_0/depth_00000.png',
                 np.full(SIZE, 65535, np.uint16))
-    assert np.isinf(Pairs([source(root)], (12, 16))[0]['depth']).all()
+    assert np.isinf(LabelledCrops([source(root)], (12, 16))[0]['depth']).all()
 
 
 def test_samples_without_depth_are_refused(write):
@@ -175,7 +177,7 @@ def test_samples_without_depth_are_refused(write):
     for path in root.glob('Scene01/clone/frames/depth/*/*'):
         path.unlink()
     with pytest.raises(ValueError, match='vkitti2: Scene01/clone/Camera_0/00000'):
-        Pairs([source(root)])[0]
+        LabelledCrops([source(root)])[0]
 
 
 def test_data_sets_that_never_have_labels_are_refused(tmp_path, write_image, monkeypatch):
@@ -190,7 +192,7 @@ def test_data_sets_that_never_have_labels_are_refused(tmp_path, write_image, mon
 
     monkeypatch.setitem(DATASETS, 'unlabelled', Unlabelled)
     with pytest.raises(ValueError, match='unlabelled: .*labels'):
-        Pairs([Source('unlabelled', str(tmp_path), 1.0, scale=(1, 1))])
+        LabelledCrops([MixtureSource('unlabelled', str(tmp_path), 1.0, scale=(1, 1))])
 
 
 def test_the_data_module_feeds_batches(write):

@@ -78,7 +78,7 @@ def test_a_bad_loss_stops_with_step_samples_and_term(value, tmp_path):
 
 def test_a_bad_gradient_of_a_good_loss_stops_too(tmp_path):
     """The root of zero is zero, its slope infinite; 0 times infinity is no number."""
-    with pytest.raises(NotFiniteError, match='step 2: the norm of the gradient is (nan|inf)'):
+    with pytest.raises(NotFiniteError, match='step 2.*(nan|inf)'):
         fit(tmp_path, Spoil(lambda predicted, *_: (predicted * 0).abs().sum().sqrt()))
 
 

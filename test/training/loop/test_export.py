@@ -25,7 +25,7 @@ from small_batches import annotated_batch, batch, TINY, write_streets
 from sync_perception.models import hub
 from sync_perception.models.config import ModelConfig
 from sync_perception.resources import config_folder, default_model_folder
-from sync_perception.training.feeding.mixture import MixtureData, Source
+from sync_perception.training.feeding.mixture import MixtureData, MixtureSource
 from sync_perception.training.loop.export import ExportAverage
 from sync_perception.training.module import SynchronisedLearning
 import torch
@@ -33,7 +33,7 @@ import yaml
 
 
 def train(
-        folder: Path, sources: list[Source], samples: int = 16, **average: float
+        folder: Path, sources: list[MixtureSource], samples: int = 16, **average: float
         ) -> ModelConfig:
     """Learn from so many crops of some sources; return the exported model's config."""
     torch.manual_seed(0)
@@ -50,7 +50,7 @@ def train(
 def test_the_range_of_focal_lengths_is_what_the_crops_had(tmp_path, size):
     """Whether a source says so or not: the streets' camera has 90 pixels."""
     streets = write_streets(tmp_path / 'streets')
-    source = Source('vkitti2', str(streets), split='all', **size)
+    source = MixtureSource('vkitti2', str(streets), split='all', **size)
     low, high = size.get('focal', (0.9 * 90, 1.2 * 90))
     found = train(tmp_path / 'model', [source]).focal_range
     # 16 crops, log-uniform: the outermost lie near the ends; sizes of whole pixels move both
@@ -60,7 +60,7 @@ def test_the_range_of_focal_lengths_is_what_the_crops_had(tmp_path, size):
 
 def test_until_the_averaging_starts_the_average_is_the_latest_weights(tmp_path):
     """Three steps of a training, of which an average of decay 0 always is the last one."""
-    sources = [Source('vkitti2', str(write_streets(tmp_path / 'streets')), split='all',
+    sources = [MixtureSource('vkitti2', str(write_streets(tmp_path / 'streets')), split='all',
                       scale=(1, 1))]
     weights = {}
     for name, average in (

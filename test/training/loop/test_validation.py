@@ -32,7 +32,7 @@ from sync_perception.evaluation.sample_evaluation import Evaluation
 from sync_perception.images.colors import colorize_depth
 from sync_perception.labels import LabelSpace
 from sync_perception.models import hub
-from sync_perception.runtime.preprocess import resize_image
+from sync_perception.models.network_input import resize_image
 from sync_perception.training.feeding.recordings import EvaluationSamples, EvaluationSource
 from sync_perception.training.loop.prediction_pictures import panel, translated
 from sync_perception.training.loop.validation import SourceEvaluation

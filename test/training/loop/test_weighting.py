@@ -246,10 +246,10 @@ def test_bad_settings():
         DynamicWeightAverage([])
     with pytest.raises(ValueError, match='each once'):
         DynamicWeightAverage(['depth', 'depth'])
-    with pytest.raises(ValueError, match='temperature above 0, got 0'):
+    with pytest.raises(ValueError, match='temperature.*got 0'):
         DynamicWeightAverage(['depth'], temperature=0)
     with pytest.raises(ValueError, match="'ranking'"):
         UncertaintyWeights({'depth': 'ranking'})
     for weight in (-1, math.nan):
-        with pytest.raises(ValueError, match='weight of at least 0 for depth'):
+        with pytest.raises(ValueError, match='depth'):
             FixedWeights({'depth': weight})

@@ -84,7 +84,7 @@ def test_info_nce_gradient(similarity):
 
 @pytest.mark.parametrize('shape', [(3, 4), (3,), (2, 3, 3)])
 def test_info_nce_needs_a_square(shape):
-    with pytest.raises(ValueError, match='expected a square matrix of similarities'):
+    with pytest.raises(ValueError, match='square'):
         symmetric_info_nce(torch.zeros(shape))
 
 
@@ -135,7 +135,7 @@ def test_consistency_draws_predictions_together():
 def test_consistency_of_maps_that_do_not_belong_together():
     model = small_model()
     depth, probabilities = small_maps()
-    with pytest.raises(ValueError, match='of the same images, got 2 and 1'):
+    with pytest.raises(ValueError, match='2 and 1'):
         consistency_loss(model, depth, probabilities[:1])
     with pytest.raises(ValueError, match=r'\(B, 6, H, W\).*got.*\(2, 5, 4, 3\)'):
         consistency_loss(model, depth, probabilities[:, :5])

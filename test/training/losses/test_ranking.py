@@ -204,7 +204,7 @@ def test_bad_input():
         semantic_ranking(predicted, -true, valid, labels, seeded())
     with pytest.raises(ValueError, match='ratio above 1, got 1'):
         semantic_ranking(predicted, true, valid, labels, seeded(), ratio=1)
-    with pytest.raises(ValueError, match='reach of at least 2, got 5 and 1'):
+    with pytest.raises(ValueError, match='reach.*5 and 1'):
         border_pairs(labels, seeded(), borders=5, reach=1)
     with pytest.raises(ValueError, match=r'\(B, h, w\), got \(6, 7\)'):
         border_pairs(labels[0], seeded())

@@ -163,7 +163,7 @@ def test_bad_input():
             loss(predicted[..., 1:], true, valid)
         with pytest.raises(ValueError, match='mask of bool'):
             loss(predicted, true, valid.float())
-    with pytest.raises(ValueError, match='inverse depth must be finite'):
+    with pytest.raises(ValueError, match='finite'):
         scale_shift_invariant(predicted, true * math.inf, valid)
     with pytest.raises(ValueError, match='positive, got -'):
         scale_shift_invariant_depth(predicted, -true, valid)

@@ -204,5 +204,5 @@ def test_bad_input():
     with pytest.raises(ValueError, match=r'\(1, 1, 12, 40\).*\(1, 12, 39\)'):
         self_ranking(scene(), halves()[..., :-1], seeded())
     for settings in ({'borders': 0}, {'reach': 1}, {'ratio': 1.0}):
-        with pytest.raises(ValueError, match='a reach of at least 2 and a ratio above 1'):
+        with pytest.raises(ValueError, match='reach.*ratio'):
             self_ranking(scene(), halves(), seeded(), **settings)

@@ -248,12 +248,12 @@ def test_samples_without_neighbours_count_as_nothing():
 
 def test_neighbours_without_intrinsics_are_refused():
     blind = {**toy_batch(), 'K': torch.stack([torch.eye(3), torch.eye(3) * torch.nan])}
-    with pytest.raises(ValueError, match='b has neighbours, but no intrinsics.*neighbours: fal'):
+    with pytest.raises(ValueError, match='b .*intrinsics.*neighbours: fal'):
         ask(supervision(), [wall()], {**blind, 'id': ['a', 'b']})
 
 
 def test_networks_without_depth_are_refused():
-    with pytest.raises(ValueError, match='expected a network with depth, got one of semantics'):
+    with pytest.raises(ValueError, match='depth.*semantics'):
         first_depth(build('semantics_alone').network, (0.5, 200.0))
 
 
@@ -381,7 +381,7 @@ def test_settings_that_mean_nothing_are_refused():
             ({'weight': -1.0}, 'weight.*got -1'), ({'mask_after': -1}, 'mask_after.*got -1')):
         with pytest.raises(ValueError, match=key):
             supervision(**settings)
-    with pytest.raises(ValueError, match='needs neighbours: expected `neighbours'):
+    with pytest.raises(ValueError, match='`neighbours'):
         supervision().check_offsets(())
     with pytest.raises(ValueError, match=r'\[-1, 1\]'):
         supervision(known_poses=False).check_offsets((-1, 1, STEREO))

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Preprocessing of images to a network's input, shared by training and inference."""
+"""Input of networks: its size, its pixels and the scale of depth that belongs to it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ import cv2
 import numpy as np
 from sync_perception.geometry import resize_intrinsics
 from sync_perception.models.config import ModelConfig
-from sync_perception.runtime.memory import in_pixels
 import torch
 from torch import Tensor
 
@@ -93,6 +92,11 @@ def metric_scale(config: ModelConfig, K: np.ndarray | None, size: tuple[int, int
     if config.canonical_focal is None or K is None:
         return 1.0
     return seen_focal(K, size, seen or seen_size(config, size)) / config.canonical_focal
+
+
+def in_pixels(size: tuple[int, int]) -> str:
+    """Return a size (height, width) as text with the width first, such as 832x256."""
+    return f'{size[1]}x{size[0]}'
 
 
 def unusual_focal(config: ModelConfig, K: np.ndarray, size: tuple[int, int]) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from sync_perception.labels import LabelSpace
 from sync_perception.models import ModelConfig
-from sync_perception.runtime.preprocess import network_size, normalise, resize_image, seen_size
+from sync_perception.models.network_input import network_size, normalise, resize_image, seen_size
 import torch
 
 
