@@ -85,12 +85,12 @@ def map_source(
         camera_roll: CameraRoll = 0.0,
         ) -> None:
     """Make a labelled map of a recording with poses: mesh, pictures, navigation grid; no ROS."""
-    from sync_perception.mapping.offline.command import map_command, Options
+    from sync_perception.mapping.offline.command import map_command, MapOptions
     from sync_perception.mapping.offline.sources import CameraArguments
     from sync_perception.runtime.mount_scale import mount_of
     from sync_perception.runtime.predictor import Predictor
     arguments = CameraArguments(fx, camera_info, rectify, rate, camera, image)
-    options = Options(
+    options = MapOptions(
         out=out, poses=poses, voxel=voxel, max_range=max_range, radius=radius, up=up,
         stride=stride, frames=frames, sensor_depth=sensor_depth, recording=rerun,
         mount=mount_of(camera_height, camera_pitch, camera_roll), least_weight=least_weight)

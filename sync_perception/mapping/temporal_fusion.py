@@ -58,7 +58,7 @@ class FusionSettings:
 
 
 @dataclass(frozen=True)
-class Maps:
+class FusedMaps:
     """
     Maps of a frame at the network's sizes, with the weight of the frames that they come from.
 
@@ -76,7 +76,7 @@ class Maps:
     frames: np.ndarray
 
     @classmethod
-    def of(cls, output: DenseOutput, scale: float) -> Maps:
+    def of(cls, output: DenseOutput, scale: float) -> FusedMaps:
         """
         Return the maps of a network's output with batch size 1.
 
@@ -114,7 +114,7 @@ class TemporalFusion:
         self.settings = settings or FusionSettings()
         self.dynamic, self.infinite = space.dynamic, space.infinite
         self.share = 0.0
-        self._before: tuple[Maps, np.ndarray, np.ndarray] | None = None
+        self._before: tuple[FusedMaps, np.ndarray, np.ndarray] | None = None
 
     def reset(self) -> None:
         """Forget all frames."""
@@ -136,7 +136,7 @@ class TemporalFusion:
         if world_T_camera is None:
             self.reset()
             return output
-        maps = Maps.of(output, scale)
+        maps = FusedMaps.of(output, scale)
         K = resize_intrinsics(K, size, maps.log_depth.shape)
         before, self.share = self._before, 0.0
         fused = maps
@@ -152,8 +152,8 @@ class TemporalFusion:
             logits=as_map(fused.logs, output.logits), normals=output.normals,
             log_variance=output.log_variance)
 
-    def _fused(self, maps: Maps, K: np.ndarray, before: Maps, before_K: np.ndarray,
-               before_T_present: np.ndarray) -> Maps:
+    def _fused(self, maps: FusedMaps, K: np.ndarray, before: FusedMaps, before_K: np.ndarray,
+               before_T_present: np.ndarray) -> FusedMaps:
         """Return the maps of a frame, fused with those of the frame before."""
         settings = self.settings
         best = maps.logs.argmax(axis=2)
@@ -179,7 +179,7 @@ class TemporalFusion:
         earlier_logs = cv2.log(np.maximum(earlier, np.float32(LEAST_PROBABILITY)))
         logs = maps.logs + (weight / frames)[..., None] * (earlier_logs - maps.logs)
         logs, probabilities = normalised(logs)
-        return Maps(log_depth, information, logs, probabilities, frames)
+        return FusedMaps(log_depth, information, logs, probabilities, frames)
 
 
 def label_pixels(

@@ -59,8 +59,8 @@ class TemporalPredictor:
     :raises ValueError: if the model lacks depth or labels, or its depth is not metric.
     :ivar frames: number of frames.
     :ivar alone: number of frames that were not fused although there were frames before.
-    :ivar doubt: why the latest frame was not fused; empty if it was, or is the first one.
-    :ivar last_doubt: why the last frame of those was not fused.
+    :ivar reason: why the latest frame was not fused; empty if it was, or is the first one.
+    :ivar last_reason: why the last frame of those was not fused.
     """
 
     def __init__(self, predictor: Any, poses: Trajectory | Odometry | None,
@@ -69,7 +69,7 @@ class TemporalPredictor:
         self.predictor, self.poses = predictor, poses
         self.fusion = TemporalFusion(predictor.labels, settings)
         self.frames = self.alone = 0
-        self.doubt = self.last_doubt = ''
+        self.reason = self.last_reason = ''
         self._latest: int | None = None
 
     @classmethod
@@ -108,7 +108,7 @@ class TemporalPredictor:
             self.fusion.reset()  # a recording has started again
         located = self.locate(frame, output) if located is None else located
         self._latest = frame.stamp
-        self._note(located.doubt)
+        self._note(located.reason)
         fused = self.fusion.fuse(output, frame.K, frame.size, scale, located.world_T_camera)
         return self.predictor.finish(fused, frame, outputs)
 
@@ -118,26 +118,26 @@ class TemporalPredictor:
             wanted = NEEDS | ({'uncertainty'} & self.predictor.available)
             return self.poses.update(frame, self.predictor.finish(output, frame, wanted))
         located = self.poses.at(frame.stamp)
-        if self._latest is not None and not located.doubt:
-            reason = self.poses.motion(self._latest, frame.stamp).doubt
+        if self._latest is not None and not located.reason:
+            reason = self.poses.motion(self._latest, frame.stamp).reason
             if reason:
                 self.fusion.reset()
                 return Located(located.world_T_camera, reason)
         return located
 
-    def _note(self, doubt: str) -> None:
+    def _note(self, reason: str) -> None:
         """Keep why the present frame is predicted alone; '' if it is not."""
-        self.doubt = doubt
-        if doubt:
+        self.reason = reason
+        if reason:
             self.alone += 1
-            self.last_doubt = doubt
+            self.last_reason = reason
 
     def progress(self) -> str:
         """Return how many frames were predicted alone, and the last reason."""
         if not self.alone:
             return f'{self.frames} frames were fused over time'
         return (f'{self.alone} of {self.frames} frames were not fused with those before, the last '
-                f'of them because {self.last_doubt}')
+                f'of them because {self.last_reason}')
 
 
 def check_model(predictor: Any) -> None:

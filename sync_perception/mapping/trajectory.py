@@ -55,11 +55,11 @@ class Located(NamedTuple):
     Pose at a time.
 
     :param world_T_camera: float64 (4, 4), metres; None if there is none.
-    :param doubt: why there is no pose; empty if there is one.
+    :param reason: why there is no pose; empty if there is one.
     """
 
     world_T_camera: np.ndarray | None
-    doubt: str = ''
+    reason: str = ''
 
 
 class Trajectory:
@@ -146,7 +146,7 @@ class Trajectory:
             if the poses jump in between.
         """
         before, now = self.at(earlier), self.at(later)
-        reason = before.doubt or now.doubt or next(filter(None, (
+        reason = before.reason or now.reason or next(filter(None, (
             self.jump(index) for index in range(
                 bisect_left(self.stamps, earlier) + 1, bisect_left(self.stamps, later) + 1)
             if index < len(self.stamps))), '')

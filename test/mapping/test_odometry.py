@@ -58,7 +58,7 @@ def test_true_depth_gives_the_true_poses(drive, scale):
     for frame, prediction, _ in drive:
         scaled = Prediction(depth=prediction.depth * np.float32(scale), labels=prediction.labels)
         located = odometry.update(frame, scaled)
-        assert located.doubt == ''
+        assert located.reason == ''
     pose = located.world_T_camera.copy()
     pose[:3, 3] /= scale
     share, degrees = error(pose, drive)
@@ -122,8 +122,8 @@ def test_a_blind_frame_has_no_pose_and_the_next_ones_go_on(drive):
         if index == 6:
             frame = Frame(np.full_like(frame.image, 30), frame.K, frame.stamp)
         located = odometry.update(frame, prediction)
-        reasons.append(located.doubt)
-        assert (located.world_T_camera is None) == bool(located.doubt)
+        reasons.append(located.reason)
+        assert (located.world_T_camera is None) == bool(located.reason)
     assert all('corners' in reason for reason in reasons[6:8])
     assert not any(reasons[:6] + reasons[8:])
     assert len(odometry.trajectory) == len(drive) - 2

@@ -61,7 +61,7 @@ def test_a_recorded_pose_is_returned_unchanged(walk):
     """A frame with a pose of its own needs no neighbours."""
     for stamp, recorded in walk:
         np.testing.assert_allclose(walk.at(stamp).world_T_camera, recorded, atol=1e-14)
-        assert walk.at(stamp).doubt == ''
+        assert walk.at(stamp).reason == ''
 
 
 @pytest.mark.parametrize(('offset', 'reason'), [(-SECOND, 'first'), (2 * SECOND, 'last')])
@@ -69,13 +69,13 @@ def test_no_pose_outside_of_the_range(walk, offset, reason):
     """Poses are not extrapolated."""
     found = walk.at(walk.stamps[0] + offset)
     assert found.world_T_camera is None
-    assert reason in found.doubt
+    assert reason in found.reason
 
 
 def test_no_pose_in_a_long_gap(walk):
     """Neighbours that are too far apart in time give no pose, but they themselves do."""
     walk.append(walk.stamps[-1] + SECOND, pose(1))
-    assert 'apart' in walk.at(walk.stamps[-1] - SECOND // 2).doubt
+    assert 'apart' in walk.at(walk.stamps[-1] - SECOND // 2).reason
     assert walk.at(walk.stamps[-1]).world_T_camera is not None
 
 
@@ -86,9 +86,9 @@ def test_no_motion_over_a_jump(walk, jumped, reason):
     last = walk.stamps[-1]
     walk.append(last + SECOND // 10, jumped)
     walk.append(last + SECOND // 5, jumped)
-    assert reason in walk.at(last + SECOND // 20).doubt
-    assert reason in walk.motion(last - SECOND // 10, last + SECOND // 5).doubt
-    assert walk.motion(last + SECOND // 10, last + SECOND // 5).doubt == ''
+    assert reason in walk.at(last + SECOND // 20).reason
+    assert reason in walk.motion(last - SECOND // 10, last + SECOND // 5).reason
+    assert walk.motion(last + SECOND // 10, last + SECOND // 5).reason == ''
 
 
 def test_motion_is_between_cameras(walk):
@@ -107,7 +107,7 @@ def test_old_poses_are_forgotten():
     for index in range(1000):
         trajectory.append(index, np.eye(4))
     assert len(trajectory) == 5
-    assert 'first' in trajectory.at(3).doubt
+    assert 'first' in trajectory.at(3).reason
 
 
 def test_times_must_ascend(walk):
@@ -116,7 +116,7 @@ def test_times_must_ascend(walk):
         walk.append(walk.stamps[-1], pose())
     with pytest.raises(ValueError, match='2 poses at 1 times'):
         Trajectory([0], [pose(), pose()])
-    assert 'no poses' in Trajectory().at(0).doubt
+    assert 'no poses' in Trajectory().at(0).reason
 
 
 def test_rotations_are_made_orthogonal():

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from sync_perception.mapping.odometry import check_outputs, ODOMETRY, VisualOdometry
-from sync_perception.mapping.offline.recording import Recording, RunRecorder
+from sync_perception.mapping.offline.recording import RerunRecording, RunRecorder
 from sync_perception.mapping.offline.run import map_recording, MapJob
 from sync_perception.mapping.offline.sources import CameraArguments, FrameSource
 from sync_perception.mapping.pose_files import read_trajectory
@@ -40,7 +40,7 @@ RECORDING = 'recording.rrd'
 
 
 @dataclass(frozen=True)
-class Options:
+class MapOptions:
     """
     Options of the command.
 
@@ -74,7 +74,7 @@ class Options:
 
 
 def map_command(
-        path: Path, source: FrameSource, arguments: CameraArguments, options: Options,
+        path: Path, source: FrameSource, arguments: CameraArguments, options: MapOptions,
         load: Callable[[], Predictor], report: Callable[[str], None] = print) -> dict[str, Any]:
     """
     Map a source and report what was written; the model is loaded last.
@@ -92,7 +92,7 @@ def map_command(
     predictor = load()
     poses = trajectory if trajectory is not None else odometry(predictor, options.mount)
     if options.recording:
-        recording = Recording(predictor.labels, options.out / RECORDING, settings.up)
+        recording = RerunRecording(predictor.labels, options.out / RECORDING, settings.up)
         result = map_recording(
             job, source, predictor, poses, report, RunRecorder(recording))
         recording.close()
@@ -104,7 +104,7 @@ def map_command(
     return result
 
 
-def poses_of(source: FrameSource, arguments: CameraArguments, options: Options) -> Trajectory:
+def poses_of(source: FrameSource, arguments: CameraArguments, options: MapOptions) -> Trajectory:
     """
     Return the poses that the user names, or those of the source.
 

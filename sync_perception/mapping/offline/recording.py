@@ -42,7 +42,7 @@ MAP_EVERY = 10
 TIME, FRAME = 'time', 'frame'
 
 
-class Recording:
+class RerunRecording:
     """
     Recording of a run for Rerun, to a file or to the viewer.
 
@@ -140,7 +140,7 @@ class RunRecorder:
     :param every: frames after which the map is recorded again.
     """
 
-    def __init__(self, recording: Recording, every: int = MAP_EVERY):
+    def __init__(self, recording: RerunRecording, every: int = MAP_EVERY):
         self.recording, self.every, self.count = recording, every, 0
 
     def __call__(self, frame: Frame, prediction: Prediction, world_T_camera: np.ndarray,

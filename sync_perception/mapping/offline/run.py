@@ -185,7 +185,7 @@ class _Run:
             return
         located = self.trajectory.at(frame.stamp) if self.trajectory is not None else None
         if located is not None and located.world_T_camera is None:
-            self._leave_out('there is no pose', f'frame {index} is left out: {located.doubt}')
+            self._leave_out('there is no pose', f'frame {index} is left out: {located.reason}')
             return
         prediction = self._predict(index, frame)
         if located is None:
@@ -193,7 +193,7 @@ class _Run:
         if replayed:
             return
         if located.world_T_camera is None:
-            self._leave_out('there is no pose', f'frame {index} is left out: {located.doubt}')
+            self._leave_out('there is no pose', f'frame {index} is left out: {located.reason}')
             return
         pose = located.world_T_camera
         self.map.integrate(frame, prediction, pose)

@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 from sync_perception.images.orientation import turn_calibration
 from sync_perception.mapping.offline.command import RECORDING
-from sync_perception.mapping.offline.recording import Recording
+from sync_perception.mapping.offline.recording import RerunRecording
 from sync_perception.mapping.offline.run import MAP_FOLDER
 from sync_perception.mapping.offline.sources import CameraArguments, FrameSource
 from sync_perception.mapping.semantic_map.semantic_map import SemanticMap
@@ -95,7 +95,7 @@ def view_map(path: Path, save: Path | None = None) -> bool:
     if folder is None:
         return False
     stored, _ = SemanticMap.load(folder)
-    recording = Recording(stored.space, save, tuple(stored.settings.up))
+    recording = RerunRecording(stored.space, save, tuple(stored.settings.up))
     recording.surface(surface_of(stored))
     recording.close()
     return True
@@ -111,7 +111,7 @@ def view_live(
     :param frames: end after so many; None for all.
     :return: number of frames shown.
     """
-    recording, shown = Recording(predictor.labels, save), 0
+    recording, shown = RerunRecording(predictor.labels, save), 0
     for _, frame in source.frames(0, 1):
         if frames is not None and shown >= frames:
             break

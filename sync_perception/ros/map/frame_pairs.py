@@ -35,7 +35,7 @@ MOST_BYTES = 256 * 2 ** 20
 
 
 @dataclass(eq=False)
-class FramePacket:
+class FrameMessages:
     """
     Messages of one frame, and its pose when it is known.
 
@@ -87,7 +87,7 @@ class FramePairs:
         """
         Add a message.
 
-        :param name: name of the message in `FramePacket.messages`.
+        :param name: name of the message in `FrameMessages.messages`.
         :return: whether the depth image is so much earlier than the latest one that the recording
             has started again; messages from before are then forgotten.
         """
@@ -108,7 +108,7 @@ class FramePairs:
             self._remove(next(iter(self.waiting)), in_vain=True)
         return restarted
 
-    def complete(self, wanted: Collection[str]) -> list[FramePacket]:
+    def complete(self, wanted: Collection[str]) -> list[FrameMessages]:
         """
         Return the frames that have everything, in the order of their stamps.
 
@@ -117,14 +117,14 @@ class FramePairs:
         :param wanted: names of the messages that a frame must have.
         """
         self.wanted = wanted
-        found: list[FramePacket] = []
+        found: list[FrameMessages] = []
         for stamp in sorted(self.waiting):
             entry = self.waiting[stamp]
             if set(wanted) <= entry.keys():
                 camera_info = self.find_camera_info(entry['depth'])
                 if camera_info is not None:
                     self._remove(stamp)
-                    found.append(FramePacket(
+                    found.append(FrameMessages(
                         {name: entry[name] for name in wanted}, camera_info))
         if found:
             newest = found[-1].stamp

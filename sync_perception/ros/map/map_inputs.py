@@ -39,7 +39,7 @@ from sync_perception.ros.health.watched_topics import WatchedTopics
 from sync_perception.ros.io.camera_info import CameraInfoCache
 from sync_perception.ros.io.conversions import stamp_nanoseconds
 from sync_perception.ros.io.prediction_messages import label_space_of
-from sync_perception.ros.map.frame_pairs import FramePacket, FramePairs
+from sync_perception.ros.map.frame_pairs import FrameMessages, FramePairs
 from sync_perception.ros.parameters.mapping import MappingParameters
 
 TOPICS = {
@@ -47,7 +47,7 @@ TOPICS = {
     'confidence': 'sync/semantics/confidence', 'uncertainty': 'sync/depth/uncertainty'}
 CAMERA_INFO, LABEL_SPACE = 'sync/camera_info', 'sync/label_space'
 MESSAGE_NAMES = {'semantics': 'labels'}
-"""Name of an input in `FramePacket.messages`, if it is another one."""
+"""Name of an input in `FrameMessages.messages`, if it is another one."""
 SETTLED = 1.0
 """Seconds until all publishers of a present node are known; frames wait so long."""
 
@@ -87,7 +87,7 @@ class MapInputs:
             String, LABEL_SPACE, self._receive_label_space, qos.latched())
         self.has_space = self.label_space is None
 
-    def frames(self) -> list[FramePacket]:
+    def frames(self) -> list[FrameMessages]:
         """Return the frames that are complete, in order."""
         if time.monotonic() - self.begun < SETTLED:
             return []

@@ -31,7 +31,7 @@ from sync_perception.ros.health.frame_faults import FrameFaults
 from sync_perception.ros.health.map_counters import MapCounters
 from sync_perception.ros.io.conversions import stamp_nanoseconds
 from sync_perception.ros.io.prediction_messages import frame_and_prediction
-from sync_perception.ros.map.frame_pairs import FramePacket
+from sync_perception.ros.map.frame_pairs import FrameMessages
 from sync_perception.ros.map.map_publishers import MapPublishers
 from sync_perception.ros.parameters.mapping import MappingParameters
 from sync_perception.ros.parameters.poses import pose_limits
@@ -81,7 +81,7 @@ class Mapper(FrameFaults[MapCounters]):
         """Return whether the poses are those of visual odometry."""
         return self.pose_publishers is not None
 
-    def process(self, packets: Sequence[FramePacket]) -> tuple[()]:
+    def process(self, packets: Sequence[FrameMessages]) -> tuple[()]:
         """Fuse frames; one that cannot be fused is counted and logged."""
         for packet in packets:
             try:
@@ -92,10 +92,10 @@ class Mapper(FrameFaults[MapCounters]):
                 self.count_failed(error)
         return ()
 
-    def count_without_pose(self, doubt: str) -> None:
+    def count_without_pose(self, reason: str) -> None:
         """Count and log a frame without a pose, which is left out of the map."""
         self.counters.without_pose += 1
-        self.note('pose', f'frames are left out of the map, since they have no pose: {doubt}')
+        self.note('pose', f'frames are left out of the map, since they have no pose: {reason}')
 
     def forget(self) -> None:
         """Forget what belongs to the former map, since there is another one."""
@@ -129,7 +129,7 @@ class Mapper(FrameFaults[MapCounters]):
             self.log.warn('publishing', (
                 f'the map cannot be published: {type(error).__name__}: {error}'))
 
-    def _process(self, packet: FramePacket) -> None:
+    def _process(self, packet: FrameMessages) -> None:
         due = self._is_due(packet.stamp)
         if not due and not self.is_visual:
             self.counters.skipped += 1
@@ -141,14 +141,14 @@ class Mapper(FrameFaults[MapCounters]):
         if self.is_visual:
             located = self._by_odometry(frame, prediction, packet.header)
         if located.world_T_camera is None:
-            self.count_without_pose(located.doubt)
+            self.count_without_pose(located.reason)
         elif not due:
             self.counters.skipped += 1
         else:
             self._fuse(packet, frame, prediction, located.world_T_camera)
             self.note('pose', '')
 
-    def _fuse(self, packet: FramePacket, frame: Frame, prediction: Prediction,
+    def _fuse(self, packet: FrameMessages, frame: Frame, prediction: Prediction,
               world_T_camera: np.ndarray) -> None:
         self.store.for_labels(self.space).integrate(frame, prediction, world_T_camera)
         self.place, self.fused = world_T_camera[:3, 3].copy(), packet.header
@@ -163,7 +163,7 @@ class Mapper(FrameFaults[MapCounters]):
         since = stamp - stamp_nanoseconds(self.fused)
         return since < 0 or since >= EARLY * SECOND / rate
 
-    def _label_space(self, packet: FramePacket) -> LabelSpace:
+    def _label_space(self, packet: FrameMessages) -> LabelSpace:
         """Return the label space of a frame; that of a map without labels is a shipped one."""
         if self.space is None and 'labels' not in packet.messages:
             self.space = (LabelSpace.load(UNLABELLED) if self.store.map is None

@@ -33,7 +33,7 @@ from sync_perception.ros.core.worker_requests import WorkerRequests
 from sync_perception.ros.health.counters import Pace
 from sync_perception.ros.health.map_counters import MapCounters
 from sync_perception.ros.health.report import Report
-from sync_perception.ros.map.frame_pairs import FramePacket
+from sync_perception.ros.map.frame_pairs import FrameMessages
 from sync_perception.ros.map.map_inputs import MapInputs
 from sync_perception.ros.map.map_publishers import MapPublishers
 from sync_perception.ros.map.map_report import frames_report, map_report
@@ -58,9 +58,9 @@ class MappingNode(ManagedNode):
     def __init__(self, **node_arguments: Any):
         super().__init__('mapping', MappingParameters, **node_arguments)
         self.mapper: Mapper | None = None
-        self.worker: Worker[FramePacket] | None = None
+        self.worker: Worker[FrameMessages] | None = None
         self.inputs: MapInputs | None = None
-        self.waiting: WaitingFrames[FramePacket] | None = None
+        self.waiting: WaitingFrames[FrameMessages] | None = None
         self.pace = Pace()
         self.requests = WorkerRequests(self)
         self.timers_of_map: list[Any] = []
@@ -173,10 +173,10 @@ class MappingNode(ManagedNode):
                 waiting.add(packet)
         waiting.advance()
 
-    def _use(self, packet: FramePacket, located: Located) -> None:
+    def _use(self, packet: FrameMessages, located: Located) -> None:
         """Hand a frame to the worker, unless it has no pose."""
-        if located.doubt:
-            self.mapper.count_without_pose(located.doubt)
+        if located.reason:
+            self.mapper.count_without_pose(located.reason)
         else:
             packet.world_T_camera = located.world_T_camera
             self.worker.offer(packet)
@@ -199,7 +199,7 @@ class MappingNode(ManagedNode):
     def _refuse_pose(self, error: ValueError) -> None:
         self.mapper.count_refused(error, 'a pose')
 
-    def _count_dropped(self, packet: FramePacket) -> None:
+    def _count_dropped(self, packet: FrameMessages) -> None:
         self.mapper.counters.dropped += 1
 
     def _create_service(self, name: str) -> None:

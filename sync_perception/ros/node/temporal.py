@@ -61,8 +61,8 @@ class TemporalFrames:
     @property
     def problem(self) -> str:
         """Return why the latest frame was predicted alone, as a sentence; empty if it was not."""
-        doubt = self.temporal.doubt if self.temporal is not None else ''
-        return f'the frame is not fused with those before: {doubt}' if doubt else ''
+        reason = self.temporal.reason if self.temporal is not None else ''
+        return f'the frame is not fused with those before: {reason}' if reason else ''
 
     def values(self) -> dict[str, str]:
         """Return the counts for diagnostics; empty before the first frame."""
@@ -71,7 +71,7 @@ class TemporalFrames:
         temporal = self.temporal
         return {
             'frames predicted alone': f'{temporal.alone} of {temporal.frames}',
-            'last reason to predict alone': temporal.last_doubt}
+            'last reason to predict alone': temporal.last_reason}
 
 
 def odometry(parameters: PerceptionParameters, space: LabelSpace) -> LevelOdometry | None:

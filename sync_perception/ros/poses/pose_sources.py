@@ -69,8 +69,8 @@ class PoseSource:
         located = self.at(header)
         if located.world_T_camera is None:
             return located
-        doubt = self._jump_since_former(stamp)
-        self.former, self.answer = stamp, Located(None, doubt) if doubt else located
+        reason = self._jump_since_former(stamp)
+        self.former, self.answer = stamp, Located(None, reason) if reason else located
         return self.answer
 
     def at(self, header: Header) -> Located:

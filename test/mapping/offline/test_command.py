@@ -19,7 +19,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
-from sync_perception.mapping.offline.command import Options, poses_of
+from sync_perception.mapping.offline.command import MapOptions, poses_of
 from sync_perception.mapping.offline.sources import CameraArguments
 
 ROWS = ['frame cameraID'] + [
@@ -33,7 +33,7 @@ def test_poses_without_times_have_the_rate_of_the_source(tmp_path):
     poses.write_text('1 0 0 0 0 1 0 0 0 0 1 0\n' * 3)
     video = SimpleNamespace(rate=25.0)
     for arguments, period in ((CameraArguments(), 40), (CameraArguments(rate=5.0), 200)):
-        found = poses_of(video, arguments, Options(tmp_path, str(poses)))
+        found = poses_of(video, arguments, MapOptions(tmp_path, str(poses)))
         assert found.stamps == [0, period * 10 ** 6, 2 * period * 10 ** 6]
 
 
@@ -43,5 +43,5 @@ def test_poses_are_those_of_the_named_camera(tmp_path):
     poses.write_text('\n'.join(ROWS))
     for number, place in ((None, 0), (3, 3)):
         found = poses_of(SimpleNamespace(rate=None), CameraArguments(number=number),
-                         Options(tmp_path, str(poses)))
+                         MapOptions(tmp_path, str(poses)))
         assert np.allclose([pose[0, 3] for pose in found.poses], place)

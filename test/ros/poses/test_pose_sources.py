@@ -72,7 +72,7 @@ def test_poses_of_a_robot_become_those_of_its_camera(source):
     located = poses.locate(header(round(1.1 * SECOND)))
     np.testing.assert_allclose(located.world_T_camera, matrix(2.0, 0, 0.5, *FORWARD), atol=1e-9)
     assert poses.frame == 'odom' and poses.refused == []
-    assert 'older' in poses.locate(header(2 * SECOND)).doubt
+    assert 'older' in poses.locate(header(2 * SECOND)).reason
 
 
 def test_odometry_of_another_frame_asks_for_the_transform(source):
@@ -82,7 +82,7 @@ def test_odometry_of_another_frame_asks_for_the_transform(source):
     message = odometry(header=header(SECOND, 'odom'), child_frame_id='base_link')
     message.pose.pose = pose_message(pose_at(0))
     poses._receive(message)
-    assert 'poses.camera' in poses.locate(header(SECOND)).doubt
+    assert 'poses.camera' in poses.locate(header(SECOND)).reason
     assert poses.locate(header(SECOND, 'base_link')).world_T_camera is not None
 
 
@@ -105,7 +105,7 @@ def test_only_the_frame_across_a_jump_is_left_out(source):
     poses = source(poses_source='pose')
     for index, x in enumerate((0, 0.1, 500, 500.1, 500.2)):
         poses._receive(stamped(1 + index / 10, x))
-    found = [bool(poses.locate(header(SECOND + index * SECOND // 10)).doubt)
+    found = [bool(poses.locate(header(SECOND + index * SECOND // 10)).reason)
              for index in (0, 1, 2, 2, 3, 4)]
     assert found == [False, False, True, True, False, False]
 
@@ -147,4 +147,4 @@ def test_transforms_are_poses(source, monkeypatch):
     poses = source(poses_source='tf')
     np.testing.assert_allclose(
         poses.locate(header(SECOND)).world_T_camera, matrix(1, 2, 3, *FORWARD), atol=1e-9)
-    assert 'extrapolation' in poses.locate(header(2 * SECOND)).doubt
+    assert 'extrapolation' in poses.locate(header(2 * SECOND)).reason
