@@ -149,8 +149,8 @@ def predict_image(
     prediction = predictor.predict(frame, predictor.available)
     scaled = correct_scale(prediction, frame, options.mount, predictor)
     seconds = time.perf_counter() - start
-    files = write_prediction(
-        frame, prediction, predictor.labels, prefix, options.cloud, min(80.0, predictor.max_depth))
+    far = min(80.0, predictor.max_depth / 2)  # few points are in the far half of the range
+    files = write_prediction(frame, prediction, predictor.labels, prefix, options.cloud, far)
     empty = missing_content(prediction)
     if empty:
         report(f'warning: {path}: {empty}')

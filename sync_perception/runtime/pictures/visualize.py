@@ -168,11 +168,15 @@ def _draw_depth_scale(picture: np.ndarray, max_depth: float) -> None:
     room = picture[top - bar_height * 4:, left - bar_height * 2:]
     room[:] = (room * 0.35).astype(np.uint8)
     picture[top:top + bar_height, left:left + bar_width] = bar
+    free = width
     for share in (1, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 40):
         text = f'{max_depth * share:.3g}' + (' m' if share == 1 else '')
         x = left + (1 + math.log(share) / math.log(1 / NEAR_SHARE)) * bar_width
         text_width = cv2.getTextSize(text, FONT, scale, 1)[0][0]
-        _write(picture, text, (round(x - text_width / 2), top - bar_height), scale)
+        start = round(x - text_width / 2)
+        if start + text_width + bar_height <= free:  # numbers do not touch each other
+            _write(picture, text, (start, top - bar_height), scale)
+            free = start
 
 
 def _write(picture: np.ndarray, text: str, origin: tuple[int, int], scale: float) -> None:
