@@ -34,6 +34,7 @@ from rich.table import Table
 from sync_perception.datasets import open_dataset
 from sync_perception.evaluation.evaluate import Evaluation, spread
 from sync_perception.evaluation.metrics import DepthMetrics
+from sync_perception.files.pages import replace_part
 from sync_perception.labels import LabelSpace
 from sync_perception.models import hub
 from sync_perception.resources import model_source
@@ -90,6 +91,20 @@ def table(results: dict[str, dict[str, dict[str, float]]]) -> Table:
     return shown
 
 
+def rows(report: dict[str, Any]) -> list[str]:
+    """Return the table as lines of Markdown, with the machine."""
+    results = report['results']
+    columns = [(name, score) for name, scores in results['both on'].items() for score in scores]
+    lines = [
+        f'Measured {report["machine"]["time"][:10]} with the {report["model"]} model on '
+        f'{report["machine"]["processor"]}, split {report["split"]}.', '',
+        '| couplings | ' + ' | '.join(f'{name} {score}' for name, score in columns) + ' |',
+        '|---' * (len(columns) + 1) + '|']
+    return lines + [
+        f'| {state} | ' + ' | '.join(f'{data[name][score]:.4f}' for name, score in columns) + ' |'
+        for state, data in results.items()]
+
+
 def named(text: str) -> tuple[str, str]:
     """Split NAME=ROOT."""
     name, separator, root = text.partition('=')
@@ -107,6 +122,7 @@ def main() -> None:
     parser.add_argument('--split', default='val')
     parser.add_argument('--limit', type=int, help='frames of each data set')
     parser.add_argument('--json', type=Path)
+    parser.add_argument('--page', type=Path, help='page with the part <!-- couplings: begin -->')
     options = parser.parse_args()
     report: dict[str, Any] = {
         'machine': machine(), 'model': options.model or 'default',
@@ -115,6 +131,8 @@ def main() -> None:
     Console().print(table(report['results']))
     if options.json:
         write_report(report, options.json)
+    if options.page:
+        replace_part(options.page, 'couplings', rows(report))
 
 
 if __name__ == '__main__':

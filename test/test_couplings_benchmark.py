@@ -28,15 +28,17 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.mark.timeout(240)
 def test_each_direction_is_switched_off_by_itself(small_model, tmp_path):
-    out = tmp_path / 'couplings.json'
+    out, page = tmp_path / 'couplings.json', tmp_path / 'page.md'
+    page.write_text('<!-- couplings: begin -->\n<!-- couplings: end -->\n')
     done = subprocess.run(
         [sys.executable, ROOT / 'benchmarks' / 'couplings.py', '--model', small_model,
-         '--data', 'synthetic=', '--limit', '1', '--json', out],
+         '--data', 'synthetic=', '--limit', '1', '--json', out, '--page', page],
         cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     results = {state: scores['synthetic']
                for state, scores in json.loads(out.read_text())['results'].items()}
     on = results['both on']
+    assert f'| both on | {on["miou"]:.4f} |' in page.read_text()
     assert set(on) == {'miou', 'abs_rel', 'delta1'}
     assert results['depth to semantics off']['abs_rel'] == on['abs_rel']
     assert results['semantics to depth off']['miou'] == on['miou']
