@@ -104,15 +104,16 @@ class Blocks:
             self._grow(2 * self.capacity)
         taken = [self.free.pop() for _ in missing]
         self.slots.update(zip(missing, taken))
-        if taken:
-            place = torch.tensor(taken, device=self.device)
-            for array in self.arrays.values():
-                array[place] = 0
-            self.has_surface[taken] = False
 
     def remove(self, keys: Iterable[int]) -> None:
         """Remove blocks; their memory is used again for new blocks."""
-        self.free += [self.slots.pop(key) for key in keys]
+        freed = [self.slots.pop(key) for key in keys]
+        if freed:
+            place = torch.tensor(freed, device=self.device)
+            for array in self.arrays.values():
+                array.index_fill_(0, place, 0)
+            self.has_surface[freed] = False
+        self.free += freed
 
     def read(self, keys: np.ndarray) -> dict[str, np.ndarray]:
         """Return the properties of blocks as arrays (N, VOXELS, ...)."""
@@ -131,9 +132,13 @@ class Blocks:
     def note_surfaces(self, slots: np.ndarray) -> None:
         """Update `has_surface` of these slots by their voxels."""
         place = torch.from_numpy(slots).to(self.device)
-        unseen = self.arrays['weight'][place] == 0
-        least = self.arrays['distance'][place].masked_fill_(unseen, 1).amin(dim=1)
-        self.has_surface[slots] = (least < FREE).cpu().numpy()
+        # as integers, which are several times as fast and have the same order for float16 >= 0;
+        # negative distances are negative integers
+        weight, distance = (self.arrays[name].view(torch.int16).index_select(0, place)
+                            for name in ('weight', 'distance'))
+        limit = int(torch.tensor(FREE, dtype=torch.float16).view(torch.int16))
+        self.has_surface[slots] = (
+            (weight != 0) & (distance < limit)).any(dim=1).cpu().numpy()
 
     def _grow(self, capacity: int) -> None:
         former = self.capacity

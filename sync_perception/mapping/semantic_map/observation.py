@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from sync_perception.labels import LabelSpace, VOID
 from sync_perception.mapping.semantic_map.settings import MapSettings
@@ -147,14 +148,14 @@ def slopes(depth: np.ndarray, K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         camera.
     """
     inverse = 1 / depth
-    along_u = _gradient(inverse.T).T * np.float32(K[0, 0])
-    along_v = _gradient(inverse) * np.float32(K[1, 1])
+    along_u = _gradient(inverse, 1) * np.float32(K[0, 0])
+    along_v = _gradient(inverse, 0) * np.float32(K[1, 1])
     height, width = depth.shape
     x = ((np.arange(width) - K[0, 2]) / K[0, 0]).astype(np.float32)
     y = ((np.arange(height) - K[1, 2]) / K[1, 1]).astype(np.float32)[:, None]
     along_z = inverse - x * along_u - y * along_v
     length = np.sqrt(along_u ** 2 + along_v ** 2 + along_z ** 2)
-    normals = np.stack([along_u, along_v, along_z], axis=-1) / length[..., None]
+    normals = cv2.merge([part / length for part in (along_u, along_v, along_z)])
     return inverse / length, normals
 
 
@@ -174,16 +175,23 @@ def log_odds(confidence: np.ndarray | None, labels: np.ndarray, classes: int) ->
 
 
 def _members(labels: np.ndarray, flags: np.ndarray) -> np.ndarray:
-    table = np.zeros(256, bool)
+    """Return which labels have a flag, bool (H, W)."""
+    table = np.zeros(256, np.uint8)
     table[:len(flags)] = flags
-    return table[labels]
+    return cv2.LUT(labels, table).view(bool)
 
 
-def _gradient(values: np.ndarray) -> np.ndarray:
-    """Return the gradient along the first axis, per pixel, of the side where it is smaller."""
-    step = values[BASELINE:] - values[:-BASELINE]
-    after, before = np.full_like(values, np.nan), np.full_like(values, np.nan)
-    after[:-BASELINE], before[BASELINE:] = step, step
-    smaller = np.where(~(np.abs(before) <= np.abs(after)), after, before)
-    smaller[before * after < 0] = 0
-    return np.nan_to_num(smaller) / np.float32(BASELINE)
+def _gradient(values: np.ndarray, axis: int) -> np.ndarray:
+    """Return the gradient along an axis, per pixel, of the side where it is smaller."""
+    rows = np.moveaxis(values, axis, 0)
+    step = rows[BASELINE:] - rows[:-BASELINE]
+    result = np.full_like(values, np.nan)
+    both = np.moveaxis(result, axis, 0)
+    after, before = step[BASELINE:], step[:-BASELINE]
+    # 0 where the signs differ; a side that is not known does not count
+    both[BASELINE:-BASELINE] = np.fmax(np.fmin(before, after), 0) + np.fmin(
+        np.fmax(before, after), 0)
+    both[:BASELINE], both[-BASELINE:] = np.nan_to_num(step[:BASELINE]), np.nan_to_num(
+        step[-BASELINE:])
+    result *= np.float32(1 / BASELINE)
+    return result

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import numpy as np
-from sync_perception.geometry import pixel_rays, transform
+from sync_perception.geometry import transform
 from sync_perception.mapping.semantic_map.blocks import pack, unpack
 from sync_perception.mapping.semantic_map.observation import Observation
 from sync_perception.mapping.semantic_map.settings import MapSettings
@@ -43,7 +43,8 @@ def surface_blocks(
     chosen = np.zeros(seen.size, bool)
     chosen[::step, ::step] = True
     at = np.flatnonzero(chosen.ravel() & seen.surface)
-    points = pixel_rays(seen.K, seen.size).reshape(-1, 3)[at] * seen.depth[at, None]
+    pixels = np.stack([at % width, at // width, np.ones_like(at)], axis=-1)
+    points = (pixels @ np.linalg.inv(seen.K).T).astype(np.float32) * seen.depth[at, None]
     aside = seen.normals[at] * np.float32(settings.margin)
     # half way, too: the truncation distance may be longer than a block
     layers = [points + aside * share for share in (-1, -0.5, 0, 0.5, 1)]
@@ -65,11 +66,11 @@ class DepthLimits:
         known = ~np.isnan(seen.depth)
         nearest = np.where(known, seen.depth - reach, np.inf).reshape(seen.size)
         farthest = np.where(known, seen.depth + reach, -np.inf).reshape(seen.size)
-        self.near = [_pooled(nearest, CELL, np.min, np.inf)]
-        self.far = [_pooled(farthest, CELL, np.max, -np.inf)]
+        self.near = [_pooled(nearest, CELL, np.minimum, np.inf)]
+        self.far = [_pooled(farthest, CELL, np.maximum, -np.inf)]
         while max(self.near[-1].shape) > 1:
-            self.near.append(_pooled(self.near[-1], 2, np.min, np.inf))
-            self.far.append(_pooled(self.far[-1], 2, np.max, -np.inf))
+            self.near.append(_pooled(self.near[-1], 2, np.minimum, np.inf))
+            self.far.append(_pooled(self.far[-1], 2, np.maximum, -np.inf))
 
     def __call__(self, u: np.ndarray, v: np.ndarray, extent: np.ndarray
                  ) -> tuple[np.ndarray, np.ndarray]:
@@ -139,8 +140,17 @@ def blocks_in_view(
 
 
 def _pooled(values: np.ndarray, size: int, pool, filling: float) -> np.ndarray:
-    """Return the minimum or maximum of each cell; an incomplete cell is filled up."""
+    """
+    Return the minimum or maximum of each cell; an incomplete cell is filled up.
+
+    :param size: side of a cell, a power of 2.
+    :param pool: np.minimum or np.maximum.
+    """
     rows, columns = (-(-side // size) for side in values.shape)
-    padded = np.full((rows * size, columns * size), filling, np.float32)
-    padded[:values.shape[0], :values.shape[1]] = values
-    return pool(pool(padded.reshape(rows, size, columns, size), axis=3), axis=1)
+    result = np.full((rows * size, columns * size), filling, np.float32)
+    result[:values.shape[0], :values.shape[1]] = values
+    while size > 1:  # pairs are much faster than a reduction of short axes
+        result = pool(result[::2], result[1::2])
+        result = pool(result[:, ::2], result[:, 1::2])
+        size //= 2
+    return result

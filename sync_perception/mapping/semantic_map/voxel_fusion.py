@@ -22,6 +22,10 @@ repeated elements", 1982, for keeping the most frequent of many classes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import reduce
+
+import cv2
 import numpy as np
 from sync_perception.labels import VOID
 from sync_perception.mapping.semantic_map.blocks import Blocks, KEPT, unpack, VOXELS
@@ -31,12 +35,13 @@ from sync_perception.mapping.semantic_map.visibility import NEAREST
 import torch
 from torch import Tensor
 
-CHUNK = 256
+CHUNK = 512
 """Blocks that are updated together: few enough that their values stay in the cache."""
 CLEAR = 2.0
 """Standard deviations between a voxel and the surface behind it beyond which it is surely free."""
 FREE_SLOPE = 0.3
 """Slope for which free space has the weight of a surface: a common one of streets and floors."""
+VOXEL_BITS = VOXELS.bit_length() - 1
 LEAST_SHARE = 1 / 32
 """Least share of a new colour in the mean: smaller steps would vanish in 8 bits."""
 
@@ -60,14 +65,13 @@ class Fusion:
         self.K, self.size = seen.K, seen.size
         self.rotation, self.shift = camera_T_world[:3, :3], camera_T_world[:3, 3]
         device = blocks.device
-        # one more pixel, for voxels out of view
-        depth = np.append(np.nan_to_num(seen.depth, nan=-np.inf, posinf=np.inf), -np.inf)
-        self.depth = torch.from_numpy(depth.astype(np.float32)).to(device)
+        depth = np.where(np.isnan(seen.depth), np.float32(-np.inf), seen.depth)
+        self.depth = torch.from_numpy(framed(depth, seen.size, -np.inf)).to(device)
         self.pixels = {
-            name: torch.from_numpy(np.ascontiguousarray(getattr(seen, name))).to(device)
+            name: torch.from_numpy(framed(getattr(seen, name), seen.size, 0)).to(device)
             for name in ('slope', 'normals', 'weight', 'sigma', 'labels', 'evidence', 'colors')}
-        surface = np.append(seen.surface, False)
-        self.pixels['surface'] = torch.from_numpy(surface).to(device)
+        surface = framed(seen.surface.view(np.uint8), seen.size, 0)
+        self.pixels['surface'] = torch.from_numpy(surface).to(device).bool()
         steps = (np.indices((SIDE, SIDE, SIDE)).reshape(3, -1).T + 0.5) * settings.voxel
         self.offsets = torch.from_numpy((steps @ self.rotation.T).T.astype(np.float32)).to(device)
 
@@ -81,25 +85,51 @@ class Fusion:
         place = torch.from_numpy(slots).to(self.blocks.device)
         x, y, z = self._locate(keys)
         pixel = self._pixels(x, y, z)
-        gap = self.depth[pixel] - z
+        gap = self.depth.index_select(0, pixel).sub_(z)
         # most voxels far behind a surface are left out before their slope is known
-        [near] = (gap > -self.settings.margin / LEAST_SLOPE).nonzero(as_tuple=True)
-        distance = gap[near] * self.pixels['slope'][pixel[near]]
-        [band] = (distance > -self.settings.margin).nonzero(as_tuple=True)
-        near, distance = near[band], distance[band]
-        pixel, gap, z_near = pixel[near], gap[near], z[near]
-        voxel = place[near // VOXELS] * VOXELS + near % VOXELS
-        weight = self._weights(pixel, distance, gap, z_near)
-        before = self._fuse_distance(voxel, distance / self.settings.margin, weight)
-        [rows] = (distance < self.settings.margin).nonzero(as_tuple=True)
-        near, voxel, share = near[rows], voxel[rows], weight[rows] / (before[rows] + weight[rows])
-        foot = self.pixels['normals'][pixel[rows]] * distance[rows, None]
-        foot = self._pixels(x[near] + foot[:, 0], y[near] + foot[:, 1], z_near[rows] + foot[:, 2])
-        [rows] = self.pixels['surface'][foot].nonzero(as_tuple=True)
-        voxel, foot = voxel[rows], foot[rows]
-        self._fuse_color(voxel, foot, share[rows])
+        near = places(gap > -self.settings.margin / LEAST_SLOPE)
+        pixel = pixel.index_select(0, near)
+        gap = gap.index_select(0, near)
+        distance = self.pixels['slope'].index_select(0, pixel).mul_(gap)
+        band = places(distance > -self.settings.margin)
+        near, distance, pixel = (
+            values.index_select(0, band) for values in (near, distance, pixel))
+        voxel = place.index_select(0, near >> VOXEL_BITS).mul_(VOXELS).add_(near & (VOXELS - 1))
+        free = places(distance >= self.settings.margin)
+        self._fuse_free(
+            voxel.index_select(0, free), pixel.index_select(0, free),
+            gap.index_select(0, band.index_select(0, free)),
+            z.index_select(0, near.index_select(0, free)))
+        rows = places(distance < self.settings.margin)
+        near, voxel, distance, pixel = (
+            values.index_select(0, rows) for values in (near, voxel, distance, pixel))
+        foot = self._feet(x, y, z, near, pixel, distance)
+        weight = self._weights(pixel, distance)
+        share = self._fuse_distance(voxel, distance.div_(self.settings.margin), weight)
+        rows = places(self.pixels['surface'].index_select(0, foot))
+        voxel, foot = voxel.index_select(0, rows), foot.index_select(0, rows)
+        self._fuse_color(voxel, foot, share.index_select(0, rows))
         self._fuse_label(voxel, foot)
         self.blocks.note_surfaces(slots)
+
+    def _fuse_free(self, voxel: Tensor, pixel: Tensor, gap: Tensor, z: Tensor) -> None:
+        """
+        Fuse voxels in front of the surface, beyond the truncation distance.
+
+        A voxel is free the more certainly the more standard deviations of depth lie between.
+        """
+        sigma = self.pixels['sigma'].index_select(0, pixel).mul_(z)
+        weight = weight_of((sigma * (FREE_SLOPE / self.settings.voxel)).square_())
+        weight *= gap.div_(sigma.mul_(CLEAR)).clamp_(max=1)
+        self._fuse_distance(voxel, torch.ones_like(weight), weight)
+
+    def _feet(self, x: Tensor, y: Tensor, z: Tensor, near: Tensor, pixel: Tensor,
+              distance: Tensor) -> Tensor:
+        """Return the pixels of the nearest places of voxels on the surface."""
+        normals = self.pixels['normals'].index_select(0, pixel)
+        return self._pixels(*(
+            normals[:, axis].mul_(distance).add_(values.index_select(0, near))
+            for axis, values in enumerate((x, y, z))))
 
     def _locate(self, keys: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         """Return the place of each voxel in the optical frame: x, y and z, (N * VOXELS,)."""
@@ -110,53 +140,49 @@ class Fusion:
         return x, y, z
 
     def _pixels(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-        """Return the pixel of each place; the one after the last if it is out of view."""
+        """Return the pixel of each place in the framed maps; in the frame if it is out of view."""
         (fx, skew, cx), (_, fy, cy), _ = self.K.tolist()
-        inverse = 1 / z
+        inverse = z.reciprocal()
         across = x + y * (skew / fx) if skew else x
         u = (across * inverse).mul_(fx).add_(cx + 0.5).floor_()
         v = (y * inverse).mul_(fy).add_(cy + 0.5).floor_()
         height, width = self.size
-        inside = (z > NEAREST) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
-        # as int32, since float32 counts only to 16 million
-        pixel = v.to(torch.int32).mul_(width).add_(u.to(torch.int32))
-        return torch.where(inside, pixel, height * width).to(torch.int64)
+        if len(z) and float(z.min()) <= NEAREST:
+            u.masked_fill_(z <= NEAREST, -1)
+            v.nan_to_num_(-1)
+        u, v = u.clamp_(-1, width).to(torch.int32), v.clamp_(-1, height).to(torch.int32)
+        return v.mul_(width + 2).add_(u).add_(width + 3)
 
-    def _weights(self, pixel: Tensor, distance: Tensor, gap: Tensor, z: Tensor) -> Tensor:
+    def _weights(self, pixel: Tensor, distance: Tensor) -> Tensor:
         """
-        Return the weights of distances.
+        Return the weights of distances from the surface.
 
         Behind the surface the weight falls to 0 at the truncation distance, since thin things have
-        another surface there. In front of it the voxel is free the more certainly the more
-        standard deviations of depth lie between.
+        another surface there.
         """
         margin, voxel = self.settings.margin, self.settings.voxel
-        near = self.pixels['weight'][pixel]
-        near *= ((distance + margin) / (margin - voxel)).clamp_(max=1)
-        sigma = self.pixels['sigma'][pixel] * z
-        free = weight_of((sigma * (FREE_SLOPE / voxel)) ** 2)
-        free *= (gap / (CLEAR * sigma)).clamp_(max=1)
-        return torch.where(distance < margin, near, free)
+        weight = self.pixels['weight'].index_select(0, pixel)
+        return weight.mul_(((distance + margin) / (margin - voxel)).clamp_(max=1))
 
     def _fuse_distance(self, voxel: Tensor, distance: Tensor, weight: Tensor) -> Tensor:
-        """Update the weighted mean of the distance; return the weights before."""
+        """Update the weighted mean of the distance; return the share of the new one."""
         distances = self.blocks.arrays['distance'].view(-1)
         weights = self.blocks.arrays['weight'].view(-1)
-        before = weights[voxel].float()
-        after = before + weight
-        mean = distances[voxel].float()
-        mean += (distance.clamp(max=1) - mean) * (weight / after)
-        distances[voxel] = mean.half()
-        weights[voxel] = after.clamp_(max=self.settings.max_weight).half()
-        return before
+        after = weights.index_select(0, voxel).float().add_(weight)
+        share = weight / after
+        mean = distances.index_select(0, voxel).float()
+        mean += distance.sub_(mean).mul_(share)
+        distances.index_copy_(0, voxel, mean.half())
+        weights.index_copy_(0, voxel, after.clamp_(max=self.settings.max_weight).half())
+        return share
 
     def _fuse_color(self, voxel: Tensor, pixel: Tensor, share: Tensor) -> None:
         """Update the weighted mean of the colour."""
         colors = self.blocks.arrays['color'].view(-1, 3)
-        mean = colors[voxel].float()
+        mean = colors.index_select(0, voxel).float()
         share = share.clamp(min=LEAST_SHARE)[:, None]
-        mean += (self.pixels['colors'][pixel].float() - mean) * share
-        colors[voxel] = mean.round_().to(torch.uint8)
+        mean += self.pixels['colors'].index_select(0, pixel).float().sub_(mean).mul_(share)
+        colors.index_copy_(0, voxel, mean.round_().to(torch.uint8))
 
     def _fuse_label(self, voxel: Tensor, pixel: Tensor) -> None:
         """
@@ -165,24 +191,63 @@ class Fusion:
         A class that is not kept replaces the weakest one if its evidence is greater; otherwise it
         reduces that one's evidence, so that a class that is observed often is eventually kept.
         """
-        label, gain = self.pixels['labels'][pixel], self.pixels['evidence'][pixel]
-        [rows] = ((label != VOID) & (gain > 0)).nonzero(as_tuple=True)
-        voxel, label = voxel[rows], label[rows]
-        gain = gain[rows] * self.settings.evidence
-        kept = self.blocks.arrays['classes'].view(-1, KEPT)
-        stored = self.blocks.arrays['evidence'].view(-1, KEPT)
-        classes, evidence = kept[voxel], stored[voxel].float()
-        same = (classes == label[:, None]) & (evidence > 0)
-        known = same.any(dim=1)
-        weakest, slot = evidence.min(dim=1)
-        slot = torch.where(known, same.to(torch.uint8).argmax(dim=1), slot)[:, None]
-        former = evidence.gather(1, slot)[:, 0]
-        replaced = ~known & (gain > weakest)
-        value = torch.where(known, former + gain, torch.where(replaced, gain, former - gain))
-        evidence.scatter_(1, slot, value[:, None])
-        named = torch.where(known | replaced, label, classes.gather(1, slot)[:, 0])
-        classes.scatter_(1, slot, named[:, None])
+        label = self.pixels['labels'].index_select(0, pixel)
+        gain = self.pixels['evidence'].index_select(0, pixel)
+        rows = places((label != VOID) & (gain > 0))
+        voxel, label = voxel.index_select(0, rows), label.index_select(0, rows)
+        gain = gain.index_select(0, rows).mul_(self.settings.evidence)
+        kept = self.blocks.arrays['classes'].view(-1, KEPT).unbind(1)
+        stored = self.blocks.arrays['evidence'].view(-1, KEPT).unbind(1)
+        classes = [column.index_select(0, voxel) for column in kept]
+        evidence = [column.index_select(0, voxel).float() for column in stored]
+        same = [(own == label).logical_and_(held > 0) for own, held in zip(classes, evidence)]
+        for held, mine in zip(evidence, same):
+            held.addcmul_(gain, mine.float())
+        others = places(~reduce(torch.logical_or, same))
+        if len(others):
+            replace_weakest(classes, evidence, others, label, gain)
         # a limit on the best class keeps the ratios between the classes
-        excess = evidence.amax(dim=1, keepdim=True) - self.settings.max_evidence
-        evidence -= excess.clamp_(min=0)
-        kept[voxel], stored[voxel] = classes, evidence.clamp_(min=0).half()
+        excess = reduce(torch.maximum, evidence).sub_(self.settings.max_evidence).clamp_(min=0)
+        for own, held, column, store in zip(classes, evidence, kept, stored):
+            column.index_copy_(0, voxel, own)
+            store.index_copy_(0, voxel, held.sub_(excess).clamp_(min=0).half())
+
+
+def replace_weakest(classes: Sequence[Tensor], evidence: Sequence[Tensor], others: Tensor,
+                    label: Tensor, gain: Tensor) -> None:
+    """
+    Add the evidence of classes that are not kept.
+
+    :param classes: uint8 (N,), the classes that are kept, changed in place.
+    :param evidence: float32 (N,), their evidence, changed in place.
+    :param others: the voxels whose observed class is not kept.
+    :param label: uint8 (N,), the observed classes.
+    :param gain: float32 (N,), their evidence.
+    """
+    label, gain = label.index_select(0, others), gain.index_select(0, others)
+    held = [each.index_select(0, others) for each in evidence]
+    weakest = reduce(torch.minimum, held)
+    replaced = gain > weakest
+    value = torch.where(replaced, gain, weakest - gain)
+    done = torch.zeros_like(replaced)
+    for own, column, kept in zip(held, evidence, classes):
+        here = (own == weakest).logical_and_(~done)
+        done |= here
+        column.index_copy_(0, others, torch.where(here, value, own))
+        named = kept.index_select(0, others)
+        kept.index_copy_(0, others, torch.where(here & replaced, label, named))
+
+
+def framed(values: np.ndarray, size: tuple[int, int], border: float) -> np.ndarray:
+    """Return a flat map of pixels (H * W, ...) with a border of one pixel, flat as well."""
+    channels = values.shape[1:]
+    result = cv2.copyMakeBorder(
+        values.reshape(*size, *channels), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=[border] * 4)
+    return result.reshape(-1, *channels)
+
+
+def places(mask: Tensor) -> Tensor:
+    """Return the indices of true values, int64 (N,)."""
+    if mask.device.type == 'cpu':  # several times as fast
+        return torch.from_numpy(np.flatnonzero(mask.numpy()))
+    return mask.nonzero()[:, 0]
