@@ -24,7 +24,7 @@ import time
 
 import cv2
 import numpy as np
-from sync_perception.images.orientation import turn_calibration
+from sync_perception.images.bit_depth import BitDepth
 from sync_perception.mapping.offline.command import RECORDING
 from sync_perception.mapping.offline.recording import RerunRecording
 from sync_perception.mapping.offline.run import MAP_FOLDER
@@ -33,7 +33,7 @@ from sync_perception.mapping.semantic_map.semantic_map import SemanticMap
 from sync_perception.mapping.semantic_map.storage import DESCRIPTION
 from sync_perception.mapping.semantic_map.surface import surface_of
 from sync_perception.mapping.trajectory import Trajectory
-from sync_perception.runtime.image_files.image_reader import intrinsics
+from sync_perception.runtime.image_files.image_reader import ImageReader
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.types import Frame
 
@@ -49,8 +49,7 @@ class Webcam:
     count = rate = None
 
     def __init__(self, number: int, arguments: CameraArguments):
-        self.title, self.arguments = f'webcam {number}', arguments
-        self.calibration = arguments.calibration()
+        self.title, self.reader = f'webcam {number}', ImageReader(arguments, BitDepth())
         self.capture = cv2.VideoCapture(number)
         if not self.capture.isOpened():
             raise ValueError(f'webcam: there is no webcam {number}, or another program has it')
@@ -63,10 +62,7 @@ class Webcam:
             if not there:
                 return
             image = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-            size = image.shape[:2]
-            K = (intrinsics(size, self.arguments.fx) if self.calibration is None
-                 else turn_calibration(self.calibration, size, 1).intrinsics)
-            yield index, Frame(image, K, time.time_ns())
+            yield index, self.reader.frame(image, 1, image.shape[:2], time.time_ns())
             index += 1
 
     def trajectory(self) -> Trajectory | None:
