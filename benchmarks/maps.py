@@ -34,7 +34,7 @@ from scipy.spatial import cKDTree
 from sync_perception.geometry import backproject, pixel_rays, transform
 from sync_perception.labels import LabelSpace, VOID
 from sync_perception.mapping.odometry import VisualOdometry
-from sync_perception.mapping.offline.sources import CameraArguments, SceneSource
+from sync_perception.mapping.offline.frame_sources import CameraArguments, SceneSource
 from sync_perception.mapping.semantic_map.blocks import pack
 from sync_perception.mapping.semantic_map.semantic_map import SemanticMap
 from sync_perception.mapping.semantic_map.settings import MapSettings

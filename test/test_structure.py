@@ -221,7 +221,7 @@ def test_breaches_are_seen(module, source):
 @pytest.mark.parametrize(('module', 'source'), [
     ('training.module', 'from sync_perception.models.network_input import normalise'),
     ('training.module', 'from sync_perception.models import network_input'),
-    ('ros.replay.sources', 'def f():\n    from sync_perception.street_world import Street'),
+    ('ros.replay.shot_sources', 'def f():\n    from sync_perception.street_world import Street'),
     ('cli.running', 'def bench():\n    from sync_perception.ros.tools.bench import bench'),
     ('ros.node', 'from sensor_msgs.msg import Image'),
     ('runtime.predictor', 'import torch'),

@@ -86,7 +86,7 @@ def map_source(
         ) -> None:
     """Make a labelled map of a recording with poses: mesh, pictures, navigation grid; no ROS."""
     from sync_perception.mapping.offline.command import map_command, MapOptions
-    from sync_perception.mapping.offline.sources import CameraArguments
+    from sync_perception.mapping.offline.frame_sources import CameraArguments
     from sync_perception.runtime.mount_scale import mount_of
     from sync_perception.runtime.predictor import Predictor
     arguments = CameraArguments(fx, camera_info, rectify, rate, camera, image)
@@ -118,7 +118,7 @@ def view(
         camera_info: CameraInfo = None,
         ) -> None:
     """Look at a map, a video or a webcam in Rerun: camera, depth, labels, cloud and map."""
-    from sync_perception.mapping.offline.sources import CameraArguments
+    from sync_perception.mapping.offline.frame_sources import CameraArguments
     from sync_perception.mapping.offline.viewing import view_live, view_map, Webcam
     from sync_perception.runtime.predictor import Predictor
     if (source is None) == (webcam is None):
@@ -133,7 +133,7 @@ def view(
 def _open(source: Path, arguments):
     """Open a source; a bag needs the library that reads bags."""
     from sync_perception.files.bags import is_bag
-    from sync_perception.mapping.offline.sources import open_source
+    from sync_perception.mapping.offline.frame_sources import open_source
     if not is_bag(source):
         return open_source(source, arguments)
     from sync_perception.ros.bags.frames import BagFrames

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from sync_perception.mapping.odometry import check_outputs, ODOMETRY, VisualOdometry
+from sync_perception.mapping.offline.frame_sources import CameraArguments, FrameSource
 from sync_perception.mapping.offline.recording import RerunRecording, RunRecorder
 from sync_perception.mapping.offline.run import map_recording, MapJob
-from sync_perception.mapping.offline.sources import CameraArguments, FrameSource
 from sync_perception.mapping.pose_files import read_trajectory
 from sync_perception.mapping.semantic_map.settings import MapSettings
 from sync_perception.mapping.semantic_map.surface import LEAST_WEIGHT

@@ -26,8 +26,8 @@ import numpy as np
 from sync_perception.files.locks import output_lock
 from sync_perception.files.progress import progress_bar
 from sync_perception.files.resume import check_same_settings
+from sync_perception.mapping.offline.frame_sources import CameraArguments, FrameSource
 from sync_perception.mapping.offline.results import write_results
-from sync_perception.mapping.offline.sources import CameraArguments, FrameSource
 from sync_perception.mapping.semantic_map.semantic_map import SemanticMap
 from sync_perception.mapping.semantic_map.settings import MapSettings
 from sync_perception.mapping.semantic_map.storage import DESCRIPTION

@@ -26,9 +26,9 @@ import cv2
 import numpy as np
 from sync_perception.images.bit_depth import BitDepth
 from sync_perception.mapping.offline.command import RECORDING
+from sync_perception.mapping.offline.frame_sources import CameraArguments, FrameSource
 from sync_perception.mapping.offline.recording import RerunRecording
 from sync_perception.mapping.offline.run import MAP_FOLDER
-from sync_perception.mapping.offline.sources import CameraArguments, FrameSource
 from sync_perception.mapping.semantic_map.semantic_map import SemanticMap
 from sync_perception.mapping.semantic_map.storage import DESCRIPTION
 from sync_perception.mapping.semantic_map.surface import surface_of

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from sync_perception.calibration.rectification import Rectifier
 from sync_perception.images.bit_depth import BitDepth
-from sync_perception.mapping.offline.sources import CameraArguments
+from sync_perception.mapping.offline.frame_sources import CameraArguments
 from sync_perception.mapping.trajectory import Trajectory
 from sync_perception.ros.bags.camera import BagCamera, PairedImage, Pairing
 from sync_perception.ros.bags.rosbag2 import Bag

@@ -43,7 +43,7 @@ from sync_perception.ros.parameters.replay import ReplayParameters
 from sync_perception.ros.parameters.server import ParameterServer
 from sync_perception.ros.replay.schedule import LONGEST_PAUSE, Schedule
 from sync_perception.ros.replay.shot import Shot, ShotSource
-from sync_perception.ros.replay.sources import NANOSECONDS, SOURCES
+from sync_perception.ros.replay.shot_sources import NANOSECONDS, SOURCES
 
 # Seconds from a match until the first frame: DDS reports when this side has discovered the other,
 # but not the reverse, and messages sent before that are lost

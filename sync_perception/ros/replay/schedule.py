@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sync_perception.ros.replay.shot import Shot
-from sync_perception.ros.replay.sources import NANOSECONDS
+from sync_perception.ros.replay.shot_sources import NANOSECONDS
 
 # Seconds between two frames. A longer interval means that the clock was set, as when a robot
 # reaches its time server; a real pause of that length is shortened, too

@@ -20,7 +20,7 @@ from types import SimpleNamespace
 
 import numpy as np
 from sync_perception.mapping.offline.command import MapOptions, poses_of
-from sync_perception.mapping.offline.sources import CameraArguments
+from sync_perception.mapping.offline.frame_sources import CameraArguments
 
 ROWS = ['frame cameraID'] + [
     f'{frame} {camera} 1 0 0 {-camera} 0 1 0 0 0 0 1 0 0 0 0 1'

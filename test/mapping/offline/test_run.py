@@ -30,8 +30,8 @@ import numpy as np
 import pytest
 from rendered_room import around, Room, SPACE
 from sync_perception.mapping.offline import pictures
+from sync_perception.mapping.offline.frame_sources import CameraArguments
 from sync_perception.mapping.offline.run import map_recording, MapJob
-from sync_perception.mapping.offline.sources import CameraArguments
 from sync_perception.mapping.pose_files import read_trajectory
 from sync_perception.mapping.semantic_map.semantic_map import SemanticMap
 from sync_perception.mapping.semantic_map.settings import MapSettings

@@ -19,7 +19,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from sync_perception.mapping.offline.sources import CameraArguments
+from sync_perception.mapping.offline.frame_sources import CameraArguments
 from sync_perception.mapping.offline.viewing import Webcam
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from camera_bags import image, info, PERIOD, START, write_bag
 import numpy as np
-from sync_perception.mapping.offline.sources import CameraArguments
+from sync_perception.mapping.offline.frame_sources import CameraArguments
 from sync_perception.ros.bags.frames import BagFrames
 
 

@@ -43,7 +43,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from sync_perception.ros.io.conversions import decode, stamp_nanoseconds
 from sync_perception.ros.parameters.replay import ReplayParameters
 from sync_perception.ros.replay.publisher import is_timed, iterate, ReplayNode
-from sync_perception.ros.replay.sources import SOURCES
+from sync_perception.ros.replay.shot_sources import SOURCES
 
 PATIENCE = 20.0
 RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from sync_perception.mapping.offline.sources import (
+from sync_perception.mapping.offline.frame_sources import (
     benchmark_intrinsics,
     CameraArguments,
     open_source,

@@ -27,8 +27,8 @@ import pytest
 from sync_perception.images.headers import oriented_jpeg
 from sync_perception.ros.io.calibration_messages import read_camera_info
 from sync_perception.ros.parameters.replay import ReplayParameters
-from sync_perception.ros.replay import sources
-from sync_perception.ros.replay.sources import (
+from sync_perception.ros.replay import shot_sources as sources
+from sync_perception.ros.replay.shot_sources import (
     ImageShots,
     KittiShots,
     pinhole,
@@ -187,8 +187,8 @@ def test_the_synthetic_world_is_a_source():
 
 
 def test_ros_imports_the_synthetic_world_only_when_it_is_asked_for():
-    assert 'sync_perception.ros.replay.sources' in sys.modules
-    source = open(sys.modules['sync_perception.ros.replay.sources'].__file__).read()
+    assert 'sync_perception.ros.replay.shot_sources' in sys.modules
+    source = open(sys.modules['sync_perception.ros.replay.shot_sources'].__file__).read()
     assert '\nfrom sync_perception.street_world' not in source
 
 
