@@ -87,12 +87,15 @@ def mask_depth(
     """
     if depth_hw.device.type == 'cpu':
         depth = depth_hw.numpy()
-        hidden = depth > 0
-        hidden &= depth <= max_depth
-        np.logical_not(hidden, out=hidden)
-        for index in infinite if labels_hw is not None else ():
-            hidden |= labels_hw.numpy() == index
-        np.copyto(depth, np.float32('nan'), where=hidden)
+        if not depth.min() > 0:
+            depth[~(depth > 0)] = np.nan
+        if labels_hw is not None and len(infinite):
+            factor = np.ones(256, np.float32)
+            factor[list(infinite)] = np.nan
+            depth *= cv2.LUT(labels_hw.numpy(), factor)
+        beyond = depth > max_depth
+        if beyond.any():
+            np.copyto(depth, np.float32('nan'), where=beyond)
         return depth_hw
     invalid = ~((depth_hw > 0) & (depth_hw <= max_depth))
     for index in infinite if labels_hw is not None else ():
