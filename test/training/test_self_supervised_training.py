@@ -149,7 +149,7 @@ def test_the_config_says_whether_depth_is_metric_and_by_what(name, request, tmp_
     root = request.getfixturevalue(recordings)
     crop = [32, 96]
     cli = run(tmp_path, root, supervision, supervised=supervised,
-              data={'samples': 4, 'batch_size': 2, 'crop': crop})
+              data={'samples': 2, 'batch_size': 2, 'crop': crop})
     assert config_of(tmp_path)['metric'] is metric
     assert config_of(tmp_path)['scale_from'] == scale_from
     assert hub.load(tmp_path / 'model').config.metric is metric
