@@ -207,7 +207,7 @@ def tile_surface(
     cells = unpack(keys[block]) * SIDE + np.stack(
         np.unravel_index(voxel, (SIDE, SIDE, SIDE)), axis=-1)
     nearest = cells + CORNERS[np.abs(corners).argmin(axis=1)]
-    properties = voxel_properties(semantic_map, reader, nearest)
+    properties = voxel_properties(reader, cells, nearest, len(semantic_map.space))
     return Surface(
         points=((cells + 0.5 + local) * semantic_map.settings.voxel).astype(np.float32),
         normals=gradients(corners), cells=pack(cells),
@@ -274,34 +274,52 @@ def crossing(corners: np.ndarray, axis: int, steepest: float) -> np.ndarray:
 
 
 def voxel_properties(
-        semantic_map: SemanticMap, reader: TileReader, voxels: np.ndarray
+        reader: TileReader, cells: np.ndarray, nearest: np.ndarray, classes: int
         ) -> dict[str, np.ndarray]:
-    """Return colour, label, confidence and weight of voxels, given by their positions."""
-    block = voxels // SIDE
-    index = np.ravel_multi_index((voxels - block * SIDE).T, (SIDE, SIDE, SIDE))
-    values = reader.voxels(pack(block), index, ('color', 'classes', 'evidence', 'weight'))
-    labels, confidence = best_class(
-        values['classes'], values['evidence'], len(semantic_map.space))
+    """
+    Return colour, label, confidence and weight of vertices.
+
+    :param cells: positions of the cells, int64 (N, 3).
+    :param nearest: of the voxels at the corners of each cell, that nearest to the surface.
+    :param classes: number of classes.
+    """
+    values = reader.voxels(*block_and_index(nearest), ('color', 'weight'))
+    labels, confidence = cell_labels(reader, cells, classes)
     return {'colors': values['color'], 'labels': labels, 'confidence': confidence,
             'weight': values['weight'].astype(np.float32)}
 
 
-def best_class(
-        classes: np.ndarray, evidence: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """
-    Return the most probable class and its probability.
+def block_and_index(voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the block of each voxel, packed, and its index in the block."""
+    block = voxels // SIDE
+    return pack(block), np.ravel_multi_index((voxels - block * SIDE).T, (SIDE, SIDE, SIDE))
 
-    :param classes: uint8 (N, KEPT).
-    :param evidence: float16 (N, KEPT), log-odds against each class that is not kept.
-    :param count: number of classes.
+
+def cell_labels(reader: TileReader, cells: np.ndarray, classes: int
+                ) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Return the most probable class of cells, and its probability.
+
+    The evidence of a class is the mean over those of the eight voxels around the vertex that have
+    evidence at all: it changes less from vertex to vertex than that of the nearest voxel, whose
+    pixels were few.
+
     :return: uint8 (N,), 255 without evidence, and float32 (N,).
     """
-    evidence = evidence.astype(np.float32)
-    best = evidence.argmax(axis=1)[:, None]
-    odds = np.take_along_axis(evidence, best, axis=1)
-    others = max(count - KEPT, 0) * np.exp(-odds[:, 0])
-    total = np.exp(evidence - odds).sum(axis=1) + others
-    labels = np.take_along_axis(classes, best, axis=1)[:, 0]
-    unseen = odds[:, 0] <= 0
-    return np.where(unseen, np.uint8(VOID), labels), np.where(
-        unseen, 0, 1 / total).astype(np.float32)
+    total = np.zeros(len(cells) * classes)
+    seen = np.zeros(len(cells), int)
+    first = np.arange(len(cells)) * classes
+    for step in CORNERS:
+        values = reader.voxels(*block_and_index(cells + step), ('classes', 'evidence'))
+        if not values:
+            continue
+        evidence = values['evidence'].astype(np.float32)
+        seen += evidence.max(axis=1) > 0
+        for kept in range(KEPT):
+            total += np.bincount(first + np.minimum(values['classes'][:, kept], classes - 1),
+                                 evidence[:, kept], len(total))
+    logs = total.reshape(-1, classes) / np.maximum(seen, 1)[:, None]
+    best = logs.argmax(axis=1)
+    greatest = logs.max(axis=1, keepdims=True)
+    confidence = (1 / np.exp(logs - greatest).sum(axis=1)).astype(np.float32)
+    return np.where(seen > 0, best, VOID).astype(np.uint8), np.where(seen > 0, confidence, 0)
