@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.live import Live
 from sync_perception.files.whole_files import write_json
 from sync_perception.kitti.drive import KittiDrive
+from sync_perception.ros.tools.demo_map import write_map
 from sync_perception.ros.tools.processes import ChildProcess, NODE_MODULES, use_quiet_domain
 from sync_perception.ros.tools.topic_watcher import Watcher, write_pictures
 import typer
@@ -123,11 +124,13 @@ class Drive:
     :param title: title for the user.
     :param parameters: parameters of the replay node, `name:=value`.
     :param count: number of frames.
+    :param folder: folder of the KITTI drive; None for the synthetic one.
     """
 
     title: str
     parameters: list[str]
     count: int
+    folder: Path | None = None
 
 
 def choose_drive(kitti: Path | None, frames: int) -> Drive:
@@ -143,7 +146,7 @@ def choose_drive(kitti: Path | None, frames: int) -> Drive:
     drive = KittiDrive(kitti)
     return Drive(
         f'KITTI drive {drive.name}', ['source:=kitti', f'path:={kitti.resolve()}'],
-        min(frames or len(drive), len(drive)))
+        min(frames or len(drive), len(drive)), kitti)
 
 
 def run(drive: Drive, out: Path, rate: float, pictures: int, model: str, device: str) -> None:
@@ -194,10 +197,12 @@ def run(drive: Drive, out: Path, rate: float, pictures: int, model: str, device:
             raise DemoFailed(failure_message(perception, 'answered no image'))
     with console.status('Drawing ...'):
         names = write_pictures(watcher, out)
+    names += write_map(drive.folder, out, drive.count, model, device, console.print)
     summary = {
         'source': drive.title, 'rate_hz': rate, **watcher.progress.summary(), 'pictures': names}
     write_json(out / 'summary.json', summary)
-    console.print(f'{len(names)} pictures and summary.json are in {out.resolve()}')
+    console.print(f'{len(names)} pictures and summary.json are in {out.resolve()}; those in map/ '
+                  'show the map of the drive')
 
 
 def parameter_arguments(parameters: list[str]) -> list[str]:

@@ -94,7 +94,7 @@ def test_waiting_has_an_end(ros, tmp_path):
 
 @pytest.mark.timeout(300)
 def test_a_short_drive(tmp_path, small_model):
-    """Three processes, a few synthetic frames: counted, drawn, summed up."""
+    """Three processes, a few synthetic frames: counted, drawn, mapped, summed up."""
     pytest.importorskip('open3d')
     # in a domain of its own, as for a user: this process may hold participants in the tests' one
     environment = {name: value for name, value in os.environ.items() if name != 'ROS_DOMAIN_ID'}
@@ -110,6 +110,8 @@ def test_a_short_drive(tmp_path, small_model):
     assert frames['in'] == 4
     assert frames['out'] + frames['dropped'] + frames['unanswered'] == 4
     assert frames['out'] >= 2
-    assert summary['pictures'] == ['panel_00.png', 'cloud_00.png']
-    for name in summary['pictures']:
+    assert summary['pictures'] == [
+        'panel_00.png', 'cloud_00.png', 'map/above.png', 'map/side.png']
+    for name in summary['pictures'][:2]:
         assert cv2.imread(str(tmp_path / name)).std() > 10
+    assert cv2.imread(str(tmp_path / 'map' / 'side.png')) is not None
