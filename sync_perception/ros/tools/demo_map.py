@@ -23,17 +23,17 @@ import shutil
 import numpy as np
 from sync_perception.images.frame_times import frame_times
 from sync_perception.mapping.offline.command import map_command, MapOptions
-from sync_perception.mapping.offline.sources import CameraArguments, FrameSource, open_source
+from sync_perception.mapping.offline.frame_sources import CameraArguments, FrameSource, open_source
 from sync_perception.mapping.trajectory import Trajectory
 from sync_perception.resources import model_source
 from sync_perception.runtime.mount_scale import Mount
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.types import Frame
 
-FRAMES = 20
+FRAMES = 12
 """Frames of the drive that are mapped."""
-STRIDE = 2
-"""The same camera sees a place in many frames; every second one suffices for a picture."""
+STRIDE = 3
+"""The same camera sees a place in many frames; every third one suffices for a picture."""
 CAMERA_HEIGHT = 1.65
 """Height of KITTI's cameras, which gives odometry its scale in a drive without poses."""
 
