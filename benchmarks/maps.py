@@ -51,6 +51,8 @@ STRIDE = 2
 RANGES = ((0, 10), (10, 30))
 NEAR = 0.3
 """Metres from the true surface within which a point of the map counts as an answer."""
+FEWEST = 200
+"""Places of a class that its intersection over union needs, since that of a few is chance."""
 SAMPLES = 4000
 """Pixels of each frame that are compared."""
 NOISE = (0.05, np.radians(0.3))
@@ -239,14 +241,15 @@ def accuracy(true: np.ndarray, found: np.ndarray) -> float:
 
 
 def mean_iou(true: np.ndarray, found: np.ndarray) -> float:
-    """Return the mean intersection over union of the classes that occur in the truth."""
+    """Return the mean intersection over union of the classes with FEWEST places in the truth."""
     known = true != VOID
     true, found = true[known], found[known]
     scores = []
-    for label in np.unique(true):
+    labels, counts = np.unique(true, return_counts=True)
+    for label in labels[counts >= FEWEST]:
         both = np.sum((true == label) & (found == label))
         scores.append(both / np.sum((true == label) | (found == label)))
-    return float(np.mean(scores))
+    return float(np.mean(scores)) if scores else float('nan')
 
 
 def measure_drive(seed: int, frames: int, predictor: Predictor, settings: MapSettings
@@ -261,6 +264,9 @@ def measure_drive(seed: int, frames: int, predictor: Predictor, settings: MapSet
     poses = [shot.pose for shot in shots]
     cases = {
         'exact depth and labels': (exact, poses),
+        'exact depth, predicted labels': (
+            [replace(each, depth=shot.depth, uncertainty=0.005 * shot.depth)
+             for each, shot in zip(predicted, shots)], poses),
         'predicted depth, exact labels': (
             [replace(each, labels=shot.labels, confidence=None)
              for each, shot in zip(predicted, shots)], poses),

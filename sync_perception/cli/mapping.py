@@ -45,8 +45,8 @@ def map_source(
             help='Folder for the results, or that of an interrupted run, which is resumed.')],
         poses: Annotated[str | None, typer.Option(
             help='File or folder of poses (KITTI, TUM, 7-Scenes, Virtual KITTI 2, a KITTI drive '
-            "with oxts/), or odometry for the camera's own; by default those that come with the "
-            'source.')] = None,
+            "with oxts/), or odometry for the camera's own, or for a bag tf or a topic; by "
+            'default those that come with the source.')] = None,
         rate: Annotated[float | None, typer.Option(
             help='Frames per second of images and of poses without times.')] = None,
         voxel: Annotated[float, typer.Option(help='Edge length of a voxel, metres.')] = 0.15,
@@ -85,14 +85,18 @@ def map_source(
         camera_roll: CameraRoll = 0.0,
         ) -> None:
     """Make a labelled map of a recording with poses: mesh, pictures, navigation grid; no ROS."""
+    from sync_perception.files.bags import is_bag
     from sync_perception.mapping.offline.command import map_command, MapOptions
     from sync_perception.mapping.offline.frame_sources import CameraArguments
     from sync_perception.runtime.mount_scale import mount_of
     from sync_perception.runtime.predictor import Predictor
-    arguments = CameraArguments(fx, camera_info, rectify, rate, camera, image)
+    in_bag = is_bag(source) and poses is not None and (poses == 'tf' or poses.startswith('/')
+                                                       and not Path(poses).exists())
+    arguments = CameraArguments(
+        fx, camera_info, rectify, rate, camera, image, poses if in_bag else '')
     options = MapOptions(
-        out=out, poses=poses, voxel=voxel, max_range=max_range, radius=radius, up=up,
-        stride=stride, frames=frames, sensor_depth=sensor_depth, recording=rerun,
+        out=out, poses=None if in_bag else poses, voxel=voxel, max_range=max_range,
+        radius=radius, up=up, stride=stride, frames=frames, sensor_depth=sensor_depth, recording=rerun,
         mount=mount_of(camera_height, camera_pitch, camera_roll), least_weight=least_weight)
     recorded = _open(source, arguments)
     map_command(source, recorded, arguments, options, lambda: Predictor(

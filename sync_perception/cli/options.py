@@ -60,7 +60,7 @@ Temporal = Annotated[str, typer.Option(
 Poses = Annotated[str, typer.Option(
     help="Poses of the camera's optical frame for --temporal fuse: a file or folder (TUM, KITTI, "
          '7-Scenes, Virtual KITTI 2, KITTI drive), or odometry to determine them from the '
-         'images.')]
+         'images; for a bag also tf, or a topic of odometry or poses.')]
 DataSet = Annotated[str, typer.Option(
     help='camvid, camvid_full, idd_lite, kitti, kitti_depth, kitti_semantics, vkitti2, '
     'cityscapes, cityscapes_sequence, nyuv2, nyuv2_images, nyuv2_labeled, sevenscenes, frames, '

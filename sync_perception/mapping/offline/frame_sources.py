@@ -52,10 +52,12 @@ class CameraArguments(CameraOptions):
 
     :param number: number of the camera in a KITTI drive or Virtual KITTI 2; None for 2 or 0.
     :param image: topic of a bag's images; '' to detect it.
+    :param poses: poses in a bag: tf, or a topic; '' to detect them.
     """
 
     number: int | None = None
     image: str = ''
+    poses: str = ''
 
 
 class FrameSource(Protocol):

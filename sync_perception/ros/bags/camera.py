@@ -202,6 +202,16 @@ class Pairing:
         return PairedImage(paired.time, paired.image, self._find(paired.image))
 
 
+def first_frame_id(bag: Bag, camera: BagCamera) -> str:
+    """Return the frame_id of a camera's first image that can be read; '' if there is none."""
+    for record in bag.records([camera.image]):
+        try:
+            return deserialize(record, camera.image_type).header.frame_id.lstrip('/')
+        except MalformedInput:
+            continue
+    return ''
+
+
 def deserialize(record: Record, kind: type) -> Any:
     """
     Return a record as a ROS message.

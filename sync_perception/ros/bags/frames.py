@@ -24,7 +24,8 @@ from sync_perception.calibration.rectification import Rectifier
 from sync_perception.images.bit_depth import BitDepth
 from sync_perception.mapping.offline.frame_sources import CameraArguments
 from sync_perception.mapping.trajectory import Trajectory
-from sync_perception.ros.bags.camera import BagCamera, PairedImage, Pairing
+from sync_perception.ros.bags.bag_poses import bag_poses
+from sync_perception.ros.bags.camera import BagCamera, first_frame_id, PairedImage, Pairing
 from sync_perception.ros.bags.rosbag2 import Bag
 from sync_perception.ros.io.calibration_messages import read_camera_info
 from sync_perception.ros.io.conversions import to_frame
@@ -54,7 +55,7 @@ class BagFrames:
         self.rectifier = Rectifier() if arguments.rectify else None
         self.bit_depth = BitDepth(report=lambda text: None)
         self.count = self.bag.counts[self.camera.image]
-        self.title = f'{self.camera.image} of {path}'
+        self.title, self.poses = f'{self.camera.image} of {path}', arguments.poses
 
     def frames(self, start: int, stride: int) -> Iterator[tuple[int, Frame | ValueError]]:
         """Yield index and frame, or why the frame is broken."""
@@ -72,8 +73,16 @@ class BagFrames:
                 yield index, error
 
     def trajectory(self) -> Trajectory | None:
-        """Return None: poses are not read from bags."""
-        return None
+        """Return the poses that the bag holds, in tf or on a topic; None if there are none."""
+        found = bag_poses(self.bag, self.frame_id(), self.poses)
+        if found is None:
+            return None
+        self.title = f'{self.title} with poses of {found.origin}'
+        return found.trajectory
+
+    def frame_id(self) -> str:
+        """Return the frame_id of the first image that can be read."""
+        return first_frame_id(self.bag, self.camera)
 
     def sensor_depth(self, index: int) -> np.ndarray | None:
         """Return None: depth images are not read from bags."""

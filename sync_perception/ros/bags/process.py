@@ -26,8 +26,14 @@ from typing import Any
 
 from sync_perception.files.locks import output_lock
 from sync_perception.files.progress import progress_bar
-from sync_perception.mapping.temporal_predictor import check_temporal, TemporalPredictor
-from sync_perception.ros.bags.camera import BagCamera, PairedImage, Pairing
+from sync_perception.labels import LabelSpace
+from sync_perception.mapping.temporal_predictor import (
+    check_temporal,
+    pose_source,
+    TemporalPredictor,
+)
+from sync_perception.ros.bags.bag_poses import bag_poses, TF
+from sync_perception.ros.bags.camera import BagCamera, first_frame_id, PairedImage, Pairing
 from sync_perception.ros.bags.chunks import ChunkedBag, refuse_unless_resumable
 from sync_perception.ros.bags.output_writer import chosen_outputs, OutputWriter, stated_mount
 from sync_perception.ros.bags.rosbag2 import Bag, Record
@@ -55,7 +61,8 @@ class BagJob:
     :param parameters: parameters of the node.
     :param temporal: off, or fuse to fuse each frame with the frames before. After an interruption,
         the first frame is not fused.
-    :param poses: file of the camera's poses by the stamps of the images, or `odometry`.
+    :param poses: file of the camera's poses by the stamps of the images, or `odometry`, or `tf`
+        or a topic of the bag.
     """
 
     source: Path
@@ -112,7 +119,7 @@ def process_open_bag(job: BagJob, bag: Bag, load: Callable[[PerceptionParameters
     check_temporal(job.temporal, job.poses, mount is not None)
     predictor = load(job.parameters)
     if job.temporal == 'fuse':
-        predictor = TemporalPredictor.of(predictor, job.poses)
+        predictor = TemporalPredictor(predictor, job_poses(job, bag, camera, predictor.labels))
     outputs = chosen_outputs(job.outputs, predictor.available, job.parameters)
     writer = OutputWriter(
         bag, predictor, outputs, job.parameters, job.namespace, fixed, camera.image,
@@ -158,6 +165,17 @@ def report_lines(out: Path, result: dict[str, Any]) -> Iterator[str]:
         yield f'{out} contains no outputs: ' + (
             'every frame was refused, for the reasons above' if result['frames'] else
             'no frame could be read')
+
+
+def job_poses(job: BagJob, bag: Bag, camera: BagCamera, space: LabelSpace) -> Any:
+    """
+    Return the poses that a job names: a file, odometry, or those of the bag itself.
+
+    :raises ValueError: if the bag does not have them.
+    """
+    if job.poses == TF or job.poses in bag.topics:
+        return bag_poses(bag, first_frame_id(bag, camera), job.poses).trajectory
+    return pose_source(job.poses, space)
 
 
 def summarize(chunked: ChunkedBag) -> dict[str, Any]:

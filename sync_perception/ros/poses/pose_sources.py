@@ -239,15 +239,24 @@ def matrix_of(pose: Pose) -> np.ndarray:
     """
     Return a pose message as float64 (4, 4).
 
+    :raises MalformedInput: as `checked_matrix`.
+    """
+    return checked_matrix(pose.position, pose.orientation, 'a pose')
+
+
+def checked_matrix(place: Any, turn: Any, title: str) -> np.ndarray:
+    """
+    Return a position and a quaternion of a message as float64 (4, 4).
+
+    :param title: what they belong to, for the error.
     :raises MalformedInput: if it is not finite, or its quaternion does not have the length 1.
     """
-    place, turn = pose.position, pose.orientation
     numbers = (place.x, place.y, place.z, turn.x, turn.y, turn.z, turn.w)
     length = float(np.linalg.norm(numbers[3:]))
     if not np.isfinite(numbers).all() or abs(length - 1) > 0.01:
         raise MalformedInput(
-            'pose values', f'got a pose with position {numbers[:3]} and quaternion {numbers[3:]}, '
-            'expected finite metres and a quaternion of length 1')
+            'pose values', f'got {title} with position {numbers[:3]} and quaternion '
+            f'{numbers[3:]}, expected finite metres and a quaternion of length 1')
     return matrix(*numbers[:3], *(value / length for value in numbers[3:]))
 
 
