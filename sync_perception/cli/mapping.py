@@ -96,8 +96,9 @@ def map_source(
         fx, camera_info, rectify, rate, camera, image, poses if in_bag else '')
     options = MapOptions(
         out=out, poses=None if in_bag else poses, voxel=voxel, max_range=max_range,
-        radius=radius, up=up, stride=stride, frames=frames, sensor_depth=sensor_depth, recording=rerun,
-        mount=mount_of(camera_height, camera_pitch, camera_roll), least_weight=least_weight)
+        radius=radius, up=up, stride=stride, frames=frames, sensor_depth=sensor_depth,
+        recording=rerun, least_weight=least_weight,
+        mount=mount_of(camera_height, camera_pitch, camera_roll))
     recorded = _open(source, arguments)
     map_command(source, recorded, arguments, options, lambda: Predictor(
         model, device, backend=backend, precision=precision), typer.echo)
