@@ -103,7 +103,8 @@ def test_consistency_gradient(settings):
     """Through the encodings, the resize, the tower and the norm, at both predictions."""
     model = small_model(**settings)
     assert torch.autograd.gradcheck(
-        lambda depth, probabilities: consistency_loss(model, depth, probabilities), small_maps())
+        lambda depth, probabilities: consistency_loss(model, depth, probabilities), small_maps(),
+        fast_mode=True)
 
 
 @pytest.mark.parametrize('frozen', [True, False])

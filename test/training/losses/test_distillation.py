@@ -141,7 +141,7 @@ def test_gradients_of_the_stored_classes(groups):
     def loss(scores):
         return top_classes_cross_entropy(scores, classes, top, groups, weights)
 
-    assert torch.autograd.gradcheck(loss, logits)
+    assert torch.autograd.gradcheck(loss, logits, fast_mode=True)
     loss(logits).backward()
     assert top.grad is None and torch.isfinite(logits.grad).all()
     assert (logits.grad.movedim(1, -1)[~valid] == 0).all()
