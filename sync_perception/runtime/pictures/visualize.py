@@ -173,7 +173,7 @@ def _draw_depth_scale(picture: np.ndarray, max_depth: float) -> None:
         text = f'{max_depth * share:.3g}' + (' m' if share == 1 else '')
         x = left + (1 + math.log(share) / math.log(1 / NEAR_SHARE)) * bar_width
         text_width = cv2.getTextSize(text, FONT, scale, 1)[0][0]
-        start = round(x - text_width / 2)
+        start = min(round(x - text_width / 2), width - text_width - bar_height)
         if start + text_width + bar_height <= free:  # numbers do not touch each other
             _write(picture, text, (start, top - bar_height), scale)
             free = start
