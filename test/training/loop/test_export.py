@@ -25,6 +25,7 @@ from small_batches import annotated_batch, batch, TINY, write_streets
 from sync_perception.models import hub
 from sync_perception.models.config import ModelConfig
 from sync_perception.resources import config_folder, default_model_folder
+from sync_perception.street_world.camera import draw_camera
 from sync_perception.training.feeding.mixture import MixtureData, MixtureSource
 from sync_perception.training.loop.export import ExportAverage
 from sync_perception.training.module import SynchronisedLearning
@@ -102,11 +103,18 @@ def test_a_resumed_training_remembers_them():
 
 def test_the_default_model_says_what_its_recipe_says():
     """The focal lengths seen in training lie within those that the sources ask for."""
-    recipe = yaml.safe_load((config_folder() / 'train' / 'driving.yaml').read_text())
-    ranges = [source['focal'] for source in recipe['data']['sources'] if 'focal' in source]
+    driving, cameras = (
+        yaml.safe_load((config_folder() / 'train' / f'{name}.yaml').read_text())
+        for name in ('driving', 'driving_cameras'))
+    sources = cameras['data']['sources']
+    ranges = [source['focal'] for source in sources if 'focal' in source]
+    (rendered,) = (source['scale'] for source in sources if 'cameras' in source['root'])
+    focals = [draw_camera(seed, (576, 1152))[0][0, 0] for seed in (
+        *range(5010, 5050), *range(7000, 7090))]  # the streets that the recipe names
+    ranges.append([min(focals) * rendered[0], max(focals) * rendered[1]])
     config = hub.read_config(default_model_folder())
     least, greatest = config.focal_range
     assert min(low for low, _ in ranges) <= least < greatest <= max(high for _, high in ranges)
     assert greatest / least > 3
     for name in ('input_pixels', 'input_multiple', 'canonical_focal'):
-        assert getattr(config, name) == recipe['model'][name]
+        assert getattr(config, name) == driving['model'][name]
