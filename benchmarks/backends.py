@@ -26,7 +26,6 @@ first subject in the same turn.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from pathlib import Path
 import shlex
@@ -125,7 +124,7 @@ def main() -> None:
                 results[label].append(run(arguments, options.frames))
         write_report(results, options.json)
     else:
-        results = json.loads(options.json.read_text())
+        results = read_json(options.json)
     lines = table(results)
     print('\n'.join(lines))
     if options.page:

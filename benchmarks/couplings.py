@@ -29,8 +29,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
 from sync_perception.datasets import open_dataset
 from sync_perception.evaluation.evaluate import Evaluation, spread
 from sync_perception.evaluation.metrics import DepthMetrics
@@ -82,15 +80,6 @@ def measure(model: str | None, data: list[tuple[str, str]], split: str, limit: i
     return results
 
 
-def table(results: dict[str, dict[str, dict[str, float]]]) -> Table:
-    """Return one row for each state, with a column for each data set's scores."""
-    columns = [(name, score) for name, scores in results['both on'].items() for score in scores]
-    shown = Table('couplings', *(f'{name} {score}' for name, score in columns))
-    for state, data in results.items():
-        shown.add_row(state, *(f'{data[name][score]:.4f}' for name, score in columns))
-    return shown
-
-
 def rows(report: dict[str, Any]) -> list[str]:
     """Return the table as lines of Markdown, with the machine."""
     results = report['results']
@@ -128,11 +117,12 @@ def main() -> None:
         'machine': machine(), 'model': options.model or 'default',
         'data': [name for name, _ in options.data], 'split': options.split,
         'results': measure(options.model, options.data, options.split, options.limit)}
-    Console().print(table(report['results']))
+    lines = rows(report)
+    print('\n'.join(lines))
     if options.json:
         write_report(report, options.json)
     if options.page:
-        replace_part(options.page, 'couplings', rows(report))
+        replace_part(options.page, 'couplings', lines)
 
 
 if __name__ == '__main__':

@@ -13,6 +13,12 @@ mkdir -p "$results"
 if [ ! -d runs/synthetic_val ]; then
   sync_perception synth --out runs/synthetic_val --worlds 10 --frames 5 --every 14 --seed 5000
 fi
+if [ ! -d runs/cameras_val ]; then
+  sync_perception synth --vary-camera --out runs/cameras_val --worlds 20 --frames 2 --every 40 \
+    --height 576 --width 1152 --seed 9000
+fi
+sync_perception evaluate --model "$model" --dataset vkitti2 --root runs/cameras_val --frames \
+  --json "$results/vkitti2_cameras.json"
 while read -r dataset root split; do
   sync_perception evaluate --model "$model" --dataset "$dataset" --root "$root" --split "$split" \
     --frames --json "$results/${dataset}_$split.json"

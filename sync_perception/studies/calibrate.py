@@ -24,6 +24,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 from sync_perception.datasets import open_dataset
+from sync_perception.datasets.sample import Sample
 from sync_perception.evaluation.evaluate import spread
 from sync_perception.evaluation.metrics import DepthMetrics
 from sync_perception.evaluation.sample_evaluation import Evaluation
@@ -58,7 +59,7 @@ class Collector:
         self.classes: list[Tensor] = []
         self.ratios: list[np.ndarray] = []
 
-    def add(self, sample: Any, output: DenseOutput) -> None:
+    def add(self, sample: Sample, output: DenseOutput) -> None:
         """Add a frame and the model's output for it."""
         if sample.labels is not None and output.logits is not None:
             self.add_labels(sample.labels, output.logits)
@@ -72,7 +73,7 @@ class Collector:
         self.classes.append(torch.from_numpy(truth[row, column].astype(np.int64)))
         self.logits.append(at(logits, row, column, labels.shape))
 
-    def add_depth(self, sample: Any, output: DenseOutput) -> None:
+    def add_depth(self, sample: Sample, output: DenseOutput) -> None:
         """Add errors of ln(depth), relative to their predicted standard deviation."""
         limits = self.evaluation.depth
         row, column = self.drawn(
