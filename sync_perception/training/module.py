@@ -27,7 +27,12 @@ from sync_perception.models.config import SCALES
 from sync_perception.models.network_input import normalise
 from sync_perception.training.feeding.recordings import Measurement
 from sync_perception.training.loop.callbacks import SeededSteps, StopWhenNotFinite
-from sync_perception.training.loop.optimizer import annealed, learned_parameters, OptimizerConfig
+from sync_perception.training.loop.optimizer import (
+    annealed,
+    freeze_parts,
+    learned_parameters,
+    OptimizerConfig,
+)
 from sync_perception.training.loop.pretrained_parts import Origin, start_from
 from sync_perception.training.loop.validation import SourceEvaluation
 from sync_perception.training.loop.weighting import build_weighting, WeightingConfig
@@ -91,6 +96,7 @@ class SynchronisedLearning(lightning.LightningModule):
             name: objective.learned for name, objective in self.objectives.items()
             if objective.learned is not None})
         start_from(self.model.network, initial or {})
+        freeze_parts(self.model.network, optimizer.factors)
         self.model.config.metric = not any(
             objective.scale_free for objective in self.objectives.values())
         self.weighting_config, self.weighting = weighting, build_weighting(weighting.kind)

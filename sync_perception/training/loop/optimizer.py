@@ -17,12 +17,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import math
 from typing import Any
 
 import lightning
 from sync_perception.files import checks
+from sync_perception.training.loop.pretrained_parts import submodule
 import torch
 from torch import nn
 
@@ -39,6 +40,9 @@ class OptimizerConfig:
         in (0, 1]; the last layer has `encoder_learning_rate`.
     :param weight_decay: decoupled weight decay, 0 or more.
     :param warmup: share of the training for the warm-up, in [0, 1].
+    :param factors: factors of these learning rates by submodule of the network (`semantics`,
+        `depth.encoder`), 0 or more; 0 freezes the submodule. Of nested ones the innermost counts.
+        Batch norms keep adapting their statistics unless the branch has `frozen_norm`.
     """
 
     learning_rate: float = 1e-3
@@ -46,9 +50,12 @@ class OptimizerConfig:
     encoder_layer_decay: float = 1.0
     weight_decay: float = 1e-2
     warmup: float = 0.05
+    factors: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self):
         """Check that all numbers are in range."""
+        for name, factor in self.factors.items():
+            checks.number(0, 1e6)(factor, f'optimizer.factors.{name}')
         for name, most in (('learning_rate', 1e6), ('encoder_learning_rate', 1e6),
                            ('encoder_layer_decay', 1), ('weight_decay', 1e6), ('warmup', 1)):
             checks.number(0, most)(getattr(self, name), f'optimizer.{name}')
@@ -72,8 +79,29 @@ def learned_parameters(model: nn.Module, config: OptimizerConfig) -> list[dict[s
         own = config.learning_rate
         if of_encoder(name):
             own = config.encoder_learning_rate * config.encoder_layer_decay ** distance[name]
+        own *= factor_of(name.removeprefix('network.'), config.factors)
         groups.setdefault(own, []).append(model.get_parameter(name))
     return [{'params': groups[own], 'lr': own} for own in sorted(groups)]
+
+
+def factor_of(name: str, factors: dict[str, float]) -> float:
+    """Return the factor of the innermost submodule that holds a weight; 1 if there is none."""
+    holders = [holder for holder in factors if f'{name}.'.startswith(f'{holder}.')]
+    return factors[max(holders, key=len)] if holders else 1.0
+
+
+def freeze_parts(network: nn.Module, factors: dict[str, float]) -> None:
+    """
+    Exclude the submodules with factor 0 from training.
+
+    :param factors: by submodule, as in OptimizerConfig.
+    :raises ValueError: if the network has no such submodule.
+    """
+    for name in factors:
+        submodule(network, name, 'optimizer.factors: the network')
+    for name, weight in network.named_parameters():
+        if factor_of(name, factors) == 0:
+            weight.requires_grad_(False)
 
 
 def of_encoder(name: str) -> bool:

@@ -57,6 +57,31 @@ def test_encoders_learn_at_their_own_rate(arguments, encoders, others):
     assert (1e-3 in rates.values()) == others
 
 
+def test_parts_learn_slowly_or_not_at_all():
+    """The innermost factor counts; what is frozen is in no group and gets no gradient."""
+    module = SynchronisedLearning(
+        'sync', {'depth': TINY, 'semantics': TINY},
+        optimizer=OptimizerConfig(factors={'semantics': 0.1, 'semantics.encoder': 0.0}))
+    module.trainer = SimpleNamespace(estimated_stepping_batches=10)
+    optimizer = module.configure_optimizers()['optimizer']
+    rates = {parameter: group['initial_lr'] for group in optimizer.param_groups
+             for parameter in group['params']}
+    for name, parameter in module.model.network.named_parameters():
+        if name.startswith('semantics.encoder.'):
+            assert not parameter.requires_grad and parameter not in rates, name
+        elif name.startswith('semantics.'):
+            assert rates[parameter] == pytest.approx(1e-4), name
+        else:
+            assert rates[parameter] == (2e-4 if '.encoder.' in name else 1e-3), name
+
+
+@pytest.mark.parametrize('factors', [{'semantic': 0.1}, {'depth': -1.0}])
+def test_factors_of_unknown_parts_or_below_zero_are_refused(factors):
+    with pytest.raises(ValueError, match=next(iter(factors))):
+        SynchronisedLearning('sync', {'depth': TINY, 'semantics': TINY},
+                             optimizer=OptimizerConfig(factors=factors))
+
+
 @pytest.mark.parametrize('name', sorted(zoo.MODEL_ZOO))
 def test_of_every_architecture_what_may_learn_is_taught_once(name):
     module = SynchronisedLearning(*zoo.MODEL_ZOO[name]())
