@@ -21,6 +21,7 @@ from pathlib import Path
 import runpy
 import sys
 
+import numpy as np
 import pytest
 
 SCRIPT = Path(__file__).resolve().parents[1] / 'benchmarks' / 'couplings.py'
@@ -36,6 +37,7 @@ def test_each_direction_is_switched_off_by_itself(small_model, tmp_path, monkeyp
     runpy.run_path(str(SCRIPT), run_name='__main__')
     results = {state: scores['synthetic']
                for state, scores in json.loads(out.read_text())['results'].items()}
+    regions = {state: scores.pop('regions') for state, scores in results.items()}
     on = results['both on']
     assert f'| both on | {on["miou"]:.4f} |' in page.read_text()
     assert set(on) == {'miou', 'abs_rel', 'delta1'}
@@ -45,6 +47,19 @@ def test_each_direction_is_switched_off_by_itself(small_model, tmp_path, monkeyp
         'miou': results['depth to semantics off']['miou'],
         'abs_rel': results['semantics to depth off']['abs_rel'],
         'delta1': results['semantics to depth off']['delta1']}
+    assert regions['both on'].keys() == regions['both off'].keys() >= {'road', 'up to 3 px'}
+    assert set(regions['both on']['up to 3 px']) == {'pixel_accuracy', 'abs_rel'}
+
+
+def test_errors_are_counted_by_their_distance_from_borders():
+    """Two classes side by side: a wrong column beside the border, a wrong one far from it."""
+    border_distance = runpy.run_path(str(SCRIPT))['border_distance']
+    labels = np.zeros((4, 40), np.uint8)
+    labels[:, 20:] = 1
+    distance = border_distance(labels)
+    assert distance[2, 19] == distance[2, 20] == 1
+    assert distance[2, 0] == pytest.approx(20, abs=0.1)
+    assert np.isinf(border_distance(np.zeros((4, 4), np.uint8))).all()
 
 
 def test_data_without_a_root_is_refused(monkeypatch, capsys):

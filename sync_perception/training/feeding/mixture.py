@@ -137,6 +137,8 @@ def check_batches(
     checks.whole(1, MOST)(batch_size, 'data.batch_size')
     checks.several(checks.whole(1, 2 ** 14), 2)(crop, 'data.crop')
     checks.whole(1, 2 ** 10)(stride, 'data.stride')
+    if any(side % stride for side in crop):  # else targets of a batch differ in size
+        checks.refuse('data.crop', f'sides divisible by data.stride, {stride}', tuple(crop))
     checks.whole(0, 2 ** 10)(workers, 'data.workers')
 
 
