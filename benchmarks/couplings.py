@@ -34,7 +34,7 @@ import cv2
 import numpy as np
 from sync_perception.datasets import open_dataset
 from sync_perception.datasets.sample import Sample
-from sync_perception.evaluation.evaluate import Evaluation, spread
+from sync_perception.evaluation.evaluate import Evaluation, evenly_spread
 from sync_perception.evaluation.metrics import DepthMetrics
 from sync_perception.evaluation.predict_sample import enlarge
 from sync_perception.files.pages import replace_part
@@ -151,7 +151,7 @@ def measure(model: str | None, data: list[tuple[str, str]], split: str, limit: i
             evaluation = Evaluation(
                 perception, space, DepthMetrics(max_depth=samples.max_depth))
             regions = Regions()
-            for sample_id in spread(samples.ids, limit):
+            for sample_id in evenly_spread(samples.ids, limit):
                 sample = samples.read(sample_id)
                 output = evaluation.add(sample, samples.crop(sample_id))
                 if space is not None and sample.labels is not None:

@@ -35,7 +35,7 @@ from sync_perception.models import hub
 from sync_perception.models.network_input import seen_size
 from sync_perception.resources import default_model_folder
 from sync_perception.runtime.benchmark.bench_frames import drawn_street, intrinsics_like_kitti
-from sync_perception.runtime.benchmark.reports import machine, summarize, write_report
+from sync_perception.runtime.benchmark.reports import machine, summarize_times, write_report
 from sync_perception.runtime.pointcloud import point_cloud
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.types import Frame
@@ -128,7 +128,7 @@ def timed(run: Callable[[], Any], count: int) -> dict[str, float]:
         start = time.perf_counter()
         run()
         times.append(1000 * (time.perf_counter() - start))
-    return summarize(times)
+    return summarize_times(times)
 
 
 def measure_training(options: argparse.Namespace, device: torch.device, batch: int

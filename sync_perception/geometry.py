@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Array = TypeVar('Array', np.ndarray, 'Tensor')
-NEAREST = 1e-6
+NEAREST_DEPTH = 1e-6
 """Least depth in metres of a point in front of the camera."""
 
 
@@ -136,8 +136,8 @@ def warp(source_bchw: Tensor, depth_b1hw: Tensor, K: Tensor, source_T_target: Te
         front of the source camera and inside its image.
     """
     uv, z = locate(depth_b1hw, K, source_T_target)
-    warped, inside = sample(source_bchw, uv)
-    return warped, inside & (z > NEAREST)
+    warped, inside = sample_bilinear(source_bchw, uv)
+    return warped, inside & (z > NEAREST_DEPTH)
 
 
 def locate(depth_b1hw: Tensor, K: Tensor, source_T_target: Tensor) -> tuple[Tensor, Tensor]:
@@ -155,11 +155,11 @@ def locate(depth_b1hw: Tensor, K: Tensor, source_T_target: Tensor) -> tuple[Tens
     points = depth_b1hw.flatten(1)[..., None] * rays
     points = points @ source_T_target[:, :3, :3].mT + source_T_target[:, None, :3, 3]
     z = points[..., 2:]
-    uv = (points @ K.mT)[..., :2] / z.clamp(min=NEAREST)
+    uv = (points @ K.mT)[..., :2] / z.clamp(min=NEAREST_DEPTH)
     return uv.reshape(-1, height, width, 2), z.reshape(-1, 1, height, width)
 
 
-def sample(source_bchw: Tensor, uv_bhw2: Tensor) -> tuple[Tensor, Tensor]:
+def sample_bilinear(source_bchw: Tensor, uv_bhw2: Tensor) -> tuple[Tensor, Tensor]:
     """
     Sample an image bilinearly; pixels outside take the value at the border.
 

@@ -246,7 +246,7 @@ def ground_notes(space: LabelSpace) -> list[str]:
             'ground, and nothing is traversable']
 
 
-def table(space: LabelSpace) -> str:
+def label_table(space: LabelSpace) -> str:
     """Return a readable table of the ids, colours, names and properties of the classes."""
     marks = {key: getattr(space, attribute) for key, attribute in FLAGS.items()}
     lines = [f'{space.name}: {len(space)} classes; void is {VOID}, in 16SC1 images -1']

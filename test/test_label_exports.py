@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 from sync_perception import cli
-from sync_perception.label_exports import export_labels, read_space, table
+from sync_perception.label_exports import export_labels, label_table, read_space
 from sync_perception.labels import LabelSpace
 from sync_perception.resources import default_model_folder
 from typer.testing import CliRunner
@@ -168,7 +168,7 @@ def test_programs_without_label_files_are_refused(tmp_path):
 
 
 def test_the_table_for_people():
-    lines = table(LabelSpace.load('kitti6')).splitlines()
+    lines = label_table(LabelSpace.load('kitti6')).splitlines()
     assert lines[0] == 'kitti6: 6 classes; void is 255, in 16SC1 images -1'
     assert lines[6] == '  5  #400080  car  (dynamic, object)'
 

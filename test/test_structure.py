@@ -196,6 +196,38 @@ def test_no_function_is_long():
     assert found == {}
 
 
+def definitions(source: str) -> Iterator[tuple[str, bool]]:
+    """Yield the public names that a module defines at its top, and whether each is a constant."""
+    for node in ast.parse(source).body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+            names, constant = [node.name], False
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [target.id for target in targets if isinstance(target, ast.Name)]
+            constant = True
+        else:
+            continue
+        yield from ((name, constant) for name in names if not name.startswith('_'))
+
+
+def test_a_name_means_one_thing():
+    """
+    No class, function or imported constant shares its name with another one.
+
+    Constants that only their own module uses may, and so may a command of `cli` and the function
+    that it calls.
+    """
+    imported = {name for source in SOURCES.values() for name, _, _ in imported_names(source)}
+    places: dict[str, list[str]] = {}
+    for path, source in SOURCES.items():
+        module = '.'.join(Path(path).with_suffix('').parts)
+        for name, constant in definitions(source):
+            entry = path.startswith(f'{PACKAGE}/cli/') or name == 'main'
+            if not (constant and f'{module}.{name}' not in imported or entry and not constant):
+                places.setdefault(name, []).append(path)
+    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
+
+
 @pytest.mark.parametrize(('module', 'source'), [
     ('models.unet', 'from sync_perception.runtime import predictor'),
     ('runtime.predictor', 'from sync_perception.training.losses import depth'),

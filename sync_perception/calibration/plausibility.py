@@ -24,7 +24,7 @@ from sync_perception.calibration.rectification import (
     check_pinhole,
     coefficients,
     displacement,
-    rotation,
+    rectifying_rotation,
 )
 
 LEAST_PIXELS = 1.0
@@ -141,7 +141,7 @@ def _lens(calibration: Calibration) -> str:
     """Return a warning about values that only rectification uses; '' if they are valid."""
     try:
         coefficients(calibration)
-        rotation(calibration)
+        rectifying_rotation(calibration)
         if calibration.D.any():
             check_pinhole(calibration.K)
     except CalibrationError as error:

@@ -58,7 +58,7 @@ class Rectification:
 
     def __init__(self, calibration: Calibration):
         D = coefficients(calibration)
-        R = rotation(calibration)
+        R = rectifying_rotation(calibration)
         self.size = calibration.image_size
         camera = calibration.of_image(calibration.K)
         check_pinhole(calibration.K)
@@ -135,7 +135,7 @@ def coefficients(calibration: Calibration) -> np.ndarray:
     return np.concatenate([D[:count], np.zeros(max(count - len(D), 0))])
 
 
-def rotation(calibration: Calibration) -> np.ndarray:
+def rectifying_rotation(calibration: Calibration) -> np.ndarray:
     """
     Return R, or the identity if R is unknown.
 
@@ -198,7 +198,7 @@ def source_pixels(
 
     :param camera: float64 (3, 3), intrinsics of the distorted image.
     :param D: as returned by `coefficients`.
-    :param R: as returned by `rotation`.
+    :param R: as returned by `rectifying_rotation`.
     :param K: float64 (3, 3), intrinsics of the rectified image.
     :param size: height and width of the rectified image.
     :return: columns and rows, float32 (H, W); -1e4 beyond the valid angles of the lens model.
@@ -251,7 +251,8 @@ def displacement(calibration: Calibration) -> float:
     :return: pixels of the image; 0 for an image that is already rectified.
     :raises CalibrationError: as `Rectification`.
     """
-    D, R, size = coefficients(calibration), rotation(calibration), calibration.image_size
+    D, R = coefficients(calibration), rectifying_rotation(calibration)
+    size = calibration.image_size
     check_pinhole(calibration.K)
     scale = min(1.0, 64 / max(size))
     small = tuple(max(1, round(side * scale)) for side in size)

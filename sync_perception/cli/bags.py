@@ -22,7 +22,7 @@ from typing import Annotated
 
 from sync_perception.cli.options import (
     AllowCode,
-    Backend,
+    BackendName,
     CameraHeight,
     CameraPitch,
     CameraRoll,
@@ -71,7 +71,7 @@ def process_bag(
             help='Model, as for predict; by default the model of the package.')] = None,
         allow_code: AllowCode = False,
         device: PredictorDevice = 'auto',
-        backend: Backend = 'auto',
+        backend: BackendName = 'auto',
         precision: Precision = 'auto',
         half: Half = False,
         image: Annotated[str, typer.Option(

@@ -43,4 +43,4 @@ def labels_show(space: Annotated[str, typer.Argument(help='Name of a label space
                                                           'YAML file or model folder.')]) -> None:
     """List the classes of a label space."""
     from sync_perception import label_exports
-    typer.echo(label_exports.table(label_exports.read_space(space)))
+    typer.echo(label_exports.label_table(label_exports.read_space(space)))

@@ -56,11 +56,11 @@ def synth(
 def pseudo_label(
         dataset: options.DataSet,
         out: Annotated[Path, typer.Option(help='Output folder; an interrupted run is resumed.')],
-        teacher: options.Model = None,
+        teacher: options.ModelName = None,
         allow_code: options.AllowCode = False,
         root: options.Root = None,
         split: options.Split = 'all',
-        argument: options.Argument = None,
+        argument: options.DatasetArguments = None,
         min_confidence: Annotated[float, typer.Option(
             help='Probability below which labels become void.')] = 0.0,
         agreement: Annotated[bool, typer.Option(
@@ -92,7 +92,7 @@ def pseudo_label(
         teacher, DatasetOptions(dataset, root, split, options.named_values(argument)), out,
         TeacherOptions(min_confidence, agreement, near_sky, soft, tuple(scale or [1.0]), flip),
         overwrite, shard, device)
-    typer.echo(labelling.summary(result))
+    typer.echo(labelling.pseudo_label_summary(result))
     if result['bad']:
         raise typer.Exit(1)
 
@@ -121,6 +121,6 @@ def ablate(
     """Train variants with several seeds each; write a page with the effect of each variant."""
     from sync_perception.studies.ablation import ablate as ablation
     result = ablation.ablate(config, only or (), shard, page_only)
-    typer.echo(ablation.summary(result))
+    typer.echo(ablation.ablation_summary(result))
     if result['failed']:
         raise typer.Exit(1)

@@ -21,13 +21,13 @@ from typing import Annotated
 
 from sync_perception.cli.options import (
     AllowCode,
-    Backend,
+    BackendName,
     CameraHeight,
     CameraInfo,
     CameraPitch,
     CameraRoll,
     Fx,
-    Model,
+    ModelName,
     Precision,
     PredictorDevice,
 )
@@ -71,10 +71,10 @@ def map_source(
             help='Number of the camera in a KITTI drive (by default 2) or in extrinsic.txt of '
             'Virtual KITTI 2 (0).')] = None,
         image: Annotated[str, typer.Option(help='Topic of the images of a bag.')] = '',
-        model: Model = None,
+        model: ModelName = None,
         allow_code: AllowCode = False,
         device: PredictorDevice = 'auto',
-        backend: Backend = 'auto',
+        backend: BackendName = 'auto',
         precision: Precision = 'auto',
         fx: Fx = None,
         camera_info: CameraInfo = None,
@@ -114,10 +114,10 @@ def view(
         save: Annotated[Path | None, typer.Option(
             help='Write a recording (.rrd) instead of opening the viewer.')] = None,
         frames: Annotated[int | None, typer.Option(min=1, help='End after so many.')] = None,
-        model: Model = None,
+        model: ModelName = None,
         allow_code: AllowCode = False,
         device: PredictorDevice = 'auto',
-        backend: Backend = 'auto',
+        backend: BackendName = 'auto',
         precision: Precision = 'auto',
         fx: Fx = None,
         camera_info: CameraInfo = None,

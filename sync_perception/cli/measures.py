@@ -21,10 +21,10 @@ from typing import Annotated
 
 from sync_perception.cli.options import (
     AllowCode,
-    Argument,
     DataSet,
+    DatasetArguments,
     Device,
-    Model,
+    ModelName,
     named_values,
     Root,
     Split,
@@ -41,8 +41,8 @@ def evaluate(
         dataset: DataSet,
         root: Root = None,
         split: Split = 'all',
-        argument: Argument = None,
-        model: Model = None,
+        argument: DatasetArguments = None,
+        model: ModelName = None,
         allow_code: AllowCode = False,
         device: Device = 'auto',
         pooled: Annotated[bool, typer.Option(
@@ -69,7 +69,7 @@ def evaluate(
     options = evaluating.EvaluationOptions(
         device, pooled, median_scaling, max_depth, frames, skip_bad, video=video,
         temporal=temporal)
-    evaluating.report(evaluating.evaluate(
+    evaluating.print_evaluation(evaluating.evaluate(
         model, DatasetOptions(dataset, root, split, named_values(argument)), options), json)
 
 
@@ -82,11 +82,11 @@ def select(
         strategy: Annotated[str, typer.Option(
             help='random, diversity, uncertainty or both.')] = 'both',
         seed: Annotated[int, typer.Option(help='Seed of all random choices.')] = 0,
-        model: Model = None,
+        model: ModelName = None,
         allow_code: AllowCode = False,
         root: Root = None,
         split: Split = 'train',
-        argument: Argument = None,
+        argument: DatasetArguments = None,
         cache: Annotated[Path | None, typer.Option(
             help='Folder for features and rounds, from which an interrupted run resumes; by '
                  'default next to the file.')] = None,
@@ -115,11 +115,11 @@ def select(
 def report(
         dataset: DataSet,
         out: Annotated[Path, typer.Option(help='Folder for index.html and report.json.')],
-        model: Model = None,
+        model: ModelName = None,
         allow_code: AllowCode = False,
         root: Root = None,
         split: Split = 'all',
-        argument: Argument = None,
+        argument: DatasetArguments = None,
         limit: Annotated[int | None, typer.Option(
             min=1, help='Number of frames to evaluate, spread evenly over the split; by default '
                         'all.')] = None,
@@ -134,7 +134,7 @@ def report(
     """Measure a model and write a page: tables, classes, confusions, errors, frames."""
     from sync_perception.datasets import DatasetOptions
     from sync_perception.evaluation.evaluate import EvaluationOptions
-    from sync_perception.evaluation.html_report.report import report as write_report
+    from sync_perception.evaluation.html_report.report import write_html_report as write_report
     page = write_report(
         model, DatasetOptions(dataset, root, split, named_values(argument)), out,
         EvaluationOptions(device, skip_bad=skip_bad, limit=limit), worst, best)
@@ -146,7 +146,7 @@ def data_check(
         dataset: DataSet,
         root: Root = None,
         split: Split = 'all',
-        argument: Argument = None,
+        argument: DatasetArguments = None,
         out: Annotated[Path | None, typer.Option(
             help='Folder for check.json and the picture check.png.')] = None,
         workers: Annotated[int, typer.Option(
@@ -155,8 +155,8 @@ def data_check(
     """Read a whole copy of a data set; report what it holds and which files are bad."""
     from sync_perception.datasets import DatasetOptions
     from sync_perception.studies import data_check as checking
-    result = checking.check(
+    result = checking.check_dataset(
         DatasetOptions(dataset, root, split, named_values(argument)), out, workers)
-    checking.report(result)
+    checking.print_check(result)
     if result['bad']:
         raise typer.Exit(1)

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Annotated
 
 from sync_perception.cli.options import (
-    Argument,
     DataSet,
+    DatasetArguments,
     Device,
-    Model,
+    ModelName,
     named_values,
     Root,
     Split,
@@ -31,7 +31,7 @@ from sync_perception.cli.options import (
 import typer
 
 app = typer.Typer()
-KITTI_SIZE = (375, 1242)
+EXPORT_SIZE = (375, 1242)
 
 
 @app.command()
@@ -90,7 +90,7 @@ def import_weights(
 @app.command()
 def export(
         out: Annotated[Path, typer.Option(help='File to write; ends in .onnx or .pt2.')],
-        model: Model = None,
+        model: ModelName = None,
         format: Annotated[str | None, typer.Option(  # noqa: A002
             help='onnx or pt2; by default from the ending of the file.')] = None,
         size: Annotated[str | None, typer.Option(
@@ -106,7 +106,7 @@ def export(
     from sync_perception.resources import model_source
     loaded = hub.load(model_source(model))
     seen = exporting.parse_size(size) if size else network_size(
-        KITTI_SIZE, loaded.config.input_pixels, loaded.config.input_multiple)
+        EXPORT_SIZE, loaded.config.input_pixels, loaded.config.input_multiple)
     differences = exporting.export_model(loaded, out, seen, format, opset)
     worst = max(differences, key=differences.get)
     typer.echo(
@@ -121,7 +121,7 @@ def calibrate(
         dataset: DataSet,
         root: Root = None,
         split: Split = 'val',
-        argument: Argument = None,
+        argument: DatasetArguments = None,
         images: Annotated[int, typer.Option(min=2, help='Greatest number of frames.')] = 100,
         ) -> None:
     """Fit a model's confidences and uncertainties to frames kept out of its training."""
@@ -153,4 +153,4 @@ def quantise(
             for name, root in named_values(source).items()]
     result = quantising.quantise(
         model, data, images, judged, quantising.AccuracyLimits(max_miou_loss, max_abs_rel_loss))
-    typer.echo(f'{model}: {quantising.summary(result)}')
+    typer.echo(f'{model}: {quantising.quantise_summary(result)}')

@@ -22,7 +22,7 @@ from typing import Annotated, Any
 from sync_perception.files.trust import allow_code
 import typer
 
-Model = Annotated[str | None, typer.Option(
+ModelName = Annotated[str | None, typer.Option(
     help='Name of a model of the package, driving (the default) or indoor; model folder, hub id, '
     'exported .onnx file, .pt2 file (with --allow-code), or two pretrained models as '
     'DEPTH+SEGMENTATION.')]
@@ -32,7 +32,7 @@ AllowCode = Annotated[bool, typer.Option(
 Device = Annotated[str, typer.Option(help='auto, cpu, cuda or cuda:N.')]
 PredictorDevice = Annotated[str, typer.Option(
     '--device', help='auto, cpu, cuda, cuda:N, openvino:GPU or openvino:NPU.')]
-Backend = Annotated[str, typer.Option(
+BackendName = Annotated[str, typer.Option(
     help='Library that runs the network: auto (the fastest installed one whose results agree with '
          'torch), torch, cuda_graph (NVIDIA GPUs), openvino, or onnxruntime for exported .onnx '
          'files.')]
@@ -70,7 +70,7 @@ Root = Annotated[Path | None, typer.Option(
 Split = Annotated[str, typer.Option(
     help="One of the data set's splits, all, or a file of select: selection.json, "
     'selection.json:25 for its first 25 images.')]
-Argument = Annotated[list[str] | None, typer.Option(
+DatasetArguments = Annotated[list[str] | None, typer.Option(
     help='A further argument of the data set as NAME=VALUE, such as length=100 or cameras=[0]; '
     'repeat it for several.')]
 

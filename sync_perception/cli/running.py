@@ -21,14 +21,14 @@ from typing import Annotated
 
 from sync_perception.cli.options import (
     AllowCode,
-    Backend,
+    BackendName,
     CameraHeight,
     CameraInfo,
     CameraPitch,
     CameraRoll,
     Fx,
     Half,
-    Model,
+    ModelName,
     Poses,
     Precision,
     PredictorDevice,
@@ -43,10 +43,10 @@ app = typer.Typer()
 def predict(
         images: Annotated[list[Path], typer.Argument(help='Image files, or folders of them.')],
         out: Annotated[Path, typer.Option(help='Folder for the results.')],
-        model: Model = None,
+        model: ModelName = None,
         allow_code: AllowCode = False,
         device: PredictorDevice = 'auto',
-        backend: Backend = 'auto',
+        backend: BackendName = 'auto',
         precision: Precision = 'auto',
         half: Half = False,
         fx: Fx = None,
@@ -108,10 +108,10 @@ def predict(
 @app.command()
 def bench(
         json: Annotated[Path | None, typer.Option(help='JSON file for the results.')] = None,
-        model: Model = None,
+        model: ModelName = None,
         allow_code: AllowCode = False,
         device: PredictorDevice = 'auto',
-        backend: Backend = 'auto',
+        backend: BackendName = 'auto',
         precision: Precision = 'auto',
         half: Half = False,
         frames: Annotated[int, typer.Option(min=1, help='Number of frames to time.')] = 100,

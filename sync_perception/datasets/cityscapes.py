@@ -169,7 +169,7 @@ class Cityscapes(DenseDataset):
 
     def neighbour_file(self, sample_id: str, offset: int) -> Path | None:
         """Return the image `offset` frames later in the same sequence."""
-        moved = later(sample_id, offset)
+        moved = later_cityscapes(sample_id, offset)
         return self.sequences.get(moved, self.images.get(moved))
 
     def partner_file(self, sample_id: str) -> Path | None:
@@ -224,13 +224,13 @@ class CityscapesSequence(Cityscapes):
     def camera(self, sample_id: str) -> tuple[np.ndarray | None, float | None]:
         """Return the intrinsics and the baseline of the sequence, or None for both."""
         for offset in range(-AFTER, BEFORE + 1):
-            path = self.root / 'camera' / f'{later(sample_id, offset)}_camera.json'
+            path = self.root / 'camera' / f'{later_cityscapes(sample_id, offset)}_camera.json'
             if path.is_file():
                 return read_camera(path)
         return None, None
 
 
-def later(sample_id: str, offset: int) -> str:
+def later_cityscapes(sample_id: str, offset: int) -> str:
     """Return the id of the frame `offset` frames later in the same sequence."""
     start, number = sample_id.rsplit('_', 1)
     return f'{start}_{shifted(number, offset)}'

@@ -76,7 +76,7 @@ class SevenScenes(DenseDataset):
 
     def neighbour_file(self, sample_id: str, offset: int) -> Path | None:
         """Return the image `offset` frames later in the same sequence."""
-        return self.images.get(later(sample_id, offset))
+        return self.images.get(later_sevenscenes(sample_id, offset))
 
     def pose(self, sample_id: str, offset: int = 0) -> np.ndarray | None:
         """
@@ -85,11 +85,11 @@ class SevenScenes(DenseDataset):
         :return: None if the frame has no pose file.
         :raises ValueError: if the file does not contain a rigid transform.
         """
-        path = self.root / f'{later(sample_id, offset)}.pose.txt'
+        path = self.root / f'{later_sevenscenes(sample_id, offset)}.pose.txt'
         return read_pose(path) if path.is_file() else None
 
 
-def later(sample_id: str, offset: int) -> str:
+def later_sevenscenes(sample_id: str, offset: int) -> str:
     """Return the id of the frame `offset` frames later in the same sequence."""
     start, number = sample_id.rsplit('-', 1)
     return f'{start}-{shifted(number, offset)}'

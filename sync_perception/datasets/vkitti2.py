@@ -29,7 +29,7 @@ import re
 import numpy as np
 from sync_perception.datasets.files import read_color_labels, shifted
 from sync_perception.datasets.sample import DenseDataset, Sample
-from sync_perception.files.poses import read_camera_rows, rigid
+from sync_perception.files.poses import parse_pose, read_camera_rows
 from sync_perception.images.reading import images_by_stem, read_image
 from sync_perception.images.single_channel import read_depth
 from sync_perception.labels import LabelSpace
@@ -38,7 +38,7 @@ SCENES = {
     'train': ('Scene01', 'Scene02', 'Scene06', 'Scene18'),
     'val': ('Scene20',),
 }
-VARIANTS = (
+VKITTI2_VARIANTS = (
     'clone', '15-deg-left', '15-deg-right', '30-deg-left', '30-deg-right', 'fog', 'morning',
     'overcast', 'rain', 'sunset')
 CAMERAS = (0, 1)
@@ -88,10 +88,10 @@ class VirtualKitti2(DenseDataset):
         'depth_%05d.png, classgt_%05d.png, and Scene{nn}/{variant}/intrinsic.txt')
 
     def __init__(
-            self, root: str | Path, split: str = 'all', variants: Iterable[str] = VARIANTS,
+            self, root: str | Path, split: str = 'all', variants: Iterable[str] = VKITTI2_VARIANTS,
             cameras: Iterable[int] = CAMERAS):
         self.variants, self.cameras = tuple(variants), tuple(cameras)
-        for chosen, known in ((self.variants, VARIANTS), (self.cameras, CAMERAS)):
+        for chosen, known in ((self.variants, VKITTI2_VARIANTS), (self.cameras, CAMERAS)):
             if not set(chosen) <= set(known):
                 raise ValueError(f'Virtual KITTI 2 has {known}, got {chosen}')
         self.space = LabelSpace.load(self.label_space)
@@ -114,14 +114,15 @@ class VirtualKitti2(DenseDataset):
         cameras = {}
         for camera in self.cameras:
             rgb, depth, labels = (
-                frames(find(bases, scene, variant, 'frames', kind, f'Camera_{camera}'), prefix)
+                frames(find_entry(bases, scene, variant, 'frames', kind, f'Camera_{camera}'),
+                       prefix)
                 for kind, prefix in (
                     ('rgb', 'rgb'), ('depth', 'depth'), ('classSegmentation', 'classgt')))
             if rgb:
                 cameras[camera] = rgb, depth, labels
         if not cameras:
             return
-        path = find(bases, scene, variant, 'intrinsic.txt')
+        path = find_entry(bases, scene, variant, 'intrinsic.txt')
         if path is None:
             raise FileNotFoundError(
                 f'no {scene}/{variant}/intrinsic.txt in {", ".join(map(str, bases))}')
@@ -133,7 +134,7 @@ class VirtualKitti2(DenseDataset):
             self.streams[f'{scene}/{variant}/Camera_{camera}'] = Stream(
                 rgb, depth, labels,
                 {frame: pinhole(*intrinsics[frame, camera]) for frame in rgb},
-                find(bases, scene, variant, 'extrinsic.txt'))
+                find_entry(bases, scene, variant, 'extrinsic.txt'))
 
     def read(self, sample_id: str) -> Sample:
         """Read an image with its intrinsics, depth and labels."""
@@ -172,7 +173,7 @@ class VirtualKitti2(DenseDataset):
         matrix = read_camera_rows(path, 16).get(key)
         if matrix is None:
             return None
-        return np.linalg.inv(rigid(matrix, f'{path}, frame {key[0]}, camera {key[1]},'))
+        return np.linalg.inv(parse_pose(matrix, f'{path}, frame {key[0]}, camera {key[1]},'))
 
     def partner_file(self, sample_id: str) -> Path | None:
         """Return the other camera's image of the same frame, whether it is used or not."""
@@ -188,7 +189,7 @@ class VirtualKitti2(DenseDataset):
         if here is None or self.partner_file(sample_id) is None:
             return None
         matrix = read_camera_rows(path, 16).get((frame, 1 - int(name[-1])))
-        return None if matrix is None else rigid(matrix, f'{path}, frame {frame}') @ here
+        return None if matrix is None else parse_pose(matrix, f'{path}, frame {frame}') @ here
 
     def partner_image(self, sample_id: str) -> np.ndarray:
         """Read the other camera's image."""
@@ -196,7 +197,7 @@ class VirtualKitti2(DenseDataset):
         return super().partner_image(sample_id) if path is None else read_image(path)
 
 
-def find(bases: Iterable[Path], *names: str) -> Path | None:
+def find_entry(bases: Iterable[Path], *names: str) -> Path | None:
     """Return the first base's descendant of these names, ignoring letter case, or None."""
     for path in bases:
         for name in names:

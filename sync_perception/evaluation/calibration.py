@@ -22,7 +22,7 @@ from sync_perception.evaluation.summed_metric import SummedMetric
 from sync_perception.labels import VOID
 import torch
 
-BINS = 15
+CALIBRATION_BINS = 15
 
 
 class DepthCalibration(SummedMetric):
@@ -96,9 +96,9 @@ class LabelCalibration(SummedMetric):
 
     def __init__(self):
         super().__init__()
-        self.add_sum('pixels', (BINS,))
-        self.add_sum('right', (BINS,))
-        self.add_sum('confidence', (BINS,), torch.float64)
+        self.add_sum('pixels', (CALIBRATION_BINS,))
+        self.add_sum('right', (CALIBRATION_BINS,))
+        self.add_sum('confidence', (CALIBRATION_BINS,), torch.float64)
 
     def update(self, prediction: np.ndarray, confidence: np.ndarray, truth: np.ndarray) -> None:
         """
@@ -115,11 +115,11 @@ class LabelCalibration(SummedMetric):
                 f'{prediction.shape} and {confidence.shape}')
         valid = truth != VOID
         sure = confidence[valid].astype(np.float64)
-        place = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
+        place = np.minimum((sure * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
         right = prediction[valid] == truth[valid]
-        self.increase('pixels', np.bincount(place, minlength=BINS))
-        self.increase('right', np.bincount(place[right], minlength=BINS))
-        self.increase('confidence', np.bincount(place, weights=sure, minlength=BINS))
+        self.increase('pixels', np.bincount(place, minlength=CALIBRATION_BINS))
+        self.increase('right', np.bincount(place[right], minlength=CALIBRATION_BINS))
+        self.increase('confidence', np.bincount(place, weights=sure, minlength=CALIBRATION_BINS))
 
     def compute(self) -> dict[str, float]:
         """

@@ -108,7 +108,7 @@ def evaluate(
     :raises FileNotFoundError: if the model or the recording does not exist.
     """
     samples = data.open()
-    ids = spread(samples.ids, options.limit)
+    ids = evenly_spread(samples.ids, options.limit)
     folder = model_source(model)
     network = hub.load(folder, torch_device(options.device))
     if not (network.config.metric or options.median_scaling):
@@ -154,7 +154,7 @@ def evaluation_of(
         FusedSamples(network, samples) if options.temporal == 'fuse' else None)
 
 
-def spread(ids: list[str], limit: int | None) -> list[str]:
+def evenly_spread(ids: list[str], limit: int | None) -> list[str]:
     """
     Return `limit` evenly spread ids; all for None.
 
@@ -167,7 +167,7 @@ def spread(ids: list[str], limit: int | None) -> list[str]:
     return [ids[index] for index in np.linspace(0, len(ids), limit, endpoint=False).astype(int)]
 
 
-def report(result: dict[str, Any], json_file: str | Path | None = None) -> None:
+def print_evaluation(result: dict[str, Any], json_file: str | Path | None = None) -> None:
     """
     Print the result of `evaluate` as a table, and optionally write it as JSON.
 

@@ -70,7 +70,7 @@ class Agreement:
     plane: np.ndarray | None
 
 
-def check_agreement(
+def find_contradictions(
         labels: np.ndarray, depth: np.ndarray, K: np.ndarray, space: LabelSpace,
         limits: AgreementLimits = AgreementLimits()) -> Agreement:
     """

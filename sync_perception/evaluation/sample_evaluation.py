@@ -21,7 +21,11 @@ from typing import Any
 
 import numpy as np
 from sync_perception.datasets.sample import Sample
-from sync_perception.evaluation.calibration import BINS, DepthCalibration, LabelCalibration
+from sync_perception.evaluation.calibration import (
+    CALIBRATION_BINS,
+    DepthCalibration,
+    LabelCalibration,
+)
 from sync_perception.evaluation.depth_boundaries import BoundaryMetrics
 from sync_perception.evaluation.fused_samples import FusedSamples
 from sync_perception.evaluation.metrics import (
@@ -204,8 +208,8 @@ class Evaluation:
                 'in neither truth nor prediction; the probability of a class is the sum over '
                 'those classes of the model that it comprises')
             notes['label_calibration_error'] = (
-                f'expected calibration error over {BINS} bins of the confidence, pooled over all '
-                'pixels')
+                f'expected calibration error over {CALIBRATION_BINS} bins of the confidence, '
+                'pooled over all pixels')
             notes['classes_not_scored'] = list(self.classes.not_scored)
             notes['model_classes_not_asked'] = list(self.classes.not_asked)
         if self.depth.images:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-SUFFIXES = {'mcap': '.mcap', 'sqlite3': '.db3'}
+BAG_SUFFIXES = {'mcap': '.mcap', 'sqlite3': '.db3'}
 """Suffix of a bag's file by its storage plugin."""
 ZSTD = '.zstd'
 """Additional suffix of a file that is compressed as a whole."""
@@ -29,7 +29,7 @@ METADATA = 'metadata.yaml'
 def has_bag_suffix(path: Path) -> bool:
     """Return whether a file has the name of a bag's file."""
     suffix = Path(path.stem).suffix if path.suffix == ZSTD else path.suffix
-    return suffix in SUFFIXES.values()
+    return suffix in BAG_SUFFIXES.values()
 
 
 def is_bag(path: str | Path) -> bool:

@@ -21,7 +21,7 @@ import os
 from pathlib import Path
 import tempfile
 
-PACKAGE = 'sync_perception'
+from sync_perception.resources import PACKAGE
 
 
 def cache_folder(*parts: str) -> Path:

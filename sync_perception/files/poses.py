@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 
-def rigid(numbers: np.ndarray, source: str) -> np.ndarray:
+def parse_pose(numbers: np.ndarray, source: str) -> np.ndarray:
     """
     Return the pose of its matrix entries.
 
@@ -52,7 +52,7 @@ def read_pose(path: Path) -> np.ndarray:
         numbers = np.array(words, np.float64).reshape(16)
     except ValueError as error:
         raise ValueError(f'{path} holds {len(words)} words, expected a 4x4 matrix') from error
-    return rigid(numbers, str(path))
+    return parse_pose(numbers, str(path))
 
 
 @lru_cache(maxsize=16)  # extrinsics are read for each frame

@@ -101,7 +101,7 @@ def read_json(path: str | Path) -> Any:
     :raises FileNotFoundError: if there is no such file.
     :raises ValueError: if it is not JSON; the message names the file.
     """
-    return parse_json(read_description(path), str(path))
+    return parse_json(read_small_text(path), str(path))
 
 
 def read_remembered(path: str | Path) -> dict[str, Any]:
@@ -133,14 +133,14 @@ def read_yaml(path: str | Path) -> Any:
     :raises FileNotFoundError: if there is no such file.
     :raises ValueError: if it is not YAML; the message names the file.
     """
-    text = read_description(path)
+    text = read_small_text(path)
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f'{path} is not YAML: {" ".join(str(error).split())}') from error
 
 
-def read_description(path: str | Path) -> str:
+def read_small_text(path: str | Path) -> str:
     """
     Read a small text file.
 

@@ -20,9 +20,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 import re
 
-SECOND = 10 ** 9
+SECOND = 10 ** 9  # nanoseconds
 """Nanoseconds."""
-RATE = 10.0
+DEFAULT_RATE = 10.0
 """Frames per second if none are given, as in KITTI."""
 DIGITS = 9
 """Most digits of a frame number; longer ones are times or identifiers."""
@@ -34,7 +34,7 @@ def frame_times(numbers: Iterable[int], rate: float | None = None) -> list[int]:
 
     :param rate: frames per second; None for 10.
     """
-    return [round(number * SECOND / (rate or RATE)) for number in numbers]
+    return [round(number * SECOND / (rate or DEFAULT_RATE)) for number in numbers]
 
 
 def image_times(paths: Sequence[Path], rate: float | None = None) -> list[int]:

@@ -31,12 +31,12 @@ import re
 import time
 
 import numpy as np
+from sync_perception.images.frame_times import SECOND
 from sync_perception.images.reading import images_by_stem, read_image
 from sync_perception.types import Frame
 
-CAMERAS = (0, 1, 2, 3)
+KITTI_CAMERAS = (0, 1, 2, 3)
 SCAN_COLUMNS = 4
-NANOSECONDS = 10 ** 9
 
 
 def read_calibration_file(path: str | Path) -> dict[str, np.ndarray]:
@@ -90,10 +90,10 @@ def read_rigid(path: str | Path) -> np.ndarray:
     :raises FileNotFoundError: if there is no such file.
     :raises ValueError: if an entry is missing or malformed.
     """
-    return rigid(read_matrix(path, 'R', (3, 3)), read_matrix(path, 'T', (3,)))
+    return rigid_transform(read_matrix(path, 'R', (3, 3)), read_matrix(path, 'T', (3,)))
 
 
-def rigid(rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
+def rigid_transform(rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
     """Return the float64 (4, 4) transform of a rotation (3, 3) and a translation (3,)."""
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = rotation, translation
@@ -160,7 +160,7 @@ def parse_stamp(text: str) -> int:
     seconds, _, fraction = text.strip().partition('.')
     whole = calendar.timegm(time.strptime(seconds, '%Y-%m-%d %H:%M:%S'))
     # integers, since float64 seconds since 1970 resolve only 200 ns
-    return whole * NANOSECONDS + int(fraction.ljust(9, '0')[:9] or 0)
+    return whole * SECOND + int(fraction.ljust(9, '0')[:9] or 0)
 
 
 def read_stamps(path: str | Path, numbers: Sequence[int]) -> list[int]:
@@ -243,8 +243,8 @@ class KittiDrive:
     """
 
     def __init__(self, folder: str | Path, camera: int = 2):
-        if camera not in CAMERAS:
-            raise ValueError(f'KITTI has the cameras {CAMERAS}, got {camera}')
+        if camera not in KITTI_CAMERAS:
+            raise ValueError(f'KITTI has the cameras {KITTI_CAMERAS}, got {camera}')
         drives = find_drives(folder, camera)
         if not drives:
             raise FileNotFoundError(

@@ -30,7 +30,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from sync_perception.kitti.drive import KittiCalibration, KittiDrive, read_rigid, rigid
+from sync_perception.kitti.drive import KittiCalibration, KittiDrive, read_rigid, rigid_transform
 
 EARTH_RADIUS = 6378137.0
 """Radius in metres of the sphere of KITTI's Mercator projection."""
@@ -149,7 +149,7 @@ def imu_T_camera(calibration_folder: Path, camera: int) -> np.ndarray:
     velo_T_imu = read_rigid(calibration_folder / 'calib_imu_to_velo.txt')
     cam_T_velo = read_rigid(calibration_folder / 'calib_velo_to_cam.txt')
     calibration = KittiCalibration.read(calibration_folder, camera)
-    camera_T_cam = rigid(calibration.R_rect, calibration.shift)
+    camera_T_cam = rigid_transform(calibration.R_rect, calibration.shift)
     return np.linalg.inv(camera_T_cam @ cam_T_velo @ velo_T_imu)
 
 

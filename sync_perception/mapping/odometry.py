@@ -40,7 +40,7 @@ FORWARD_BACKWARD_ERROR = 0.5
 """Greatest forward-backward error of a tracked corner, pixels."""
 WINDOW, STEP = 5, 0.8
 """Pixels around a corner, and ratio of depths among them that is an edge."""
-NEEDS = frozenset({'depth', 'labels'})
+ODOMETRY_MAPS = frozenset({'depth', 'labels'})
 """Outputs that odometry needs of a prediction; uncertainty is used if available."""
 ODOMETRY = 'odometry'
 """Name of the poses that the camera's own images give, as an argument of a user."""
@@ -268,11 +268,11 @@ def check_outputs(purpose: str, predictor: Any) -> None:
     :param purpose: the argument that asks for it, for the message.
     :raises ValueError: if an output is missing.
     """
-    missing = sorted(NEEDS - predictor.available)
+    missing = sorted(ODOMETRY_MAPS - predictor.available)
     if missing:
         raise ValueError(
-            f'{purpose} needs {" and ".join(sorted(NEEDS))}, but {predictor.model_name} does not '
-            f'predict {" and ".join(missing)}')
+            f'{purpose} needs {" and ".join(sorted(ODOMETRY_MAPS))}, but {predictor.model_name} '
+            f'does not predict {" and ".join(missing)}')
 
 
 def nearer_at_edges(depth: np.ndarray) -> np.ndarray:

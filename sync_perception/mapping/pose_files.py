@@ -27,7 +27,7 @@ from pathlib import Path
 import re
 
 import numpy as np
-from sync_perception.files.poses import read_camera_rows, read_pose, rigid
+from sync_perception.files.poses import parse_pose, read_camera_rows, read_pose
 from sync_perception.files.whole_files import write_text
 from sync_perception.geometry import quaternion
 from sync_perception.images.frame_times import frame_times, SECOND
@@ -101,12 +101,12 @@ def read_kitti(
         path: Path, lines: list[str], rate: float | None, limits: PoseLimits | None) -> Trajectory:
     """Read rows of 3x4 matrices; the times are those of times.txt beside the file, if any."""
     rows = numbers(path, lines, KITTI_COLUMNS)
-    poses = [rigid(np.append(row, (0, 0, 0, 1)), f'{path}, row {index + 1},')
+    poses = [parse_pose(np.append(row, (0, 0, 0, 1)), f'{path}, row {index + 1},')
              for index, row in enumerate(rows)]
     times = path.with_name('times.txt')
     if not times.is_file():
         return Trajectory(frame_times(range(len(poses)), rate), poses, limits)
-    stamps = [nanoseconds(word, times) for word in times.read_text().split()]
+    stamps = [parse_seconds(word, times) for word in times.read_text().split()]
     if len(stamps) != len(poses):
         raise ValueError(f'{times} has {len(stamps)} times, expected {len(poses)} as {path} has')
     return Trajectory(stamps, poses, limits)
@@ -116,7 +116,7 @@ def read_tum(path: Path, lines: list[str], limits: PoseLimits | None) -> Traject
     """Read rows of time, x y z in metres and quaternion x y z w."""
     rows = numbers(path, lines, TUM_COLUMNS)
     # from the text, since float64 seconds since 1970 resolve only 200 ns
-    stamps = [nanoseconds(line.replace(',', ' ').split()[0], path) for line in lines]
+    stamps = [parse_seconds(line.replace(',', ' ').split()[0], path) for line in lines]
     poses = []
     for index, row in enumerate(rows):
         length = np.linalg.norm(row[4:])
@@ -125,8 +125,8 @@ def read_tum(path: Path, lines: list[str], limits: PoseLimits | None) -> Traject
                 f'{path}: row {index + 1} has the quaternion {row[4:].tolist()}, expected one of '
                 'length 1')
         pose = np.eye(4)
-        pose[:3, :3], pose[:3, 3] = rotation(*row[4:] / length), row[1:4]
-        poses.append(rigid(pose, f'{path}, row {index + 1},'))
+        pose[:3, :3], pose[:3, 3] = quaternion_to_matrix(*row[4:] / length), row[1:4]
+        poses.append(parse_pose(pose, f'{path}, row {index + 1},'))
     return Trajectory(stamps, poses, limits)
 
 
@@ -150,7 +150,7 @@ def read_extrinsics(
         raise FileNotFoundError(f'{path} has no pose of camera {camera}')
     return Trajectory(
         frame_times(rows, rate),
-        [np.linalg.inv(rigid(row, f'{path}, frame {frame},')) for frame, row in rows.items()],
+        [np.linalg.inv(parse_pose(row, f'{path}, frame {frame},')) for frame, row in rows.items()],
         limits)
 
 
@@ -174,7 +174,7 @@ def write_tum(path: str | Path, trajectory: Trajectory) -> None:
     write_text(path, '\n'.join([*lines, '']))
 
 
-def nanoseconds(word: str, path: Path) -> int:
+def parse_seconds(word: str, path: Path) -> int:
     """Return a time in seconds, as text, in nanoseconds."""
     try:
         return round(Fraction(word) * SECOND)
@@ -182,7 +182,7 @@ def nanoseconds(word: str, path: Path) -> int:
         raise ValueError(f'{path} has the time {word!r}, expected seconds') from error
 
 
-def rotation(x: float, y: float, z: float, w: float) -> np.ndarray:
+def quaternion_to_matrix(x: float, y: float, z: float, w: float) -> np.ndarray:
     """Return the rotation matrix of a unit quaternion, float64 (3, 3)."""
     return np.array([
         [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],

@@ -157,23 +157,23 @@ class TemporalFusion:
         """Return the maps of a frame, fused with those of the frame before."""
         settings = self.settings
         best = maps.logs.argmax(axis=2)
-        infinite = resized(self.infinite[best], maps.log_depth.shape)
+        infinite = resize_mask(self.infinite[best], maps.log_depth.shape)
         found = correspond(np.where(infinite, FAR, maps.log_depth), K, before.log_depth, before_K,
                            before_T_present, infinite)
         place = label_pixels(found, maps.logs.shape)
-        earlier = sample(before.probabilities, *place)
+        earlier = interpolate_map(before.probabilities, *place)
         moving = self.dynamic[best] | self.dynamic[earlier.argmax(axis=2)]
         alone = cv2.dilate(moving.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
         gate = settings.gate / np.sqrt(maps.information)
         gate = gate.clip(settings.least_gate, settings.greatest_gate)
-        agree = found.seen & ~resized(alone, maps.log_depth.shape) & (
+        agree = found.seen & ~resize_mask(alone, maps.log_depth.shape) & (
             infinite | (cv2.absdiff(found.log_depth, maps.log_depth) < gate))
         self.share = float(agree.mean())
-        weight = settings.depth_memory * sample(before.information, found.u, found.v) * (
+        weight = settings.depth_memory * interpolate_map(before.information, found.u, found.v) * (
             agree & ~infinite)
         information = weight + maps.information
         log_depth = maps.log_depth + weight / information * (found.log_depth - maps.log_depth)
-        weight = settings.label_memory * sample(before.frames, *place) * resized(
+        weight = settings.label_memory * interpolate_map(before.frames, *place) * resize_mask(
             agree, maps.logs.shape)
         frames = weight + maps.frames
         earlier_logs = cv2.log(np.maximum(earlier, np.float32(LEAST_PROBABILITY)))
@@ -192,12 +192,12 @@ def label_pixels(
         for plane, side, old in zip((found.u, found.v), small, found.u.shape[::-1]))
 
 
-def sample(values: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def interpolate_map(values: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Interpolate a map bilinearly at columns and rows."""
     return cv2.remap(values, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def resized(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def resize_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Return a mask at another size: bool (height, width)."""
     return cv2.resize(
         mask.astype(np.uint8), shape[1::-1], interpolation=cv2.INTER_NEAREST) > 0

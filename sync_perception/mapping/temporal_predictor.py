@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sync_perception.labels import LabelSpace
-from sync_perception.mapping.odometry import check_outputs, NEEDS, ODOMETRY, VisualOdometry
+from sync_perception.mapping.odometry import check_outputs, ODOMETRY, ODOMETRY_MAPS, VisualOdometry
 from sync_perception.mapping.pose_files import read_trajectory
 from sync_perception.mapping.temporal_fusion import FusionSettings, TemporalFusion
 from sync_perception.mapping.temporal_modes import TEMPORAL
@@ -115,7 +115,7 @@ class TemporalPredictor:
     def locate(self, frame: Frame, output: Any) -> Located:
         """Return the pose of a frame; after a jump of the poses, forget the frames before."""
         if not isinstance(self.poses, Trajectory):
-            wanted = NEEDS | ({'uncertainty'} & self.predictor.available)
+            wanted = ODOMETRY_MAPS | ({'uncertainty'} & self.predictor.available)
             return self.poses.update(frame, self.predictor.finish(output, frame, wanted))
         located = self.poses.at(frame.stamp)
         if self._latest is not None and not located.reason:

@@ -133,7 +133,7 @@ class Trajectory:
         reason = self.jump(after)
         if reason:
             return Located(None, reason)
-        return Located(interpolate(
+        return Located(interpolate_pose(
             self.poses[after - 1], self.poses[after], (stamp - start) / (end - start)))
 
     def motion(self, earlier: int, later: int) -> Located:
@@ -187,7 +187,7 @@ def orthogonal(pose: np.ndarray) -> np.ndarray:
     return result
 
 
-def interpolate(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
+def interpolate_pose(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
     """
     Interpolate two poses: positions linearly, rotations at constant rate (slerp).
 

@@ -35,7 +35,7 @@ from sync_perception.labels import LabelSpace
 from sync_perception.models.finish import Finish
 from sync_perception.models.storage.folder import FolderConfig
 
-SCALES = ('depth', 'stereo', 'poses', 'camera height')
+SCALE_SOURCES = ('depth', 'stereo', 'poses', 'camera height')
 """Sources of metric scale in training."""
 MOST_PIXELS = 2 ** 22
 """Limit of a network's input, pixels: more would take gigabytes of memory for one image."""
@@ -45,7 +45,7 @@ MOST_MULTIPLE = 512
 """Limit of `input_multiple`, pixels."""
 
 
-def label_space(value: Any, key: str) -> None:
+def check_label_space(value: Any, key: str) -> None:
     """Check that a value describes a label space with a class at a finite distance."""
     if LabelSpace.from_dict(value, key).infinite.all():
         raise ValueError(
@@ -99,7 +99,7 @@ class ModelConfig(FolderConfig):
     """
 
     checks: ClassVar = {
-        'architecture': text(), 'arguments': mapping, 'label_space': label_space,
+        'architecture': text(), 'arguments': mapping, 'label_space': check_label_space,
         'input_pixels': whole(1, MOST_PIXELS), 'input_multiple': whole(1, MOST_MULTIPLE),
         'input_size': optional(input_size),
         'mean': several(number(0, 1), 3), 'std': several(number(0.001, 1), 3),
@@ -107,7 +107,7 @@ class ModelConfig(FolderConfig):
         'canonical_focal': optional(number(1, 1e6)),
         'focal_range': several(number(1e-3, 1e6), 0, 2, order=operator.le), 'record': mapping,
         'label_part': optional(text()), 'metric': flag,
-        'scale_from': several(text(SCALES)), 'finish': finish_arguments}
+        'scale_from': several(text(SCALE_SOURCES)), 'finish': finish_arguments}
 
     architecture: str
     arguments: dict[str, Any]

@@ -44,7 +44,7 @@ def read_config(model: str | Path) -> ModelConfig:
     """
     if exported.is_exported(model):
         return exported.read_exported_config(model)
-    return pretrained_config(model) or folders.read_config(model, ModelConfig)
+    return pretrained_config(model) or folders.read_folder_config(model, ModelConfig)
 
 
 def load(
@@ -65,7 +65,7 @@ def load(
     pretrained = pretrained_config(model)
     if pretrained is not None:
         return PerceptionModel(pretrained).eval().to(device)
-    return folders.load(PerceptionModel, model, device)
+    return folders.load_folder(PerceptionModel, model, device)
 
 
 def save(model: FolderModel, folder: str | Path, card: str = '') -> None:
@@ -74,4 +74,4 @@ def save(model: FolderModel, folder: str | Path, card: str = '') -> None:
 
     :param card: text of the folder's README.md; if empty, an existing README.md is kept.
     """
-    folders.save(model, folder, card)
+    folders.save_folder(model, folder, card)

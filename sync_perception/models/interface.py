@@ -28,6 +28,9 @@ import torch
 from torch import nn, Tensor
 from torch.nn import functional
 
+IMAGENET_NORMALISATION = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and standard deviation per channel, of images in [0, 1], for ImageNet's networks."""
+
 
 @dataclass(frozen=True)
 class Interface:
@@ -202,7 +205,7 @@ def split_depth(
     return maps
 
 
-def fit(map_bchw: Tensor, size: tuple[int, int]) -> Tensor:
+def fit_to_image(map_bchw: Tensor, size: tuple[int, int]) -> Tensor:
     """
     Return the map unchanged if the image size is an integer multiple of it, else resized.
 

@@ -20,13 +20,14 @@ from collections.abc import Sequence
 
 from sync_perception.models.interface import (
     depth_channels,
+    IMAGENET_NORMALISATION,
     Interface,
     Network,
     Renormalise,
     split_depth,
 )
 from sync_perception.models.sync import ZeroConv
-from sync_perception.models.unet.resnet import IMAGENET_NORMALISATION, ResNet
+from sync_perception.models.unet.resnet import ResNet
 from sync_perception.types import DenseOutput
 import torch
 from torch import nn, Tensor
@@ -69,7 +70,7 @@ class Aspp(nn.Module):
         return self.project(torch.cat([*maps, mean], dim=1))
 
 
-class UpBlock(nn.Module):
+class PadNetUpBlock(nn.Module):
     """
     Decoder block: reduce channels, upsample, concatenate the skip feature, convolve.
 
@@ -108,10 +109,12 @@ class Decoder(nn.Module):
     def __init__(self, encoder_channels: Sequence[int], channels: Sequence[int], dropout: float):
         super().__init__()
         *skips, coarsest = encoder_channels
-        blocks = [UpBlock(Aspp(coarsest, channels[4], dropout=dropout), skips[3], channels[4])]
+        blocks = [PadNetUpBlock(
+            Aspp(coarsest, channels[4], dropout=dropout), skips[3], channels[4])]
         for level in (3, 2, 1, 0):
             narrow = elu_convolution(channels[level + 1], channels[level])
-            blocks.append(UpBlock(narrow, skips[level - 1] if level else None, channels[level]))
+            blocks.append(PadNetUpBlock(
+                narrow, skips[level - 1] if level else None, channels[level]))
         self.first, self.second = nn.ModuleList(blocks[:3]), nn.ModuleList(blocks[3:])
 
     def to_stride_4(self, features: list[Tensor]) -> list[Tensor]:
@@ -197,7 +200,7 @@ class PadNet(Network):
             dropout: float = 0.5, freeze_encoder: bool = False, uncertainty: bool = False,
             normals: bool = False):
         super().__init__()
-        check_arguments(channels, scales, dropout, distillation, alignment)
+        check_padnet(channels, scales, dropout, distillation, alignment)
         self.depth_range = tuple(interface.depth_range)
         self.input = Renormalise(interface.mean, interface.std, *IMAGENET_NORMALISATION)
         self.encoder = ResNet(backbone, dilated=dilated, pretrained=pretrained)
@@ -309,7 +312,7 @@ def elu_convolution(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(reflected(inputs, outputs), nn.ELU())
 
 
-def check_arguments(
+def check_padnet(
         channels: Sequence[int], scales: int, dropout: float, distillation: bool, alignment: bool
         ) -> None:
     """

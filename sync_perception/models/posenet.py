@@ -16,8 +16,8 @@
 
 from __future__ import annotations
 
-from sync_perception.models.interface import Interface, Renormalise
-from sync_perception.models.unet.resnet import IMAGENET_NORMALISATION, ResNet
+from sync_perception.models.interface import IMAGENET_NORMALISATION, Interface, Renormalise
+from sync_perception.models.unet.resnet import ResNet
 import torch
 from torch import nn, Tensor
 from torch.nn import functional
@@ -65,7 +65,7 @@ class PoseNet(nn.Module):
         :param later_b3hw: the same number of images, each one frame later.
         :return: float32 (B, 4, 4), in optical frames.
         """
-        return transforms(self.motions(earlier_b3hw, later_b3hw))
+        return motion_to_transforms(self.motions(earlier_b3hw, later_b3hw))
 
     def motions(self, earlier_b3hw: Tensor, later_b3hw: Tensor) -> Tensor:
         """
@@ -112,7 +112,7 @@ def rotations(axis_angle_b3: Tensor) -> Tensor:
     return identity + a * K + b * (v * v.mT - squared * identity)
 
 
-def transforms(motion_b6: Tensor) -> Tensor:
+def motion_to_transforms(motion_b6: Tensor) -> Tensor:
     """Convert axis times angle and translation, (B, 6), to transforms, (B, 4, 4)."""
     return homogeneous(rotations(motion_b6[:, :3]), motion_b6[:, 3:, None])
 

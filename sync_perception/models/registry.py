@@ -32,15 +32,15 @@ from sync_perception.models.unet.mobilenet import MobileUNet
 def transformers_depth(out_channels: int, **arguments: Any) -> Branch:
     """Build a pretrained depth model as a branch; imports the transformers library."""
     # transformers is optional and takes seconds
-    from sync_perception.models.huggingface.depth import transformers_depth as build
-    return build(out_channels, **arguments)
+    from sync_perception.models.huggingface.depth import build_depth_branch
+    return build_depth_branch(out_channels, **arguments)
 
 
 def transformers_segmentation(out_channels: int, **arguments: Any) -> Branch:
     """Build a pretrained segmentation model as a branch."""
     # transformers is optional and takes seconds
-    from sync_perception.models.huggingface.semantics import transformers_segmentation as build
-    return build(out_channels, **arguments)
+    from sync_perception.models.huggingface.semantics import build_segmentation_branch
+    return build_segmentation_branch(out_channels, **arguments)
 
 
 def backbone_unet(out_channels: int, **arguments: Any) -> Branch:

@@ -23,7 +23,7 @@ from typing import Any
 
 from sync_perception.models.interface import (
     depth_channels,
-    fit,
+    fit_to_image,
     Interface,
     Network,
     Pretrainable,
@@ -229,10 +229,11 @@ class SyncNet(Network):
         maps: dict[str, Tensor] = {}
         size = image_b3hw.shape[-2:]
         if self.depth is not None:
-            maps = split_depth(fit(self.depth.decode(depth_features), size), self.channels_of,
-                               self.depth.depth_form, self.depth_range)
+            maps = split_depth(
+                fit_to_image(self.depth.decode(depth_features), size), self.channels_of,
+                self.depth.depth_form, self.depth_range)
         if self.semantics is not None:
-            maps['logits'] = fit(self.semantics.decode(semantic_features), size)
+            maps['logits'] = fit_to_image(self.semantics.decode(semantic_features), size)
         return DenseOutput(**maps)
 
     def coupling_norms(self) -> dict[str, list[float]]:

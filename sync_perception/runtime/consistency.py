@@ -49,7 +49,7 @@ class ConsistencyScorer:
     def __init__(self, folder: str | Path, device: str = 'auto'):
         self.device = choose_device(device)
         try:
-            self.model = contrastive.load(folder, self.device)
+            self.model = contrastive.load_contrastive(folder, self.device)
         except ImportError as error:
             raise ValueError(
                 f'{folder}: a contrastive model needs the extra `transformers`') from error

@@ -31,9 +31,9 @@ ROW_STEP, COLUMN_STEP = 4, 8
 """Strides of the sampled rows and columns; the ground is smooth."""
 PATIENCE = 100
 """Number of frames among which at least one should have been accepted."""
-DEPTHS = frozenset({'depth', 'uncertainty'})
+SCALED_MAPS = frozenset({'depth', 'uncertainty'})
 """Outputs that are scaled."""
-NEEDS = frozenset({'depth', 'labels'})
+MOUNT_SCALE_MAPS = frozenset({'depth', 'labels'})
 """Outputs that are needed to estimate the scale."""
 
 
@@ -288,7 +288,7 @@ def wheel_ground(space: LabelSpace) -> np.ndarray:
 
 def missing_maps(available: frozenset[str], model: str = 'the model') -> str:
     """Return why the maps of a model cannot be scaled by the mount; empty if they can."""
-    missing = sorted(NEEDS - available)
+    missing = sorted(MOUNT_SCALE_MAPS - available)
     return (f'a camera height corrects depth by the ground that the labels show, but {model} '
             f'gives no {" and no ".join(missing)}: depth stays as it is') if missing else ''
 

@@ -71,7 +71,7 @@ def point_cloud(
     :return: `POINT` or `SEMANTIC_POINT` (H', W'), or (N,) if not organized; H' = ceil(H / stride).
     :raises ValueError: if an argument is not as stated.
     """
-    check(frame, prediction, color, stride, semantic_color)
+    check_cloud_arguments(frame, prediction, color, stride, semantic_color)
     size = cloud_size(frame.size, stride)
     points = _allocate(size, SEMANTIC_POINT if semantic_color else POINT, out)
     step = (slice(None, None, stride), slice(None, None, stride))
@@ -128,8 +128,8 @@ def cloud_size(size: tuple[int, int], stride: int) -> tuple[int, int]:
     return -(-size[0] // stride), -(-size[1] // stride)
 
 
-def check(frame: Frame, prediction: Prediction, color: str, stride: int,
-          semantic_color: bool = False) -> None:
+def check_cloud_arguments(frame: Frame, prediction: Prediction, color: str, stride: int,
+                          semantic_color: bool = False) -> None:
     """
     Check the arguments of `point_cloud`.
 

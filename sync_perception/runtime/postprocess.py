@@ -103,7 +103,7 @@ def mask_depth(
     return depth_hw.masked_fill_(invalid, float('nan'))
 
 
-def deviation(log_variance_b1hw: Tensor, depth_hw: Tensor) -> Tensor:
+def depth_deviation(log_variance_b1hw: Tensor, depth_hw: Tensor) -> Tensor:
     """
     Return the standard deviation of depth in metres from the log-variance of ln(depth).
 

@@ -44,7 +44,7 @@ from sync_perception.runtime.backends import (
     choose_backend,
     choose_device,
     openvino_device,
-    probe,
+    probe_image,
 )
 from sync_perception.runtime.memory import (
     cause_of,
@@ -54,7 +54,7 @@ from sync_perception.runtime.memory import (
     OutOfMemoryError,
     trim_heap,
 )
-from sync_perception.runtime.postprocess import classify, deviation, mask_depth, resize_map
+from sync_perception.runtime.postprocess import classify, depth_deviation, mask_depth, resize_map
 from sync_perception.runtime.transfer import to_host, Upload
 from sync_perception.types import DenseOutput, Frame, Prediction
 import torch
@@ -115,7 +115,7 @@ class Predictor:
         self.device = model.device
         self.infinite_ids = np.flatnonzero(self.labels.infinite).tolist()
         self.upload = Upload(self.device)
-        image = probe(model)
+        image = probe_image(model)
         try:
             self.backend: Backend = choose_backend(
                 model, precision, backend, openvino_device(device), self.model_name)
@@ -372,7 +372,7 @@ class Predictor:
             depth = resize_map(output.depth, size, scale)[0, 0]
             maps['depth'] = mask_depth(depth, labels, self.infinite_ids, self.max_depth)
         if 'uncertainty' in wanted:
-            maps['uncertainty'] = deviation(output.log_variance, maps['depth'])
+            maps['uncertainty'] = depth_deviation(output.log_variance, maps['depth'])
         if 'normals' in wanted:
             normals = resize_map(output.normals, size)[0].permute(1, 2, 0)
             maps['normals'] = torch.nn.functional.normalize(normals, dim=-1)

@@ -31,13 +31,13 @@ from sync_perception.street_world.things.road import (
     CrossSection,
     hills,
     Marking,
-    SIDE,
+    SIDE_STREET,
     Strip,
     sweep,
 )
 
 AHEAD = 230.0
-RATE = 10.0
+STREET_RATE = 10.0
 
 
 @dataclass(frozen=True)
@@ -103,13 +103,13 @@ class Mover:
     turn: float
 
 
-class Layout:
+class StreetLayout:
     """
     Layout of one street with all objects.
 
     :param seed: the street's seed; the weather does not depend on it.
-    :param frames: number of frames at `RATE` hertz of the camera's drive; the street ends `AHEAD`
-        metres further.
+    :param frames: number of frames at `STREET_RATE` hertz of the camera's drive; the street ends
+        `AHEAD` metres further.
     """
 
     def __init__(self, seed: int, frames: int):
@@ -118,7 +118,7 @@ class Layout:
         self.style_name = str(rng.choice(list(STYLES), p=shares / shares.sum()))
         self.style = style = STYLES[self.style_name]
         self.speed = rng.uniform(*style.speed)
-        self.length = frames * self.speed / RATE + AHEAD
+        self.length = frames * self.speed / STREET_RATE + AHEAD
         slope = 0.0 if rng.random() < 0.4 else rng.uniform(0, 0.045)
         self.line = CentreLine(rng, self.length, rng.uniform(*style.winding), slope)
         self.meadow = np.array([0.06, 0.085, 0.02]) * rng.uniform(0.6, 1.5) * [
@@ -179,14 +179,14 @@ class Layout:
             bands += [(-self.median, *road),
                       (0.0, max(base, 0.05), Kind.TERRAIN, Material.GRASS, self.meadow)]
         bands += [(right, *road), (right + self.verge[1], *grass), (edges[1], *walk),
-                  (SIDE, *yard)]
-        start, strips = -SIDE, []
+                  (SIDE_STREET, *yard)]
+        start, strips = -SIDE_STREET, []
         for band in bands:
             if band[0] > start + 1e-6:
                 strips.append(Strip(*band))
                 start = band[0]
         self.section = CrossSection(
-            hand=1 if rng.random() < 0.3 else -1, start=-SIDE, strips=strips,
+            hand=1 if rng.random() < 0.3 else -1, start=-SIDE_STREET, strips=strips,
             carriageway=self.kerbs, markings=self._markings())
         return {1: edges[1], -1: -edges[0]}
 

@@ -248,7 +248,7 @@ def disc(center, normal, radius: float, kind, material, color, sides: int = 12) 
     return make(np.concatenate([[center], rim]), triangles, kind, material, color, uv)
 
 
-def panel(center, right, up, size, kind, material, color) -> Mesh:
+def rectangle(center, right, up, size, kind, material, color) -> Mesh:
     """Make a rectangle of `size` (width, height) with texture coordinates in [-1, 1]."""
     right, up = np.asarray(right, np.float64), np.asarray(up, np.float64)
     corner = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])

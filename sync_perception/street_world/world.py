@@ -29,7 +29,7 @@ from sync_perception.street_world.camera import (
     KITTI_MOUNT,
     KITTI_SIZE,
 )
-from sync_perception.street_world.layout import Layout, RATE
+from sync_perception.street_world.layout import STREET_RATE, StreetLayout
 from sync_perception.street_world.mesh import Kind
 from sync_perception.street_world.rendering.shading import Shader, turned
 from sync_perception.street_world.rendering.weather import Weather
@@ -80,7 +80,7 @@ class SyntheticFrame:
 
 
 @cache
-def class_table(space: str) -> np.ndarray:
+def kinds_to_ids(space: str) -> np.ndarray:
     """Return uint8 (256,) from `Kind` to the ids of `driving` or `vkitti2`."""
     labels = LabelSpace.load(space)
     column = ('driving', 'vkitti2').index(space)
@@ -108,7 +108,7 @@ class StreetWorld:
         self.seed, self.size, self.frames = seed, size, frames
         self.K = default_intrinsics(size) if K is None else np.asarray(K, np.float64)
         self.weather = Weather.draw(seed, weather)
-        self.layout = Layout(seed, frames)
+        self.layout = StreetLayout(seed, frames)
         rng = np.random.default_rng([seed, 31])
         self.mount = mount
         self.sway = rng.uniform(0.2, 1, 4), rng.uniform(0, 6.28, 4), rng.uniform(0.02, 0.09, 4)
@@ -139,7 +139,7 @@ class StreetWorld:
         :return: world_T_camera, float64 (4, 4); optical frame: z forward, x right, y down.
         """
         layout, line = self.layout, self.layout.line
-        s = (index % self.frames) * layout.speed / RATE
+        s = (index % self.frames) * layout.speed / STREET_RATE
         rate, phase, speed = self.sway
         sway = rate * np.sin(phase + speed * 6.28 * s)
         d = layout.section.hand * (layout.ego_q + 0.15 * sway[0])
@@ -171,7 +171,7 @@ class StreetWorld:
         pose, at = self.pose(index, yaw, right), index % self.frames
         rng = np.random.default_rng([self.seed, at, 41])
         rotation = pose[:3, :3].astype(np.float32)
-        self.scene.move(self.layout.movers_at(at / RATE))
+        self.scene.move(self.layout.movers_at(at / STREET_RATE))
         result = self.shader.render(
             turned(self.rays, rotation), self.lengths, pose[:3, 3].astype(np.float32),
             self.size, float(self.K[0, 0]), rng)
@@ -183,8 +183,8 @@ class StreetWorld:
         instances = np.where(IS_THING[kinds], self.scene.part[triangle], 0)
         image = self.weather.expose(result.radiance.reshape(*self.size, 3), rng)
         return SyntheticFrame(
-            frame=Frame(image, self.K, stamp=int(index * 1e9 / RATE), frame_id=FRAME_ID),
+            frame=Frame(image, self.K, stamp=int(index * 1e9 / STREET_RATE), frame_id=FRAME_ID),
             depth=result.depth.reshape(self.size),
-            labels=class_table('driving')[kinds].reshape(self.size),
+            labels=kinds_to_ids('driving')[kinds].reshape(self.size),
             kinds=kinds.reshape(self.size), normals=normals.reshape(*self.size, 3),
             instances=instances.astype(np.int32).reshape(self.size), world_T_camera=pose)

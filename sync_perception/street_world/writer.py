@@ -41,7 +41,7 @@ from sync_perception.files.whole_files import write_text
 from sync_perception.images.reading import write_image
 from sync_perception.labels import LabelSpace
 from sync_perception.street_world.camera import draw_camera, KITTI_MOUNT, KITTI_SIZE
-from sync_perception.street_world.world import class_table, StreetWorld, SyntheticFrame
+from sync_perception.street_world.world import kinds_to_ids, StreetWorld, SyntheticFrame
 
 SCENES = ('Scene01', 'Scene02', 'Scene06', 'Scene18', 'Scene20')
 BASELINE = 0.532725
@@ -51,18 +51,21 @@ JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True)
-class Variant:
+class SceneVariant:
     """Variant of a scene: its weather or the camera's yaw."""
 
     weather: str | None = None
     yaw: float = 0.0
 
 
-VARIANTS = {
-    'clone': Variant(), 'fog': Variant('fog'), 'morning': Variant('morning'),
-    'overcast': Variant('overcast'), 'rain': Variant('rain'), 'sunset': Variant('sunset'),
-    '15-deg-left': Variant(yaw=math.radians(15)), '15-deg-right': Variant(yaw=math.radians(-15)),
-    '30-deg-left': Variant(yaw=math.radians(30)), '30-deg-right': Variant(yaw=math.radians(-30))}
+SCENE_VARIANTS = {
+    'clone': SceneVariant(), 'fog': SceneVariant('fog'), 'morning': SceneVariant('morning'),
+    'overcast': SceneVariant('overcast'), 'rain': SceneVariant('rain'),
+    'sunset': SceneVariant('sunset'),
+    '15-deg-left': SceneVariant(yaw=math.radians(15)),
+    '15-deg-right': SceneVariant(yaw=math.radians(-15)),
+    '30-deg-left': SceneVariant(yaw=math.radians(30)),
+    '30-deg-right': SceneVariant(yaw=math.radians(-30))}
 
 
 def write_vkitti2(
@@ -82,7 +85,7 @@ def write_vkitti2(
     :param height: height of the images, pixels.
     :param width: width of the images, pixels.
     :param seed: seed of the first street; the others have the following ones.
-    :param variants: weathers and viewing angles, keys of `VARIANTS`.
+    :param variants: weathers and viewing angles, keys of `SCENE_VARIANTS`.
     :param stereo: also write the right camera, Camera_1, `BASELINE` metres to the right.
     :param every: keep only every n-th frame of the drive, for few, dissimilar frames.
     :param vary_camera: draw focal length, principal point and mount for every street
@@ -95,15 +98,15 @@ def write_vkitti2(
                         ('width', width), ('every', every)):
         if value < 1:
             raise ValueError(f'{name} must be at least 1, got {value}')
-    unknown = [name for name in variants if name not in VARIANTS]
+    unknown = [name for name in variants if name not in SCENE_VARIANTS]
     if unknown:
-        raise ValueError(f'variants are {", ".join(VARIANTS)}, got {", ".join(unknown)}')
+        raise ValueError(f'variants are {", ".join(SCENE_VARIANTS)}, got {", ".join(unknown)}')
     out = Path(out)
     names = [*SCENES, *(f'Scene{n:02d}' for n in range(21, 21 + worlds))][:worlds]
     with _bar(worlds * len(variants) * frames, progress) as advance:
         for number, scene in enumerate(names):
             for name in variants:
-                variant = VARIANTS[name]
+                variant = SCENE_VARIANTS[name]
                 K, mount = (draw_camera(seed + number, (height, width)) if vary_camera
                             else (None, KITTI_MOUNT))
                 world = StreetWorld(
@@ -159,7 +162,7 @@ def _write_frame(folder: Path, rendered: SyntheticFrame, index: int, camera: int
     depth = np.full(rendered.depth.shape, SKY, np.uint16)
     solid = np.isfinite(rendered.depth)
     depth[solid] = np.clip(np.rint(rendered.depth[solid] * CENTIMETRES), 0, SKY - 1)
-    classes = space.colorize(class_table('vkitti2')[rendered.kinds])
+    classes = space.colorize(kinds_to_ids('vkitti2')[rendered.kinds])
     instances = tracks[rendered.instances]
     files = {
         f'rgb/Camera_{camera}/rgb_{index:05d}.jpg': rendered.frame.image[..., ::-1],

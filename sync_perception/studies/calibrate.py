@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import track
 from sync_perception.datasets import open_dataset
 from sync_perception.datasets.sample import Sample
-from sync_perception.evaluation.evaluate import spread
+from sync_perception.evaluation.evaluate import evenly_spread
 from sync_perception.evaluation.metrics import DepthMetrics
 from sync_perception.evaluation.sample_evaluation import Evaluation
 from sync_perception.files.whole_files import read_json, write_json
@@ -141,7 +141,7 @@ def calibrate(
         raise ValueError(f'expected a model folder to write to, got {model}')
     network = hub.load(folder)
     samples = open_dataset(dataset, root, split, arguments)
-    ids = spread(samples.ids, images)
+    ids = evenly_spread(samples.ids, images)
     if len(ids) < 2:
         raise ValueError(f'{dataset}, {split}: expected at least two frames, got {len(ids)}')
     space = samples.label_space and LabelSpace.load(samples.label_space)
@@ -160,13 +160,13 @@ def calibrate(
 
     given = network.finish
     plain = replace(given, temperature=1.0, deviation_scale=1.0)
-    fitted = replace(given, **fit(evaluated(ids[::2], plain)[1], f'{dataset}, {split}'))
+    fitted = replace(given, **fit_finish(evaluated(ids[::2], plain)[1], f'{dataset}, {split}'))
     before, after = (evaluated(ids[1::2], finish)[0] for finish in (given, fitted))
     write_finish(folder, network, fitted)
     return {'finish': network.config.finish, 'before': before, 'after': after}
 
 
-def fit(collector: Collector, name: str) -> dict[str, float]:
+def fit_finish(collector: Collector, name: str) -> dict[str, float]:
     """
     Return the arguments of `Finish` for which there is truth.
 

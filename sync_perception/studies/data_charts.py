@@ -66,7 +66,7 @@ def draw_check(result: dict[str, Any]) -> Figure:
     blocks = parts[-1].subplots(len(right), squeeze=False, height_ratios=right)[:, 0]
     draw_annotations(blocks[0], result)
     if 'depth' in result:
-        draw_depth(blocks[1], result['depth'])
+        draw_depth_histogram(blocks[1], result['depth'])
     return figure
 
 
@@ -116,7 +116,7 @@ def draw_bars(axes: Axes, heading: str, shares: dict[str, float], colors: list[A
     axes.spines[['top', 'right', 'bottom']].set_visible(False)
 
 
-def draw_depth(axes: Axes, depth: dict[str, Any]) -> None:
+def draw_depth_histogram(axes: Axes, depth: dict[str, Any]) -> None:
     """Draw the histogram of depth over the range that it covers, in the colours of depth."""
     known, sky = percent(depth['known']), percent(depth['sky'])
     axes.set_title(f'Depth: known in {known} of pixels, sky in {sky}', loc='left', color=INK)

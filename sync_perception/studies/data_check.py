@@ -143,7 +143,7 @@ def walk(dataset: DenseDataset, workers: int, title: str) -> Facts:
     return total
 
 
-def check(
+def check_dataset(
         data: DatasetOptions, out: str | Path | None = None, workers: int = 0
         ) -> dict[str, Any]:
     """
@@ -163,7 +163,7 @@ def check(
     result = {
         'dataset': data.name, 'root': str(samples.root), 'split': data.split,
         'arguments': data.arguments or {}, 'samples': len(samples), 'splits': count_splits(data),
-        **summary(facts, samples.label_space, samples.expert_space)}
+        **check_content(facts, samples.label_space, samples.expert_space)}
     if out is not None:
         folder = Path(out)
         folder.mkdir(parents=True, exist_ok=True)
@@ -183,7 +183,7 @@ def count_splits(data: DatasetOptions) -> dict[str, int | str]:
     return counts
 
 
-def summary(facts: Facts, label_space: str | None, expert_space: str) -> dict[str, Any]:
+def check_content(facts: Facts, label_space: str | None, expert_space: str) -> dict[str, Any]:
     """Return the content of check.json."""
     read = facts.sizes.total()
     result: dict[str, Any] = {
@@ -235,8 +235,8 @@ def depth_summary(facts: Facts) -> dict[str, Any]:
     return result
 
 
-def report(result: dict[str, Any], console: Console | None = None) -> None:
-    """Print the result of `check` as tables, bad files last."""
+def print_check(result: dict[str, Any], console: Console | None = None) -> None:
+    """Print the result of `check_dataset` as tables, bad files last."""
     console = console or Console()
     table = Table(title=f'{result["dataset"]}, {result["split"]}: {result["samples"]} samples in '
                         f'{result["root"]}')
@@ -258,13 +258,13 @@ def report(result: dict[str, Any], console: Console | None = None) -> None:
     console.print(table)
     for kind in ('labels', 'expert_labels'):
         if kind in result:
-            console.print(class_table(kind, result[kind]))
+            console.print(histogram_table(kind, result[kind]))
     console.print(f'{len(result["bad"])} bad of {result["samples"]}')
     for name, error in result['bad'].items():
         console.print(f'{name}: {error}', style='red', highlight=False, markup=False)
 
 
-def class_table(kind: str, histogram: dict[str, Any]) -> Table:
+def histogram_table(kind: str, histogram: dict[str, Any]) -> Table:
     """Make the table of a label histogram."""
     table = Table(title=f'{kind} in {histogram["space"]}, {histogram["void"]:.1%} void')
     table.add_column('class')

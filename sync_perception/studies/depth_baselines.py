@@ -23,7 +23,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 from sync_perception.datasets.sample import Sample
-from sync_perception.evaluation.evaluate import spread
+from sync_perception.evaluation.evaluate import evenly_spread
 from sync_perception.evaluation.metrics import CROPS, DepthMetrics, MAX_DEPTH
 from sync_perception.geometry import pixel_rays
 from sync_perception.training.feeding.recordings import EvaluationSource
@@ -63,7 +63,7 @@ def measure_baseline(name: str, source: EvaluationSource) -> dict[str, float]:
     samples = source.load()
     metrics = DepthMetrics(median_scaling=True, max_depth=samples.max_depth)
     for sample_id in track(
-            spread(samples.ids, source.samples), name, console=Console(stderr=True)):
+            evenly_spread(samples.ids, source.samples), name, console=Console(stderr=True)):
         sample = samples.read(sample_id)
         if sample.depth is None or sample.K is None:
             continue

@@ -34,11 +34,11 @@ from sync_perception.datasets.derived.pseudo_labelled import (
     DEVIATION,
     is_labelled,
     LABELS,
-    MANIFEST,
     Manifest,
     map_file,
-    MAPS,
     png_bytes,
+    PSEUDO_LABEL_MANIFEST,
+    PSEUDO_LABEL_MAPS,
     SOFT,
     SPACE_FILE,
     space_name,
@@ -102,7 +102,7 @@ def pseudo_label(
             LOG.warning('skipped %s:%s: %s', data.name, sample_id, error)
             bad[sample_id] = str(error)
             continue
-        store(folder, sample_id, expert.annotate(sample))
+        write_maps(folder, sample_id, expert.annotate(sample))
         done['written'] += 1
     return {'out': str(folder), 'images': len(ids), 'shard': f'{part}/{parts}', **done,
             'bad': bad, **expert.counts}
@@ -112,8 +112,8 @@ def manifest_of(
         name: str, model: nn.Module, data: DatasetOptions, options: TeacherOptions) -> Manifest:
     """Return the manifest of a teacher's maps of a data set."""
     return Manifest(
-        name, fingerprint(name), data.name, lasting(data.root), data.split, data.arguments or {},
-        model.labels.to_dict(), maps_of(model, options.soft),
+        name, weights_fingerprint(name), data.name, lasting(data.root), data.split,
+        data.arguments or {}, model.labels.to_dict(), available_maps(model, options.soft),
         {**asdict(options), 'scales': list(options.scales)})
 
 
@@ -125,7 +125,7 @@ def own_device(device: str) -> str:
     return device
 
 
-def fingerprint(model: str) -> str:
+def weights_fingerprint(model: str) -> str:
     """Return the SHA-256 of a model's weights; '' if there is no local file."""
     path = Path(model)
     path = path / WEIGHTS_NAME if path.is_dir() else path
@@ -145,7 +145,7 @@ def lasting(root: str | Path | None) -> str:
     return str(Path(root).absolute())
 
 
-def maps_of(model: nn.Module, soft: int = 0) -> list[str]:
+def available_maps(model: nn.Module, soft: int = 0) -> list[str]:
     """
     Return the kinds of maps of a model, by running it on a grey image.
 
@@ -161,7 +161,7 @@ def maps_of(model: nn.Module, soft: int = 0) -> list[str]:
         classes = len(model.labels) if LABELS in kinds else 0
         raise ValueError(f'soft: the teacher gives {classes} classes, expected at least {soft}')
     kinds |= set(SOFT) if soft else set()
-    return [kind for kind in MAPS if kind in kinds]
+    return [kind for kind in PSEUDO_LABEL_MAPS if kind in kinds]
 
 
 def claim(folder: Path, manifest: Manifest, model: nn.Module, replace: bool) -> None:
@@ -173,24 +173,24 @@ def claim(folder: Path, manifest: Manifest, model: nn.Module, replace: bool) -> 
     :raises ValueError: if another manifest exists and must not be replaced.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / MANIFEST).is_file():
+    if (folder / PSEUDO_LABEL_MANIFEST).is_file():
         there = vars(Manifest.read(folder)) | {'root': manifest.root}
         if there == vars(manifest):
             return
         if not replace:
             check_same_settings(folder, there, vars(manifest), 'choose another folder, or '
                                 'overwrite its labels in a single process')
-        for kind in MAPS:
+        for kind in PSEUDO_LABEL_MAPS:
             shutil.rmtree(folder / kind, ignore_errors=True)
     if space_name(model.labels, folder) != model.labels.name:
         write_text(folder / SPACE_FILE, yaml.safe_dump(
             model.labels.to_dict(), sort_keys=False), shared=True)
-    write_text(folder / MANIFEST, manifest.to_json(), shared=True)
+    write_text(folder / PSEUDO_LABEL_MANIFEST, manifest.to_json(), shared=True)
 
 
-def store(folder: Path, sample_id: str, maps: dict[str, np.ndarray]) -> None:
+def write_maps(folder: Path, sample_id: str, maps: dict[str, np.ndarray]) -> None:
     """Write a sample's maps, labels last; remove obsolete ones."""
-    for kind in reversed(MAPS):
+    for kind in reversed(PSEUDO_LABEL_MAPS):
         path = map_file(folder, kind, sample_id)
         if kind not in maps:
             path.unlink(missing_ok=True)
@@ -198,7 +198,7 @@ def store(folder: Path, sample_id: str, maps: dict[str, np.ndarray]) -> None:
         write_bytes(path, png_bytes(maps[kind]), shared=True)
 
 
-def summary(result: dict[str, Any]) -> str:
+def pseudo_label_summary(result: dict[str, Any]) -> str:
     """Return a one-line summary of `pseudo_label`."""
     words = [f'{result["written"]} written, {result["kept"]} existed already, '
              f'{len(result["bad"])} could not be read, of {result["images"]} images (part '

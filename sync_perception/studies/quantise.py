@@ -27,7 +27,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 from sync_perception.datasets import open_dataset
-from sync_perception.evaluation.evaluate import spread
+from sync_perception.evaluation.evaluate import evenly_spread
 from sync_perception.evaluation.metrics import DepthMetrics
 from sync_perception.evaluation.sample_evaluation import Evaluation
 from sync_perception.files.whole_files import cannot_write, write_json
@@ -155,7 +155,7 @@ def quantise(
             problem = losses(before, after, limits)
             if not problem:
                 found = {'attempt': attempt, 'floats': floats}
-                store(folder, graph, {
+                write_graph(folder, graph, {
                     'network': network_digest(network), **found, 'images': len(data),
                     'sources': [asdict(source) for source in sources],
                     'scores': {'float32': before, 'int8': after},
@@ -175,7 +175,7 @@ def calibration_images(
     """
     for source in sources:
         samples = open_dataset(source.dataset, source.root, source.split)
-        for name in spread(samples.ids, max(1, count // len(sources))):
+        for name in evenly_spread(samples.ids, max(1, count // len(sources))):
             image = samples.read(name).image
             seen = resize_image(image, seen_size(model.config, image.shape[:2]))
             batch = torch.from_numpy(np.ascontiguousarray(seen))[None]
@@ -192,7 +192,7 @@ def scores(
         samples = open_dataset(source.dataset, source.root, source.judged)
         space = None if samples.label_space is None else LabelSpace.load(samples.label_space)
         evaluation = Evaluation(model, space, DepthMetrics(max_depth=samples.max_depth))
-        for name in track(spread(samples.ids, limit), f'{source.dataset}, {source.judged}',
+        for name in track(evenly_spread(samples.ids, limit), f'{source.dataset}, {source.judged}',
                           console=Console(stderr=True)):
             evaluation.add(samples.read(name), samples.crop(name))
         measured = evaluation.scores()
@@ -217,7 +217,7 @@ def losses(
     return '; '.join(problems)
 
 
-def store(folder: Path, graph: Any, facts: dict[str, Any]) -> None:
+def write_graph(folder: Path, graph: Any, facts: dict[str, Any]) -> None:
     """
     Write the graph, its weights and the record, each file atomically, the graph last.
 
@@ -237,7 +237,7 @@ def store(folder: Path, graph: Any, facts: dict[str, Any]) -> None:
             beside.with_suffix(suffix).unlink(missing_ok=True)
 
 
-def summary(result: dict[str, Any]) -> str:
+def quantise_summary(result: dict[str, Any]) -> str:
     """Return a one-line summary of the change of accuracy."""
     parts = [f'{name} on {dataset} {values[name]:.4f} -> {result["int8"][dataset][name]:.4f}'
              for dataset, values in result['float32'].items() for name in values]

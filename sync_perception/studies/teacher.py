@@ -23,7 +23,7 @@ import logging
 import numpy as np
 from sync_perception.datasets.derived.pseudo_labelled import encode_maps
 from sync_perception.datasets.sample import MAX_CLASSES, Sample
-from sync_perception.evaluation.geometric_agreement import AgreementLimits, check_agreement
+from sync_perception.evaluation.geometric_agreement import AgreementLimits, find_contradictions
 from sync_perception.evaluation.predict_sample import (
     average_probabilities,
     dense_output,
@@ -149,7 +149,7 @@ class Teacher:
         """Remove contradictions, if requested, and the depth of the sky, in place."""
         sky = np.isin(labels, self.infinite)
         if self.options.agreement and sample.K is not None:
-            found = check_agreement(labels, depth, sample.K, self.model.labels, self.limits)
+            found = find_contradictions(labels, depth, sample.K, self.model.labels, self.limits)
             self.counts['contradictions'] += int((~found.agrees).sum())
             self.counts['checked'] += 1
             self.counts['without_ground'] += found.plane is None

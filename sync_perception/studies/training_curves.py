@@ -146,7 +146,7 @@ def draw_comparison(
         for panel in axes[len(shown):]:
             panel.remove()
         figure.suptitle(title, x=0.01, ha='left', color=INK)
-        save(figure, path)
+        save_figure(figure, path)
     return True
 
 
@@ -183,7 +183,7 @@ def draw_couplings(
             draw_lines(panel, lines, f'Norm of the coupling, {direction.replace("_", " ")}')
         panels[-1].set_xlabel('step')
         figure.suptitle(title, x=0.01, ha='left', color=INK)
-        save(figure, path)
+        save_figure(figure, path)
     return True
 
 
@@ -253,7 +253,7 @@ def reached(curve: tuple[np.ndarray, ...], share: float) -> int:
     return int(round(steps[before[-1] + 1 if len(before) else 0]))
 
 
-def save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG without date, so that equal curves give equal files."""
     content = BytesIO()
     figure.savefig(content, format='png', dpi=110, metadata={'Software': None})

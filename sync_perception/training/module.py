@@ -23,7 +23,7 @@ from kornia import augmentation
 import lightning
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, ModelConfig
-from sync_perception.models.config import SCALES
+from sync_perception.models.config import SCALE_SOURCES
 from sync_perception.models.network_input import normalise
 from sync_perception.training.feeding.recordings import Measurement
 from sync_perception.training.loop.callbacks import SeededSteps, StopWhenNotFinite
@@ -154,7 +154,7 @@ class SynchronisedLearning(lightning.LightningModule):
         """Record the sources of metric scale; with any source, depth is metric."""
         config = self.model.config
         config.scale_from = [
-            name for name in SCALES if name in sources or name in config.scale_from]
+            name for name in SCALE_SOURCES if name in sources or name in config.scale_from]
         config.metric = config.metric or bool(config.scale_from)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

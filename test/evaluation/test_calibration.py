@@ -20,7 +20,11 @@ import math
 
 import numpy as np
 import pytest
-from sync_perception.evaluation.calibration import BINS, DepthCalibration, LabelCalibration
+from sync_perception.evaluation.calibration import (
+    CALIBRATION_BINS,
+    DepthCalibration,
+    LabelCalibration,
+)
 import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
@@ -53,7 +57,7 @@ def test_the_calibration_error_of_labels_is_that_of_torchmetrics():
     truth = torch.randint(5, (2, 40, 60), generator=generator)
     truth[0, :10] = 255
     expected = multiclass_calibration_error(
-        logits.softmax(dim=1), truth, num_classes=5, n_bins=BINS, ignore_index=255)
+        logits.softmax(dim=1), truth, num_classes=5, n_bins=CALIBRATION_BINS, ignore_index=255)
     metric = LabelCalibration()
     for probabilities, true in zip(logits.softmax(dim=1), truth):
         confidence, labels = probabilities.max(dim=0)

@@ -27,7 +27,7 @@ import numpy as np
 import pytest
 from sync_perception.datasets import DatasetOptions, DATASETS
 from sync_perception.datasets.sample import Sample
-from sync_perception.evaluation.evaluate import evaluate, EvaluationOptions, report
+from sync_perception.evaluation.evaluate import evaluate, EvaluationOptions, print_evaluation
 from sync_perception.evaluation.metrics import DepthMetrics, SegmentationMetrics
 from sync_perception.evaluation.sample_evaluation import Evaluation
 from sync_perception.evaluation.shared_classes import share_classes
@@ -279,7 +279,7 @@ def test_evaluate_a_folder_of_camvid(tmp_path, capsys):
     assert 'abs_rel' not in result
     assert result['frames'] == 3
     assert result['ids'] == ['train/0', 'train/1', 'train/2']
-    report(result, tmp_path / 'out' / 'result.json')
+    print_evaluation(result, tmp_path / 'out' / 'result.json')
     assert json.loads((tmp_path / 'out' / 'result.json').read_text()) == result
     printed = capsys.readouterr().out
     assert '0.3333' in printed

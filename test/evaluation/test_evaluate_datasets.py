@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 import pytest
 from sync_perception.datasets import DatasetOptions
-from sync_perception.evaluation.evaluate import evaluate, EvaluationOptions, report
+from sync_perception.evaluation.evaluate import evaluate, EvaluationOptions, print_evaluation
 from sync_perception.evaluation.metrics import CROPS, DepthMetrics
 from sync_perception.evaluation.sample_evaluation import Evaluation
 import torch
@@ -100,7 +100,7 @@ def test_bad_samples_stop_the_evaluation_or_are_listed(spoilt, small_model, capl
     assert result['protocol']['labelled_frames'] == 1
     assert [record.getMessage().split(':')[0] for record in caplog.records] == [
         'skipped camvid', 'skipped camvid']
-    report(result, spoilt / 'result.json')
+    print_evaluation(result, spoilt / 'result.json')
     assert 'skipped frames' in capsys.readouterr().out
     assert json.loads((spoilt / 'result.json').read_text())['skipped'] == result['skipped']
 

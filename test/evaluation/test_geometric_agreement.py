@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from sync_perception.evaluation.geometric_agreement import (
     AgreementLimits,
-    check_agreement,
+    find_contradictions,
     fit_ground,
     ground_ids,
 )
@@ -46,7 +46,7 @@ def street():
 
 def test_a_true_street_agrees(street):
     """Nothing is dropped, and the plane is the one that was drawn."""
-    found = check_agreement(*street, K, SPACE)
+    found = find_contradictions(*street, K, SPACE)
     assert found.agrees.all()
     np.testing.assert_allclose(found.plane, [*NORMAL, HEIGHT], atol=1e-3)
 
@@ -57,7 +57,7 @@ def test_a_wall_called_road_is_dropped(street):
     patch = np.s_[30:60, 60:100]
     depth[patch] = 6.0
     labels[patch] = ROAD
-    found = check_agreement(labels, depth, K, SPACE)
+    found = find_contradictions(labels, depth, K, SPACE)
     rays = pixel_rays(K, SIZE)
     height = (rays * 6.0) @ NORMAL + HEIGHT
     limit = AgreementLimits().height + AgreementLimits().slope * 6
@@ -74,7 +74,7 @@ def test_the_same_patch_called_car_is_kept(street):
     labels, depth = street
     depth[30:60, 60:100] = 6.0
     labels[30:60, 60:100] = CAR
-    assert check_agreement(labels, depth, K, SPACE).agrees.all()
+    assert find_contradictions(labels, depth, K, SPACE).agrees.all()
 
 
 def test_near_sky_is_dropped(street):
@@ -83,8 +83,8 @@ def test_near_sky_is_dropped(street):
     depth[:5] = 8.0
     depth[5:10] = 150.0
     assert (labels[:10] == SKY).all()
-    assert check_agreement(labels, depth, K, SPACE).agrees.all()
-    found = check_agreement(labels, depth, K, SPACE, AgreementLimits(sky=20.0))
+    assert find_contradictions(labels, depth, K, SPACE).agrees.all()
+    found = find_contradictions(labels, depth, K, SPACE, AgreementLimits(sky=20.0))
     assert not found.agrees[:5].any()
     assert found.agrees[5:].all()
 
@@ -94,7 +94,7 @@ def test_sky_on_the_ground_is_dropped(street):
     labels, depth = street
     puddle = np.s_[64:72, 70:90]
     labels[puddle] = SKY
-    found = check_agreement(labels, depth, K, SPACE)
+    found = find_contradictions(labels, depth, K, SPACE)
     assert not found.agrees[puddle].any()
     assert found.agrees.sum() == labels.size - 8 * 20
 
@@ -104,7 +104,7 @@ def test_noise_is_no_contradiction(street):
     labels, depth = street
     rng = np.random.default_rng(0)
     noisy = depth * rng.normal(1, 0.05, depth.shape).astype(np.float32)
-    found = check_agreement(labels, noisy, K, SPACE)
+    found = find_contradictions(labels, noisy, K, SPACE)
     assert found.agrees.mean() > 0.999
     np.testing.assert_allclose(found.plane, [*NORMAL, HEIGHT], atol=0.05)
 
@@ -114,10 +114,10 @@ def test_without_a_plane_ground_is_not_judged(street):
     labels, depth = street
     few = np.full_like(labels, CAR)
     few[-1, :20] = ROAD
-    assert check_agreement(few, depth, K, SPACE).plane is None
+    assert find_contradictions(few, depth, K, SPACE).plane is None
     rng = np.random.default_rng(1)
     scattered = rng.uniform(2, 25, depth.shape).astype(np.float32)
-    found = check_agreement(np.full_like(labels, ROAD), scattered, K, SPACE)
+    found = find_contradictions(np.full_like(labels, ROAD), scattered, K, SPACE)
     assert found.plane is None and found.agrees.all()
 
 
@@ -143,4 +143,4 @@ def test_ground_in_other_spaces():
 def test_unlike_sizes_are_refused(street):
     """Labels and depth must cover the same pixels."""
     with pytest.raises(ValueError, match=r'\(80, 160\)'):
-        check_agreement(street[0], street[1][:, :-1], K, SPACE)
+        find_contradictions(street[0], street[1][:, :-1], K, SPACE)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sync_perception.files.poses import rigid
+from sync_perception.files.poses import parse_pose
 
 
 @pytest.mark.parametrize('change', [
@@ -27,9 +27,9 @@ from sync_perception.files.poses import rigid
 def test_what_is_no_pose_is_refused(change):
     """Scaled, mirrored, projective and unfinished matrices are no rigid transforms."""
     pose = np.eye(4)
-    np.testing.assert_array_equal(rigid(pose.ravel(), 'x'), pose)
+    np.testing.assert_array_equal(parse_pose(pose.ravel(), 'x'), pose)
     pose[0, 0] *= -1 if 'mirror' in change else change.get('scale', 1)
     pose[3, 3] = change.get('last', 1)
     pose[0, 3] = change.get('hole', 0)
     with pytest.raises(ValueError, match='poses.txt'):
-        rigid(pose.ravel(), 'poses.txt')
+        parse_pose(pose.ravel(), 'poses.txt')

@@ -28,15 +28,15 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header, String
 from sync_perception.ros.bags import rosbag2
 from sync_perception.ros.bags.chunks import ChunkedBag
-from sync_perception.ros.io.camera_info import pinhole
+from sync_perception.ros.io.camera_info import pinhole_camera_info
 from sync_perception.ros.io.conversions import image_message
 
 SECOND = 10 ** 9
 START = 100 * SECOND
 PERIOD = SECOND // 10
 SIZE = (24, 32)
-KINDS = {Image: rosbag2.IMAGE, CompressedImage: rosbag2.COMPRESSED_IMAGE,
-         CameraInfo: rosbag2.CAMERA_INFO, String: 'std_msgs/msg/String'}
+KINDS = {Image: rosbag2.IMAGE_TYPE, CompressedImage: rosbag2.COMPRESSED_IMAGE,
+         CameraInfo: rosbag2.CAMERA_INFO_TYPE, String: 'std_msgs/msg/String'}
 
 
 def header(stamp: int, frame_id: str = 'cam') -> Header:
@@ -64,7 +64,7 @@ def compressed(index: int) -> CompressedImage:
 
 def info(index: int, size: tuple[int, int] = SIZE, focal: float = 30.0) -> CameraInfo:
     """Make the calibration of the image of a number."""
-    made = pinhole(np.array([[focal, 0, 16], [0, focal, 12], [0, 0, 1]]), size)
+    made = pinhole_camera_info(np.array([[focal, 0, 16], [0, focal, 12], [0, 0, 1]]), size)
     made.header = header(START + index * PERIOD)
     return made
 

@@ -69,4 +69,4 @@ if __name__ == '__main__':
     from sync_perception.ros.core import executor
     from sync_perception.ros.node.node import PerceptionNode
     node = partial(PerceptionNode, load_predictor=partial(load, int(sys.argv[1])))
-    leave(executor.run(node, [sys.argv[0], *sys.argv[2:]], stop))
+    leave(executor.run_node(node, [sys.argv[0], *sys.argv[2:]], stop))

@@ -31,7 +31,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header, String
 from std_srvs.srv import Trigger
 from sync_perception.ros.health.map_counters import MapCounters
-from sync_perception.ros.io.camera_info import pinhole
+from sync_perception.ros.io.camera_info import pinhole_camera_info
 from sync_perception.ros.io.conversions import depth_message, image_message, labels_message
 from sync_perception.ros.io.map_messages import pose_message
 from sync_perception.ros.map.node import MappingNode
@@ -100,7 +100,7 @@ class FramePublisher:
         for name, message in {**messages, **spoiled}.items():
             if name not in leave_out:
                 self.publishers[name].publish(message)
-        info = pinhole(frame.K, frame.size)
+        info = pinhole_camera_info(frame.K, frame.size)
         info.header = top
         self.info.publish(info)
 

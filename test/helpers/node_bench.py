@@ -31,7 +31,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 from sync_perception.labels import LabelSpace
 from sync_perception.ros.health.counters import Counters
-from sync_perception.ros.io.camera_info import pinhole
+from sync_perception.ros.io.camera_info import pinhole_camera_info
 from sync_perception.ros.io.conversions import image_message
 from sync_perception.ros.node.camera import Camera
 from sync_perception.ros.node.node import PerceptionNode
@@ -184,7 +184,7 @@ class Bench:
 
     def send_info(self, stamp: int, size: tuple[int, int] = SIZE, frame_id: str = 'cam') -> None:
         """Publish a calibration."""
-        info = pinhole(K, size)
+        info = pinhole_camera_info(K, size)
         info.header = self.header(stamp, frame_id)
         self.info_publisher.publish(info)
 

@@ -23,7 +23,7 @@ import numpy as np
 from rclpy.clock import Clock
 from std_msgs.msg import Header
 from sync_perception.ros.core.log import SeldomLog
-from sync_perception.ros.io.camera_info import pinhole
+from sync_perception.ros.io.camera_info import pinhole_camera_info
 from sync_perception.ros.io.conversions import image_message
 from sync_perception.ros.node.camera import Camera
 from sync_perception.ros.node.outputs import EXTRA_OUTPUTS, OUTPUTS
@@ -56,7 +56,7 @@ class Eye(Camera):
         super().__init__(SimpleNamespace(
             resolve_topic_name=lambda topic: f'/{topic}',
             context=SimpleNamespace(ok=lambda: True)), name, Log())
-        self.camera_infos.add(self.with_header(pinhole(calibration, size)))
+        self.camera_infos.add(self.with_header(pinhole_camera_info(calibration, size)))
         self.publishers = {topic: Publisher() for topic in topics}
 
     @property

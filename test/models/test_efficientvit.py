@@ -22,9 +22,9 @@ import pytest
 from sync_perception.models import build_branch, hub
 from sync_perception.models.efficientvit.network import (
     EfficientViT,
-    LinearAttention,
+    EFFICIENTVIT_SIZES,
+    MultiScaleAttention,
     SegmentationHead,
-    VARIANTS,
 )
 from sync_perception.models.exchange.import_weights import import_weights
 import torch
@@ -71,10 +71,11 @@ def test_a_checkpoint_of_another_variant_is_refused(published):
         build_branch(19, 'efficientvit', variant='b1', pretrained=str(published / 'b0.pt'))
 
 
-@pytest.mark.parametrize('name', sorted(VARIANTS))
+@pytest.mark.parametrize('name', sorted(EFFICIENTVIT_SIZES))
 def test_variants_are_as_large_as_published(name):
     with torch.device('meta'):
-        parts = EfficientViT(VARIANTS[name]), SegmentationHead(VARIANTS[name], 19)
+        size = EFFICIENTVIT_SIZES[name]
+        parts = EfficientViT(size), SegmentationHead(size, 19)
     millions = sum(weight.numel() for part in parts for weight in part.parameters()) / 1e6
     assert millions == pytest.approx(PUBLISHED_PARAMETERS[name], rel=0.025)
     assert parts[0].strides == (2, 4, 8, 16, 32)
@@ -83,7 +84,7 @@ def test_variants_are_as_large_as_published(name):
 def test_linear_attention_is_attention_with_relu_kernels():
     """As the quadratic form computes it, pixel by pixel."""
     torch.manual_seed(0)
-    attention = LinearAttention(32, 16, 1e-5)
+    attention = MultiScaleAttention(32, 16, 1e-5)
     qkv = torch.randn(2, 96, 5, 6)
     q, k, v = qkv.reshape(2, 2, 48, 30).double().split(16, dim=2)
     weights = q.relu().transpose(2, 3) @ k.relu()
@@ -95,7 +96,7 @@ def test_linear_attention_is_attention_with_relu_kernels():
 def test_attention_keeps_float32_under_autocast():
     """Sums over many pixels overflow float16 and lose what is small in bfloat16."""
     torch.manual_seed(0)
-    attention = LinearAttention(16, 16, 1e-5).eval()
+    attention = MultiScaleAttention(16, 16, 1e-5).eval()
     seen = []
     attend = attention.attend
     attention.attend = lambda qkv: seen.append(qkv.dtype) or attend(qkv)

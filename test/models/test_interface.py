@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import pytest
-from sync_perception.models.interface import DEPTH_FORMS, fit, Renormalise, to_depth
+from sync_perception.models.interface import DEPTH_FORMS, fit_to_image, Renormalise, to_depth
 import torch
 
 
@@ -71,4 +71,4 @@ def test_the_same_normalisation_changes_no_bit():
     ((32, 48), (32, 48)), ((8, 12), (8, 12)), ((9, 12), (32, 48)), ((16, 12), (32, 48))])
 def test_a_map_is_a_whole_fraction_of_the_image(map_size, fitted):
     """Others are enlarged to the image."""
-    assert fit(torch.zeros(1, 2, *map_size), (32, 48)).shape[-2:] == fitted
+    assert fit_to_image(torch.zeros(1, 2, *map_size), (32, 48)).shape[-2:] == fitted

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import pytest
 from sync_perception.models.interface import Interface
-from sync_perception.models.posenet import inverse, PoseNet, rotations, transforms
+from sync_perception.models.posenet import inverse, motion_to_transforms, PoseNet, rotations
 from sync_perception.models.unet.resnet import ResNet
 import torch
 
@@ -69,7 +69,7 @@ def test_transforms_rotate_then_translate():
     """A quarter turn about z and a step along x take (1, 0, 0) to (2, 1, 0) + (0, 0, 0)."""
     motion = torch.tensor([[0, 0, np.pi / 2, 2, 0, 0]], dtype=torch.float32)
     point = torch.tensor([1.0, 0, 0, 1])
-    T = transforms(motion)
+    T = motion_to_transforms(motion)
     torch.testing.assert_close(T @ point, torch.tensor([[2.0, 1, 0, 1]]))
     torch.testing.assert_close(inverse(T) @ T, torch.eye(4)[None])
     torch.testing.assert_close(inverse(T), torch.linalg.inv(T))
@@ -79,9 +79,9 @@ def test_poses_keep_their_precision_under_autocast():
     """A drive of metres must not be rounded to half precision on its way to a matrix."""
     motion = torch.randn(4, 6)
     with torch.autocast('cpu', torch.bfloat16):
-        T = transforms(motion)
+        T = motion_to_transforms(motion)
         back = inverse(T)
-    torch.testing.assert_close(T, transforms(motion), atol=0, rtol=0)
+    torch.testing.assert_close(T, motion_to_transforms(motion), atol=0, rtol=0)
     torch.testing.assert_close(back, torch.linalg.inv(T), atol=1e-5, rtol=1e-5)
 
 

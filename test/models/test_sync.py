@@ -22,7 +22,7 @@ import math
 
 import pytest
 from sync_perception.models import build_branch
-from sync_perception.models.interface import fit, Interface, to_depth
+from sync_perception.models.interface import fit_to_image, Interface, to_depth
 from sync_perception.models.sync import (
     Alignment,
     Branch,
@@ -105,7 +105,7 @@ def alone(name: str, out_channels: int, side: int) -> torch.Tensor:
     branch = zoo_branch(name, out_channels)
     with torch.no_grad():
         own = own_normalisation(branch, STREETS)(square(side))
-        return fit(branch.decode(branch.encode(own)), (side, side))
+        return fit_to_image(branch.decode(branch.encode(own)), (side, side))
 
 
 @cache

@@ -27,7 +27,7 @@ from node_bench import Bench, K, picture, RELIABLE, SIZE, TOPICS
 import numpy as np
 import psutil
 from sensor_msgs.msg import CameraInfo
-from sync_perception.ros.io.camera_info import pinhole
+from sync_perception.ros.io.camera_info import pinhole_camera_info
 from sync_perception.ros.io.conversions import image_message, stamp_nanoseconds
 from sync_perception.ros.node.packet import FramePacket
 
@@ -112,7 +112,7 @@ def test_contradictory_calibrations_cost_the_frames_that_they_spoil_and_no_other
     bench.send_info(2)
     bench.send_image(2)
     bench.wait(lambda: stamps(bench) == [2])
-    nameless = pinhole(np.diag([0.0, 0.0, 1.0]), SIZE)
+    nameless = pinhole_camera_info(np.diag([0.0, 0.0, 1.0]), SIZE)
     nameless.header = bench.header(3)
     bench.info_publisher.publish(nameless)
     bench.wait(lambda: len(bench.camera.camera_infos.remembered) == 3)
@@ -194,6 +194,6 @@ def test_the_memory_is_flat_over_thousands_of_frames(bench):
 
 def calibration(bench: Bench, stamp: int) -> CameraInfo:
     """Return the calibration of an image of the bench."""
-    info = pinhole(K, SIZE)
+    info = pinhole_camera_info(K, SIZE)
     info.header = bench.header(stamp)
     return info

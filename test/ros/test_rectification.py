@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
-from sync_perception.ros.io.camera_info import pinhole
+from sync_perception.ros.io.camera_info import pinhole_camera_info
 
 D = [-0.4, 0.1, 0.0, 0.0, 0.0]
 P = K * np.array([[0.9], [0.9], [1.0]])
@@ -41,7 +41,7 @@ class Lens:
 
     def info(self, **fields) -> CameraInfo:
         """Return the calibration with other fields."""
-        info = pinhole(K, SIZE)
+        info = pinhole_camera_info(K, SIZE)
         info.p = [*P[0], 0.0, *P[1], 0.0, *P[2], 0.0]
         info.d = D
         info.header = self.bench.header(self.stamp)
@@ -109,7 +109,7 @@ def test_rectified_frames_are_those_of_opencv_and_of_the_projection(bench):
 
 def test_the_rectified_image_is_published_with_what_is_made_of_it(bench):
     bench.start(listen=('image_rect', 'camera_info'), rectify=True)
-    info = pinhole(K, SIZE)
+    info = pinhole_camera_info(K, SIZE)
     info.d, info.header = D, bench.header(7)
     info.p = [*P[0], 0.0, *P[1], 0.0, *P[2], 0.0]
     bench.info_publisher.publish(info)
@@ -180,7 +180,7 @@ def test_numbers_that_do_not_fit_together_are_warned_of(bench, capfd, fields, ma
 
 def test_intrinsics_of_the_binned_image_are_refused(bench, capfd):
     lens = Lens(bench)
-    info = pinhole(K, (2 * SIZE[0], 2 * SIZE[1]))
+    info = pinhole_camera_info(K, (2 * SIZE[0], 2 * SIZE[1]))
     info.binning_x = info.binning_y = 2
     info.header = bench.header(1)
     lens.expect(DiagnosticStatus.WARN, 'waiting')

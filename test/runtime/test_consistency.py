@@ -88,7 +88,7 @@ def folder(learned, tmp_path_factory):
     """Save the model as the training's export does."""
     learned.model.config.record = {'crop': [32, 32]}
     path = tmp_path_factory.mktemp('contrastive')
-    contrastive.save(learned.model, path)
+    contrastive.save_contrastive(learned.model, path)
     return path
 
 
@@ -169,7 +169,8 @@ def test_label_spaces_without_relation(scorer, tmp_path):
         scorer.score(whole, frame_of(whole), kitchen)
     roads = LabelSpace.from_dict({'name': 'roads', 'classes': [
         {'name': 'guard rail', 'color': [1, 2, 3], 'driving': ['guard rail']}]})
-    contrastive.save(ContrastiveModel(ContrastiveConfig(roads.to_dict(), tower=TOWER)), tmp_path)
+    contrastive.save_contrastive(ContrastiveModel(ContrastiveConfig(roads.to_dict(),
+                                                                    tower=TOWER)), tmp_path)
     bare = LabelSpace.from_dict({'name': 'bare', 'classes': [
         {'name': 'sky', 'color': [1, 2, 3], 'driving': ['sky']}]})
     with pytest.raises(ValueError, match="'bare'.*'roads'"):

@@ -19,7 +19,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from sync_perception.runtime.postprocess import classify, deviation, mask_depth, resize_map
+from sync_perception.runtime.postprocess import classify, depth_deviation, mask_depth, resize_map
 import torch
 from torch.nn.functional import interpolate
 
@@ -102,4 +102,4 @@ def test_deviation_is_that_of_the_logarithm_times_depth():
     depth[3, 5] = float('nan')
     dense = interpolate(log_variance.double(), size=(31, 57), mode='bilinear')[0, 0]
     expected = (dense / 2).exp() * depth
-    np.testing.assert_allclose(deviation(log_variance, depth), expected, rtol=2e-5)
+    np.testing.assert_allclose(depth_deviation(log_variance, depth), expected, rtol=2e-5)

@@ -37,7 +37,7 @@ from std_msgs.msg import Header, String
 from sync_perception.ros.bags import rosbag2
 from sync_perception.ros.bags.process import BagJob, process_bag
 from sync_perception.ros.bags.rosbag2 import Bag, BagWriter
-from sync_perception.ros.io.camera_info import pinhole
+from sync_perception.ros.io.camera_info import pinhole_camera_info
 from sync_perception.ros.io.conversions import image_message
 from sync_perception.ros.parameters.without_node import make_parameters
 from sync_perception.runtime.benchmark.bench_frames import drawn_street
@@ -47,7 +47,8 @@ SIZE = (375, 1242)
 K = np.array([[720.0, 0, 620.5], [0, 720.0, 187.0], [0, 0, 1]])
 PERIOD = 10 ** 8
 CHUNK_FRAMES = 3  # so that there is something to go on with after seconds
-KINDS = {rosbag2.IMAGE: Image, rosbag2.CAMERA_INFO: CameraInfo, 'std_msgs/msg/String': String}
+KINDS = {rosbag2.IMAGE_TYPE: Image, rosbag2.CAMERA_INFO_TYPE: CameraInfo,
+         'std_msgs/msg/String': String}
 
 
 def write_source(folder: Path, frames: int) -> None:
@@ -55,11 +56,11 @@ def write_source(folder: Path, frames: int) -> None:
     street, store = drawn_street(SIZE), rosbag2.typestore()
     with BagWriter(folder) as bag:
         image, info = (bag.add_topic(topic, kind, rosbag2.qos(), store) for topic, kind in (
-            ('/cam/image', rosbag2.IMAGE), ('/cam/camera_info', rosbag2.CAMERA_INFO)))
+            ('/cam/image', rosbag2.IMAGE_TYPE), ('/cam/camera_info', rosbag2.CAMERA_INFO_TYPE)))
         for index in range(frames):
             header = Header(frame_id='cam')
             header.stamp.sec, header.stamp.nanosec = divmod((100 + index) * PERIOD, 10 ** 9)
-            calibration = pinhole(K, SIZE)
+            calibration = pinhole_camera_info(K, SIZE)
             calibration.header = header
             pixels = np.roll(street, 7 * index, axis=1)
             bag.write(info, (100 + index) * PERIOD, serialize_message(calibration))

@@ -35,7 +35,7 @@ from signal_moments import command, launch, PATIENCE
 from std_msgs.msg import Header
 from sync_perception.resources import default_model_folder
 from sync_perception.ros.core import qos
-from sync_perception.ros.io.camera_info import pinhole
+from sync_perception.ros.io.camera_info import pinhole_camera_info
 from sync_perception.ros.io.conversions import image_message
 from sync_perception.runtime.benchmark.bench_frames import drawn_street
 from trial import growth, Outcome, Usage, usage
@@ -78,7 +78,7 @@ class Camera:
         end, sent = time.monotonic() + PATIENCE, 0.0
         header = Header(frame_id='cam')
         header.stamp.sec = self.number
-        info = pinhole(np.array([[200.0, 0, 160], [0, 200, 48], [0, 0, 1]]), SIZE)
+        info = pinhole_camera_info(np.array([[200.0, 0, 160], [0, 200, 48], [0, 0, 1]]), SIZE)
         info.header = header
         image = image_message(np.roll(self.street, 3 * self.number, axis=1), header, 'rgb8')
         while self.answers[self.number] < len(TOPICS):

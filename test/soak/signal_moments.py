@@ -38,7 +38,7 @@ from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from sync_perception.ros.core import qos
-from sync_perception.ros.io.camera_info import pinhole
+from sync_perception.ros.io.camera_info import pinhole_camera_info
 from sync_perception.ros.io.conversions import image_message
 from sync_perception.ros.tools.processes import NODE_MODULES
 from trial import Outcome
@@ -102,7 +102,7 @@ class Peer:
 
     def _send(self) -> None:
         header = Header(frame_id='cam', stamp=self.node.get_clock().now().to_msg())
-        info = pinhole(np.array([[100.0, 0, 64], [0, 100, 48], [0, 0, 1]]), SIZE)
+        info = pinhole_camera_info(np.array([[100.0, 0, 64], [0, 100, 48], [0, 0, 1]]), SIZE)
         info.header = header
         self.info_publisher.publish(info)
         self.image_publisher.publish(

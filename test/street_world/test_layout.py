@@ -19,17 +19,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sync_perception.street_world.layout import Layout, STYLES
+from sync_perception.street_world.layout import StreetLayout, STYLES
 from sync_perception.street_world.mesh import Kind
 
 
 @pytest.fixture(scope='module')
-def layouts() -> list[Layout]:
+def layouts() -> list[StreetLayout]:
     """Return some streets without their rays."""
-    return [Layout(seed, 30) for seed in range(12)]
+    return [StreetLayout(seed, 30) for seed in range(12)]
 
 
-def everything(layout: Layout) -> list:
+def everything(layout: StreetLayout) -> list:
     return layout.site.meshes + [m.mesh for m in layout.movers]
 
 

@@ -29,7 +29,7 @@ from sync_perception.geometry import (
 from sync_perception.labels import LabelSpace
 from sync_perception.street_world import StreetWorld
 from sync_perception.street_world.mesh import Kind
-from sync_perception.street_world.world import class_table, CLASSES, THINGS
+from sync_perception.street_world.world import CLASSES, kinds_to_ids, THINGS
 
 DRIVING = LabelSpace.load('driving')
 
@@ -158,10 +158,10 @@ def test_a_street_shows_many_classes(street):
 
 def test_every_kind_has_its_classes():
     assert set(CLASSES) == set(Kind)
-    table = class_table('driving')
+    table = kinds_to_ids('driving')
     assert table[Kind.CAR] == table[Kind.VAN] == 13 and table[Kind.GUARD_RAIL] == 19
     assert table[Kind.MISC] == 255
-    assert class_table('vkitti2')[Kind.VAN] == LabelSpace.load('vkitti2').index('Van')
+    assert kinds_to_ids('vkitti2')[Kind.VAN] == LabelSpace.load('vkitti2').index('Van')
 
 
 def test_an_unknown_weather_is_refused():

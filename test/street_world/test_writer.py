@@ -23,7 +23,7 @@ import pytest
 from sync_perception.datasets.vkitti2 import VirtualKitti2
 from sync_perception.labels import LabelSpace
 from sync_perception.street_world import StreetWorld, write_vkitti2
-from sync_perception.street_world.world import class_table
+from sync_perception.street_world.world import kinds_to_ids
 
 SIZE = (60, 200)
 
@@ -51,7 +51,7 @@ def test_files_hold_what_was_rendered(written):
     np.testing.assert_array_equal(np.isfinite(sample.depth), solid)
     np.testing.assert_allclose(sample.depth[solid], np.minimum(rendered.depth[solid], 655.34),
                                atol=0.0051)
-    np.testing.assert_array_equal(sample.labels, class_table('vkitti2')[rendered.kinds])
+    np.testing.assert_array_equal(sample.labels, kinds_to_ids('vkitti2')[rendered.kinds])
     np.testing.assert_allclose(sample.K, rendered.frame.K, rtol=1e-6)
 
 

@@ -25,7 +25,7 @@ from sync_perception import cli
 from sync_perception.cli import options
 from sync_perception.datasets import DatasetOptions, DATASETS
 from sync_perception.labels import LabelSpace
-from sync_perception.studies.data_check import check, DEPTH_EDGES, report
+from sync_perception.studies.data_check import check_dataset, DEPTH_EDGES, print_check
 from typer.testing import CliRunner
 
 K = '{0} 0 32 0 {0} 20 0 0 1'
@@ -66,7 +66,7 @@ def selection(tmp_path):
 
 @pytest.mark.parametrize('workers', [0, 2])
 def test_counts_of_a_labelled_set(camvid, workers):
-    result = check(DatasetOptions('camvid', camvid), workers=workers)
+    result = check_dataset(DatasetOptions('camvid', camvid), workers=workers)
     assert result['samples'] == 5
     assert result['splits']['train'] == 3 and result['splits']['val'] == 2
     assert 'no recording' in result['splits']['test']
@@ -84,7 +84,7 @@ def test_counts_of_a_labelled_set(camvid, workers):
 
 
 def test_counts_of_a_set_with_depth(selection):
-    result = check(DatasetOptions('kitti_depth', selection, 'kitti'))
+    result = check_dataset(DatasetOptions('kitti_depth', selection, 'kitti'))
     assert result['sizes'] == {'64x40': 1, '64x50': 1}
     assert result['focal_lengths'] == {'least': 500.0, 'median': 600.25, 'greatest': 700.5}
     depth = result['depth']
@@ -100,7 +100,7 @@ def test_counts_of_a_set_with_depth(selection):
 def test_real_depth_agrees_with_numpy(data_root):
     from sync_perception.datasets import open_dataset
     root = data_root / 'depth_selection'
-    result = check(DatasetOptions('kitti_depth', root, 'val'))
+    result = check_dataset(DatasetOptions('kitti_depth', root, 'val'))
     known = np.concatenate([sample.depth[np.isfinite(sample.depth)]
                             for sample in open_dataset('kitti_depth', root, 'val')])
     assert sum(result['depth']['counts']) == known.size
@@ -110,7 +110,7 @@ def test_real_depth_agrees_with_numpy(data_root):
 
 
 def test_json_and_picture_are_written(camvid, tmp_path):
-    result = check(DatasetOptions('camvid', camvid, 'train'), tmp_path / 'out')
+    result = check_dataset(DatasetOptions('camvid', camvid, 'train'), tmp_path / 'out')
     assert json.loads((tmp_path / 'out' / 'check.json').read_text()) == result
     picture = cv2.imread(str(tmp_path / 'out' / 'check.png'))[..., ::-1]
     road, tree = (LabelSpace.load('camvid11').colors[i] for i in (3, 5))
@@ -146,9 +146,9 @@ def test_arguments_come_as_yaml():
 def test_a_set_of_nothing_but_bad_files_is_reported(camvid, capsys):
     for path in camvid.glob('*annot/*'):
         path.unlink()
-    result = check(DatasetOptions('camvid', camvid), camvid / 'out')
+    result = check_dataset(DatasetOptions('camvid', camvid), camvid / 'out')
     assert len(result['bad']) == 5 and result['sizes'] == {}
-    report(result)
+    print_check(result)
     assert '5 bad of 5' in capsys.readouterr().out
 
 
@@ -159,4 +159,4 @@ def test_the_commands_name_every_data_set():
 
 def test_negative_workers_are_refused(camvid):
     with pytest.raises(ValueError, match='workers.*-1'):
-        check(DatasetOptions('camvid', camvid), workers=-1)
+        check_dataset(DatasetOptions('camvid', camvid), workers=-1)

@@ -30,7 +30,7 @@ from sync_perception.datasets import DatasetOptions, open_dataset
 from sync_perception.evaluation.predict_sample import average_probabilities, dense_output
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub, ModelConfig
-from sync_perception.studies.pseudo_labels import pseudo_label, summary
+from sync_perception.studies.pseudo_labels import pseudo_label, pseudo_label_summary
 from sync_perception.studies.teacher import Teacher, TeacherOptions
 from sync_perception.training.feeding.mixture import Mixture, MixtureSource
 from sync_perception.training.module import SynchronisedLearning
@@ -119,7 +119,8 @@ def test_from_images_to_samples(selection, small_model, tmp_path):
     out = tmp_path / 'pseudo'
     result = pseudo_label(small_model, DatasetOptions('kitti_depth', selection), out)
     assert (result['written'], result['kept'], len(result['bad'])) == (3, 0, 1)
-    assert '3 written' in summary(result) and '1 could not be read' in summary(result)
+    assert '3 written' in pseudo_label_summary(result)
+    assert '1 could not be read' in pseudo_label_summary(result)
     joined, alone = open_dataset('pseudo_labelled', out), open_dataset('kitti_depth', selection)
     assert joined.ids == alone.ids[:3] and joined.expert_space == 'driving'
     sample = joined[1]

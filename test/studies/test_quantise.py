@@ -37,7 +37,7 @@ from sync_perception.studies.quantise import (
     losses,
     QuantisationData,
     quantise,
-    store,
+    write_graph,
 )
 from sync_perception.types import Frame
 import torch
@@ -67,7 +67,8 @@ def folder(plain, tmp_path_factory):
     path = tmp_path_factory.mktemp('quantised') / 'model'
     shutil.copytree(plain, path)
     network = hub.load(path)
-    store(path, OpenVinoBackend(network).graphs.for_all, {'network': network_digest(network)})
+    graph = OpenVinoBackend(network).graphs.for_all
+    write_graph(path, graph, {'network': network_digest(network)})
     return path
 
 

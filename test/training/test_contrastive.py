@@ -93,7 +93,7 @@ def test_learning_finds_partners_among_views_never_seen(tmp_path):
     assert logged['val/depth_found'] > 2 / BATCH
     assert 1 < logged['train/scale'] <= 100
 
-    model = contrastive.load(tmp_path)
+    model = contrastive.load_contrastive(tmp_path)
     probabilities = module.matched_labels(unseen)
     with torch.no_grad():
         partners = model(unseen['depth'], probabilities)

@@ -26,7 +26,7 @@ from sync_perception.labels import LabelSpace
 from sync_perception.models.network_input import normalise
 from sync_perception.training.module import SynchronisedLearning
 from sync_perception.training.objectives import Objectives
-from sync_perception.training.objectives.objective import resized
+from sync_perception.training.objectives.objective import resize_output
 from sync_perception.training.objectives.supervised import DepthSupervision, SupervisedConfig
 import torch
 from torch import Tensor
@@ -126,7 +126,7 @@ class Pupil:
     def look(self) -> tuple[Tensor, float]:
         """Return the loss of depth and labels, and the share of labels that are right."""
         objective, labels = self.module.objectives['supervised'], self.batch['labels']
-        output = resized(self.model(self.image), labels.shape[-2:])
+        output = resize_output(self.model(self.image), labels.shape[-2:])
         terms, right = [], 1.0
         if output.depth is not None:
             found = objective.depth_terms(output, self.batch)

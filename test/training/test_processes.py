@@ -146,7 +146,8 @@ def test_two_processes_contrast_the_pairs_of_both(tmp_path):
     train(['--config', str(alone)])
     together = recipe('together', 2, devices=2, strategy='ddp')
     train_by_two(together)
-    first, second = (contrastive.load(path.parent / 'model') for path in (alone, together))
+    first, second = (contrastive.load_contrastive(path.parent / 'model')
+                     for path in (alone, together))
     assert first.config.record['steps'] == second.config.record['steps'] == 6
     assert first.config.record['batch_size'] == second.config.record['batch_size'] == 4
     depth, labels = torch.rand(4, 1, 48, 64) * 60, torch.randint(0, 14, (4, 48, 64))

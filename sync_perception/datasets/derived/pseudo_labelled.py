@@ -30,9 +30,9 @@ from sync_perception.datasets.sample import DenseDataset, PROBABILITY_UNITS, Sam
 from sync_perception.images.single_channel import read_depth, read_gray
 from sync_perception.labels import LabelSpace, VOID
 
-MANIFEST = 'pseudo_labels.json'
+PSEUDO_LABEL_MANIFEST = 'pseudo_labels.json'
 SPACE_FILE = 'label_space.yaml'
-LABELS, CONFIDENCE, DEPTH, DEVIATION, *SOFT = MAPS = (
+LABELS, CONFIDENCE, DEPTH, DEVIATION, *SOFT = PSEUDO_LABEL_MAPS = (
     'expert_semantics', 'expert_confidence', 'depth', 'depth_deviation', 'expert_alternatives',
     'expert_alternative_confidence')
 """Kinds of maps. SOFT are the classes after the label, by probability, and their probabilities:
@@ -76,11 +76,11 @@ class Manifest:
         :raises FileNotFoundError: if there is no manifest.
         :raises ValueError: if the file is not a manifest.
         """
-        path = Path(folder) / MANIFEST
+        path = Path(folder) / PSEUDO_LABEL_MANIFEST
         if not path.is_file():
             raise FileNotFoundError(
-                f'{folder} holds no pseudo labels: expected {MANIFEST}, as `sync_perception '
-                'pseudo-label` writes it')
+                f'{folder} holds no pseudo labels: expected {PSEUDO_LABEL_MANIFEST}, as '
+                '`sync_perception pseudo-label` writes it')
         expected = {entry.name for entry in fields(cls)}
         try:
             content = json.loads(path.read_text())
@@ -151,8 +151,8 @@ class PseudoLabelled(DenseDataset):
     splits = ()
     label_space = None
     layout = (
-        f'{MANIFEST} and {{{",".join(MAPS)}}}/ID.png, as `sync_perception pseudo-label` writes '
-        'them')
+        f'{PSEUDO_LABEL_MANIFEST} and {{{",".join(PSEUDO_LABEL_MAPS)}}}/ID.png, as '
+        '`sync_perception pseudo-label` writes them')
 
     def __init__(
             self, root: str | Path, split: str = 'all', images: str | None = None,
@@ -191,7 +191,7 @@ class PseudoLabelled(DenseDataset):
         size = sample.image.shape[:2]
         changes: dict[str, np.ndarray] = {}
         labels, confidence, depth, deviation, *_ = (
-            map_file(self.root, kind, sample_id) for kind in MAPS)
+            map_file(self.root, kind, sample_id) for kind in PSEUDO_LABEL_MAPS)
         if self.use_labels and labels.is_file():
             changes['expert_labels'] = read_labels(labels, size, identity_table(len(self.space)))
             changes['expert_confidence'] = read_confidence(confidence, size)

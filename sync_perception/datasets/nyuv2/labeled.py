@@ -70,7 +70,7 @@ class NyuDepthV2Labeled(DenseDataset):
         self.table = self.class_table()
         numbers = range(1, count + 1)
         if self.split != 'all':
-            numbers = read_matrix(self.root / SPLITS, f'{self.split}Ndxs')
+            numbers = read_integers(self.root / SPLITS, f'{self.split}Ndxs')
         if max(numbers) > count:
             raise ValueError(
                 f'{self.root / SPLITS} lists image {max(numbers)}, but {path} has {count} images')
@@ -81,7 +81,7 @@ class NyuDepthV2Labeled(DenseDataset):
         path = self.root / CLASSES
         if not path.is_file():
             return None
-        classes = np.array(read_matrix(path, 'mapClass'))
+        classes = np.array(read_integers(path, 'mapClass'))
         if classes.min() < 0 or classes.max() > 40:
             raise ValueError(
                 f'{path} maps to {classes.min()} to {classes.max()}, expected 1 to 40, 0 for none')
@@ -124,7 +124,7 @@ class NyuDepthV2Labeled(DenseDataset):
                 'rawDepths and labels') from error
 
 
-def read_matrix(path: Path, name: str) -> list[int]:
+def read_integers(path: Path, name: str) -> list[int]:
     """
     Read an array of integers from a MATLAB file.
 

@@ -149,7 +149,7 @@ class Watch:
                 self.edges, self.edges[1:], self.sums) if count]
 
 
-def report(
+def write_html_report(
         model: str | Path | None, data: DatasetOptions, out: str | Path,
         options: EvaluationOptions, worst: int = 4, best: int = 2) -> Path:
     """
@@ -221,7 +221,7 @@ def render(
     limit = evaluation.depth.max_depth
     return environment.get_template(TEMPLATE).render(
         result=result, tables=tables(result), classes=class_rows(result, evaluation),
-        matrix=matrix_of(evaluation), distances=watch.distances(), galleries=galleries,
+        matrix=confusion_rows(evaluation), distances=watch.distances(), galleries=galleries,
         pictures=pictures, model=facts_of_model(evaluation),
         record=yaml.safe_dump(
             evaluation.config.record, sort_keys=False, default_flow_style=None, width=96)
@@ -253,7 +253,7 @@ def class_rows(result: dict[str, Any], evaluation: Evaluation) -> list[dict[str,
             for (name, iou), count in zip(result['iou'].items(), true)]
 
 
-def matrix_of(evaluation: Evaluation) -> dict[str, Any] | None:
+def confusion_rows(evaluation: Evaluation) -> dict[str, Any] | None:
     """Return the classes that occur, and the confusion matrix's rows of the true ones."""
     if not evaluation.labelled or not evaluation.segmentation.confusion.any():
         return None

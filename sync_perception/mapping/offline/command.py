@@ -90,7 +90,7 @@ def map_command(
         path, options.out, settings, options.stride, options.frames, options.sensor_depth,
         options.mount, options.poses or '', options.least_weight, arguments)
     predictor = load()
-    poses = trajectory if trajectory is not None else odometry(predictor, options.mount)
+    poses = trajectory if trajectory is not None else odometry_poses(predictor, options.mount)
     if options.recording:
         recording = RerunRecording(predictor.labels, options.out / RECORDING, settings.up)
         result = map_recording(
@@ -120,7 +120,7 @@ def poses_of(source: FrameSource, arguments: CameraArguments, options: MapOption
     return trajectory
 
 
-def odometry(
+def odometry_poses(
         predictor: Predictor, mount: Mount | None) -> Callable[[Frame, Prediction], Located]:
     """
     Return the function that gives each frame's pose by visual odometry.

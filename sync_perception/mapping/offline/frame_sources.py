@@ -25,7 +25,7 @@ from typing import Protocol
 
 import numpy as np
 from sync_perception.images.bit_depth import BitDepth
-from sync_perception.images.frame_times import image_times, RATE, SECOND
+from sync_perception.images.frame_times import DEFAULT_RATE, image_times, SECOND
 from sync_perception.images.orientation import turn, turn_calibration
 from sync_perception.images.reading import images_by_stem, read_image
 from sync_perception.images.seven_scenes import scene_depth, scene_images, SEVEN_SCENES_K
@@ -34,9 +34,9 @@ from sync_perception.kitti.drive import find_drives, KittiDrive, read_matrix
 from sync_perception.mapping.pose_files import KITTI_CAMERA, read_trajectory
 from sync_perception.mapping.trajectory import Trajectory
 from sync_perception.runtime.image_files.image_reader import (
+    assumed_intrinsics,
     CameraOptions,
     ImageReader,
-    intrinsics,
 )
 from sync_perception.types import Frame
 
@@ -145,7 +145,7 @@ class SceneSource(FrameFiles):
     def read(self, index: int) -> Frame:
         """Read a frame; its time is that of its number."""
         image = read_image(self.images[index][1])
-        K = SEVEN_SCENES_K if self.fx is None else intrinsics(image.shape[:2], self.fx)
+        K = SEVEN_SCENES_K if self.fx is None else assumed_intrinsics(image.shape[:2], self.fx)
         return Frame(image, K, self.stamps[index])
 
     def trajectory(self) -> Trajectory:
@@ -176,7 +176,7 @@ class ImagesSource(FrameFiles):
         benchmark = path.parent / 'calib.txt'
         if camera and benchmark.is_file() and arguments.unknown:
             self.K = benchmark_intrinsics(benchmark, int(camera[1]))
-        self.rate = arguments.rate or RATE
+        self.rate = arguments.rate or DEFAULT_RATE
         self.stamps = image_times(self.paths, self.rate)
         self.title, self.count = f'images of {path}', len(self.paths)
 
@@ -212,7 +212,7 @@ class VideoSource:
         self.reader = ImageReader(arguments, BitDepth())
         if self.reader.calibration is not None:  # raises now what the first frame would raise
             turn_calibration(self.reader.calibration, self.video.size, self.video.orientation)
-        self.rate = arguments.rate or self.video.rate or RATE
+        self.rate = arguments.rate or self.video.rate or DEFAULT_RATE
         self.title, self.count = f'video {path}', self.video.count
 
     def frames(self, start: int, stride: int) -> Iterator[tuple[int, Frame | ValueError]]:

@@ -35,7 +35,7 @@ UNKNOWN_GREY = 205
 """Grey values of nav2's map_server."""
 
 
-def write_results(
+def write_map_results(
         out: Path, semantic_map: SemanticMap, trajectory: Trajectory,
         least_weight: float = LEAST_WEIGHT) -> list[str]:
     """

@@ -27,7 +27,7 @@ from sync_perception.files.locks import output_lock
 from sync_perception.files.progress import progress_bar
 from sync_perception.files.resume import check_same_settings
 from sync_perception.mapping.offline.frame_sources import CameraArguments, FrameSource
-from sync_perception.mapping.offline.results import write_results
+from sync_perception.mapping.offline.results import write_map_results
 from sync_perception.mapping.semantic_map.semantic_map import SemanticMap
 from sync_perception.mapping.semantic_map.settings import MapSettings
 from sync_perception.mapping.semantic_map.storage import DESCRIPTION
@@ -164,7 +164,7 @@ class _Run:
         if not fused:
             raise ValueError(f'no frame of {self.source.title} could be fused: '
                              f'{"; ".join(self.left_out) or "it has no frame"}')
-        files = write_results(
+        files = write_map_results(
             self.job.out, self.map, Trajectory(*zip(*self.used)),
             self.job.least_weight)
         return {'frames': fused + self.left_out.total(), 'fused': fused,

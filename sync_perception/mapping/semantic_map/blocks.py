@@ -19,12 +19,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from sync_perception.mapping.semantic_map.settings import SIDE
+from sync_perception.mapping.semantic_map.settings import BLOCK_SIDE
 import torch
 from torch import Tensor
 
-VOXELS = SIDE ** 3
-KEPT = 3
+VOXELS = BLOCK_SIDE ** 3
+KEPT_CLASSES = 3
 """Number of classes whose evidence a voxel stores."""
 BITS = 21
 HALF = 1 << (BITS - 1)
@@ -33,7 +33,7 @@ FREE = 0.95
 """A block whose distances all exceed this has no surface."""
 PROPERTIES = {
     'distance': (torch.float16, ()), 'weight': (torch.float16, ()), 'color': (torch.uint8, (3,)),
-    'classes': (torch.uint8, (KEPT,)), 'evidence': (torch.float16, (KEPT,))}
+    'classes': (torch.uint8, (KEPT_CLASSES,)), 'evidence': (torch.float16, (KEPT_CLASSES,))}
 """
 Type and shape of each property of a voxel: the signed distance to the surface in truncation
 distances (positive in front of it), its weight (0: never seen), the colour, the most probable

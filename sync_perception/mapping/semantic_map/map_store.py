@@ -28,7 +28,7 @@ from sync_perception.mapping.semantic_map.semantic_map import SemanticMap
 from sync_perception.mapping.semantic_map.settings import MapSettings
 from sync_perception.mapping.semantic_map.storage import (
     DESCRIPTION,
-    read_description,
+    read_map_description,
     TileFiles,
 )
 from sync_perception.types import MalformedInput
@@ -82,7 +82,7 @@ class MapStore:
         if self.map is None:
             self.map = SemanticMap(space, self.settings, None, self.device)
             if self.folder is not None:  # a map that was cleared stays there until the next save
-                files = read_description(self.folder)[3] if self.is_stored else None
+                files = read_map_description(self.folder)[3] if self.is_stored else None
                 self.map.files = TileFiles(self.folder, files)
                 self.map.files.current = {}
         elif self.map.space.names != space.names:

@@ -81,7 +81,7 @@ def observe(
 
     :raises ValueError: if the prediction has no depth, or maps of another size than the frame.
     """
-    check(frame, prediction)
+    check_prediction(frame, prediction)
     labels = prediction.labels
     if labels is None:
         labels = np.full(frame.size, VOID, np.uint8)
@@ -110,7 +110,7 @@ def observe(
         colors=frame.image.reshape(-1, 3))
 
 
-def check(frame: Frame, prediction: Prediction) -> None:
+def check_prediction(frame: Frame, prediction: Prediction) -> None:
     """
     Check the maps of a prediction.
 

@@ -25,9 +25,9 @@ from sync_perception.mapping.semantic_map.blocks import Blocks, unpack
 from sync_perception.mapping.semantic_map.observation import observe
 from sync_perception.mapping.semantic_map.settings import check_classes, MapSettings, TILE
 from sync_perception.mapping.semantic_map.storage import (
-    describe,
     DESCRIPTION,
-    read_description,
+    map_description,
+    read_map_description,
     tile_keys,
     TileFiles,
 )
@@ -77,7 +77,7 @@ class SemanticMap:
         :raises FileNotFoundError: if there is no map.
         :raises ValueError: if it is malformed.
         """
-        settings, space, state, files = read_description(Path(folder))
+        settings, space, state, files = read_map_description(Path(folder))
         stored = cls(space, settings, None, device)
         stored.files = TileFiles(Path(folder), files)
         stored.frames = int(state.get('frames', 0))
@@ -137,7 +137,7 @@ class SemanticMap:
             raise ValueError('this map has no folder, expected one to store its files in')
         for tile in sorted(self.dirty):
             self._write(tile)
-        self.files.commit(describe(
+        self.files.commit(map_description(
             self.settings, self.space, {**(state or {}), 'frames': self.frames}))
 
     def _within_reach(self, keys: np.ndarray, place: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ import math
 import numpy as np
 from sync_perception.files.checks import number, several, whole
 
-SIDE = 8
+BLOCK_SIDE = 8
 """Voxels along the side of a block."""
 TILE = 8
 """Blocks along the side of a tile, the unit that is stored as one file."""
@@ -82,7 +82,7 @@ class MapSettings:
     @property
     def block(self) -> float:
         """Return the edge length of a block, metres."""
-        return self.voxel * SIDE
+        return self.voxel * BLOCK_SIDE
 
     @property
     def tile(self) -> float:

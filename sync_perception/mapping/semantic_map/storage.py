@@ -70,7 +70,7 @@ class TileFiles:
         """Write the blocks of a tile to a new file."""
         x, y, z = unpack(np.array([tile]))[0]
         name = f'{x}_{y}_{z}.{self.number}.tile'
-        write_bytes(self.folder / TILES / name, encode(keys, values))
+        write_bytes(self.folder / TILES / name, encode_blocks(keys, values))
         self.current[tile] = name
 
     def read(self, tile: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -81,7 +81,7 @@ class TileFiles:
         """
         path = self.folder / TILES / self.current[tile]
         try:
-            return decode(path.read_bytes())
+            return decode_blocks(path.read_bytes())
         except (ValueError, KeyError, zlib.error, EOFError) as error:
             raise ValueError(f'{path} is not a tile of a map: {error}') from error
 
@@ -105,13 +105,14 @@ class TileFiles:
                 path.unlink(missing_ok=True)
 
 
-def describe(settings: MapSettings, space: LabelSpace, state: dict[str, Any]) -> dict[str, Any]:
+def map_description(
+        settings: MapSettings, space: LabelSpace, state: dict[str, Any]) -> dict[str, Any]:
     """Return the description of a map, except its tiles."""
     return {'format': FORMAT, 'settings': {**asdict(settings), 'up': list(settings.up)},
             'label_space': space.to_dict(), 'state': state}
 
 
-def read_description(
+def read_map_description(
         folder: Path) -> tuple[MapSettings, LabelSpace, dict[str, Any], dict[int, str]]:
     """
     Read the description of a map.
@@ -139,7 +140,7 @@ def read_description(
     return settings, space, content['state'], files
 
 
-def encode(keys: np.ndarray, values: dict[str, np.ndarray]) -> bytes:
+def encode_blocks(keys: np.ndarray, values: dict[str, np.ndarray]) -> bytes:
     """Return blocks as bytes: only the voxels that were seen, compressed."""
     seen = values['weight'] > 0
     arrays = {'keys': keys, 'seen': np.packbits(seen, axis=1)}
@@ -149,8 +150,8 @@ def encode(keys: np.ndarray, values: dict[str, np.ndarray]) -> bytes:
     return zlib.compress(content.getvalue(), FAST)
 
 
-def decode(content: bytes) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return the blocks that `encode` has written."""
+def decode_blocks(content: bytes) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return the blocks that `encode_blocks` has written."""
     with np.load(io.BytesIO(zlib.decompress(content)), allow_pickle=False) as arrays:
         keys = arrays['keys']
         seen = np.unpackbits(arrays['seen'], axis=1, count=VOXELS).astype(bool)

@@ -28,9 +28,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from sync_perception.labels import VOID
-from sync_perception.mapping.semantic_map.blocks import KEPT, pack, unpack, VOXELS
+from sync_perception.mapping.semantic_map.blocks import KEPT_CLASSES, pack, unpack, VOXELS
 from sync_perception.mapping.semantic_map.semantic_map import SemanticMap, Tile
-from sync_perception.mapping.semantic_map.settings import SIDE
+from sync_perception.mapping.semantic_map.settings import BLOCK_SIDE
 from sync_perception.mapping.semantic_map.storage import tile_keys
 
 CORNERS = np.array([(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)])
@@ -192,7 +192,8 @@ def tile_surface(
         return empty_surface()
     distance = padded(reader, keys, least_weight)
     corners = np.stack([
-        distance[:, x:x + SIDE, y:y + SIDE, z:z + SIDE] for x, y, z in CORNERS], axis=-1)
+        distance[:, x:x + BLOCK_SIDE, y:y + BLOCK_SIDE, z:z + BLOCK_SIDE]
+        for x, y, z in CORNERS], axis=-1)
     corners = corners.reshape(len(keys), VOXELS, 8)
     with np.errstate(invalid='ignore'):
         crossed = (corners.min(axis=2) < 0) & (corners.max(axis=2) >= 0)
@@ -204,8 +205,8 @@ def tile_surface(
         values[count > 0] for values in (block, voxel, corners, local))
     if not len(block):
         return empty_surface()
-    cells = unpack(keys[block]) * SIDE + np.stack(
-        np.unravel_index(voxel, (SIDE, SIDE, SIDE)), axis=-1)
+    cells = unpack(keys[block]) * BLOCK_SIDE + np.stack(
+        np.unravel_index(voxel, (BLOCK_SIDE, BLOCK_SIDE, BLOCK_SIDE)), axis=-1)
     nearest = cells + CORNERS[np.abs(corners).argmin(axis=1)]
     properties = voxel_properties(reader, cells, nearest, len(semantic_map.space))
     return Surface(
@@ -221,11 +222,12 @@ def padded(reader: TileReader, keys: np.ndarray, least_weight: float) -> np.ndar
 
     :return: float32 (N, SIDE + 1, SIDE + 1, SIDE + 1), NaN where the weight is too small.
     """
-    result = np.full((len(keys), SIDE + 1, SIDE + 1, SIDE + 1), np.nan, np.float32)
+    result = np.full((len(keys), BLOCK_SIDE + 1, BLOCK_SIDE + 1, BLOCK_SIDE + 1), np.nan,
+                     np.float32)
     for step in CORNERS:
-        index = np.arange(VOXELS).reshape(SIDE, SIDE, SIDE)
+        index = np.arange(VOXELS).reshape(BLOCK_SIDE, BLOCK_SIDE, BLOCK_SIDE)
         index = index[tuple(slice(0, 1) if s else slice(None) for s in step)]
-        place = tuple(slice(SIDE, None) if s else slice(0, SIDE) for s in step)
+        place = tuple(slice(BLOCK_SIDE, None) if s else slice(0, BLOCK_SIDE) for s in step)
         values = reader.voxels(
             pack(unpack(keys) + step), np.broadcast_to(index.ravel(), (len(keys), index.size)),
             ('distance', 'weight'))
@@ -291,8 +293,9 @@ def voxel_properties(
 
 def block_and_index(voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the block of each voxel, packed, and its index in the block."""
-    block = voxels // SIDE
-    return pack(block), np.ravel_multi_index((voxels - block * SIDE).T, (SIDE, SIDE, SIDE))
+    block = voxels // BLOCK_SIDE
+    return pack(block), np.ravel_multi_index(
+        (voxels - block * BLOCK_SIDE).T, (BLOCK_SIDE, BLOCK_SIDE, BLOCK_SIDE))
 
 
 def cell_labels(reader: TileReader, cells: np.ndarray, classes: int
@@ -315,7 +318,7 @@ def cell_labels(reader: TileReader, cells: np.ndarray, classes: int
             continue
         evidence = values['evidence'].astype(np.float32)
         seen += evidence.max(axis=1) > 0
-        for kept in range(KEPT):
+        for kept in range(KEPT_CLASSES):
             total += np.bincount(first + np.minimum(values['classes'][:, kept], classes - 1),
                                  evidence[:, kept], len(total))
     logs = total.reshape(-1, classes) / np.maximum(seen, 1)[:, None]

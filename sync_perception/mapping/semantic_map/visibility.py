@@ -24,7 +24,7 @@ from sync_perception.mapping.semantic_map.settings import MapSettings
 
 CELL = 16
 """Pixels along the side of a cell of the finest level of depth limits."""
-NEAREST = 0.05
+NEAREST_POINT = 0.05
 """Least depth of a voxel in view, metres."""
 
 

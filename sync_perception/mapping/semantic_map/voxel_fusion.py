@@ -28,10 +28,10 @@ from functools import reduce
 import cv2
 import numpy as np
 from sync_perception.labels import VOID
-from sync_perception.mapping.semantic_map.blocks import Blocks, KEPT, unpack, VOXELS
+from sync_perception.mapping.semantic_map.blocks import Blocks, KEPT_CLASSES, unpack, VOXELS
 from sync_perception.mapping.semantic_map.observation import LEAST_SLOPE, Observation, weight_of
-from sync_perception.mapping.semantic_map.settings import MapSettings, SIDE
-from sync_perception.mapping.semantic_map.visibility import NEAREST
+from sync_perception.mapping.semantic_map.settings import BLOCK_SIDE, MapSettings
+from sync_perception.mapping.semantic_map.visibility import NEAREST_POINT
 import torch
 from torch import Tensor
 
@@ -72,7 +72,8 @@ class Fusion:
             for name in ('slope', 'normals', 'weight', 'sigma', 'labels', 'evidence', 'colors')}
         surface = framed(seen.surface.view(np.uint8), seen.size, 0)
         self.pixels['surface'] = torch.from_numpy(surface).to(device).bool()
-        steps = (np.indices((SIDE, SIDE, SIDE)).reshape(3, -1).T + 0.5) * settings.voxel
+        indices = np.indices((BLOCK_SIDE, BLOCK_SIDE, BLOCK_SIDE)).reshape(3, -1).T
+        steps = (indices + 0.5) * settings.voxel
         self.offsets = torch.from_numpy((steps @ self.rotation.T).T.astype(np.float32)).to(device)
 
     def update(self, keys: np.ndarray) -> None:
@@ -147,8 +148,8 @@ class Fusion:
         u = (across * inverse).mul_(fx).add_(cx + 0.5).floor_()
         v = (y * inverse).mul_(fy).add_(cy + 0.5).floor_()
         height, width = self.size
-        if len(z) and float(z.min()) <= NEAREST:
-            u.masked_fill_(z <= NEAREST, -1)
+        if len(z) and float(z.min()) <= NEAREST_POINT:
+            u.masked_fill_(z <= NEAREST_POINT, -1)
             v.nan_to_num_(-1)
         u, v = u.clamp_(-1, width).to(torch.int32), v.clamp_(-1, height).to(torch.int32)
         return v.mul_(width + 2).add_(u).add_(width + 3)
@@ -196,8 +197,8 @@ class Fusion:
         rows = places((label != VOID) & (gain > 0))
         voxel, label = voxel.index_select(0, rows), label.index_select(0, rows)
         gain = gain.index_select(0, rows).mul_(self.settings.evidence)
-        kept = self.blocks.arrays['classes'].view(-1, KEPT).unbind(1)
-        stored = self.blocks.arrays['evidence'].view(-1, KEPT).unbind(1)
+        kept = self.blocks.arrays['classes'].view(-1, KEPT_CLASSES).unbind(1)
+        stored = self.blocks.arrays['evidence'].view(-1, KEPT_CLASSES).unbind(1)
         classes = [column.index_select(0, voxel) for column in kept]
         evidence = [column.index_select(0, voxel).float() for column in stored]
         same = [(own == label).logical_and_(held > 0) for own, held in zip(classes, evidence)]

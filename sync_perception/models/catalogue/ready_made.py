@@ -166,7 +166,7 @@ CATALOGUE: dict[str, Entry] = {
 }
 
 
-def find(name: str) -> Entry:
+def find_architecture(name: str) -> Entry:
     """
     Return an architecture by its name.
 

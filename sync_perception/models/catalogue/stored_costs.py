@@ -24,7 +24,7 @@ from pathlib import Path
 from sync_perception.files.whole_files import read_json, write_json
 
 STORED = Path(__file__).with_name('costs.json')
-SIZES = [(192, 640), (480, 640)]
+COST_SIZES = [(192, 640), (480, 640)]
 """Heights and widths of the images of the stored costs."""
 
 

@@ -277,20 +277,20 @@ def matched_labels(labels_hw: Tensor, meanings: Tensor) -> Tensor:
     return meanings.to(labels_hw.device)[labels_hw.long()].movedim(-1, 0)
 
 
-def load(model: str | Path, device: str | torch.device = 'cpu') -> ContrastiveModel:
+def load_contrastive(model: str | Path, device: str | torch.device = 'cpu') -> ContrastiveModel:
     """
     Load a contrastive model's folder, or one on the Hugging Face hub, for inference.
 
     :raises FileNotFoundError: if the folder is not there or lacks a file.
     :raises ValueError: if the config is not understood or the weights do not fit it.
     """
-    return folders.load(ContrastiveModel, model, device)
+    return folders.load_folder(ContrastiveModel, model, device)
 
 
-def save(model: ContrastiveModel, folder: str | Path, card: str = '') -> None:
+def save_contrastive(model: ContrastiveModel, folder: str | Path, card: str = '') -> None:
     """
     Write a contrastive model as a folder.
 
     :param card: text of the folder's README.md; if empty, an existing README.md is kept.
     """
-    folders.save(model, folder, card)
+    folders.save_folder(model, folder, card)

@@ -27,12 +27,10 @@ from sync_perception.models.efficientvit.network import (
 )
 from sync_perception.models.efficientvit.published import load_published
 from sync_perception.models.exchange.published_checkpoints import read_checkpoint
-from sync_perception.models.interface import freeze_norms
+from sync_perception.models.interface import freeze_norms, IMAGENET_NORMALISATION
 from sync_perception.models.sync import Branch
 from sync_perception.models.unet.decoder import LightUNet
 from torch import Tensor
-
-IMAGENET_NORMALISATION = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class EfficientViTBranch(Branch):

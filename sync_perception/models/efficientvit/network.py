@@ -30,7 +30,7 @@ EPSILON = 1e-15
 
 
 @dataclass(frozen=True)
-class Variant:
+class EfficientViTSize:
     """
     Published size: the B series is for CPUs and mobile devices, the L series for GPUs.
 
@@ -60,13 +60,13 @@ class Variant:
         return 1e-7 if self.large else 1e-5
 
 
-VARIANTS: dict[str, Variant] = {
-    'b0': Variant((8, 16, 32, 64, 128), (1, 2, 2, 2, 2), 16, 32, 1),
-    'b1': Variant((16, 32, 64, 128, 256), (1, 2, 3, 3, 4), 16, 64, 3),
-    'b2': Variant((24, 48, 96, 192, 384), (1, 3, 4, 4, 6), 32, 96, 3),
-    'b3': Variant((32, 64, 128, 256, 512), (1, 4, 6, 6, 9), 32, 128, 3),
-    'l1': Variant((32, 64, 128, 256, 512), (1, 1, 1, 6, 6), 32, 256, 3, large=True),
-    'l2': Variant((32, 64, 128, 256, 512), (1, 2, 2, 8, 8), 32, 256, 5, large=True),
+EFFICIENTVIT_SIZES: dict[str, EfficientViTSize] = {
+    'b0': EfficientViTSize((8, 16, 32, 64, 128), (1, 2, 2, 2, 2), 16, 32, 1),
+    'b1': EfficientViTSize((16, 32, 64, 128, 256), (1, 2, 3, 3, 4), 16, 64, 3),
+    'b2': EfficientViTSize((24, 48, 96, 192, 384), (1, 3, 4, 4, 6), 32, 96, 3),
+    'b3': EfficientViTSize((32, 64, 128, 256, 512), (1, 4, 6, 6, 9), 32, 128, 3),
+    'l1': EfficientViTSize((32, 64, 128, 256, 512), (1, 1, 1, 6, 6), 32, 256, 3, large=True),
+    'l2': EfficientViTSize((32, 64, 128, 256, 512), (1, 2, 2, 8, 8), 32, 256, 5, large=True),
 }
 """Sizes of the paper's appendix and of the authors' implementation for Cityscapes."""
 
@@ -112,7 +112,7 @@ class Block(nn.Module):
 
 
 def inverted_residual(
-        inputs: int, outputs: int, stride: int, expansion: int, variant: Variant,
+        inputs: int, outputs: int, stride: int, expansion: int, variant: EfficientViTSize,
         fewer_norms: bool = False) -> Block:
     """
     Create an inverted residual block: expansion, depthwise convolution, projection.
@@ -129,7 +129,8 @@ def inverted_residual(
 
 
 def fused_inverted_residual(
-        inputs: int, outputs: int, stride: int, expansion: int, variant: Variant) -> Block:
+        inputs: int, outputs: int, stride: int, expansion: int, variant: EfficientViTSize
+        ) -> Block:
     """Create an inverted residual block whose first two convolutions are fused to one 3x3."""
     hidden = inputs * expansion
     return Block({
@@ -139,7 +140,7 @@ def fused_inverted_residual(
     }, residual=stride == 1 and inputs == outputs)
 
 
-def stem_block(width: int, variant: Variant) -> Block:
+def stem_block(width: int, variant: EfficientViTSize) -> Block:
     """Create the stem's block: depthwise separable in the B series, two 3x3 in the L series."""
     groups, names = (1, ('conv1', 'conv2')) if variant.large else (
         width, ('depth_conv', 'point_conv'))
@@ -150,7 +151,7 @@ def stem_block(width: int, variant: Variant) -> Block:
     }, residual=True)
 
 
-class LinearAttention(nn.Module):
+class MultiScaleAttention(nn.Module):
     """
     Multi-scale ReLU linear attention (section 3.1): global context at a cost linear in the pixels.
 
@@ -199,9 +200,10 @@ class LinearAttention(nn.Module):
 class AttentionBlock(nn.Module):
     """Global context by linear attention, then local context by an inverted residual block."""
 
-    def __init__(self, channels: int, expansion: int, variant: Variant):
+    def __init__(self, channels: int, expansion: int, variant: EfficientViTSize):
         super().__init__()
-        self.context_module = LinearAttention(channels, variant.attention_width, variant.epsilon)
+        self.context_module = MultiScaleAttention(
+            channels, variant.attention_width, variant.epsilon)
         self.local_module = inverted_residual(
             channels, channels, 1, expansion, variant, fewer_norms=True)
 
@@ -210,7 +212,7 @@ class AttentionBlock(nn.Module):
         return self.local_module(self.context_module(x))
 
 
-def stage(index: int, variant: Variant) -> nn.Sequential:
+def stage(index: int, variant: EfficientViTSize) -> nn.Sequential:
     """Create a stage, which halves the size: 1 (from stride 2 to 4) to 4 (from 16 to 32)."""
     inputs, outputs = variant.widths[index - 1:index + 1]
     depth = variant.depths[index]
@@ -245,7 +247,7 @@ class EfficientViT(nn.Module):
     :ivar strides: strides of the features, fine to coarse.
     """
 
-    def __init__(self, variant: Variant, taps: Sequence[int] = ALL_TAPS):
+    def __init__(self, variant: EfficientViTSize, taps: Sequence[int] = ALL_TAPS):
         super().__init__()
         width = variant.widths[0]
         self.stem = nn.Sequential(
@@ -274,7 +276,7 @@ class SegmentationHead(nn.Module):
     :param out_channels: channels of the raw map.
     """
 
-    def __init__(self, variant: Variant, out_channels: int):
+    def __init__(self, variant: EfficientViTSize, out_channels: int):
         super().__init__()
         width, epsilon = variant.head_width, variant.epsilon
         self.input_ops = nn.ModuleList(
@@ -302,12 +304,13 @@ class SegmentationHead(nn.Module):
         return self.output_ops(self.middle(total))
 
 
-def find_variant(name: str) -> Variant:
+def find_variant(name: str) -> EfficientViTSize:
     """
     Return a variant by its name.
 
     :raises ValueError: if there is none.
     """
-    if name not in VARIANTS:
-        raise ValueError(f'no EfficientViT {name!r}, expected one of {", ".join(VARIANTS)}')
-    return VARIANTS[name]
+    if name not in EFFICIENTVIT_SIZES:
+        raise ValueError(
+            f'no EfficientViT {name!r}, expected one of {", ".join(EFFICIENTVIT_SIZES)}')
+    return EFFICIENTVIT_SIZES[name]

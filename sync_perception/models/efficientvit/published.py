@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sync_perception.models.efficientvit.network import EfficientViT, HEAD_TAPS, VARIANTS
+from sync_perception.models.efficientvit.network import EfficientViT, EFFICIENTVIT_SIZES, HEAD_TAPS
 from sync_perception.models.exchange.published_checkpoints import check_checkpoint
 import torch
 from torch import nn, Tensor
@@ -59,7 +59,7 @@ def find_published_variant(state: dict[str, Any]) -> str | None:
     shapes = {
         own: tuple(state[name].shape) for name, own in own_names(state).items()
         if own.startswith('encoder.') and isinstance(state[name], Tensor)}
-    for name, variant in VARIANTS.items():
+    for name, variant in EFFICIENTVIT_SIZES.items():
         with torch.device('meta'):
             encoder = EfficientViT(variant, HEAD_TAPS)
         if shapes == {f'encoder.{key}': tuple(value.shape) for key, value in encoder.state_dict(

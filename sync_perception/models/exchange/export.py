@@ -30,8 +30,8 @@ from sync_perception.files.trust import code_allowed
 from sync_perception.files.whole_files import write_bytes
 from sync_perception.models.exchange.exported import (
     CONFIG_KEY,
+    EXPORT_FORMATS,
     ExportedModel,
-    FORMATS,
     INPUT_NAME,
     load_exported,
 )
@@ -89,7 +89,7 @@ def export_model(
         content = program_bytes(program, config)
     write_bytes(out, content)
     with code_allowed(True):  # written right here
-        return compare(model, load_exported(out), size)
+        return compare_models(model, load_exported(out), size)
 
 
 def trace(model: PerceptionModel, size: tuple[int, int]) -> ExportedProgram:
@@ -149,7 +149,7 @@ def output_names(program: ExportedProgram) -> list[str]:
     return list(program.call_spec.out_spec.unflatten(range(program.call_spec.out_spec.num_leaves)))
 
 
-def compare(
+def compare_models(
         model: nn.Module, exported: ExportedModel, size: tuple[int, int], batch: int = 3
         ) -> dict[str, float]:
     """
@@ -171,14 +171,13 @@ def check_format(out: Path, file_format: str | None, opset: int | None) -> str:
 
     :raises ValueError: if the format is unknown, disagrees with the suffix, or has no opset.
     """
-    by_ending = FORMATS.get(out.suffix)
-    if file_format is not None and file_format not in FORMATS.values():
+    by_ending = EXPORT_FORMATS.get(out.suffix)
+    if file_format is not None and file_format not in EXPORT_FORMATS.values():
         raise ValueError(
-            f'format must be one of {", ".join(FORMATS.values())}, got {file_format!r}')
+            f'format must be one of {", ".join(EXPORT_FORMATS.values())}, got {file_format!r}')
     if by_ending is None or file_format not in (None, by_ending):
-        raise ValueError(
-            f'expected a file that ends in .{file_format or " or .".join(FORMATS.values())}, '
-            f'got {out}')
+        endings = file_format or ' or .'.join(EXPORT_FORMATS.values())
+        raise ValueError(f'expected a file that ends in .{endings}, got {out}')
     if opset is not None and by_ending != 'onnx':
         raise ValueError(f"an opset is ONNX's alone, got {opset} for {out}")
     return by_ending

@@ -36,7 +36,7 @@ import torch
 from torch import nn, Tensor
 
 LOGGER = logging.getLogger(__name__)
-FORMATS = {'.onnx': 'onnx', '.pt2': 'pt2'}
+EXPORT_FORMATS = {'.onnx': 'onnx', '.pt2': 'pt2'}
 CONFIG_KEY = 'sync_perception.json'  # key of the config in both formats
 INPUT_NAME = 'image'
 ERRORS_ONLY, NOTHING = 3, 4
@@ -192,7 +192,7 @@ EXPORTED_CLASSES: dict[str, type[OnnxModel] | type[ProgramModel]] = {
 
 def is_exported(model: str | Path) -> bool:
     """Return whether a model name is that of an exported file."""
-    return Path(model).suffix in FORMATS and not Path(model).is_dir()
+    return Path(model).suffix in EXPORT_FORMATS and not Path(model).is_dir()
 
 
 def load_exported(path: str | Path, device: str | torch.device = 'cpu') -> ExportedModel:

@@ -37,13 +37,13 @@ from sync_perception.models.exchange.published_checkpoints import (
     read_checkpoint,
     shape_of,
 )
+from sync_perception.models.interface import IMAGENET_NORMALISATION
 from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.models.refinenet import POOLINGS
 from sync_perception.models.storage.weights import check_finite
 from sync_perception.models.unet.mobilenet import STAGES
 
-IMAGENET_MEAN = [0.485, 0.456, 0.406]
-IMAGENET_STD = [0.229, 0.224, 0.225]
+IMAGENET_MEAN, IMAGENET_STD = map(list, IMAGENET_NORMALISATION)
 CITYSCAPES_CLASSES = 19
 # Normals are published as right, forward, down, and here as right, down, forward.
 NORMAL_AXES = [0, 2, 1]

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from safetensors.torch import load_file
 from sync_perception.files.checks import mapping
-from sync_perception.models.storage.weights import differences
+from sync_perception.models.storage.weights import weight_differences
 import torch
 from torch import Tensor
 
@@ -84,7 +84,7 @@ def check_checkpoint(
     :param shapes: expected shapes by name.
     :param complaint: beginning of the message.
     """
-    problems = differences({name: shape_of(value) for name, value in state.items()}, shapes)
+    problems = weight_differences({name: shape_of(value) for name, value in state.items()}, shapes)
     if problems:
         raise ValueError(f'{complaint}; {problems}')
 

@@ -22,10 +22,10 @@ from typing import Any
 from sync_perception.models.huggingface.base import (
     check_source,
     choose_normalisation,
-    describe,
     expand,
     load_transformer,
-    read_description,
+    plain_config,
+    read_library_config,
     to_config,
     TransformersBranch,
 )
@@ -73,7 +73,7 @@ class BackboneUNet(TransformersBranch, LightUNet):
             widths: Sequence[int] = (48, 64, 96, 128), mean: Sequence[float] | None = None,
             std: Sequence[float] | None = None):
         backbone = load_backbone(config, pretrained, out_features)
-        side, features = probe(backbone)
+        side, features = probe_backbone(backbone)
         patches = [side // feature.shape[-1] for feature in features]
         plain = len(patches) > 1 and len(set(patches)) == 1
         channels = list(widths) if plain else backbone.channels
@@ -85,7 +85,7 @@ class BackboneUNet(TransformersBranch, LightUNet):
         self.patch, self.cell = patches[-1], cell if plain else patches[-1]
         self.multiple = self.cell
         self.pyramid = Pyramid(backbone.channels, channels) if plain else nn.Identity()
-        self.config = describe(backbone.config)
+        self.config = plain_config(backbone.config)
         self.normalisation = choose_normalisation(
             mean, std, pretrained, backbone.config.model_type)
 
@@ -155,11 +155,11 @@ def load_backbone(
     :raises ValueError: if the backbone or a feature is unknown, or the weights do not fit.
     """
     check_source(config, pretrained)
-    description = config if pretrained is None else read_description(expand(pretrained))
+    description = config if pretrained is None else read_library_config(expand(pretrained))
     complete = to_config(description, out_features=None, out_indices=None)
     stages = stage_names(complete)
     if config is not None:
-        config = describe(complete)  # in lists: the library fails on its own default tuples
+        config = plain_config(complete)  # in lists: the library fails on its own default tuples
     if out_features is None:
         blocks = [stage for stage in stages if stage != 'stem']
         levels = min(LEVELS, len(blocks))
@@ -186,7 +186,7 @@ def stage_names(config: PretrainedConfig) -> list[str]:
     return list(config.stage_names)
 
 
-def probe(backbone: PreTrainedModel) -> tuple[int, list[Tensor]]:
+def probe_backbone(backbone: PreTrainedModel) -> tuple[int, list[Tensor]]:
     """
     Run a backbone on a small image; return the image's side in pixels and the features.
 

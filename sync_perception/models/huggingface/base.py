@@ -27,7 +27,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from sync_perception.files.checks import mapping
 from sync_perception.files.whole_files import read_json
-from sync_perception.models.interface import without_pretrained
+from sync_perception.models.interface import IMAGENET_NORMALISATION, without_pretrained
 from sync_perception.models.resizing import resize_bilinear
 from sync_perception.models.storage.hub_files import find_file
 from sync_perception.models.sync import Branch
@@ -38,7 +38,6 @@ from transformers import CONFIG_MAPPING, PretrainedConfig, PreTrainedModel
 LOGGER = logging.getLogger(__name__)
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
-IMAGENET: Normalisation = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALF: Normalisation = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 UNCHANGED: Normalisation = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
@@ -116,7 +115,7 @@ def read_transformer(
         auto_model: type, task: str | None, source: str, fresh: Sequence[str], **changes: Any
         ) -> PreTrainedModel:
     """Build a model with the weights of a folder or hub id; see load_transformer."""
-    description = read_description(source)
+    description = read_library_config(source)
     if task is not None:
         check_task(description, task, source)
     try:
@@ -165,7 +164,7 @@ def to_config(description: dict[str, Any], **changes: Any) -> PretrainedConfig:
         raise ValueError(f'no config of a {kind!r} model: {error}') from error
 
 
-def describe(config: PretrainedConfig) -> dict[str, Any]:
+def plain_config(config: PretrainedConfig) -> dict[str, Any]:
     """Return a config in plain types, without the entries that do not describe the network."""
     def strip(values: Any) -> Any:
         if isinstance(values, dict):
@@ -180,7 +179,7 @@ def expand(source: str) -> str:
     return os.path.expanduser(os.path.expandvars(str(source)))
 
 
-def read_description(source: str) -> dict[str, Any]:
+def read_library_config(source: str) -> dict[str, Any]:
     """
     Read the library's config.json of a folder or hub id.
 
@@ -208,7 +207,7 @@ def read_normalisation(source: str | None, model_type: str) -> Normalisation:
     """
     processor = None if source is None else read_model_file(source, 'preprocessor_config.json')
     processor = processor or {}
-    mean, std = NORMALISATIONS.get(model_type, IMAGENET)
+    mean, std = NORMALISATIONS.get(model_type, IMAGENET_NORMALISATION)
     normalises = (mean, std) != UNCHANGED or 'image_mean' in processor
     if processor.get('do_normalize', normalises):
         mean = per_channel(processor.get('image_mean', mean))

@@ -23,10 +23,10 @@ from typing import Any
 
 from sync_perception.models.huggingface.base import (
     choose_normalisation,
-    describe,
     expand,
     load_transformer,
-    read_description,
+    plain_config,
+    read_library_config,
     to_multiple,
     TransformersBranch,
 )
@@ -59,7 +59,7 @@ class TransformersDepth(TransformersBranch):
             normalisation: tuple[tuple[float, ...], tuple[float, ...]],
             scale: float | None = None, shift: float = 0.0):
         super().__init__()
-        self.config = describe(model.config)
+        self.config = plain_config(model.config)
         self.normalisation = normalisation
         self.scale, self.shift = scale, shift
         self.take(model)
@@ -259,7 +259,7 @@ FAMILIES: dict[str, type[TransformersDepth]] = {
 }
 
 
-def transformers_depth(
+def build_depth_branch(
         out_channels: int, pretrained: str | None = None, config: dict[str, Any] | None = None,
         mean: Sequence[float] | None = None, std: Sequence[float] | None = None,
         metric: bool | None = None, scale: float | None = None,
@@ -285,7 +285,7 @@ def transformers_depth(
             'a pretrained depth model gives depth alone, without uncertainty or normals: expected '
             f'1 output channel, got {out_channels}')
     if config is None and pretrained is not None:
-        family = find_family(read_description(expand(pretrained)), pretrained)
+        family = find_family(read_library_config(expand(pretrained)), pretrained)
     else:
         family = find_family(config or {}, 'config')
     model = load_transformer(AutoModelForDepthEstimation, 'depth', config, pretrained)

@@ -23,14 +23,14 @@ from typing import Any
 from sync_perception.models.huggingface.base import (
     check_source,
     choose_normalisation,
-    describe,
     expand,
     load_transformer,
-    read_description,
+    plain_config,
+    read_library_config,
     to_multiple,
 )
 from sync_perception.models.interface import (
-    fit,
+    fit_to_image,
     Interface,
     Network,
     Renormalise,
@@ -93,12 +93,12 @@ class Joint(Network):
             std: Sequence[float] | None = None, freeze_encoder: bool = False):
         super().__init__()
         check_source(config, pretrained)
-        check_type(config if pretrained is None else read_description(expand(pretrained)),
+        check_type(config if pretrained is None else read_library_config(expand(pretrained)),
                    pretrained or 'config')
         model = load_transformer(
             Tipsv2DptForDensePrediction, 'joint', config, pretrained,
             fresh=('segmentation_decoder.head.',), num_labels=interface.num_classes)
-        self.config = describe(model.config)
+        self.config = plain_config(model.config)
         self.normalisation = choose_normalisation(mean, std, pretrained, model.config.model_type)
         self.input = Renormalise(interface.mean, interface.std, *self.normalisation)
         self.patch = model.config.backbone_config.patch_size
@@ -120,8 +120,8 @@ class Joint(Network):
         depth = self.to_metres(self.depth(stages, grid).float())[:, None].float()
         normals = -functional.normalize(self.normals(stages, grid).float(), dim=1)
         return DenseOutput(
-            depth=fit(depth, size), logits=fit(self.labels(stages, grid), size),
-            normals=functional.normalize(fit(normals, size), dim=1))
+            depth=fit_to_image(depth, size), logits=fit_to_image(self.labels(stages, grid), size),
+            normals=functional.normalize(fit_to_image(normals, size), dim=1))
 
     def resolved_arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments with explicit config and normalisation instead of a source."""

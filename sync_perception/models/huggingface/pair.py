@@ -116,7 +116,7 @@ def read_joint(name: str) -> ModelConfig:
     """Return the config of a joint model."""
     from sync_perception.models.huggingface import base, joint  # slow, optional
     source = find_source(name, 'joint')
-    description = base.read_description(source)
+    description = base.read_library_config(source)
     if description['model_type'] not in joint.JOINT_TYPES:
         raise ValueError(
             f'{name} is a model of type {description["model_type"]!r}, which gives only one map: '
@@ -142,7 +142,7 @@ def read_pair(name: str) -> ModelConfig:
                'segmentation': find_source(parts[1], 'segmentation')}
     configs = {}
     for task, source in sources.items():
-        description = base.read_description(source)
+        description = base.read_library_config(source)
         base.check_task(description, task, source)
         configs[task] = base.to_config(description)
     depth.find_family(configs['depth'].to_dict(), sources['depth'])

@@ -27,10 +27,10 @@ from typing import Any, ClassVar
 from sync_perception.models.huggingface.base import (
     check_source,
     choose_normalisation,
-    describe,
     expand,
     load_transformer,
-    read_description,
+    plain_config,
+    read_library_config,
     TransformersBranch,
 )
 from sync_perception.models.huggingface.masks import EomtEncoder, MaskDecoder, QueryDecoder
@@ -75,7 +75,7 @@ class TransformersSegmentation(TransformersBranch):
         model = load_transformer(
             self.model_class, 'segmentation', config, pretrained, fresh=self.classifier,
             num_labels=out_channels, **self.changes())
-        self.config = describe(model.config)
+        self.config = plain_config(model.config)
         self.normalisation = choose_normalisation(mean, std, pretrained, model.config.model_type)
         self.take(model, **options)
 
@@ -193,7 +193,7 @@ SEGMENTERS: dict[str, Callable[..., TransformersSegmentation]] = {
 }
 
 
-def transformers_segmentation(out_channels: int, **arguments: Any) -> TransformersSegmentation:
+def build_segmentation_branch(out_channels: int, **arguments: Any) -> TransformersSegmentation:
     """
     Build the branch around a segmentation model of the library.
 
@@ -203,7 +203,7 @@ def transformers_segmentation(out_channels: int, **arguments: Any) -> Transforme
     """
     config, pretrained = arguments.get('config'), arguments.get('pretrained')
     check_source(config, pretrained)
-    description = read_description(expand(pretrained)) if config is None else config
+    description = read_library_config(expand(pretrained)) if config is None else config
     kind = description.get('model_type')
     if kind not in SEGMENTERS:
         raise ValueError(

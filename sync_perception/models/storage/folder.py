@@ -92,8 +92,8 @@ class FolderModel(nn.Module, PyTorchModelHubMixin):
 
     @classmethod
     def _from_pretrained(
-            cls: type[Model], *, model_id: str, map_location: str = 'cpu', config: dict[str, Any],
-            **download: Any) -> Model:
+            cls: type[LoadedModel], *, model_id: str, map_location: str = 'cpu',
+            config: dict[str, Any], **download: Any) -> LoadedModel:
         # the mixin's own method would fall back to a pickle if there is no model.safetensors
         path = find_file(model_id, WEIGHTS_NAME)
         if path is None:
@@ -105,10 +105,10 @@ class FolderModel(nn.Module, PyTorchModelHubMixin):
 
 
 Config = TypeVar('Config', bound=FolderConfig)
-Model = TypeVar('Model', bound=FolderModel)
+LoadedModel = TypeVar('Model', bound=FolderModel)
 
 
-def read_config(model: str | Path, config_type: type[Config]) -> Config:
+def read_folder_config(model: str | Path, config_type: type[Config]) -> Config:
     """
     Read the config of a model folder, or of a model on the Hugging Face hub.
 
@@ -123,7 +123,9 @@ def read_config(model: str | Path, config_type: type[Config]) -> Config:
     return config_type.from_dict(read_json(path), source=str(path))
 
 
-def load(model_type: type[Model], model: str | Path, device: str | torch.device = 'cpu') -> Model:
+def load_folder(
+        model_type: type[LoadedModel], model: str | Path, device: str | torch.device = 'cpu'
+        ) -> LoadedModel:
     """
     Load a model folder, or a model on the Hugging Face hub, for inference.
 
@@ -132,7 +134,7 @@ def load(model_type: type[Model], model: str | Path, device: str | torch.device 
     :raises FileNotFoundError: if the folder does not exist or lacks a file.
     :raises ValueError: if the config is not understood or the weights do not fit it.
     """
-    read_config(model, model_type.config_type)
+    read_folder_config(model, model_type.config_type)
     if Path(model).is_dir() and not (Path(model) / WEIGHTS_NAME).is_file():
         raise FileNotFoundError(f'{model}: expected {WEIGHTS_NAME} next to {CONFIG_NAME}')
     try:
@@ -149,7 +151,7 @@ def load(model_type: type[Model], model: str | Path, device: str | torch.device 
     return loaded.eval().to(device)
 
 
-def save(model: FolderModel, folder: str | Path, card: str = '') -> None:
+def save_folder(model: FolderModel, folder: str | Path, card: str = '') -> None:
     """
     Write a model as a folder.
 

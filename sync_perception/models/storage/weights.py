@@ -52,12 +52,12 @@ def check_weights(path: str | Path, shapes: dict[str, tuple[int, ...]]) -> None:
     """
     with safe_open(path, 'pt') as file:
         found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
-    problems = differences(found, shapes)
+    problems = weight_differences(found, shapes)
     if problems:
         raise ValueError(f'the weights do not fit the config; {problems}')
 
 
-def differences(
+def weight_differences(
         found: dict[str, tuple[int, ...] | str], expected: dict[str, tuple[int, ...]]) -> str:
     """
     Describe the differing names and shapes of two sets of weights; '' if there are none.

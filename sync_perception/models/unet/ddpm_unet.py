@@ -64,7 +64,7 @@ class UNet(Branch):
                  in_channels: int = 3):
         """Make the layers."""
         super().__init__()
-        dim, multipliers = check_arguments(out_channels, block, size, dim, multipliers)
+        dim, multipliers = resolve_size(out_channels, block, size, dim, multipliers)
         widths = [dim * multiplier for multiplier in multipliers]
         levels = range(len(widths))
         strides = [2 ** level for level in levels]
@@ -155,8 +155,8 @@ def make_stage(kind: str, in_channels: int, out_channels: int, stride: int) -> n
         ResidualPreNorm(out_channels, LinearAttention(out_channels)))
 
 
-def check_arguments(out_channels: int, block: str, size: str, dim: int | None,
-                    multipliers: Sequence[int] | None) -> tuple[int, tuple[int, ...]]:
+def resolve_size(out_channels: int, block: str, size: str, dim: int | None,
+                 multipliers: Sequence[int] | None) -> tuple[int, tuple[int, ...]]:
     """
     Return dim and multipliers, by default those of the size.
 

@@ -29,7 +29,6 @@ import torch
 from torch import nn, Tensor
 from torch.nn import functional
 
-IMAGENET_NORMALISATION = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 WIDTHS = (64, 128, 256, 512)
 CLASSIFIERS = ('fc.', 'classifier.')
 PICKLES = ('.pth', '.pt', '.bin')
@@ -52,7 +51,7 @@ class BasicBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
-        self.downsample = make_shortcut(inputs, width, stride)
+        self.downsample = make_projection(inputs, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, h, w) to (B, width, h / stride, w / stride)."""
@@ -84,7 +83,7 @@ class Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(outputs)
-        self.downsample = make_shortcut(inputs, outputs, stride)
+        self.downsample = make_projection(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, h, w) to (B, 4 width, h / stride, w / stride)."""
@@ -94,7 +93,7 @@ class Bottleneck(nn.Module):
         return functional.relu(residual + self.downsample(x))
 
 
-class Layout(NamedTuple):
+class ResNetLayout(NamedTuple):
     """
     Layout of a ResNet (Table 1 of the paper).
 
@@ -107,9 +106,9 @@ class Layout(NamedTuple):
 
 
 RESNETS = {
-    'resnet18': Layout(BasicBlock, (2, 2, 2, 2)),
-    'resnet50': Layout(Bottleneck, (3, 4, 6, 3)),
-    'resnet101': Layout(Bottleneck, (3, 4, 23, 3)),
+    'resnet18': ResNetLayout(BasicBlock, (2, 2, 2, 2)),
+    'resnet50': ResNetLayout(Bottleneck, (3, 4, 6, 3)),
+    'resnet101': ResNetLayout(Bottleneck, (3, 4, 23, 3)),
 }
 
 
@@ -192,7 +191,7 @@ class ResNet(nn.Module):
         self.load_state_dict(found, strict=False)
 
 
-def make_shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
+def make_projection(inputs: int, outputs: int, stride: int) -> nn.Module:
     """Return a strided 1x1 projection with batch norm, or the identity if shapes agree."""
     if stride == 1 and inputs == outputs:
         return nn.Identity()

@@ -26,7 +26,7 @@ from typing import Any
 
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader
-from sync_perception.files.bags import has_bag_suffix, METADATA, SUFFIXES, ZSTD
+from sync_perception.files.bags import BAG_SUFFIXES, has_bag_suffix, METADATA, ZSTD
 from sync_perception.ros.bags.cut_mcap import CutFile
 import yaml
 
@@ -70,9 +70,9 @@ class Contents:
         try:
             information = yaml.safe_load(metadata.read_text())[INFORMATION]
             storage = information.get('storage_identifier')
-            if storage and storage not in SUFFIXES:  # `ros2 bag reindex` leaves it empty
+            if storage and storage not in BAG_SUFFIXES:  # `ros2 bag reindex` leaves it empty
                 raise ValueError(f'it is stored by the plugin {storage!r}, expected one of '
-                                 f'{", ".join(SUFFIXES)}')
+                                 f'{", ".join(BAG_SUFFIXES)}')
             contents = cls._parse(path, information)
         except (yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError, ValueError,
                 AttributeError) as error:
@@ -163,7 +163,7 @@ def open_reader(path: Path) -> tuple[Reader, bool]:
         reader.open()
         return reader, False
     except Exception:
-        if path.suffix != SUFFIXES['mcap']:
+        if path.suffix != BAG_SUFFIXES['mcap']:
             raise
         try:
             rest = Reader(CutFile(path))

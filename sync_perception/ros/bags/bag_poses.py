@@ -22,9 +22,10 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from sync_perception.mapping.trajectory import SECOND, Trajectory
+from sync_perception.mapping.trajectory import Trajectory
 from sync_perception.ros.bags import rosbag2
 from sync_perception.ros.bags.rosbag2 import Bag
+from sync_perception.ros.io.conversions import stamp_nanoseconds
 from sync_perception.ros.poses.pose_sources import checked_matrix
 from sync_perception.types import MalformedInput
 
@@ -70,7 +71,7 @@ class Transforms:
                 if topic.endswith(STATIC):
                     self.fixed[child] = pose
                 else:
-                    self.moving[child].append((nanoseconds(each.header), pose))
+                    self.moving[child].append((stamp_nanoseconds(each.header), pose))
         for poses in self.moving.values():
             poses.sort(key=lambda entry: entry[0])
 
@@ -172,7 +173,7 @@ def topic_poses(bag: Bag, topic: str, camera: str, transforms: Transforms) -> Ba
                     f'transform from it to the frame {camera!r:.80} of the images')
             body_T_camera[body] = fixed
         pose = message.pose if bag.topics[topic] == POSE else message.pose.pose
-        stamp = nanoseconds(message.header)
+        stamp = stamp_nanoseconds(message.header)
         if not trajectory.stamps or stamp > trajectory.stamps[-1]:
             trajectory.append(stamp, checked_matrix(
                 pose.position, pose.orientation, f'a pose on {topic}') @ body_T_camera[body])
@@ -190,10 +191,5 @@ def read(bag: Bag, topics: list[str]) -> Iterator[tuple[str, Any]]:
         except Exception as error:  # each malformed message has its own
             raise MalformedInput(
                 'pose message', f'a message on {record.topic} cannot be read: '
-                f'{rosbag2.describe(error)}') from error
+                f'{rosbag2.describe_error(error)}') from error
         yield record.topic, message
-
-
-def nanoseconds(header: Any) -> int:
-    """Return a header's stamp."""
-    return header.stamp.sec * SECOND + header.stamp.nanosec

@@ -23,14 +23,15 @@ from typing import Any
 
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sync_perception.images.frame_times import SECOND
 from sync_perception.ros.bags import rosbag2
 from sync_perception.ros.bags.rosbag2 import Bag, Record
 from sync_perception.ros.io.camera_info import CameraInfoCache
 from sync_perception.ros.io.conversions import stamp_nanoseconds
 from sync_perception.types import MalformedInput
 
-IMAGE_TYPES = {rosbag2.IMAGE: Image, rosbag2.COMPRESSED_IMAGE: CompressedImage}
-PATIENCE = 10 ** 9  # nanoseconds that an image waits for the calibration with its own stamp
+IMAGE_TYPES = {rosbag2.IMAGE_TYPE: Image, rosbag2.COMPRESSED_IMAGE: CompressedImage}
+PATIENCE = SECOND  # nanoseconds that an image waits for the calibration with its own stamp
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ class BagCamera:
         if not camera_info and not needs_calibration:
             return cls(image, '', kind)
         beside = [info for info in [info_beside(image)]
-                  if bag.topics.get(info) == rosbag2.CAMERA_INFO]
-        camera_info = _choose(bag, 'camera_info', camera_info, (rosbag2.CAMERA_INFO,), beside)
+                  if bag.topics.get(info) == rosbag2.CAMERA_INFO_TYPE]
+        camera_info = _choose(bag, 'camera_info', camera_info, (rosbag2.CAMERA_INFO_TYPE,), beside)
         return cls(image, camera_info, kind)
 
     @property
@@ -84,8 +85,8 @@ def info_beside(image: str) -> str:
 
 def _likely_images(bag: Bag) -> list[str]:
     calibrated = [topic for topic, kind in bag.topics.items() if kind in IMAGE_TYPES
-                  and bag.topics.get(info_beside(topic)) == rosbag2.CAMERA_INFO]
-    raw = [topic for topic in calibrated if bag.topics[topic] == rosbag2.IMAGE]
+                  and bag.topics.get(info_beside(topic)) == rosbag2.CAMERA_INFO_TYPE]
+    raw = [topic for topic in calibrated if bag.topics[topic] == rosbag2.IMAGE_TYPE]
     return raw or calibrated
 
 

@@ -32,7 +32,7 @@ from pathlib import Path
 import shutil
 from typing import Any
 
-from sync_perception.files.bags import METADATA, SUFFIXES
+from sync_perception.files.bags import BAG_SUFFIXES, METADATA
 from sync_perception.files.resume import check_same_settings
 from sync_perception.files.whole_files import write_text
 from sync_perception.ros.bags.bag_files import INFORMATION, STATE
@@ -56,8 +56,9 @@ class ChunkedBag:
         self.storage = storage
         self.settings = settings
         self.chunks: list[dict[str, Any]] = []
-        if storage not in SUFFIXES:
-            raise ValueError(f'storage: got {storage!r}, expected one of {", ".join(SUFFIXES)}')
+        if storage not in BAG_SUFFIXES:
+            raise ValueError(
+                f'storage: got {storage!r}, expected one of {", ".join(BAG_SUFFIXES)}')
         if is_begun(self.folder):
             self._resume()
         else:

@@ -89,17 +89,17 @@ class Remains:
     def ending(self) -> bytes:
         """Return the missing index and footer."""
         if not self.chunks:  # readers then scan the file
-            return record(FOOTER, pack('<QQI', 0, 0, 0)) + MAGIC
-        summary = [record(kind, content) for (kind, _), content in sorted(
+            return record_bytes(FOOTER, pack('<QQI', 0, 0, 0)) + MAGIC
+        summary = [record_bytes(kind, content) for (kind, _), content in sorted(
             self.definitions.items())]
-        summary += [record(CHUNK_INDEX, chunk_index(chunk)) for chunk in self.chunks]
+        summary += [record_bytes(CHUNK_INDEX, chunk_index(chunk)) for chunk in self.chunks]
         counts = b''.join(pack('<HQ', *entry) for entry in sorted(self.counts.items()))
         kinds = Counter(kind for kind, _ in self.definitions)
-        summary.append(record(STATISTICS, pack(
+        summary.append(record_bytes(STATISTICS, pack(
             '<QHIIIIQQI', self.counts.total(), kinds[SCHEMA], kinds[CHANNEL], 0, 0,
             len(self.chunks), min(chunk.first_time for chunk in self.chunks),
             max(chunk.last_time for chunk in self.chunks), len(counts)) + counts))
-        return b''.join(summary) + record(FOOTER, pack('<QQI', self.end, 0, 0)) + MAGIC
+        return b''.join(summary) + record_bytes(FOOTER, pack('<QQI', self.end, 0, 0)) + MAGIC
 
 
 class CutFile:
@@ -255,7 +255,7 @@ def records(data: bytes) -> Iterator[tuple[int, bytes]]:
         position += length
 
 
-def record(kind: int, content: bytes) -> bytes:
+def record_bytes(kind: int, content: bytes) -> bytes:
     """Return a record as bytes."""
     return pack('<BQ', kind, len(content)) + content
 

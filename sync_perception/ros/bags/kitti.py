@@ -28,21 +28,21 @@ from rich.console import Console
 from rich.progress import track
 from sync_perception.files.locks import output_lock
 from sync_perception.kitti.drive import (
-    CAMERAS,
     find_drives,
+    KITTI_CAMERAS,
     KittiDrive,
     read_rigid,
     read_scan,
     read_stamps,
-    rigid,
+    rigid_transform,
 )
 from sync_perception.kitti.oxts import Oxts, poses
 from sync_perception.ros.bags import rosbag2
 from sync_perception.ros.bags.kitti_messages import KittiMessages
 
 ODOM, BASE, IMU, VELO = 'odom', 'base_link', 'imu_link', 'velo_link'
-IMAGE, ODOMETRY = rosbag2.IMAGE, 'nav_msgs/msg/Odometry'
-COMPRESSED, CAMERA_INFO = rosbag2.COMPRESSED_IMAGE, rosbag2.CAMERA_INFO
+IMAGE, ODOMETRY = rosbag2.IMAGE_TYPE, 'nav_msgs/msg/Odometry'
+COMPRESSED, CAMERA_INFO = rosbag2.COMPRESSED_IMAGE, rosbag2.CAMERA_INFO_TYPE
 CLOUD, TF = 'sensor_msgs/msg/PointCloud2', 'tf2_msgs/msg/TFMessage'
 FIX, INERTIAL = 'sensor_msgs/msg/NavSatFix', 'sensor_msgs/msg/Imu'
 
@@ -53,7 +53,7 @@ def optical_frame(camera: int) -> str:
 
 
 @dataclass(frozen=True)
-class Item:
+class TimedMessage:
     """
     Message to be written at one time.
 
@@ -89,11 +89,11 @@ def kitti_to_bag(
     :raises OSError: if the disk is full; the partial bag is removed.
     """
     with output_lock(out):
-        return convert(drive, out, storage, cameras, compressed, report)
+        return write_kitti_bag(drive, out, storage, cameras, compressed, report)
 
 
-def convert(drive: str | Path, out: str | Path, storage: str, cameras: Sequence[int],
-            compressed: bool, report: Callable[[str], None]) -> dict[str, Any]:
+def write_kitti_bag(drive: str | Path, out: str | Path, storage: str, cameras: Sequence[int],
+                    compressed: bool, report: Callable[[str], None]) -> dict[str, Any]:
     """Write the bag for `kitti_to_bag`."""
     seen = open_cameras(drive, cameras)
     conversion = Conversion(seen, compressed, report)
@@ -125,7 +125,7 @@ def open_cameras(folder: str | Path, cameras: Sequence[int]) -> list[KittiDrive]
     :raises FileNotFoundError: if there is no drive, or no such camera.
     """
     wanted = tuple(sorted(set(cameras))) or tuple(
-        camera for camera in CAMERAS if find_drives(folder, camera))
+        camera for camera in KITTI_CAMERAS if find_drives(folder, camera))
     if not wanted:
         raise FileNotFoundError(
             f'no KITTI raw drive in {folder}, expected {{date}}_drive_{{nnnn}}_sync with '
@@ -163,7 +163,7 @@ class Conversion:
         self.calibration = drives[0].find_calibration()
         self.messages = KittiMessages()
 
-    def items(self) -> list[Item]:
+    def items(self) -> list[TimedMessage]:
         """
         Return all items in chronological order.
 
@@ -173,9 +173,9 @@ class Conversion:
         begin = min(item.stamp for item in moving)
         transforms = self.static_transforms()
         make = self.messages.transforms
-        return [Item(begin, ('/tf_static', TF), lambda: make(begin, transforms)), *moving]
+        return [TimedMessage(begin, ('/tf_static', TF), lambda: make(begin, transforms)), *moving]
 
-    def image_items(self) -> Iterator[Item]:
+    def image_items(self) -> Iterator[TimedMessage]:
         """Yield the images of all cameras, each after its calibration."""
         for drive in self.drives:
             base = f'/kitti/image_{drive.camera:02}'
@@ -183,8 +183,9 @@ class Conversion:
             if self.compressed:
                 image = (f'{base}/image_rect/compressed', COMPRESSED)
             for index, stamp in enumerate(drive.stamps):
-                yield Item(stamp, (f'{base}/camera_info', CAMERA_INFO), self._info(drive, stamp))
-                yield Item(stamp, image, self._image(drive, index))
+                yield TimedMessage(stamp, (f'{base}/camera_info', CAMERA_INFO),
+                                   self._info(drive, stamp))
+                yield TimedMessage(stamp, image, self._image(drive, index))
 
     def _info(self, drive: KittiDrive, stamp: int) -> Callable[[], Any]:
         return lambda: self.messages.camera_info(
@@ -200,7 +201,7 @@ class Conversion:
             return self.messages.image(stamp, frame_id, pixels, grey=drive.camera < 2)
         return make
 
-    def scan_items(self) -> Iterator[Item]:
+    def scan_items(self) -> Iterator[TimedMessage]:
         """Yield the laser scans; without own stamps they get those of the images."""
         folder = self.folder / 'velodyne_points'
         paths = sorted(path for path in folder.glob('data/*.bin') if path.stem.isdigit())
@@ -220,13 +221,13 @@ class Conversion:
                 'of the image with the same number, the others are skipped')
         for number, path in zip(numbers, paths):
             if number in stamps:
-                yield Item(stamps[number], ('/kitti/velo/points', CLOUD),
-                           self._scan(path, stamps[number]))
+                yield TimedMessage(stamps[number], ('/kitti/velo/points', CLOUD),
+                                   self._scan(path, stamps[number]))
 
     def _scan(self, path: Path, stamp: int) -> Callable[[], Any]:
         return lambda: self.messages.cloud(stamp, VELO, read_scan(path))
 
-    def oxts_items(self) -> list[Item]:
+    def oxts_items(self) -> list[TimedMessage]:
         """
         Return poses, odometry, inertial measurements and GNSS fixes.
 
@@ -244,15 +245,17 @@ class Conversion:
             items += self._packet_items(stamp, packet, pose)
         return items
 
-    def _packet_items(self, stamp: int, packet: Oxts, pose: np.ndarray) -> list[Item]:
+    def _packet_items(self, stamp: int, packet: Oxts, pose: np.ndarray) -> list[TimedMessage]:
         messages = self.messages
         return [
-            Item(stamp, ('/tf', TF), lambda: messages.transforms(stamp, [(ODOM, BASE, pose)])),
-            Item(stamp, ('/kitti/oxts/odometry', ODOMETRY),
-                 lambda: messages.odometry(stamp, ODOM, BASE, pose, packet)),
-            Item(stamp, ('/kitti/oxts/imu', INERTIAL),
-                 lambda: messages.inertial(stamp, IMU, packet)),
-            Item(stamp, ('/kitti/oxts/fix', FIX), lambda: messages.fix(stamp, IMU, packet))]
+            TimedMessage(stamp, ('/tf', TF),
+                         lambda: messages.transforms(stamp, [(ODOM, BASE, pose)])),
+            TimedMessage(stamp, ('/kitti/oxts/odometry', ODOMETRY),
+                         lambda: messages.odometry(stamp, ODOM, BASE, pose, packet)),
+            TimedMessage(stamp, ('/kitti/oxts/imu', INERTIAL),
+                         lambda: messages.inertial(stamp, IMU, packet)),
+            TimedMessage(stamp, ('/kitti/oxts/fix', FIX),
+                         lambda: messages.fix(stamp, IMU, packet))]
 
     def static_transforms(self) -> list[tuple[str, str, np.ndarray]]:
         """
@@ -269,7 +272,8 @@ class Conversion:
             self.report(f'no {imu_to_velo}: no transform from {IMU} to {VELO}')
         calibration = self.drives[0].calibration
         if calibration.velo_to_cam is not None:
-            rect_T_velo = rigid(calibration.R_rect, np.zeros(3)) @ calibration.velo_to_cam
+            rectified = rigid_transform(calibration.R_rect, np.zeros(3))
+            rect_T_velo = rectified @ calibration.velo_to_cam
             transforms.append((VELO, optical_frame(0), np.linalg.inv(rect_T_velo)))
         else:
             self.report(f'no {self.calibration}/calib_velo_to_cam.txt: no transform from {VELO} '
@@ -278,5 +282,5 @@ class Conversion:
             if drive.camera:
                 # P = K [I | t]: from rectified camera 0 to this camera is a translation by t
                 transforms.append((optical_frame(0), optical_frame(drive.camera),
-                                   rigid(np.eye(3), -drive.calibration.shift)))
+                                   rigid_transform(np.eye(3), -drive.calibration.shift)))
         return transforms

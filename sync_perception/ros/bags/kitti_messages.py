@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 from sync_perception.geometry import quaternion
+from sync_perception.images.frame_times import SECOND
 from sync_perception.kitti.oxts import Oxts
 from sync_perception.ros.bags import rosbag2
 
-NANOSECONDS = 10 ** 9
 FLOAT32 = 7  # PointField.FLOAT32
 KNOWN_APPROXIMATELY = 1  # NavSatFix.COVARIANCE_TYPE_APPROXIMATED
 UNKNOWN_STATUS = -2  # NavSatStatus.STATUS_UNKNOWN
@@ -52,7 +52,7 @@ class KittiMessages:
 
     def header(self, stamp: int, frame_id: str) -> Any:
         """Return a header."""
-        seconds, rest = divmod(stamp, NANOSECONDS)
+        seconds, rest = divmod(stamp, SECOND)
         time = self.make('builtin_interfaces/msg/Time', sec=seconds, nanosec=rest)
         return self.make('std_msgs/msg/Header', stamp=time, frame_id=frame_id)
 
@@ -66,7 +66,7 @@ class KittiMessages:
         pixels = np.ascontiguousarray(pixels[..., 0] if grey else pixels)
         height, width = pixels.shape[:2]
         return self.make(
-            rosbag2.IMAGE, header=self.header(stamp, frame_id), height=height, width=width,
+            rosbag2.IMAGE_TYPE, header=self.header(stamp, frame_id), height=height, width=width,
             encoding='mono8' if grey else 'rgb8', is_bigendian=0, step=pixels.nbytes // height,
             data=pixels.reshape(-1))
 
@@ -88,7 +88,7 @@ class KittiMessages:
             'sensor_msgs/msg/RegionOfInterest', x_offset=0, y_offset=0, height=0, width=0,
             do_rectify=False)
         return self.make(
-            rosbag2.CAMERA_INFO, header=self.header(stamp, frame_id), height=size[0],
+            rosbag2.CAMERA_INFO_TYPE, header=self.header(stamp, frame_id), height=size[0],
             width=size[1], distortion_model='plumb_bob', d=np.zeros(5), k=np.ravel(K),
             r=np.eye(3).ravel(), p=np.column_stack([K, np.zeros(3)]).ravel(), binning_x=0,
             binning_y=0, roi=region)

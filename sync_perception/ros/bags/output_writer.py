@@ -29,7 +29,7 @@ from sync_perception.calibration.rectification import Rectifier
 from sync_perception.images.bit_depth import BitDepth
 from sync_perception.ros.bags import rosbag2
 from sync_perception.ros.bags.camera import PairedImage
-from sync_perception.ros.bags.rosbag2 import Bag, BagWriter, describe, Record
+from sync_perception.ros.bags.rosbag2 import Bag, BagWriter, describe_error, Record
 from sync_perception.ros.core import qos
 from sync_perception.ros.core.type_names import type_name
 from sync_perception.ros.io.calibration_messages import calibration_of
@@ -39,8 +39,8 @@ from sync_perception.ros.node.mounting import maps_to_scale
 from sync_perception.ros.node.outputs import (
     available_outputs,
     label_space_json,
-    maps_of,
     Output,
+    required_maps,
     void_uncertain_labels,
 )
 from sync_perception.ros.node.packet import FramePacket
@@ -88,7 +88,7 @@ class OutputWriter:
         self.rectifier = Rectifier() if parameters.rectify else None
         self.scale = mount_scale(parameters, predictor)
         self.maps = maps_to_scale(
-            maps_of(outputs, predictor.available, parameters), self.scale)
+            required_maps(outputs, predictor.available, parameters), self.scale)
         self.store = rosbag2.typestore(bag)
         self.namespace = f'/{namespace.strip("/")}'.rstrip('/')
         self.topics = [f'{self.namespace}/{output.topic}' for output in outputs]
@@ -220,7 +220,7 @@ def failure_reason(error: Exception) -> tuple[str, str]:
         return error.reason, str(error)
     if isinstance(error, ValueError):
         return 'model input', str(error)
-    return 'failure', describe(error)
+    return 'failure', describe_error(error)
 
 
 def chosen_outputs(names: Sequence[str], available: frozenset[str],

@@ -128,7 +128,7 @@ def process_open_bag(job: BagJob, bag: Bag, load: Callable[[PerceptionParameters
         **settings, 'outputs': [output.topic for output in outputs]})
     report(f'{camera.image} with {job.camera_info if calibrated else camera.camera_info} '
            f'-> {", ".join(writer.topics)}')
-    resumed = summarize(chunked)['frames']
+    resumed = sum_counts(chunked)['frames']
     if resumed:
         report(f'{job.out}: resuming after {resumed} frames')
     pairing = Pairing(bag, camera)
@@ -146,12 +146,12 @@ def process_open_bag(job: BagJob, bag: Bag, load: Callable[[PerceptionParameters
                              f'({"; ".join(bag.damage.values())})')
         chunked.finish({'sync_perception': predictor.model_name, 'image': camera.image})
     except (OSError, MemoryError) as error:
-        raise OSError(f'{error}; {summarize(chunked)["frames"]} frames are written: run the same '
+        raise OSError(f'{error}; {sum_counts(chunked)["frames"]} frames are written: run the same '
                       'command again to resume') from error
     damage = list(bag.damage.values())
     if pairing.unreadable:
         damage.append(f'{pairing.unreadable} messages on {camera.camera_info} cannot be read')
-    return {**summarize(chunked), 'resumed': resumed, 'damage': damage}
+    return {**sum_counts(chunked), 'resumed': resumed, 'damage': damage}
 
 
 def report_lines(out: Path, result: dict[str, Any]) -> Iterator[str]:
@@ -178,7 +178,7 @@ def job_poses(job: BagJob, bag: Bag, camera: BagCamera, space: LabelSpace) -> An
     return pose_source(job.poses, space)
 
 
-def summarize(chunked: ChunkedBag) -> dict[str, Any]:
+def sum_counts(chunked: ChunkedBag) -> dict[str, Any]:
     """Return the counts of the finished chunks: all frames, answered, and refused by reason."""
     facts = [chunk['facts'] for chunk in chunked.chunks]
     refused = Counter()

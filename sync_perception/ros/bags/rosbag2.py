@@ -39,15 +39,15 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 from rosbags.typesys.store import Typestore
-from sync_perception.files.bags import SUFFIXES
+from sync_perception.files.bags import BAG_SUFFIXES
 from sync_perception.files.whole_files import cannot_write
 from sync_perception.ros.bags.bag_files import BagFile, Contents
 
 STORAGES = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
 VERSION = 9  # version of the metadata, as written by Jazzy
-IMAGE = 'sensor_msgs/msg/Image'
+IMAGE_TYPE = 'sensor_msgs/msg/Image'
 COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
-CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
+CAMERA_INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
 UNKNOWN_HASH = f'RIHS01_{"0" * 64}'
 # value that rosbag2 writes for unset durations
 INFINITE = QosTime(9223372036, 854775807)
@@ -137,7 +137,7 @@ class Bag:
                 lost = 'all its' if count is None else f'its {count}'
                 self.damage[path.name] = (
                     f'{path.name} cannot be read, {lost} messages are lost '
-                    f'({describe(error)})')
+                    f'({describe_error(error)})')
 
     def _note_cut(self, file: BagFile) -> None:
         """Record what is lost in a truncated file."""
@@ -207,7 +207,7 @@ class Bag:
     def storage(self) -> str:
         """Return the name of the bag's storage plugin."""
         suffixes = {suffix for path in self.contents.files for suffix in path.suffixes}
-        return next(name for name, suffix in SUFFIXES.items() if suffix in suffixes)
+        return next(name for name, suffix in BAG_SUFFIXES.items() if suffix in suffixes)
 
     def records(self, topics: Collection[str] | None = None) -> Iterator[Record]:
         """
@@ -231,7 +231,7 @@ class Bag:
                 except Exception as error:  # noqa: BLE001 - as for opening
                     self.damage[file.path.name] = (
                         f'{file.path.name} is damaged after {count} of {expected} messages '
-                        f'({describe(error)})')
+                        f'({describe_error(error)})')
                     break
                 if message is None:
                     break
@@ -250,7 +250,7 @@ def _key(connection: Connection) -> tuple[str, str]:
     return connection.topic, connection.msgtype
 
 
-def describe(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """Return a one-line description of an exception of a library."""
     return f'{type(error).__name__}: {" ".join(str(error).split())}'
 

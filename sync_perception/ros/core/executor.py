@@ -68,7 +68,7 @@ def spin(node: Node, stop: StopRequest) -> None:
         executor.shutdown()
 
 
-def run(make_node: Callable[[], Node], arguments: list[str] | None, stop: StopRequest) -> int:
+def run_node(make_node: Callable[[], Node], arguments: list[str] | None, stop: StopRequest) -> int:
     """
     Run a node as the main node of the process.
 

@@ -28,7 +28,7 @@ from rclpy.timer import Timer
 from sync_perception.ros.core import qos
 from sync_perception.ros.core.log import SeldomLog
 from sync_perception.ros.core.services import guard_services
-from sync_perception.ros.health.report import message, PERIOD, Report
+from sync_perception.ros.health.report import message, Report, REPORT_PERIOD
 from sync_perception.ros.parameters.server import ParameterServer
 
 
@@ -55,7 +55,7 @@ class ManagedNode(LifecycleNode, ABC):
         self.problem = ''
         self.diagnostics_publisher = self.create_publisher(
             DiagnosticArray, '/diagnostics', qos.output())
-        self.steady_timer(PERIOD, self._publish_diagnostics)
+        self.steady_timer(REPORT_PERIOD, self._publish_diagnostics)
 
     @abstractmethod
     def set_up(self) -> None:

@@ -59,12 +59,12 @@ def latched(depth: int = 1) -> QoSProfile:
         durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
-def camera_info_output() -> QoSProfile:
+def latched_output() -> QoSProfile:
     """Return latched, as deep as other outputs, so that each frame's calibration arrives."""
     return latched(output().depth)
 
 
-def transforms() -> QoSProfile:
+def tf_input() -> QoSProfile:
     """Return the profile of tf2_ros for /tf."""
     return QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 

@@ -24,9 +24,9 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 import numpy as np
 from rclpy.time import Time
 
-PERIOD = 1.0
+REPORT_PERIOD = 1.0
 """Seconds between two messages."""
-PERCENTILES = (50, 95, 99)
+LATENCY_PERCENTILES = (50, 95, 99)
 FOREIGN = 3600.0
 """Age in seconds beyond which a stamp must be from another clock."""
 
@@ -66,8 +66,9 @@ def latencies(name: str, seconds: Sequence[float]) -> dict[str, str]:
         return {}
     if np.abs(seconds).max() > FOREIGN:
         return {name: 'unknown: the stamps are not from the clock of this node'}
+    values = np.percentile(seconds, LATENCY_PERCENTILES)
     return {f'{name} p{percentile}': f'{value * 1e3:.1f}'
-            for percentile, value in zip(PERCENTILES, np.percentile(seconds, PERCENTILES))}
+            for percentile, value in zip(LATENCY_PERCENTILES, values)}
 
 
 def message(reports: Sequence[Report], hardware_id: str, time: Time) -> DiagnosticArray:

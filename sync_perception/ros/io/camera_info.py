@@ -107,7 +107,7 @@ def pairing_warning(header: Header, camera_info: CameraInfo) -> str:
             f'frame {found.frame_id!r:.80}: both are assumed to come from the same camera')
 
 
-def pinhole(K: np.ndarray, size: tuple[int, int]) -> CameraInfo:
+def pinhole_camera_info(K: np.ndarray, size: tuple[int, int]) -> CameraInfo:
     """
     Return the camera_info of a rectified camera without distortion.
 

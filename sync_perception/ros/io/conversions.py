@@ -32,6 +32,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, Poi
 from std_msgs.msg import Header
 from sync_perception.calibration.rectification import Rectifier
 from sync_perception.images.bit_depth import BitDepth
+from sync_perception.images.frame_times import SECOND
 from sync_perception.images.headers import MAX_PIXELS
 from sync_perception.labels import VOID
 from sync_perception.ros.core.buffers import Buffers
@@ -57,7 +58,7 @@ POINT_FIELD_TYPES = {
 
 def stamp_nanoseconds(header: Header) -> int:
     """Return a header's stamp in nanoseconds."""
-    return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+    return header.stamp.sec * SECOND + header.stamp.nanosec
 
 
 def to_frame(image: Image | CompressedImage, camera_info: CameraInfo,
@@ -77,13 +78,13 @@ def to_frame(image: Image | CompressedImage, camera_info: CameraInfo,
     if isinstance(image, CompressedImage):
         # the header is checked first, so that mismatching images are not decoded
         header = compressed_header(image, max_pixels)
-        intrinsics(camera_info, header.size)
+        rectified_intrinsics(camera_info, header.size)
         rgb = decompress(image, bit_depth, max_pixels, header)
     else:
         rgb = decode(image, bit_depth, max_pixels)
     frame = Frame(
         image=rgb,
-        K=intrinsics(camera_info, rgb.shape[:2]),
+        K=rectified_intrinsics(camera_info, rgb.shape[:2]),
         stamp=stamp_nanoseconds(image.header),
         frame_id=image.header.frame_id)
     return frame if rectifier is None else rectifier(frame, calibration_of(camera_info))
@@ -115,7 +116,7 @@ def check_length(camera_info: CameraInfo) -> None:
             f'{len(camera_info.d)} numbers, expected at most {MAX_NAME} and {MAX_COEFFICIENTS}')
 
 
-def intrinsics(camera_info: CameraInfo, size: tuple[int, int]) -> np.ndarray:
+def rectified_intrinsics(camera_info: CameraInfo, size: tuple[int, int]) -> np.ndarray:
     """
     Return the intrinsics of the rectified image from a CameraInfo.
 

@@ -25,7 +25,7 @@ from sync_perception.images.headers import check_size, MAX_PIXELS
 from sync_perception.labels import FLAGS, LabelSpace, VOID
 from sync_perception.ros.io.conversions import (
     check_frame_id,
-    intrinsics,
+    rectified_intrinsics,
     stamp_nanoseconds,
     to_frame,
 )
@@ -86,7 +86,7 @@ def frame_and_prediction(
         frame = Frame(
             space.colorize(maps['labels']) if 'labels' in maps else np.full(
                 (*size, 3), GREY, np.uint8),
-            intrinsics(camera_info, size), stamp_nanoseconds(depth.header),
+            rectified_intrinsics(camera_info, size), stamp_nanoseconds(depth.header),
             depth.header.frame_id)
     return frame, Prediction(**maps)
 

@@ -26,7 +26,7 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from sync_perception.ros.io.conversions import stamp_nanoseconds
-from sync_perception.ros.poses.pose_sources import RESTART
+from sync_perception.ros.poses.pose_sources import RESTART_STEP
 
 MOST_STAMPS = 30
 """Most stamps whose messages wait for others of the same stamp."""
@@ -94,7 +94,7 @@ class FramePairs:
         stamp = stamp_nanoseconds(message.header)
         restarted = False
         if name == 'depth':
-            restarted = self.latest is not None and stamp < self.latest - RESTART
+            restarted = self.latest is not None and stamp < self.latest - RESTART_STEP
             if restarted:
                 self._forget(lambda each: each > stamp)
             self.latest = stamp if restarted else max(stamp, self.latest or stamp)

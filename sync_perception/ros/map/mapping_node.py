@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
     # rclpy takes a while, and signals and shared memory are set up before it
     from sync_perception.ros.core import executor
     from sync_perception.ros.map.node import MappingNode
-    leave(executor.run(MappingNode, arguments, stop))
+    leave(executor.run_node(MappingNode, arguments, stop))
 
 
 if __name__ == '__main__':

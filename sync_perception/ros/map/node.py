@@ -40,8 +40,8 @@ from sync_perception.ros.map.map_report import frames_report, map_report
 from sync_perception.ros.map.mapper import Mapper
 from sync_perception.ros.parameters.mapping import MappingParameters
 from sync_perception.ros.poses.pose_publishers import PosePublishers
-from sync_perception.ros.poses.pose_sources import pose_source
-from sync_perception.ros.poses.waiting_frames import POLL, WaitingFrames
+from sync_perception.ros.poses.pose_sources import ros_pose_source
+from sync_perception.ros.poses.waiting_frames import POSE_POLL, WaitingFrames
 from sync_perception.runtime.backends.devices import choose_device
 
 
@@ -94,7 +94,7 @@ class MappingNode(ManagedNode):
         """Subscribe to the frames and the poses."""
         values, mapper = self.parameters.values, self.mapper
         mapper.counters = MapCounters()
-        poses = pose_source(
+        poses = ros_pose_source(
             self, values, values.map_frame, lambda: self.waiting.advance(), self._refuse_pose)
         self.waiting = WaitingFrames(
             poses, self._use, self._count_dropped,
@@ -102,7 +102,7 @@ class MappingNode(ManagedNode):
         self.inputs = MapInputs(
             self, values, self.log, self._deliver, self._restart, mapper.count_refused,
             self._set_space, mapper.counters)
-        self.timers_of_map.append(self.steady_timer(POLL, self._deliver))
+        self.timers_of_map.append(self.steady_timer(POSE_POLL, self._deliver))
         self.get_logger().info(f'listening to {", ".join(self.inputs.topics())}')
 
     def halt(self) -> None:

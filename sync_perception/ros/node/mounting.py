@@ -25,11 +25,11 @@ from rclpy.time import Time
 from sync_perception.labels import LabelSpace
 from sync_perception.ros.parameters.perception import PerceptionParameters
 from sync_perception.runtime.mount_scale import (
-    DEPTHS,
     missing_maps,
     Mount,
+    MOUNT_SCALE_MAPS,
     MountScale,
-    NEEDS,
+    SCALED_MAPS,
     wheel_ground,
 )
 
@@ -155,4 +155,4 @@ def mount_of_camera(
 
 def maps_to_scale(maps: frozenset[str], scale: MountScale | None) -> frozenset[str]:
     """Return the maps to request from the model, with those needed for the scale."""
-    return maps | NEEDS if scale is not None and maps & DEPTHS else maps
+    return maps | MOUNT_SCALE_MAPS if scale is not None and maps & SCALED_MAPS else maps

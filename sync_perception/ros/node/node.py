@@ -44,13 +44,13 @@ from sync_perception.ros.node.mounting import StaticTransforms
 from sync_perception.ros.node.outputs import available_outputs, OUTPUTS
 from sync_perception.ros.node.packet import FramePacket
 from sync_perception.ros.node.pipeline import Pipeline
-from sync_perception.ros.node.temporal import check_temporal, waiting_frames
+from sync_perception.ros.node.temporal import check_fusible, waiting_frames
 from sync_perception.ros.node.warm_up import KnownSizes
 from sync_perception.ros.parameters.consumers import CONSUMERS
 from sync_perception.ros.parameters.perception import PerceptionParameters
 from sync_perception.ros.parameters.poses import VISUAL
 from sync_perception.ros.parameters.server import is_plain
-from sync_perception.ros.poses.waiting_frames import POLL
+from sync_perception.ros.poses.waiting_frames import POSE_POLL
 from sync_perception.types import MalformedInput
 
 
@@ -101,7 +101,7 @@ class PerceptionNode(ManagedNode):
         """Load the model and create the publishers."""
         values = self._checked_values()
         predictor, monitor = self.loader.take(self._load_models, values)
-        check_temporal(values, predictor)
+        check_fusible(values, predictor)
         self.transforms = StaticTransforms(self) if values.ground_frame else None
         self.pipeline = Pipeline(
             predictor, lambda: self.parameters.values, self.get_clock(), self.log, monitor,
@@ -116,7 +116,7 @@ class PerceptionNode(ManagedNode):
         self.pipeline.halted = ''
         values = self.parameters.values
         if values.temporal == 'fuse' and values.poses_source != VISUAL:
-            self.poll = self.steady_timer(POLL, self._advance)
+            self.poll = self.steady_timer(POSE_POLL, self._advance)
         self._start_worker()
         if self.enabled:
             self._listen()
@@ -270,7 +270,7 @@ class PerceptionNode(ManagedNode):
         try:
             values = replace(self.parameters.values, model=model)
             predictor = self.loader.take(self._load_warm, values)
-            check_temporal(values, predictor)
+            check_fusible(values, predictor)
         except Exception as error:  # on any error, the old model stays in use
             raise ValueError(
                 f'cannot load {model!r}, keeping the current model: {type(error).__name__}: '

@@ -30,7 +30,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 from sync_perception.labels import FLAGS, LabelSpace, VOID
 from sync_perception.ros.core import qos
-from sync_perception.ros.io.camera_info import pinhole
+from sync_perception.ros.io.camera_info import pinhole_camera_info
 from sync_perception.ros.io.conversions import (
     cloud_message,
     depth_message,
@@ -152,7 +152,7 @@ def camera_info_output(packet: FramePacket) -> CameraInfo:
     there is no distortion, region or binning. Consumers that read only K or only P get the same
     geometry. There is no stereo baseline, since depth is relative to this camera.
     """
-    camera_info = pinhole(packet.frame.K, packet.frame.size)
+    camera_info = pinhole_camera_info(packet.frame.K, packet.frame.size)
     camera_info.header = packet.header
     return camera_info
 
@@ -180,13 +180,13 @@ OUTPUTS = (
     Output('sync/overlay', Image, frozenset({'labels'}), overlay_output),
     Output('sync/dynamic_mask', Image, frozenset({'labels'}), dynamic_mask_output),
     Output('sync/camera_info', CameraInfo, frozenset(), camera_info_output,
-           qos.camera_info_output),
+           qos.latched_output),
 )
 # additional outputs for one consumer
 CONSUMER_OUTPUTS = {
     # the camera_info of depth, published beside the mask, too
     'nvblox': (Output('sync/dynamic_mask/camera_info', CameraInfo, frozenset({'labels'}),
-                      camera_info_output, qos.camera_info_output),),
+                      camera_info_output, qos.latched_output),),
 }
 
 
@@ -203,8 +203,8 @@ def available_outputs(
     return tuple(output for output in outputs if output.needs <= available)
 
 
-def maps_of(outputs: Iterable[Output], available: frozenset[str],
-            parameters: PerceptionParameters) -> frozenset[str]:
+def required_maps(outputs: Iterable[Output], available: frozenset[str],
+                  parameters: PerceptionParameters) -> frozenset[str]:
     """Return the maps to request from the model for these outputs."""
     maps = frozenset().union(*(output.needs | output.uses for output in outputs))
     if parameters.semantics_min_confidence > 0 and 'labels' in maps:

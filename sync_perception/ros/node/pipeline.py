@@ -35,9 +35,9 @@ from sync_perception.ros.io.camera_info import pairing_warning
 from sync_perception.ros.io.conversions import check_frame_id, to_frame
 from sync_perception.ros.node.camera import Camera
 from sync_perception.ros.node.mounting import maps_to_scale, mount_of_camera
-from sync_perception.ros.node.outputs import maps_of, void_uncertain_labels
+from sync_perception.ros.node.outputs import required_maps, void_uncertain_labels
 from sync_perception.ros.node.packet import FramePacket
-from sync_perception.ros.node.warm_up import warm_up
+from sync_perception.ros.node.warm_up import warm_up_predictor
 from sync_perception.ros.parameters.perception import PerceptionParameters
 from sync_perception.runtime.content import missing_content
 from sync_perception.runtime.mount_scale import Mount, MountScale
@@ -93,7 +93,7 @@ class Pipeline:
         :param done: called afterwards.
         """
         self.warming = f'warming up for images of {size[1]}x{size[0]} pixels'
-        warm_up(self.predictor, size, self.log)
+        warm_up_predictor(self.predictor, size, self.log)
         self.warming = ''
         done()
 
@@ -133,7 +133,7 @@ class Pipeline:
             return False
         camera.note('camera_info', pairing_warning(image.header, camera_info))
         self.examine(camera, camera_info)
-        maps = maps_of(
+        maps = required_maps(
             (output for output, _ in packet.wanted), self.predictor.available, parameters)
         camera.bit_depth.significant_bits = parameters.image_significant_bits
         packet.frame = to_frame(

@@ -27,7 +27,7 @@ from sync_perception.mapping.trajectory import Located
 from sync_perception.ros.node.packet import FramePacket
 from sync_perception.ros.parameters.perception import PerceptionParameters
 from sync_perception.ros.parameters.poses import pose_limits, VISUAL
-from sync_perception.ros.poses.pose_sources import pose_source
+from sync_perception.ros.poses.pose_sources import ros_pose_source
 from sync_perception.ros.poses.waiting_frames import WaitingFrames
 from sync_perception.types import Prediction
 
@@ -52,7 +52,8 @@ class TemporalFrames:
         :param predictor: predictor of single frames; another one than before starts anew.
         """
         if self.temporal is None or self.temporal.predictor is not predictor:
-            self.temporal = TemporalPredictor(predictor, odometry(parameters, predictor.labels))
+            self.temporal = TemporalPredictor(
+                predictor, make_odometry(parameters, predictor.labels))
         if self.temporal.poses is not None:  # odometry has the scale of the predicted depth
             return self.temporal.predict(packet.frame, maps)
         scale = 1.0 if packet.scale is None else packet.scale.factor
@@ -74,14 +75,14 @@ class TemporalFrames:
             'last reason to predict alone': temporal.last_reason}
 
 
-def odometry(parameters: PerceptionParameters, space: LabelSpace) -> LevelOdometry | None:
+def make_odometry(parameters: PerceptionParameters, space: LabelSpace) -> LevelOdometry | None:
     """Return visual odometry if the parameters name it; None for other poses."""
     if parameters.poses_source != VISUAL:
         return None
     return LevelOdometry(space, limits=pose_limits(parameters))
 
 
-def check_temporal(parameters: PerceptionParameters, predictor: Any) -> None:
+def check_fusible(parameters: PerceptionParameters, predictor: Any) -> None:
     """
     Check that frames can be fused, if that is wanted.
 
@@ -110,7 +111,7 @@ def waiting_frames(
     if values.temporal == 'off' or values.poses_source == VISUAL:
         return None
     frame = values.poses_frame if values.poses_source == 'tf' else ''
-    poses = pose_source(node, values, frame, lambda: waiting.advance(), refuse)
+    poses = ros_pose_source(node, values, frame, lambda: waiting.advance(), refuse)
     waiting: WaitingFrames[FramePacket] = WaitingFrames(
         poses, deliver, dropped, lambda: parameters().poses_patience, values.offline)
     return waiting

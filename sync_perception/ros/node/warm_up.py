@@ -78,7 +78,7 @@ class KnownSizes:
     def warm_up(self, predictor: Any, cameras: Iterable[str]) -> None:
         """Prepare a predictor for the known image sizes of these cameras."""
         for size in {self.sizes[name] for name in cameras if name in self.sizes}:
-            warm_up(predictor, size, self.log)
+            warm_up_predictor(predictor, size, self.log)
 
 
 def sizes_file() -> Path:
@@ -100,7 +100,7 @@ def sizes_of(entry: Any) -> dict[str, tuple[int, int]]:
     return sizes
 
 
-def warm_up(predictor: Any, size: tuple[int, int], log: SeldomLog) -> None:
+def warm_up_predictor(predictor: Any, size: tuple[int, int], log: SeldomLog) -> None:
     """
     Prepare a predictor for images of a size, and log the duration.
 

@@ -106,7 +106,7 @@ def file_entries(group: str, specs: Sequence[Field]) -> Iterator[str]:
         yield f'{indent}{"# " if decided(spec) else ""}{key}: {yaml_value(spec.default)}'
 
 
-def table(kind: type) -> list[str]:
+def parameter_table(kind: type) -> list[str]:
     """
     Return the lines of a Markdown table of parameters.
 
@@ -179,7 +179,7 @@ def write(root: Path) -> None:
     for path in PARAMETER_FILES:
         write_text(root / path, parameter_file(path), shared=True)
     for name, (page, kind) in TABLES.items():
-        replace_part(root / page, name, ['', *table(kind), ''])
+        replace_part(root / page, name, ['', *parameter_table(kind), ''])
     for name, arguments in LAUNCH_TABLES.items():
         replace_part(root / LAUNCH_PAGE, name, ['', *launch_table(arguments), ''])
 

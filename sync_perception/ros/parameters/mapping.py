@@ -34,7 +34,7 @@ def expected_inputs(names: Sequence[str]) -> str:
     return '' if valid else f'some of {", ".join(OPTIONAL_INPUTS)}'
 
 
-def expected_device(name: str) -> str:
+def expected_torch_device(name: str) -> str:
     """Return what was expected if this is not a torch device; otherwise ''."""
     valid = DEVICE_NAME.fullmatch(name) and not name.startswith('openvino')
     return '' if valid else 'auto, cpu, cuda or cuda:N'
@@ -106,7 +106,7 @@ class MapParameters:
                           "camera's own.", choices=('auto', *AXES))
     map_device: str = parameter(
         'map.device', 'cpu', 'Device of the voxels: auto (a GPU if there is one), cpu, cuda or '
-                             'cuda:N.', check=expected_device)
+                             'cuda:N.', check=expected_torch_device)
     publish_period: float = parameter(
         'publish.period', 2.0, 'Seconds between two publications of the map; nothing is computed '
                                'for topics without subscribers, or if nothing has changed.',

@@ -42,7 +42,7 @@ class PosePublishers:
         if on_tf and TFMessage is None:
             node.get_logger().info('tf2_msgs is not installed: the poses are not on /tf')
         elif on_tf:
-            self.transforms = node.create_publisher(TFMessage, '/tf', qos.transforms())
+            self.transforms = node.create_publisher(TFMessage, '/tf', qos.tf_input())
 
     def publish(self, world_T_camera: np.ndarray, header: Header, world_frame: str) -> None:
         """

@@ -25,7 +25,8 @@ import numpy as np
 from rclpy.node import Node
 from rclpy.time import Time
 from std_msgs.msg import Header
-from sync_perception.mapping.pose_files import read_trajectory, rotation
+from sync_perception.images.frame_times import SECOND
+from sync_perception.mapping.pose_files import quaternion_to_matrix, read_trajectory
 from sync_perception.mapping.trajectory import Located, PoseLimits, Trajectory
 from sync_perception.ros.core import qos
 from sync_perception.ros.core.optional_messages import Odometry
@@ -33,7 +34,7 @@ from sync_perception.ros.io.conversions import stamp_nanoseconds
 from sync_perception.ros.parameters.poses import pose_limits, PoseParameters, transform_numbers
 from sync_perception.types import MalformedInput
 
-RESTART = 10 ** 9
+RESTART_STEP = SECOND
 """Nanoseconds by which time must go back to count as a recording that starts again."""
 KEPT = 5000
 """Poses that are kept of a topic: 10 s at 500 Hz."""
@@ -79,7 +80,7 @@ class PoseSource:
 
     def restart(self, stamp: int) -> None:
         """Forget the poses of a recording that starts again at a stamp."""
-        if self.trajectory.stamps and self.trajectory.stamps[-1] > stamp + RESTART:
+        if self.trajectory.stamps and self.trajectory.stamps[-1] > stamp + RESTART_STEP:
             self.trajectory = Trajectory(limits=self.trajectory.limits, keep=KEPT)
         self.former = None
 
@@ -163,11 +164,11 @@ class TopicPoses(PoseSource):
             raise MalformedInput(
                 'pose frame', f'got a pose in the frame {header.frame_id!r:.80}, expected '
                 f'{self.frame!r:.80} as {"the parameters say" if self.named_frame else "before"}')
-        world_T_body = matrix_of(message.pose if isinstance(message, PoseStamped)
-                                 else message.pose.pose)
+        world_T_body = pose_matrix(message.pose if isinstance(message, PoseStamped)
+                                   else message.pose.pose)
         stamp = stamp_nanoseconds(header)
         stamps = self.trajectory.stamps
-        if stamps and stamp < stamps[-1] - RESTART:
+        if stamps and stamp < stamps[-1] - RESTART_STEP:
             self.restart(stamp)
         self.trajectory.append(stamp, world_T_body @ self.body_T_camera)
         self.frame = header.frame_id
@@ -202,8 +203,8 @@ class TransformPoses(PoseSource):
         pose.position.x, pose.position.y, pose.position.z = place.x, place.y, place.z
         stamp = stamp_nanoseconds(header)
         if not self.trajectory.stamps or stamp > self.trajectory.stamps[-1]:
-            self.trajectory.append(stamp, matrix_of(pose))
-        return Located(matrix_of(pose))
+            self.trajectory.append(stamp, pose_matrix(pose))
+        return Located(pose_matrix(pose))
 
     def restart(self, stamp: int) -> None:
         """Forget the transforms."""
@@ -215,8 +216,8 @@ class TransformPoses(PoseSource):
         self.listener.unregister()
 
 
-def pose_source(node: Node, values: PoseParameters, frame: str, arrived: Callable[[], None],
-                refuse: Callable[[ValueError], None]) -> PoseSource | None:
+def ros_pose_source(node: Node, values: PoseParameters, frame: str, arrived: Callable[[], None],
+                    refuse: Callable[[ValueError], None]) -> PoseSource | None:
     """
     Return the source of poses that the parameters name; None for visual odometry.
 
@@ -235,7 +236,7 @@ def pose_source(node: Node, values: PoseParameters, frame: str, arrived: Callabl
     return None
 
 
-def matrix_of(pose: Pose) -> np.ndarray:
+def pose_matrix(pose: Pose) -> np.ndarray:
     """
     Return a pose message as float64 (4, 4).
 
@@ -263,5 +264,5 @@ def checked_matrix(place: Any, turn: Any, title: str) -> np.ndarray:
 def matrix(*numbers: float) -> np.ndarray:
     """Return the transform of x, y, z in metres and a unit quaternion x, y, z, w."""
     result = np.eye(4)
-    result[:3, :3], result[:3, 3] = rotation(*numbers[3:]), numbers[:3]
+    result[:3, :3], result[:3, 3] = quaternion_to_matrix(*numbers[3:]), numbers[:3]
     return result

@@ -23,9 +23,9 @@ from typing import Generic, Protocol, TypeVar
 from std_msgs.msg import Header
 from sync_perception.mapping.trajectory import Located
 from sync_perception.ros.io.conversions import stamp_nanoseconds
-from sync_perception.ros.poses.pose_sources import PoseSource, RESTART
+from sync_perception.ros.poses.pose_sources import PoseSource, RESTART_STEP
 
-POLL = 0.02
+POSE_POLL = 0.02
 """Seconds between two checks of the frames that wait."""
 MOST_WAITING = 30
 """Most frames that wait."""
@@ -70,7 +70,7 @@ class WaitingFrames(Generic[Packet]):
     def add(self, packet: Packet) -> None:
         """Add a frame that follows the others, and pass on the frames whose pose is known."""
         stamp = stamp_nanoseconds(packet.header)
-        if self.latest is not None and stamp < self.latest - RESTART:
+        if self.latest is not None and stamp < self.latest - RESTART_STEP:
             self.restart(stamp)
         self.latest = stamp
         self.frames.append(packet)

@@ -35,6 +35,7 @@ from rclpy.task import Future
 from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
+from sync_perception.images.frame_times import SECOND
 from sync_perception.ros.core import qos
 from sync_perception.ros.core.log import SeldomLog
 from sync_perception.ros.core.services import guard_services
@@ -43,7 +44,7 @@ from sync_perception.ros.parameters.replay import ReplayParameters
 from sync_perception.ros.parameters.server import ParameterServer
 from sync_perception.ros.replay.schedule import LONGEST_PAUSE, Schedule
 from sync_perception.ros.replay.shot import Shot, ShotSource
-from sync_perception.ros.replay.shot_sources import NANOSECONDS, SOURCES
+from sync_perception.ros.replay.shot_sources import SOURCES
 
 # Seconds from a match until the first frame: DDS reports when this side has discovered the other,
 # but not the reverse, and messages sent before that are lost
@@ -51,7 +52,7 @@ GRACE = 0.3
 # In lockstep, a frame counts as lost if its answer takes SLOWER times as long as the slowest
 # recent answer (FIRST_DELAY seconds before the first one), and at least LEAST_PATIENCE seconds
 SLOWER, LEAST_PATIENCE, FIRST_DELAY = 5.0, 1.0, 2.0
-LATEST = 2 ** 31 * NANOSECONDS  # the seconds of a stamp are int32
+LATEST = 2 ** 31 * SECOND  # the seconds of a stamp are int32
 POLL = 0.005  # seconds between two checks for an answer, if frames have their own schedule
 
 
@@ -137,7 +138,7 @@ class ReplayNode(Node):
         self.started = time.monotonic()
         if is_timed(self.upcoming, self.parameters):
             self.schedule = Schedule(
-                self.parameters.speed, round(NANOSECONDS / self.parameters.rate), self.log.warn)
+                self.parameters.speed, round(SECOND / self.parameters.rate), self.log.warn)
             self.due = self.schedule.seconds(self.upcoming)
             self.timer = self._timer(0.0, self._tick_when_due)
             self._tick_when_due()
@@ -151,7 +152,7 @@ class ReplayNode(Node):
             self._tick()
         waits = self.awaited is not None or self.upcoming is None
         self.timer.timer_period_ns = round(
-            NANOSECONDS * (POLL if waits else max(self._until_due(), 0.0)))
+            SECOND * (POLL if waits else max(self._until_due(), 0.0)))
         if not self.done.done():
             self.timer.reset()
 
@@ -208,11 +209,11 @@ class ReplayNode(Node):
         if not abs(stamp) < LATEST:
             raise ValueError(
                 f'the stamp of frame {self.published} of {self.source.title} is '
-                f'{stamp / NANOSECONDS:g} s, which is more than messages can hold: expected at '
-                f'most {LATEST // NANOSECONDS} s; set the parameter stamps to now')
+                f'{stamp / SECOND:g} s, which is more than messages can hold: expected at '
+                f'most {LATEST // SECOND} s; set the parameter stamps to now')
         frame_id = self.parameters.frame_id if shot.frame_id is None else shot.frame_id
         header = Header(frame_id=frame_id)
-        header.stamp.sec, header.stamp.nanosec = divmod(stamp, NANOSECONDS)
+        header.stamp.sec, header.stamp.nanosec = divmod(stamp, SECOND)
         self.messages = []
         if self.clock_publisher is not None:
             self.messages.append((self.clock_publisher, ClockMessage(clock=header.stamp)))
@@ -279,7 +280,7 @@ def iterate(source: ShotSource, parameters: ReplayParameters) -> Iterator[Shot]:
 
     :raises ValueError: if there is no frame at the start index.
     """
-    period = round(NANOSECONDS / parameters.rate)
+    period = round(SECOND / parameters.rate)
     offset = played = 0  # offset of the stamps, and of the recording times
     while True:
         first = last = None
@@ -298,7 +299,7 @@ def iterate(source: ShotSource, parameters: ReplayParameters) -> Iterator[Shot]:
         pause = period
         if is_timed(first, parameters):
             # the pause after the last frame is a usual interval between frames
-            regular = [gap for gap in gaps if 0 < gap <= LONGEST_PAUSE * NANOSECONDS]
+            regular = [gap for gap in gaps if 0 < gap <= LONGEST_PAUSE * SECOND]
             pause = round(median(regular)) if regular else period
             played += last.recorded - first.recorded + pause
         offset += last.stamp - first.stamp + pause

@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
     # rclpy takes a while, and signals and shared memory are set up before it
     from sync_perception.ros.core import executor
     from sync_perception.ros.replay.publisher import ReplayNode
-    leave(executor.run(ReplayNode, arguments, stop))
+    leave(executor.run_node(ReplayNode, arguments, stop))
 
 
 if __name__ == '__main__':

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sync_perception.images.frame_times import SECOND
 from sync_perception.ros.replay.shot import Shot
-from sync_perception.ros.replay.shot_sources import NANOSECONDS
 
 # Seconds between two frames. A longer interval means that the clock was set, as when a robot
 # reaches its time server; a real pause of that length is shortened, too
@@ -59,26 +59,26 @@ class Schedule:
             self.anchor = shot.recorded
             return 0.0
         gap, stamped = shot.recorded - before.recorded, shot.stamp - before.stamp
-        if 0 < gap <= LONGEST_PAUSE * NANOSECONDS:
+        if 0 < gap <= LONGEST_PAUSE * SECOND:
             self.spacing = gap
             due = max(shot.recorded - self.anchor, self.due)
         else:
-            if 0 < stamped <= LONGEST_PAUSE * NANOSECONDS:
+            if 0 < stamped <= LONGEST_PAUSE * SECOND:
                 self.spacing = stamped
             due = self.due + self.spacing
             if gap:
                 self.anchor = shot.recorded - due
                 self.report('clock', (
-                    f"the recording's clock goes from {before.recorded / NANOSECONDS:.3f} s to "
-                    f'{shot.recorded / NANOSECONDS:.3f} s between two frames, expected at most '
-                    f'{LONGEST_PAUSE:g} s: they are played {self.spacing / NANOSECONDS:.3g} s '
+                    f"the recording's clock goes from {before.recorded / SECOND:.3f} s to "
+                    f'{shot.recorded / SECOND:.3f} s between two frames, expected at most '
+                    f'{LONGEST_PAUSE:g} s: they are played {self.spacing / SECOND:.3g} s '
                     'apart'))
         if stamped <= 0:
             self.report('stamps', (
                 f'the stamps of two frames go from {before.stamp} ns to {shot.stamp} ns, expected '
                 'rising ones: set the parameter stamps to now'))
-        seconds = (due - self.due) / NANOSECONDS / self.speed
+        seconds = (due - self.due) / SECOND / self.speed
         if seconds > WAITING:
             self.report('pause', f'the next frame is due in {seconds:.1f} s, as recorded')
         self.due = due
-        return due / NANOSECONDS / self.speed
+        return due / SECOND / self.speed

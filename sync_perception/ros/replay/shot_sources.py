@@ -22,16 +22,15 @@ from pathlib import Path
 
 from rclpy.logging import get_logger
 from sync_perception.images.bit_depth import BitDepth
+from sync_perception.images.frame_times import SECOND
 from sync_perception.images.orientation import turn
 from sync_perception.images.reading import IMAGE_SUFFIXES, images_by_stem, read_upright
 from sync_perception.images.videos import Video
 from sync_perception.kitti.drive import KittiDrive
 from sync_perception.ros.io.calibration_messages import read_camera_info
-from sync_perception.ros.io.camera_info import pinhole, turn_camera_info
+from sync_perception.ros.io.camera_info import pinhole_camera_info, turn_camera_info
 from sync_perception.ros.parameters.replay import ReplayParameters
 from sync_perception.ros.replay.shot import Shot, ShotSource
-
-NANOSECONDS = 10 ** 9
 
 
 def readable(indices: Iterable[int], read: Callable[[int], Shot]) -> Iterator[Shot]:
@@ -54,7 +53,7 @@ class KittiShots:
         self.drive = KittiDrive(_existing(parameters), parameters.camera)
         self.title = f'KITTI drive {self.drive.name}'
         self.count = len(self.drive)
-        self.camera_info = pinhole(self.drive.K, self.drive.size)
+        self.camera_info = pinhole_camera_info(self.drive.K, self.drive.size)
 
     def shots(self, start: int) -> Iterator[Shot]:
         """Yield the frames from index `start` on."""
@@ -78,7 +77,7 @@ class ImageShots:
         self.title = f'images of {folder}'
         self.bit_depth = BitDepth(report=get_logger('replay').warning)
         self.count = len(self.paths)
-        self.period = round(NANOSECONDS / parameters.rate)
+        self.period = round(SECOND / parameters.rate)
         self.camera_info = read_camera_info(parameters.camera_info)
 
     def shots(self, start: int) -> Iterator[Shot]:
@@ -102,7 +101,7 @@ class VideoShots:
         self.video = Video(_existing(parameters))
         self.title = f'video {self.video.path}'
         self.count = self.video.count
-        self.period = round(NANOSECONDS / (self.video.rate or parameters.rate))
+        self.period = round(SECOND / (self.video.rate or parameters.rate))
         self.camera_info = turn_camera_info(
             read_camera_info(parameters.camera_info), self.video.size, self.video.orientation)
 
@@ -121,7 +120,7 @@ class SyntheticShots:
         self.world = StreetWorld(parameters.seed)
         self.title = f'synthetic street {parameters.seed}'
         self.count = self.world.frames
-        self.camera_info = pinhole(self.world.K, self.world.size)
+        self.camera_info = pinhole_camera_info(self.world.K, self.world.size)
 
     def shots(self, start: int) -> Iterator[Shot]:
         """Render and yield the frames from index `start` on."""

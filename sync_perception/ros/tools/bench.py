@@ -22,7 +22,7 @@ from typing import Any
 from rich.console import Console
 from sync_perception.runtime.benchmark.bench_frames import BenchFrames
 from sync_perception.runtime.benchmark.reports import write_report
-from sync_perception.runtime.benchmark.stages import bench_runtime, Stage, table, Work
+from sync_perception.runtime.benchmark.stages import bench_runtime, Stage, stages_table, Work
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.runtime.predictor_options import PredictorOptions
 from sync_perception.types import Frame
@@ -52,7 +52,7 @@ def bench(
         after=messages_out if with_messages else None)
     report['messages'] = 'measured' if with_messages else NO_MESSAGES
     console = Console()
-    console.print(table(report))
+    console.print(stages_table(report))
     if not with_messages:
         console.print(NO_MESSAGES)
     if json is not None:

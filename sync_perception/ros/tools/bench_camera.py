@@ -27,7 +27,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header, String
 from sync_perception.kitti.drive import KittiDrive
 from sync_perception.ros.core import qos
-from sync_perception.ros.io.camera_info import pinhole
+from sync_perception.ros.io.camera_info import pinhole_camera_info
 from sync_perception.ros.io.conversions import image_message, stamp_nanoseconds
 from sync_perception.runtime.benchmark.bench_frames import BenchFrames, intrinsics_like_kitti
 
@@ -53,7 +53,8 @@ class BenchCamera(Node):
             name: self.declare_parameter(name, default).value for name, default in (
                 ('subjects', ['copy']), ('rate', 5.0), ('width', 1242), ('height', 375),
                 ('image', ''))}
-        images, self.camera_info = pictures((values['height'], values['width']), values['image'])
+        images, self.camera_info = bench_images(
+            (values['height'], values['width']), values['image'])
         self.images = [image_message(image, Header(), 'bgr8') for image in images]
         self.publishers_of = {
             subject: (self.create_publisher(CameraInfo, f'{subject}/camera_info', qos.output()),
@@ -89,7 +90,7 @@ class BenchCamera(Node):
                 {'turn': self.order['turn'], 'stamps': self.stamps})))
 
 
-def pictures(size: tuple[int, int], path: str = '') -> tuple[list[np.ndarray], CameraInfo]:
+def bench_images(size: tuple[int, int], path: str = '') -> tuple[list[np.ndarray], CameraInfo]:
     """
     Return the camera's pictures, each uint8 (H, W, 3) in BGR, and their calibration.
 
@@ -101,9 +102,9 @@ def pictures(size: tuple[int, int], path: str = '') -> tuple[list[np.ndarray], C
     if path and Path(path).is_dir():
         drive = KittiDrive(path)
         images = [drive.image(index) for index in range(len(drive))]
-        return [bgr(image) for image in images], pinhole(drive.K, images[0].shape[:2])
+        return [bgr(image) for image in images], pinhole_camera_info(drive.K, images[0].shape[:2])
     picture = BenchFrames(size=size, image=path).picture()
-    return [bgr(picture)], pinhole(intrinsics_like_kitti(size), size)
+    return [bgr(picture)], pinhole_camera_info(intrinsics_like_kitti(size), size)
 
 
 def bgr(rgb: np.ndarray) -> np.ndarray:

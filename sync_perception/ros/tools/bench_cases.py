@@ -36,18 +36,23 @@ from rich.console import Console
 from rich.table import Table
 from sync_perception.files.pages import replace_part, split_page
 from sync_perception.ros.node.outputs import OUTPUTS
-from sync_perception.ros.tools.bench_dds import camera_process, node_parameters, ros_arguments
+from sync_perception.ros.tools.bench_dds import camera_process, node_arguments, node_parameters
 from sync_perception.ros.tools.bench_subjects import (
     BenchFailed,
     processor_time,
     Receiver,
-    START_LIMIT,
     Subject,
     wait_for_answers,
 )
-from sync_perception.ros.tools.processes import ChildProcess, NODE_MODULES, use_quiet_domain
+from sync_perception.ros.tools.processes import (
+    ChildProcess,
+    NODE_MODULES,
+    START_LIMIT,
+    use_quiet_domain,
+)
 from sync_perception.runtime.benchmark.bench_frames import BenchFrames
-from sync_perception.runtime.benchmark.reports import machine, summarize, write_report
+from sync_perception.runtime.benchmark.reports import machine, summarize_times, write_report
+from sync_perception.runtime.memory import MIB
 from sync_perception.runtime.predictor_options import PredictorOptions
 
 NODE = 'perception'
@@ -55,7 +60,6 @@ ALL = {output.topic: output.message_type for output in OUTPUTS}
 LABELS = {'sync/semantics': ALL['sync/semantics']}
 MAPS = {topic: ALL[topic] for topic in ('sync/depth', 'sync/semantics')}
 KITTI = (375, 1242)
-MIB = 2 ** 20
 PART = 'bench cases'
 HEADS = (
     'answered', 'received p50 ms', 'p95', 'taken p50 ms', 'p95', 'CPU s/frame', 'MiB', 'start s')
@@ -128,11 +132,11 @@ def bench_cases(
             report['cases'][name] = {
                 'title': case.title, **run_case(case, shown, node_parameters(options))}
     report['load_average_after'] = [round(each, 2) for each in os.getloadavg()]
-    console.print(table(report))
+    console.print(cases_table(report))
     if json is not None:
         write_report(report, json)
     if page is not None:
-        replace_part(page, PART, ['', *markdown(report), ''])
+        replace_part(page, PART, ['', *cases_markdown(report), ''])
     return report
 
 
@@ -160,7 +164,7 @@ def run_case(case: Case, image: str | Path | None, parameters: Sequence[str]) ->
         begin = time.time_ns()
         node = stack.enter_context(ChildProcess(
             'The node', NODE_MODULES['perception'],
-            ros_arguments([*parameters, f'cameras:={case.names}'], namespace=NODE),
+            node_arguments([*parameters, f'cameras:={case.names}'], namespace=NODE),
             logs / 'node.log'))
         children = [camera, node]
         receiver.spin_until(
@@ -200,10 +204,10 @@ def measure_case(
 def delays(times: dict[tuple[str, int], dict[str, int]], frames: Sequence[tuple[str, int]]
            ) -> dict[str, float]:
     """Summarize the milliseconds from the stamps of some frames to the last of their outputs."""
-    return summarize([1e-6 * (max(times[frame].values()) - frame[1]) for frame in frames])
+    return summarize_times([1e-6 * (max(times[frame].values()) - frame[1]) for frame in frames])
 
 
-def rows(report: dict[str, Any]) -> list[list[str]]:
+def case_rows(report: dict[str, Any]) -> list[list[str]]:
     """Return the title and the figures of each case as text."""
     found = []
     for values in report['cases'].values():
@@ -216,28 +220,28 @@ def rows(report: dict[str, Any]) -> list[list[str]]:
     return found
 
 
-def place(report: dict[str, Any]) -> str:
+def cases_setup(report: dict[str, Any]) -> str:
     """Return a line with the machine, its load and the commit."""
     facts = report['machine']
     return (f'{facts["processor"]}, {facts["cores"]} cores, load {facts["load_average"][0]} '
             f'before and {report["load_average_after"][0]} after, commit {facts["commit"]}')
 
 
-def table(report: dict[str, Any]) -> Table:
+def cases_table(report: dict[str, Any]) -> Table:
     """Return a report as a table for the terminal."""
     shown = Table(
         title='From the stamp of an image until all subscribed outputs are received by the '
-        'middleware, and taken by rclpy', caption=place(report))
+        'middleware, and taken by rclpy', caption=cases_setup(report))
     shown.add_column('load')
     for head in HEADS:
         shown.add_column(head, justify='right')
-    for row in rows(report):
+    for row in case_rows(report):
         shown.add_row(*row)
     return shown
 
 
-def markdown(report: dict[str, Any]) -> list[str]:
+def cases_markdown(report: dict[str, Any]) -> list[str]:
     """Return a report as lines of a documentation page."""
-    return [f'Measured {report["machine"]["time"][:10]}: {place(report)}.', '',
+    return [f'Measured {report["machine"]["time"][:10]}: {cases_setup(report)}.', '',
             f'| load | {" | ".join(HEADS)} |', '|---|' + '---:|' * len(HEADS),
-            *(f'| {" | ".join(row)} |' for row in rows(report))]
+            *(f'| {" | ".join(row)} |' for row in case_rows(report))]

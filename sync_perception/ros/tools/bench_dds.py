@@ -34,18 +34,18 @@ from rich.console import Console
 from rich.table import Table
 from sensor_msgs.msg import Image, PointCloud2
 from sync_perception.ros.tools.bench_subjects import (
-    measure,
+    measure_subjects,
     Receiver,
     Subject,
     SubjectResult,
-    warm_up,
+    warm_up_subjects,
 )
 from sync_perception.ros.tools.processes import ChildProcess, NODE_MODULES, use_quiet_domain
 from sync_perception.runtime.benchmark.bench_frames import BenchFrames
 from sync_perception.runtime.benchmark.reports import (
     machine,
     PERCENTILES,
-    summarize,
+    summarize_times,
     write_report,
 )
 from sync_perception.runtime.predictor_options import PredictorOptions
@@ -91,8 +91,8 @@ def bench_dds(
         'middleware': rclpy.get_rmw_implementation_identifier(),
         'model': str(options.model or 'default'), 'image_size': list(frames.size), 'rate': rate,
         'frames': frames.count, 'rounds': rounds, 'conversions': conversions,
-        'subjects': {name: describe(result) for name, result in results.items()}}
-    console.print(table(report))
+        'subjects': {name: subject_report(result) for name, result in results.items()}}
+    console.print(dds_table(report))
     if json is not None:
         write_report(report, json)
     return report
@@ -115,16 +115,16 @@ def run_subjects(
         camera = stack.enter_context(camera_process([*SUBJECTS], rate, frames, logs))
         nodes = {name: stack.enter_context(ChildProcess(
             f'The node {name!r}', subject.module,
-            [*subject.words, *ros_arguments(node_parameters(options), namespace=name)],
+            [*subject.words, *node_arguments(node_parameters(options), namespace=name)],
             logs / f'{name}.log')) for name, subject in SUBJECTS.items()}
         children = [camera, *nodes.values()]
         receiver = Receiver(SUBJECTS)
         stack.callback(receiver.close)
         with console.status('Starting the processes, preparing the network ...'):
             receiver.wait_for_all(children)
-            warm_up(receiver, nodes, children, rate)
+            warm_up_subjects(receiver, nodes, children, rate)
         with console.status(f'{len(SUBJECTS)} x {frames.count} images at {rate:g} Hz ...'):
-            results = measure(receiver, nodes, children, frames.count, rounds, rate)
+            results = measure_subjects(receiver, nodes, children, frames.count, rounds, rate)
         return results, conversion_library(nodes['conventional'])
 
 
@@ -138,7 +138,7 @@ def camera_process(
     :param logs: folder for its log.
     """
     return ChildProcess(
-        'The camera', 'sync_perception.ros.tools.bench_nodes', ['camera', *ros_arguments([
+        'The camera', 'sync_perception.ros.tools.bench_nodes', ['camera', *node_arguments([
             f'subjects:={[*subjects]}', f'rate:={float(rate)}', f'width:={frames.size[1]}',
             f'height:={frames.size[0]}', f'image:={frames.image or ""}'])], logs / 'camera.log')
 
@@ -150,7 +150,7 @@ def node_parameters(options: PredictorOptions) -> list[str]:
             f'precision:={options.precision}']
 
 
-def ros_arguments(parameters: Sequence[str], namespace: str = '') -> list[str]:
+def node_arguments(parameters: Sequence[str], namespace: str = '') -> list[str]:
     """Return parameters, `name:=value`, as a command line; an empty value keeps the default."""
     words = ['--ros-args']
     if namespace:
@@ -166,16 +166,16 @@ def conversion_library(node: ChildProcess) -> str:
     return node.log.read_text(errors='replace').partition('images by ')[2].partition('\n')[0]
 
 
-def describe(result: SubjectResult) -> dict[str, Any]:
+def subject_report(result: SubjectResult) -> dict[str, Any]:
     """Return the results of a subject for the report."""
     return {
         'sent': result.sent, 'answered': len(result.latencies),
-        'latency_milliseconds': summarize([1000 * each for each in result.latencies]),
-        'first_output_milliseconds': summarize([1000 * each for each in result.first]),
+        'latency_milliseconds': summarize_times([1000 * each for each in result.latencies]),
+        'first_output_milliseconds': summarize_times([1000 * each for each in result.first]),
         'cpu_seconds_per_frame': round(result.cpu / len(result.latencies), 4)}
 
 
-def table(report: dict[str, Any]) -> Table:
+def dds_table(report: dict[str, Any]) -> Table:
     """Return a report as a table for the terminal."""
     height, width = report['image_size']
     facts = report['machine']

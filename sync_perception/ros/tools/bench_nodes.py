@@ -29,7 +29,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 from sync_perception.ros.core import executor, qos
 from sync_perception.ros.core.stopping import leave, StopRequest
-from sync_perception.ros.io.conversions import intrinsics, stamp_nanoseconds
+from sync_perception.ros.io.conversions import rectified_intrinsics, stamp_nanoseconds
 from sync_perception.ros.node.model_loading import load_predictor
 from sync_perception.ros.parameters.perception import PerceptionParameters
 from sync_perception.ros.tools.bench_camera import BenchCamera
@@ -102,7 +102,7 @@ class ConventionalNode(Node):
         if self.camera_info is None:
             return
         rgb = self.read(image)
-        frame = Frame(rgb, intrinsics(self.camera_info, rgb.shape[:2]),
+        frame = Frame(rgb, rectified_intrinsics(self.camera_info, rgb.shape[:2]),
                       stamp_nanoseconds(image.header), image.header.frame_id)
         prediction = self.predictor.predict(frame, CONVENTIONAL_OUTPUTS)
         for topic, values, encoding in (
@@ -189,7 +189,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the node in NODES that is named by the first word of the command line."""
     stop = StopRequest()
     name, *rest = sys.argv[1:] if arguments is None else arguments
-    leave(executor.run(NODES[name], rest, stop))
+    leave(executor.run_node(NODES[name], rest, stop))
 
 
 if __name__ == '__main__':

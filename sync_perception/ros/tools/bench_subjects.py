@@ -27,10 +27,9 @@ from rclpy.executors import SingleThreadedExecutor
 from std_msgs.msg import String
 from sync_perception.ros.core import qos
 from sync_perception.ros.tools.bench_camera import SENT, TURN
-from sync_perception.ros.tools.processes import ChildProcess
+from sync_perception.ros.tools.processes import ChildProcess, START_LIMIT
 from sync_perception.ros.tools.topic_watcher import stamp_of
 
-START_LIMIT = 180.0  # seconds until the processes have started and answered the first frames
 ANSWER_LIMIT = 10.0  # seconds without an answer after which a turn ends
 LAST_ANSWERS = 0.5  # the same limit once the last image is answered
 GRACE = 0.5  # seconds from a match in this process until the others have discovered it
@@ -222,9 +221,9 @@ def processor_time(process: psutil.Process) -> float:
     return times.user + times.system
 
 
-def measure(receiver: Receiver, nodes: dict[str, ChildProcess],
-            children: Sequence[ChildProcess], frames: int, rounds: int, rate: float
-            ) -> dict[str, SubjectResult]:
+def measure_subjects(receiver: Receiver, nodes: dict[str, ChildProcess],
+                     children: Sequence[ChildProcess], frames: int, rounds: int, rate: float
+                     ) -> dict[str, SubjectResult]:
     """
     Measure the subjects in turns; each round starts with another subject.
 
@@ -249,8 +248,8 @@ def measure(receiver: Receiver, nodes: dict[str, ChildProcess],
     return results
 
 
-def warm_up(receiver: Receiver, nodes: dict[str, ChildProcess],
-            children: Sequence[ChildProcess], rate: float) -> None:
+def warm_up_subjects(receiver: Receiver, nodes: dict[str, ChildProcess],
+                     children: Sequence[ChildProcess], rate: float) -> None:
     """
     Send every subject some frames before the measurement, since the first one takes seconds.
 

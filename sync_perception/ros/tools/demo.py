@@ -32,11 +32,15 @@ from rich.live import Live
 from sync_perception.files.whole_files import write_json
 from sync_perception.kitti.drive import KittiDrive
 from sync_perception.ros.tools.demo_map import write_map
-from sync_perception.ros.tools.processes import ChildProcess, NODE_MODULES, use_quiet_domain
+from sync_perception.ros.tools.processes import (
+    ChildProcess,
+    NODE_MODULES,
+    START_LIMIT,
+    use_quiet_domain,
+)
 from sync_perception.ros.tools.topic_watcher import Watcher, write_pictures
 import typer
 
-START_LIMIT = 180.0  # seconds for a process to start, on a slow machine with a cold disk cache
 ANSWER_LIMIT = 20.0  # seconds without any message after which the demo ends
 LAST_MESSAGES = 1.0  # the same limit once every image is answered
 SYNTHETIC_FRAMES = 60
@@ -71,12 +75,12 @@ def wait_until(condition: Callable[[], bool], watcher: Watcher, children: list[C
     end = time.monotonic() + limit
     while not condition():
         watcher.spin(0.1)
-        check(children)
+        check_alive(children)
         if time.monotonic() > end:
             raise DemoFailed(failure_message(children[0], f'did not {what} within {limit:.0f} s'))
 
 
-def check(children: list[ChildProcess]) -> None:
+def check_alive(children: list[ChildProcess]) -> None:
     """Raise DemoFailed if one of the child processes has ended."""
     for child in children:
         if child.exit_code is not None:
@@ -101,9 +105,9 @@ def follow(watcher: Watcher, perception: ChildProcess, replay: ChildProcess, tit
         while True:
             watcher.spin(0.1)
             live.update(progress.table(title))
-            check([perception])
+            check_alive([perception])
             if replay.exit_code not in (None, 0):
-                check([replay])
+                check_alive([replay])
             times = [arrivals.times[-1] for arrivals in progress.topics.values()
                      if arrivals.times]
             quiet = time.monotonic() - max(times, default=begun)
@@ -149,7 +153,7 @@ def choose_drive(kitti: Path | None, frames: int) -> Drive:
         min(frames or len(drive), len(drive)), kitti)
 
 
-def run(drive: Drive, out: Path, rate: float, pictures: int, model: str, device: str) -> None:
+def run_demo(drive: Drive, out: Path, rate: float, pictures: int, model: str, device: str) -> None:
     """
     Replay a drive, show the progress, and write the results.
 
@@ -172,7 +176,7 @@ def run(drive: Drive, out: Path, rate: float, pictures: int, model: str, device:
 
         def start(name: str, node: str, parameters: list[str], log: str) -> ChildProcess:
             return stack.enter_context(ChildProcess(
-                name, NODE_MODULES[node], parameter_arguments(parameters),
+                name, NODE_MODULES[node], ros_arguments(parameters),
                 logs / f'{log}.log'))
 
         perception = start(
@@ -187,7 +191,7 @@ def run(drive: Drive, out: Path, rate: float, pictures: int, model: str, device:
             wait_until(lambda: first.exit_code is not None, watcher, [perception],
                        'answer the first frame')
             if first.exit_code:
-                check([first])
+                check_alive([first])
         watcher.begin(drive.count, pictures)
         replay = start(
             'The replay', 'replay',
@@ -205,7 +209,7 @@ def run(drive: Drive, out: Path, rate: float, pictures: int, model: str, device:
                   'show the map of the drive')
 
 
-def parameter_arguments(parameters: list[str]) -> list[str]:
+def ros_arguments(parameters: list[str]) -> list[str]:
     """Return `name:=value` as a ROS command line; an empty value keeps the default."""
     arguments = ['--ros-args']
     for parameter in parameters:
@@ -234,7 +238,7 @@ def main() -> None:
             ) -> None:
         """Replay a drive over DDS and watch the perception node answer."""
         try:
-            run(choose_drive(kitti, frames), out, rate, pictures, model, device)
+            run_demo(choose_drive(kitti, frames), out, rate, pictures, model, device)
         except (DemoFailed, FileNotFoundError, ValueError) as error:
             typer.echo(f'demo: {error}', err=True)
             raise typer.Exit(1) from error

@@ -34,6 +34,7 @@ NODE_MODULES = {
     'mapping': 'sync_perception.ros.map.mapping_node',
     'replay': 'sync_perception.ros.replay.replay_node'}
 """Modules that `python -m` runs, by the name of the node."""
+START_LIMIT = 180.0  # seconds for processes to start, on a slow machine with a cold disk cache
 GRACE = 10.0  # seconds from the request to stop until the end
 
 

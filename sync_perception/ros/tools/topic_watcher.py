@@ -30,6 +30,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import String
+from sync_perception.images.frame_times import SECOND
 from sync_perception.images.reading import write_image
 from sync_perception.labels import FLAGS, LabelSpace
 from sync_perception.ros.core import qos
@@ -157,7 +158,7 @@ def stamp_of(message: bytes) -> int:
     :return: nanoseconds.
     """
     seconds, nanoseconds = struct.unpack_from('<iI' if message[1] & 1 else '>iI', message, 4)
-    return seconds * 10 ** 9 + nanoseconds
+    return seconds * SECOND + nanoseconds
 
 
 def read_label_space(text: str) -> LabelSpace:
@@ -197,7 +198,7 @@ def write_pictures(watcher: Watcher, folder: Path) -> list[str]:
         frame, prediction = read_bundle(bundle)
         space = watcher.label_space
         for name, picture in (
-                ('panel', visualize.panel(frame, prediction, space)),
+                ('panel', visualize.prediction_panel(frame, prediction, space)),
                 ('cloud', draw_cloud(
                     bundle['sync/points'], frame, prediction.labels, space))):
             names.append(f'{name}_{number:02}.png')

@@ -14,7 +14,12 @@
 
 """Inference backends: eager torch as the reference, and faster ones that agree with it."""
 
-from sync_perception.runtime.backends.base import Backend, EagerBackend, probe, reduced_precision
+from sync_perception.runtime.backends.base import (
+    Backend,
+    EagerBackend,
+    probe_image,
+    reduced_precision,
+)
 from sync_perception.runtime.backends.choice import (
     BackendError,
     BACKENDS,
@@ -29,6 +34,5 @@ from sync_perception.runtime.backends.openvino import OpenVinoBackend
 
 __all__ = [
     'Backend', 'BackendError', 'BACKENDS', 'check_backend', 'check_precision', 'choose_backend',
-    'choose_device',
-    'EagerBackend', 'OnnxBackend', 'openvino_device', 'OpenVinoBackend', 'PRECISIONS', 'probe',
-    'reduced_precision']
+    'choose_device', 'EagerBackend', 'OnnxBackend', 'openvino_device', 'OpenVinoBackend',
+    'PRECISIONS', 'probe_image', 'reduced_precision']

@@ -27,7 +27,7 @@ from torch import Tensor
 
 PROBE_CELLS = (2, 3)
 """Height and width of a probe in multiples of the sides of a network's input."""
-TOLERANCE = {'float32': 1e-3, 'bfloat16': 0.1, 'float16': 0.03}
+BACKEND_TOLERANCE = {'float32': 1e-3, 'bfloat16': 0.1, 'float16': 0.03}
 """Largest difference from eager torch, relative to each map's greatest value, by precision."""
 
 
@@ -90,7 +90,7 @@ class EagerBackend(Backend):
             return in_float32(self.model(image_b3hw))
 
 
-def probe(
+def probe_image(
         model: PerceptionModel | ExportedModel, size: tuple[int, int] | None = None) -> Tensor:
     """
     Return a test image (1, 3, h, w) for a model, on its device, channels-last.
@@ -122,14 +122,14 @@ def difference(found: DenseOutput, expected: DenseOutput) -> float:
     return greatest
 
 
-def check_agreement(backend: Backend, reference: Backend, image_b3hw: Tensor) -> None:
+def check_against_reference(backend: Backend, reference: Backend, image_b3hw: Tensor) -> None:
     """
     Check that a backend gives the maps of the reference, as far as its precision allows.
 
     :raises Disagreement: if it does not; the message states the difference.
     """
     off = difference(backend(image_b3hw), reference(image_b3hw))
-    most = TOLERANCE[backend.precision]
+    most = BACKEND_TOLERANCE[backend.precision]
     if not off <= most:
         raise Disagreement(
             f'in {backend.name} the maps differ by {off:.2g} of their greatest value, expected at '

@@ -32,7 +32,7 @@ from sync_perception.runtime.backends.base import (
     Backend,
     Disagreement,
     EagerBackend,
-    probe,
+    probe_image,
 )
 from sync_perception.runtime.backends.cuda_graph import CudaGraphBackend
 from sync_perception.runtime.backends.onnxruntime import OnnxBackend
@@ -238,14 +238,14 @@ def fastest(model: PerceptionModel | ExportedModel, half: bool) -> Backend:
         remembered.remember(key, slow.name, {'error': first_line(error)})
         return slow
     if known != fast.name:
-        times = compare([slow, fast], model)
+        times = time_backends([slow, fast], model)
         known = min(times, key=times.get)
         LOGGER.info('the backend %s is the fastest: %s', known, times)
         remembered.remember(key, known, {'seconds': times})
     return fast if known == fast.name else slow
 
 
-def compare(
+def time_backends(
         backends: list[Backend], model: PerceptionModel | ExportedModel) -> dict[str, float]:
     """Return the shortest time in seconds per image of each backend; the backends alternate."""
     for backend in backends:
@@ -265,7 +265,7 @@ def seconds(backend: Backend, model: PerceptionModel | ExportedModel) -> float:
     config = model.config
     size = config.input_size or network_size(
         SHAPE, config.input_pixels // SHARE, config.input_multiple)
-    image = probe(model, tuple(size))
+    image = probe_image(model, tuple(size))
     start = time.perf_counter()
     backend(image)
     return time.perf_counter() - start

@@ -23,7 +23,12 @@ import logging
 
 from sync_perception.files.checks import first_line
 from sync_perception.models.perception_model import PerceptionModel
-from sync_perception.runtime.backends.base import Backend, check_agreement, EagerBackend, probe
+from sync_perception.runtime.backends.base import (
+    Backend,
+    check_against_reference,
+    EagerBackend,
+    probe_image,
+)
 from sync_perception.runtime.memory import is_out_of_memory
 from sync_perception.types import DenseOutput
 import torch
@@ -49,7 +54,7 @@ class CapturedGraph:
     replay: Callable[[], None]
 
 
-def record(network: EagerBackend, image_b3hw: Tensor) -> CapturedGraph:
+def record_graph(network: EagerBackend, image_b3hw: Tensor) -> CapturedGraph:
     """
     Record the calls of a network on a GPU.
 
@@ -87,12 +92,12 @@ class CudaGraphBackend(Backend):
     name = 'cuda_graph'
 
     def __init__(self, model: PerceptionModel, half: bool = False,
-                 record: Callable[[EagerBackend, Tensor], CapturedGraph] = record):
+                 record: Callable[[EagerBackend, Tensor], CapturedGraph] = record_graph):
         self.eager, self.record = EagerBackend(model, half), record
         self.device, self.precision = self.eager.device, self.eager.precision
         self.batches = self.eager.batches
         self.recordings: OrderedDict[tuple[int, ...], CapturedGraph | None] = OrderedDict()
-        check_agreement(self, self.eager, probe(model))
+        check_against_reference(self, self.eager, probe_image(model))
 
     def __call__(self, image_b3hw: Tensor) -> DenseOutput:
         """Run the network."""

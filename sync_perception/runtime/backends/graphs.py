@@ -40,7 +40,7 @@ FORMAT = 2  # version of the cached graphs; raised when the conversion changes
 MAX_BYTES = 2_000_000_000
 
 
-def fingerprint(model: PerceptionModel | ExportedModel) -> str:
+def network_fingerprint(model: PerceptionModel | ExportedModel) -> str:
     """Return a unique key of a network: a hash of its config, weights and library versions."""
     config = replace(model.config, record={})
     known = [FORMAT, type(model).__name__, asdict(config), torch.__version__,
@@ -68,7 +68,7 @@ def network_digest(model: PerceptionModel | ExportedModel) -> str:
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 
-def convert(model: PerceptionModel | ExportedModel, size: tuple[int, int]) -> Any:
+def convert_to_openvino(model: PerceptionModel | ExportedModel, size: tuple[int, int]) -> Any:
     """
     Convert a network to an OpenVINO graph with input (B, h, w, 3) of one size.
 
@@ -125,7 +125,7 @@ class Graphs:
 
     def __init__(self, model: PerceptionModel | ExportedModel, agrees: Any):
         self.model: PerceptionModel | ExportedModel | None = model
-        self.name, self.agrees = fingerprint(model), agrees
+        self.name, self.agrees = network_fingerprint(model), agrees
         self.folder = cache_folder('openvino')
         self.multiple = model.config.input_multiple
         self.for_all: Any = None
@@ -138,7 +138,7 @@ class Graphs:
             graph = self.for_all.clone()
         else:
             name = f'{size[0]}x{size[1]}'
-            graph = self.read(name) or self.keep(convert(self.model, size), name)
+            graph = self.read(name) or self.keep(convert_to_openvino(self.model, size), name)
         graph.reshape([batch, *size, 3])
         return graph
 
@@ -146,9 +146,9 @@ class Graphs:
         """Return a graph for all sizes, or None if the network has none."""
         cell = self.multiple
         traced, second, third = (2 * cell, 3 * cell), (3 * cell, 5 * cell), (4 * cell, 2 * cell)
-        graph = convert(self.model, traced)
+        graph = convert_to_openvino(self.model, traced)
         try:
-            free_size(graph, traced, convert(self.model, second), second)
+            free_size(graph, traced, convert_to_openvino(self.model, second), second)
             suits = self.agrees(graph, traced) and self.agrees(graph, third)
         except RuntimeError as error:
             LOGGER.debug('no graph of the network suits all sizes: %s', error)

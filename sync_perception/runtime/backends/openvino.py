@@ -24,12 +24,12 @@ from sync_perception.models.exchange.exported import ExportedModel
 from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.runtime.backends.base import (
     Backend,
-    check_agreement,
+    BACKEND_TOLERANCE,
+    check_against_reference,
     difference,
     EagerBackend,
-    probe,
+    probe_image,
     reduced_precision,
-    TOLERANCE,
 )
 from sync_perception.runtime.backends.graphs import Graphs, MAX_BYTES
 from sync_perception.runtime.backends.library import kept_signal_stack, load_openvino
@@ -78,7 +78,7 @@ class GraphBackend(Backend):
             while len(self.programs) >= MAX_PROGRAMS:
                 self.programs.popitem(last=False)
             self.programs[shape] = self.compile(graph, self.precision)
-        return run(self.programs[shape], image_b3hw)
+        return run_request(self.programs[shape], image_b3hw)
 
     def compile(self, graph: Any, kind: str) -> Any:  # noqa: A003
         """Compile a graph of fixed shapes; return an openvino.InferRequest."""
@@ -119,16 +119,16 @@ class OpenVinoBackend(GraphBackend):
 
         def agrees(graph: Any, size: tuple[int, int]) -> bool:
             """Return whether a graph in float32 agrees with the model at a size."""
-            image, fixed = probe(model, size), graph.clone()
+            image, fixed = probe_image(model, size), graph.clone()
             fixed.reshape([1, *size, 3])
-            found = run(self.compile(fixed, 'float32'), image)
-            return difference(found, reference(image)) <= TOLERANCE['float32']
+            found = run_request(self.compile(fixed, 'float32'), image)
+            return difference(found, reference(image)) <= BACKEND_TOLERANCE['float32']
 
         self.graphs = Graphs(model, agrees)
-        check_agreement(self, reference, probe(model))
+        check_against_reference(self, reference, probe_image(model))
 
 
-def run(request: Any, image_b3hw: Tensor) -> DenseOutput:
+def run_request(request: Any, image_b3hw: Tensor) -> DenseOutput:
     """
     Run a compiled graph.
 

@@ -27,7 +27,7 @@ from sync_perception.files.whole_files import read_remembered, write_json
 from sync_perception.machine import processor_name
 from sync_perception.models.exchange.exported import ExportedModel
 from sync_perception.models.perception_model import PerceptionModel
-from sync_perception.runtime.backends.graphs import fingerprint
+from sync_perception.runtime.backends.graphs import network_fingerprint
 import torch
 
 LOGGER = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ MAX_ENTRIES = 200
 def key(model: PerceptionModel | ExportedModel, half: bool) -> str:
     """Return the cache key: network, precision, library versions, processor and threads."""
     return '|'.join([
-        fingerprint(model), 'half' if half else 'float32', package_version('onnxruntime'),
+        network_fingerprint(model), 'half' if half else 'float32', package_version('onnxruntime'),
         platform.node(), processor_name(), f'{torch.get_num_threads()} threads'])
 
 

@@ -28,8 +28,13 @@ from rich.live import Live
 from rich.table import Table
 from sync_perception.files.pages import replace_part, split_page
 from sync_perception.files.whole_files import write_json
-from sync_perception.models.catalogue.ready_made import CATALOGUE, Entry, find
-from sync_perception.models.catalogue.stored_costs import Cost, SIZES, store_costs, stored_costs
+from sync_perception.models.catalogue.ready_made import CATALOGUE, Entry, find_architecture
+from sync_perception.models.catalogue.stored_costs import (
+    Cost,
+    COST_SIZES,
+    store_costs,
+    stored_costs,
+)
 
 if TYPE_CHECKING:  # importing torch takes seconds; only measurements need it
     from sync_perception.runtime.benchmark.network_timing import Times
@@ -71,11 +76,11 @@ class Row:
     def cells(self) -> list[str]:
         """Return name, tasks, parameters, operations and times as text; '' if unknown."""
         if self.cost is None:
-            return [self.name, EXTRA, '', *([''] * 2 * len(SIZES))]
+            return [self.name, EXTRA, '', *([''] * 2 * len(COST_SIZES))]
         return [
             self.name, ', '.join(self.cost.tasks), f'{self.cost.parameters / 1e6:.2f}',
-            *(f'{self.cost.flops[size] / 1e9:.1f}' for size in SIZES),
-            *(shown(self.times.get(size)) for size in SIZES)]
+            *(f'{self.cost.flops[size] / 1e9:.1f}' for size in COST_SIZES),
+            *(times_text(self.times.get(size)) for size in COST_SIZES)]
 
 
 def measure_row(
@@ -93,7 +98,7 @@ def measure_row(
     if counted or row.cost is None:
         # imports torch: seconds
         from sync_perception.models.catalogue.cost import measure_cost
-        row.cost = measure_cost(entry.config(), SIZES)
+        row.cost = measure_cost(entry.config(), COST_SIZES)
     if counted:
         store_costs({name: row.cost})
     if device is not None:
@@ -102,7 +107,7 @@ def measure_row(
         from sync_perception.runtime.benchmark.network_timing import time_network
         import torch
         torch.manual_seed(0)
-        row.times = time_network(build_model(entry.config()).eval().to(device), SIZES, half)
+        row.times = time_network(build_model(entry.config()).eval().to(device), COST_SIZES, half)
     return row
 
 
@@ -122,7 +127,7 @@ def list_architectures(
     :param counted: whether to recount the parameters and operations, and store the counts.
     :raises ValueError: for an unknown name or device, or a page without the markers.
     """
-    chosen = {name: find(name) for name in names} or CATALOGUE
+    chosen = {name: find_architecture(name) for name in names} or CATALOGUE
     target = None
     if timed:
         from sync_perception.runtime.backends import choose_device  # imports torch: seconds
@@ -130,16 +135,17 @@ def list_architectures(
     if markdown is not None:
         split_page(markdown, PART)
     # the plain table does not name the machine
-    here = machine() if timed or json_file is not None or markdown is not None else None
+    here = describe_machine() if timed or json_file is not None or markdown is not None else None
     report = {'machine': here, 'device': str(target) if timed else None, 'half': half,
-              'convention': CONVENTION, 'image_sizes': [label(size) for size in SIZES], 'rows': []}
+              'convention': CONVENTION,
+              'image_sizes': [label(size) for size in COST_SIZES], 'rows': []}
     rows: list[Row] = []
     # recipes go to stdout and may be piped into a file, so the table goes to stderr
     with Live(console=Console(stderr=bool(names)), auto_refresh=False) as live:
         for name, entry in chosen.items():
             rows.append(measure_row(name, entry, target, half, counted))
             report['rows'].append(rows[-1].to_dict())
-            live.update(table(rows, report), refresh=True)
+            live.update(architectures_table(rows, report), refresh=True)
             if json_file is not None:
                 Path(json_file).parent.mkdir(parents=True, exist_ok=True)
                 write_json(json_file, report)
@@ -149,16 +155,16 @@ def list_architectures(
         print(f'# {name}: {chosen[name].summary}\n{chosen[name].recipe()}', end='')
 
 
-def machine() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """Return a description of this machine and the versions of the libraries."""
     # imports torch: seconds
     from sync_perception.runtime.benchmark.reports import machine as describe
     return describe()
 
 
-def table(rows: Sequence[Row], report: dict[str, Any]) -> Table:
+def architectures_table(rows: Sequence[Row], report: dict[str, Any]) -> Table:
     """Return the rows as a table for the terminal."""
-    here = '' if report['device'] is None else f' on {place(report)}'
+    here = '' if report['device'] is None else f' on {architectures_setup(report)}'
     drawn = Table(title=f'Architectures{here}', caption=CONVENTION)
     for number, column in enumerate(columns(report)):
         figures = number >= 2  # on a narrow terminal, names may be cut off, but not figures
@@ -172,9 +178,9 @@ def table(rows: Sequence[Row], report: dict[str, Any]) -> Table:
 
 def columns(report: dict[str, Any]) -> list[str]:
     """Return the column headings; times only if some were measured."""
-    heads = ['name', 'gives', 'parameters (M)', *(f'GFLOPs {label(size)}' for size in SIZES)]
+    heads = ['name', 'gives', 'parameters (M)', *(f'GFLOPs {label(size)}' for size in COST_SIZES)]
     if report['device'] is not None:
-        heads += [f'ms {label(size)}, eager / predictor' for size in SIZES]
+        heads += [f'ms {label(size)}, eager / predictor' for size in COST_SIZES]
     return heads
 
 
@@ -200,11 +206,11 @@ def measured_where(report: dict[str, Any]) -> str:
     versions = f'torch {where["torch"]}, commit {where["commit"]}'
     if report['device'] is None:
         return f'Counted {where["time"][:10]} with {versions}; times were not measured.'
-    return (f'Measured {where["time"][:10]} on {place(report)}: {versions}, load '
+    return (f'Measured {where["time"][:10]} on {architectures_setup(report)}: {versions}, load '
             f'{where["load_average"][0]} before the run.')
 
 
-def place(report: dict[str, Any]) -> str:
+def architectures_setup(report: dict[str, Any]) -> str:
     """Return the name of the machine and of its computing device."""
     if str(report['device']).startswith('cuda'):
         import torch  # takes seconds
@@ -213,7 +219,7 @@ def place(report: dict[str, Any]) -> str:
     return f'{report["machine"]["processor"]}, {threads} thread{"s" * (threads > 1)}'
 
 
-def shown(times: Times | None) -> str:
+def times_text(times: Times | None) -> str:
     """Return the milliseconds of eager torch and of the predictor as text."""
     if times is None:
         return ''

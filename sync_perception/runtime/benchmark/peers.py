@@ -47,7 +47,7 @@ from sync_perception.resources import model_source
 from sync_perception.runtime.backends import EagerBackend
 from sync_perception.runtime.benchmark.bench_frames import BenchFrames
 from sync_perception.runtime.benchmark.network_timing import run_once
-from sync_perception.runtime.benchmark.reports import machine, summarize, write_report
+from sync_perception.runtime.benchmark.reports import machine, summarize_times, write_report
 from sync_perception.runtime.pointcloud import POINT, point_cloud
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.runtime.predictor_options import PredictorOptions
@@ -102,11 +102,11 @@ def bench_peers(
         'milliseconds': in_turns(ways, predictor.device, frames.count),
         'load_average_after': [round(each, 2) for each in os.getloadavg()],
         'left_out': sorted(PEERS.keys() - peers.keys())}
-    Console().print(table(report))
+    Console().print(peers_table(report))
     if json is not None:
         write_report(report, json)
     if page is not None:
-        replace_part(page, PART, ['', *markdown(report), ''])
+        replace_part(page, PART, ['', *peers_markdown(report), ''])
     return report
 
 
@@ -144,17 +144,17 @@ def in_turns(ways: dict[str, Callable[[], object]], device: torch.device, frames
             spent = run_once(run, device)
             if turn >= WARM_UP:
                 times[name].append(spent)
-    return {name: summarize(values) for name, values in times.items()}
+    return {name: summarize_times(values) for name, values in times.items()}
 
 
-def rows(report: dict[str, Any]) -> list[list[str]]:
+def peer_rows(report: dict[str, Any]) -> list[list[str]]:
     """Return what is compared, its time in times of the whole frame, p50 and p95 as text."""
     own = report['milliseconds'][WHOLE]['p50']
     return [[name, f'{marks["p50"] / own:.2f}', f'{marks["p50"]:.0f}', f'{marks["p95"]:.0f}']
             for name, marks in report['milliseconds'].items()]
 
 
-def place(report: dict[str, Any]) -> str:
+def peers_setup(report: dict[str, Any]) -> str:
     """Return a line with the machine, its load, the sizes and the commit."""
     facts, model = report['machine'], report['model']
     height, width = report['image_size']
@@ -166,24 +166,24 @@ def place(report: dict[str, Any]) -> str:
         f'{facts["torch"]}, commit {facts["commit"]}')
 
 
-def table(report: dict[str, Any]) -> Table:
+def peers_table(report: dict[str, Any]) -> Table:
     """Return a report as a table for the terminal."""
-    caption = [place(report), *(f'{name}: {MISSING}' for name in report['left_out'])]
+    caption = [peers_setup(report), *(f'{name}: {MISSING}' for name in report['left_out'])]
     # as Text, since a string in brackets would be taken for markup
     shown = Table(title='Time in times of the whole frame, in turns',
                   caption=Text('; '.join(caption)))
     shown.add_column('')
     for head in ('ratio', 'p50 ms', 'p95 ms'):
         shown.add_column(head, justify='right')
-    for row in rows(report):
+    for row in peer_rows(report):
         shown.add_row(*row)
     return shown
 
 
-def markdown(report: dict[str, Any]) -> list[str]:
+def peers_markdown(report: dict[str, Any]) -> list[str]:
     """Return a report as lines of a documentation page."""
     return [
-        f'Measured {report["machine"]["time"][:10]}: {place(report)}.', '',
+        f'Measured {report["machine"]["time"][:10]}: {peers_setup(report)}.', '',
         '| | ratio | p50 ms | p95 ms |', '|---|---:|---:|---:|',
-        *(f'| {" | ".join(row)} |' for row in rows(report)),
+        *(f'| {" | ".join(row)} |' for row in peer_rows(report)),
         *(f'| {name} | {MISSING} | | |' for name in report['left_out'])]

@@ -45,7 +45,7 @@ def machine() -> dict[str, Any]:
         'time': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}
 
 
-def summarize(values: Sequence[float]) -> dict[str, float]:
+def summarize_times(values: Sequence[float]) -> dict[str, float]:
     """Return the percentiles, the mean and the minimum of some times."""
     marks = dict(zip([f'p{mark}' for mark in PERCENTILES], np.percentile(values, PERCENTILES)))
     marks |= {'mean': np.mean(values), 'min': np.min(values)}

@@ -30,7 +30,7 @@ from sync_perception.models import hub
 from sync_perception.resources import model_source
 from sync_perception.runtime.backends import choose_device, EagerBackend
 from sync_perception.runtime.benchmark.bench_frames import BenchFrames
-from sync_perception.runtime.benchmark.reports import machine, PERCENTILES, summarize
+from sync_perception.runtime.benchmark.reports import machine, PERCENTILES, summarize_times
 from sync_perception.runtime.pointcloud import POINT, point_cloud
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.runtime.predictor_options import PredictorOptions
@@ -110,7 +110,7 @@ def rectify_stage(frame: Frame) -> Stage:
     return RECTIFY, lambda work: rectification.image(frame.image)
 
 
-def measure(
+def time_stages(
         stages: Sequence[Stage], beside: Sequence[Stage], work: Work, frames: int,
         warm_up: int = 5) -> dict[str, list[float]]:
     """
@@ -160,7 +160,7 @@ def bench_runtime(
     beside = [
         copy_stage(frame.size), rectify_stage(frame),
         eager_stage(model_source(options.model), choose_device(options.device))]
-    times = measure(stages, beside, Work(frame=frame), frames.count)
+    times = time_stages(stages, beside, Work(frame=frame), frames.count)
     whole = np.percentile(times[WHOLE], 50)
     batch = predictor.prepare(frame)
     return {
@@ -169,10 +169,10 @@ def bench_runtime(
         'load_seconds': round(loaded - start, 3), 'first_frame_seconds': round(first - loaded, 3),
         'frames_per_second': round(float(1000 / whole), 2),
         'around_share': round(float(np.percentile(times[AROUND], 50) / whole), 4),
-        'milliseconds': {name: summarize(values) for name, values in times.items()}}
+        'milliseconds': {name: summarize_times(values) for name, values in times.items()}}
 
 
-def table(report: dict[str, Any]) -> Table:
+def stages_table(report: dict[str, Any]) -> Table:
     """Return a report as a table for the terminal."""
     model, size = report['model'], report['image_size']
     shown = Table(

@@ -116,7 +116,7 @@ class ImageReader:
         :raises ValueError: if the calibration is unusable or for another size.
         """
         if self.calibration is None:
-            return Frame(image, intrinsics(image.shape[:2], self.camera.fx), stamp)
+            return Frame(image, assumed_intrinsics(image.shape[:2], self.camera.fx), stamp)
         calibration = turn_calibration(self.calibration, stored, orientation)
         frame = Frame(image, calibration.intrinsics, stamp)
         return frame if self.rectifier is None else self.rectifier(frame, calibration)
@@ -141,7 +141,7 @@ def find_images(images: Sequence[str | Path]) -> list[Path]:
     return paths
 
 
-def intrinsics(size: tuple[int, int], fx: float | None = None) -> np.ndarray:
+def assumed_intrinsics(size: tuple[int, int], fx: float | None = None) -> np.ndarray:
     """
     Return the intrinsics of an image without calibration.
 

@@ -35,7 +35,7 @@ from sync_perception.runtime.image_files.image_reader import (
 )
 from sync_perception.runtime.image_files.result_files import (
     CloudOptions,
-    summarize,
+    summarize_prediction,
     write_prediction,
 )
 from sync_perception.runtime.mount_scale import correct_scale, missing_maps, Mount
@@ -157,7 +157,7 @@ def predict_image(
     report(f'{path} -> {prefix}_*: {seconds:.2f} s' + ''.join(
         f', {key.replace("_", " ")}: {value}' for key, value in scaled.items()))
     return {'image': str(path), 'seconds': round(seconds, 4), 'K': frame.K.tolist(),
-            'files': files, **summarize(prediction, predictor.labels), **scaled}
+            'files': files, **summarize_prediction(prediction, predictor.labels), **scaled}
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:

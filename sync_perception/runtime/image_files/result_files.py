@@ -26,7 +26,7 @@ from sync_perception.files.ply import VERTEX, write_vertices
 from sync_perception.images.reading import write_image
 from sync_perception.labels import LabelSpace
 from sync_perception.runtime.clean_depth import clean_depth
-from sync_perception.runtime.pictures.visualize import cloud_view, panel
+from sync_perception.runtime.pictures.visualize import cloud_view, prediction_panel
 from sync_perception.runtime.pointcloud import point_cloud
 from sync_perception.types import Frame, Prediction
 
@@ -57,7 +57,7 @@ def write_prediction(
     :param max_depth: far end of the colour scale of depth in the pictures, metres.
     :return: names of the files.
     """
-    pictures = {'panel': panel(frame, prediction, space, max_depth)}
+    pictures = {'panel': prediction_panel(frame, prediction, space, max_depth)}
     if prediction.depth is not None:
         pictures['depth'] = encode_depth(prediction.depth)
     if prediction.uncertainty is not None:
@@ -110,7 +110,7 @@ def write_ply(points: np.ndarray, path: Path) -> None:
     write_vertices(path, vertices)
 
 
-def summarize(prediction: Prediction, space: LabelSpace) -> dict[str, Any]:
+def summarize_prediction(prediction: Prediction, space: LabelSpace) -> dict[str, Any]:
     """Return statistics of a prediction: depth in metres, and the fraction of each class."""
     summary: dict[str, Any] = {}
     if prediction.depth is not None:

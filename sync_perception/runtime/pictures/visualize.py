@@ -27,8 +27,8 @@ from sync_perception.runtime.pictures.render import render_cloud, Viewpoint
 from sync_perception.types import Frame, Prediction
 
 __all__ = [
-    'Viewpoint', 'caption', 'cloud_view', 'colorize_depth', 'legend', 'overlay', 'panel',
-    'render_cloud', 'shaded_labels']
+    'Viewpoint', 'caption', 'cloud_view', 'colorize_depth', 'legend', 'overlay',
+    'prediction_panel', 'render_cloud', 'shaded_labels']
 
 FONT = cv2.FONT_HERSHEY_DUPLEX
 TEXT = (235, 235, 235)
@@ -53,7 +53,7 @@ def overlay(image: np.ndarray, labels: np.ndarray, space: LabelSpace) -> np.ndar
     return cv2.copyTo(image, (labels >= len(space)).astype(np.uint8), blend)
 
 
-def panel(
+def prediction_panel(
         frame: Frame, prediction: Prediction, space: LabelSpace,
         max_depth: float = 80.0) -> np.ndarray:
     """

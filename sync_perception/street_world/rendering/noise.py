@@ -27,7 +27,7 @@ GRAIN = 1 << 21
 
 
 @cache
-def table(seed: int, rough: float) -> np.ndarray:
+def noise_table(seed: int, rough: float) -> np.ndarray:
     """
     Return a tileable fractal noise table.
 
@@ -49,7 +49,7 @@ def table(seed: int, rough: float) -> np.ndarray:
 
 
 def look_up(values: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Read a table of `table` at texel coordinates, wrapping around; float32 like `u`."""
+    """Read a table of `noise_table` at texel coordinates, wrapping around; float32 like `u`."""
     index = np.floor(u).astype(np.int32) & (SIZE - 1)
     index <<= 10
     index |= np.floor(v).astype(np.int32) & (SIZE - 1)

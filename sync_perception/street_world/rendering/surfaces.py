@@ -51,14 +51,14 @@ class Hits:
     def stain(self, texels: float, seed: int = 1, rough: float = 0.8) -> np.ndarray:
         """Return noise of unit variance with `texels` per unit of the texture coordinates."""
         t = np.float32(texels)
-        return noise.look_up(noise.table(seed, rough), self.uv[:, 0] * t, self.uv[:, 1] * t)
+        return noise.look_up(noise.noise_table(seed, rough), self.uv[:, 0] * t, self.uv[:, 1] * t)
 
     def speckle(self, texels: float, seed: int = 1, rough: float = 0.8) -> np.ndarray:
         """Return noise of unit variance with `texels` per metre of the surface."""
         # A 2D projection has streaks in one direction, which differs between seeds.
         slant_u, slant_v = SLANTS[seed]
         p, t = self.point, np.float32(texels)
-        return noise.look_up(noise.table(seed, rough), (p[:, 0] + slant_u * p[:, 2]) * t,
+        return noise.look_up(noise.noise_table(seed, rough), (p[:, 0] + slant_u * p[:, 2]) * t,
                              (p[:, 1] + slant_v * p[:, 2]) * t)
 
 
@@ -78,11 +78,11 @@ def asphalt(hits: Hits, color: np.ndarray, section: CrossSection, wear: float) -
     """Return the carriageway: grain, stains, wheel tracks, patches, cracks, paint."""
     s, q = hits.uv[:, 0], hits.uv[:, 1]
     tone = 1 + 0.13 * hits.stain(90, 1, 1.5) * hits.fade(0.02)
-    coarse = noise.look_up(noise.table(2, 0.7), s * 9, q * 25)
+    coarse = noise.look_up(noise.noise_table(2, 0.7), s * 9, q * 25)
     tone += 0.07 * coarse * hits.fade(0.3)
-    patch = noise.look_up(noise.table(4, 0.5), s * 1.7, q * 6)
+    patch = noise.look_up(noise.noise_table(4, 0.5), s * 1.7, q * 6)
     tone += np.where(patch > 1.5, -0.18, 0.05 * patch)
-    crack = np.abs(noise.look_up(noise.table(6, 0.62), s * 14, q * 14))
+    crack = np.abs(noise.look_up(noise.noise_table(6, 0.62), s * 14, q * 14))
     tone -= 0.3 * wear * (crack < 0.03) * hits.fade(0.05)
     tone += 0.06 * np.cos(q * (4 * np.pi / 3.3))
     result = color * tone[:, None]
@@ -200,7 +200,7 @@ def tiles(hits: Hits, color: np.ndarray) -> np.ndarray:
 def bark(hits: Hits, color: np.ndarray) -> np.ndarray:
     """Return bark: streaks along the trunk."""
     p = hits.point
-    streak = noise.look_up(noise.table(1, 0.9), (p[:, 0] + p[:, 1]) * 120, p[:, 2] * 25)
+    streak = noise.look_up(noise.noise_table(1, 0.9), (p[:, 0] + p[:, 1]) * 120, p[:, 2] * 25)
     return color * np.maximum(1 + 0.4 * streak * hits.fade(0.03), 0.15)[:, None]
 
 

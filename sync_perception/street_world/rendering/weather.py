@@ -122,7 +122,7 @@ class Weather:
             glow = np.float32(0.6) * toward ** 8 + 6 * np.exp(400 * (toward - 1))
             color += (glow * 0.35)[:, None] * self.sun_color
         if self.clouds > 0:
-            values = noise.table(3, 0.62)
+            values = noise.noise_table(3, 0.62)
             scale = 90.0 / (up + 0.12)
             cover = noise.look_up(values, directions[:, 0] * scale + 37 * (seed % 97),
                                   directions[:, 1] * scale)

@@ -61,7 +61,7 @@ def houses(site: Site, side: int, s: float, end: float, q: float) -> None:
             site.tree(s - 1, side * (q + rng.uniform(8, 18)), far=True)
 
 
-def hall(site: Site, side: int, s: float, end: float, q: float) -> None:
+def hall_plot(site: Site, side: int, s: float, end: float, q: float) -> None:
     """Build a shed or a supermarket behind a row of parked cars."""
     rng, width = site.rng, end - s - 2
     site.front(buildings.hall(rng, width, rng.uniform(12, 20)), s, width, side,
@@ -144,7 +144,7 @@ def low_fence(site: Site, side: int, s: float, end: float, q: float,
         site.rod(side * q, s, end, height * level + base, 0.02, Kind.FENCE, color)
 
 
-def hedge(site: Site, side: int, s: float, end: float, q: float) -> None:
+def hedge_plot(site: Site, side: int, s: float, end: float, q: float) -> None:
     """Grow a tall hedge with trees behind it."""
     low_hedge(site, side, s, end, q, 3.0)
     park(site, side, s, end, q + 3)
@@ -163,8 +163,8 @@ def fence(site: Site, side: int, s: float, end: float, q: float) -> None:
 
 
 PLOTS: dict[str, Callable[[Site, int, float, float, float], None]] = {
-    'blocks': blocks, 'houses': houses, 'hall': hall, 'park': park, 'woods': woods,
-    'field': field, 'hedge': hedge, 'wall': wall, 'fence': fence}
+    'blocks': blocks, 'houses': houses, 'hall': hall_plot, 'park': park, 'woods': woods,
+    'field': field, 'hedge': hedge_plot, 'wall': wall, 'fence': fence}
 
 
 def fill(site: Site, side: int, start: float, shares: dict[str, float],

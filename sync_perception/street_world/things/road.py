@@ -23,7 +23,7 @@ import numpy as np
 from sync_perception.street_world.mesh import Kind, Material, Mesh, sheet
 
 BEHIND = 40.0
-SIDE = 45.0
+SIDE_STREET = 45.0
 
 
 class CentreLine:

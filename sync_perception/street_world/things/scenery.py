@@ -26,7 +26,7 @@ from sync_perception.street_world.mesh import (
     make,
     Material,
     Mesh,
-    panel,
+    rectangle,
     sphere,
     tube,
 )
@@ -268,10 +268,10 @@ def traffic_sign(rng: np.random.Generator) -> Mesh:
                   make(at + [0.006, 0, 0] + turned * 0.78, [0, 1, 2, 0, 2, 3], kind,
                        Material.PLAIN, yellow)]
     elif shape == 4:
-        parts.append(panel(at, right, up, (size * 1.9, size * 1.9), kind, Material.SIGN, blue))
+        parts.append(rectangle(at, right, up, (size * 1.9, size * 1.9), kind, Material.SIGN, blue))
     else:
         color = [blue, white, (0.7, 0.5, 0.05), (0.03, 0.2, 0.08)][rng.integers(4)]
-        parts.append(panel(at + [0, 0, 0.2], right, up, (rng.uniform(0.8, 1.8), rng.uniform(
+        parts.append(rectangle(at + [0, 0, 0.2], right, up, (rng.uniform(0.8, 1.8), rng.uniform(
             0.3, 0.9)), kind, Material.SIGN, color))
     back = [m.placed((-0.02, 0, 0)) for m in parts[1:2]]
     for mesh in back:

@@ -25,7 +25,7 @@ from sync_perception.street_world.mesh import (
     Kind,
     Material,
     Mesh,
-    panel,
+    rectangle,
     sheet,
     tube,
 )
@@ -190,8 +190,9 @@ def lorry(rng: np.random.Generator) -> Mesh:
     for i in range(2):
         parts.append(sheet(np.stack([bottom[i], points[i]]), kind, Material.PAINT, paint))
         side = 1 - 2 * i
-        parts.append(panel((front - 0.75, side * (half * 0.97 + 0.01), height * 0.72), (1, 0, 0),
-                           (0, 0, 1), (0.9, height * 0.28), kind, Material.GLASS, GLASS))
+        parts.append(rectangle(
+            (front - 0.75, side * (half * 0.97 + 0.01), height * 0.72), (1, 0, 0), (0, 0, 1),
+            (0.9, height * 0.28), kind, Material.GLASS, GLASS))
     back = front - cab - 0.15
     if rng.random() < 0.85:
         parts.append(box((back - rear, 2 * half, top - 1.05), (
@@ -217,11 +218,11 @@ def bus(rng: np.random.Generator) -> Mesh:
     bays = int(length // 1.5)
     for side in (1, -1):
         for i in range(bays):
-            parts.append(panel(
+            parts.append(rectangle(
                 (length / 2 - (i + 0.5) * length / bays, side * (half + 0.01), 1.95), (1, 0, 0),
                 (0, 0, 1), (length / bays - 0.15, 1.0), kind, Material.GLASS, GLASS))
-        parts.append(panel((side * (length / 2 + 0.01), 0, 1.85), (0, 1, 0), (0, 0, 1),
-                           (2.2, 1.3), kind, Material.GLASS, GLASS))
+        parts.append(rectangle((side * (length / 2 + 0.01), 0, 1.85), (0, 1, 0), (0, 0, 1),
+                               (2.2, 1.3), kind, Material.GLASS, GLASS))
     parts += _wheels((length / 2 - 2.4, -length / 2 + 2.8), half, 0.48, kind)
     parts += _lights(length, half, 0.6, 1.1, kind)
     return join(parts)

@@ -23,7 +23,7 @@ from typing import Any
 
 from rich.console import Console
 from sync_perception.files.pages import split_page
-from sync_perception.studies.ablation.page import write_page
+from sync_perception.studies.ablation.page import write_ablation_page
 from sync_perception.studies.ablation.plan import load_ablation
 from sync_perception.studies.ablation.runs import carry_out, check_settings, Fit, is_done, Run
 from sync_perception.studies.shards import parse_shard
@@ -70,7 +70,7 @@ def ablate(
     done = len(everything) - len(missing)
     page = None
     if page_only or not missing:
-        page = write_page(ablation, everything, config)
+        page = write_ablation_page(ablation, everything, config)
     return {'runs': len(everything), 'done': done, 'failed': failed, 'missing': missing,
             'page': page}
 
@@ -88,7 +88,7 @@ def carry_out_all(runs: Sequence[Run], fit: Fit) -> dict[str, str]:
     return failed
 
 
-def summary(result: dict[str, Any]) -> str:
+def ablation_summary(result: dict[str, Any]) -> str:
     """Return a summary of `ablate` as text."""
     lines = [f'{result["done"]} of {result["runs"]} runs are done']
     lines += [f'failed: {name}: {error}' for name, error in result['failed'].items()]

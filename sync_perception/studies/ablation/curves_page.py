@@ -40,7 +40,7 @@ Curves = dict[str, Curve]
 """Logged curves of a run by tag."""
 
 
-def pictures(ablation: Ablation, runs: Sequence[Run], page: Path) -> list[str]:
+def draw_curves(ablation: Ablation, runs: Sequence[Run], page: Path) -> list[str]:
     """Draw the curves beside the page; return the Markdown lines that embed them."""
     curves: dict[str, list[Curves]] = {}
     for run in runs:

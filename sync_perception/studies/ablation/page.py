@@ -28,7 +28,7 @@ from typing import Any
 from sync_perception.datasets.derived.selection_files import split_words
 from sync_perception.files.pages import markers, replace_part
 from sync_perception.files.whole_files import write_text
-from sync_perception.studies.ablation.curves_page import pictures
+from sync_perception.studies.ablation.curves_page import draw_curves
 from sync_perception.studies.ablation.plan import Ablation, Comparison, HIGHER_IS_BETTER
 from sync_perception.studies.ablation.runs import is_done, read_results, Run
 from sync_perception.studies.ablation.series import draw_series, series_table
@@ -49,7 +49,7 @@ Measure = tuple[str, str]
 Results = list[dict[str, Any]]
 
 
-def write_page(ablation: Ablation, runs: Sequence[Run], config: str | Path) -> Path:
+def write_ablation_page(ablation: Ablation, runs: Sequence[Run], config: str | Path) -> Path:
     """
     Write the page, its pictures and the summary of the existing runs.
 
@@ -75,7 +75,7 @@ def write_page(ablation: Ablation, runs: Sequence[Run], config: str | Path) -> P
         *setting(ablation, results, missing, config), '',
         *first_table(ablation, results, baselines), '',
         *second_table(ablation, results), *statements(ablation, results),
-        *in_series(ablation, results, page), *pictures(ablation, done, page)]
+        *in_series(ablation, results, page), *draw_curves(ablation, done, page)]
     if ablation.notes.strip():
         lines += ['', ablation.notes.strip()]
     if ablation.summary:
@@ -179,7 +179,7 @@ def first_table(
         own = [run for run in results if run['name'] == variant]
         if not own:
             continue
-        row = [shown(cells[variant].get(measure), best[measure], len(ablation.seeds))
+        row = [spread_text(cells[variant].get(measure), best[measure], len(ablation.seeds))
                for measure in columns]
         million = distinct(f'{run["parameters"] / 1e6:.2f}' for run in own)
         seconds = spread([run['seconds'] for run in own])
@@ -205,21 +205,21 @@ def table_head(heads: Sequence[str]) -> list[str]:
     return [f'| {" | ".join(heads)} |', '|---|' + '---:|' * (len(heads) - 1)]
 
 
-def shown(value: Spread | None, best: float | None, expected: int) -> str:
+def spread_text(value: Spread | None, best: float | None, expected: int) -> str:
     """Return mean and deviation as text, bold if best, with the number of seeds if incomplete."""
     if value is None:
         return '–'
-    text = f'{value.mean:.4f}{deviation(value)}'
+    text = f'{value.mean:.4f}{deviation_text(value)}'
     text = f'**{text}**' if value.mean == best else text
     return text if value.count == expected else f'{text} ({value.count} of {expected} seeds)'
 
 
-def deviation(value: Spread) -> str:
+def deviation_text(value: Spread) -> str:
     """Return a standard deviation as text, if there is one."""
     return '' if value.deviation is None else f' ± {value.deviation:.4f}'
 
 
-def differences(
+def paired_differences(
         comparison: Comparison, results: Results, columns: Sequence[Measure]
         ) -> dict[Measure, Difference]:
     """Return the paired differences of two variants in all common metrics."""
@@ -258,7 +258,7 @@ def second_table(ablation: Ablation, results: Results) -> list[str]:
         'Differences, seed by seed: mean and standard deviation, and in how many seeds the first '
         'one is better:', '', *table_head(['comparison', *map(headed, columns)])]
     for comparison in ablation.comparisons:
-        found = differences(comparison, results, columns)
+        found = paired_differences(comparison, results, columns)
         row = [signed(found[measure]) if measure in found else '–' for measure in columns]
         name = f'{comparison.variant} − {comparison.against}'
         lines.append(f'| {" | ".join([name, *row])} |')
@@ -268,7 +268,7 @@ def second_table(ablation: Ablation, results: Results) -> list[str]:
 def signed(difference: Difference) -> str:
     """Return a signed difference with its deviation and the number of improved seeds."""
     own = difference.spread
-    return f'{own.mean:+.4f}{deviation(own)}, {difference.better}/{own.count}'
+    return f'{own.mean:+.4f}{deviation_text(own)}, {difference.better}/{own.count}'
 
 
 def statements(ablation: Ablation, results: Results) -> list[str]:
@@ -276,7 +276,7 @@ def statements(ablation: Ablation, results: Results) -> list[str]:
     if not ablation.comparisons:
         return []
     columns = measures(ablation, results)
-    compared = [(comparison, differences(comparison, results, columns))
+    compared = [(comparison, paired_differences(comparison, results, columns))
                 for comparison in ablation.comparisons]
     cells = [difference for _, found in compared for difference in found.values()]
     rule = ('A change *helps* or *hurts* where the differences of all seeds have the same sign '

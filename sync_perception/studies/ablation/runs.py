@@ -100,7 +100,7 @@ def carry_out(run: Run, fit: Fit) -> Iterator[str]:
             arguments = ['--config', str(run.folder / RECIPE)]
             fit(run.folder, arguments + ['--ckpt_path', 'last'] * resumed)
             write_curves(run.folder / CURVES, read_curves(run.folder))
-            write_results(run, training_record(run))
+            write_run_results(run, training_record(run))
             yield f'trained in {time.monotonic() - began:.0f} s'
         for source in to_measure(run):
             yield f'evaluating on {source.name}'
@@ -111,7 +111,7 @@ def carry_out(run: Run, fit: Fit) -> Iterator[str]:
                 EvaluationOptions(median_scaling=source.median_scaling, limit=source.samples,
                                   video=source.video))
             results['measured'][source.name] = {'source': asdict(source), 'scores': scores}
-            write_results(run, results)
+            write_run_results(run, results)
 
 
 def check_settings(run: Run) -> None:
@@ -165,7 +165,7 @@ def read_results(run: Run) -> dict[str, Any]:
     return json.loads((run.folder / RESULTS).read_text())
 
 
-def write_results(run: Run, results: dict[str, Any]) -> None:
+def write_run_results(run: Run, results: dict[str, Any]) -> None:
     """Write the results of a run atomically."""
     write_json(run.folder / RESULTS, results)
 
@@ -182,7 +182,7 @@ def training_record(run: Run) -> dict[str, Any]:
             f'{run.label} left no model in {folder}: the recipe needs the callback '
             'sync_perception.training.loop.export.ExportAverage, without a folder of its own')
     if run.recipe.get('learning') == 'contrastive':
-        model = contrastive.load(folder, torch.device('cpu'))
+        model = contrastive.load_contrastive(folder, torch.device('cpu'))
         couplings: dict[str, list[float]] = {}
     else:
         model = hub.load(folder, torch.device('cpu'))

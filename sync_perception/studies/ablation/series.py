@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 import numpy as np
 from sync_perception.studies.seed_statistics import Spread
-from sync_perception.studies.training_curves import draw_lines, INK, PALETTE, save, STYLE
+from sync_perception.studies.training_curves import draw_lines, INK, PALETTE, save_figure, STYLE
 
 Cell = Callable[[str], Spread | None]
 """Function from a variant to its mean and deviation over seeds; None if not measured."""
@@ -123,5 +123,5 @@ def draw_series(series: Series, cell: Cell, title: str, path: Path) -> bool:
             panel.plot(amounts, mean, 'o', color=color, markersize=4.5)
         draw_lines(panel, lines, title)
         panel.set_xlabel(series.axis, color=INK)
-        save(figure, path)
+        save_figure(figure, path)
     return True

@@ -39,7 +39,7 @@ STRATEGY_WORDS = {
             'student has large errors'}
 
 
-def write_page(selection: Selection, data: DenseDataset, path: Path) -> None:
+def write_selection_page(selection: Selection, data: DenseDataset, path: Path) -> None:
     """
     Write a self-contained page.
 

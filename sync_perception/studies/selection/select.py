@@ -34,10 +34,10 @@ from sync_perception.files.whole_files import replacing
 from sync_perception.models import hub
 from sync_perception.resources import model_source
 from sync_perception.runtime.backends.devices import torch_device
-from sync_perception.studies.pseudo_labels import fingerprint, lasting
+from sync_perception.studies.pseudo_labels import lasting, weights_fingerprint
 from sync_perception.studies.selection.farthest_point import Choice, inverse_deviations
 from sync_perception.studies.selection.features import Cache, Describer, Rows, SMALL
-from sync_perception.studies.selection.page import write_page
+from sync_perception.studies.selection.page import write_selection_page
 from sync_perception.studies.selection.student import (
     nearest_inverse_depth,
     StudentSettings,
@@ -138,7 +138,7 @@ def select(
         stored = Cache(Path(cache) if cache else out.with_suffix('.cache'), ids, {
             'dataset': data.name, 'root': lasting(data.root), 'split': data.split,
             'arguments': data.arguments or {}, 'model': name,
-            'weights': fingerprint(name), 'level': level, 'channels': describer.channels})
+            'weights': weights_fingerprint(name), 'level': level, 'channels': describer.channels})
         usable = stored.describe(samples, describer, UNCERTAINTY in plan.needs())
         check_budget(plan, int(usable.sum()), ' that can be read')
         choice = Rounds(plan, stored, usable, describer).run()
@@ -148,7 +148,7 @@ def select(
         data.arguments, record_of(plan, choice, level))
     selection.write(out)
     if page:
-        write_page(selection, samples, out.with_suffix('.html'))
+        write_selection_page(selection, samples, out.with_suffix('.html'))
     return selection
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import lightning
 import numpy as np
 from sync_perception.datasets.views import random_view
-from sync_perception.datasets.vkitti2 import VARIANTS
+from sync_perception.datasets.vkitti2 import VKITTI2_VARIANTS
 from sync_perception.files.checks import optional, whole
 from sync_perception.labels import VOID
 from sync_perception.training.feeding.mixture import check_batches, MixtureSource
@@ -97,7 +97,7 @@ def frame_of(sample_id: str) -> str:
     each frame once.
     """
     parts = sample_id.split('/')
-    if len(parts) == 4 and parts[1] in VARIANTS and parts[2].startswith('Camera_'):
+    if len(parts) == 4 and parts[1] in VKITTI2_VARIANTS and parts[2].startswith('Camera_'):
         return f'{parts[0]}/{parts[3]}'
     return sample_id
 

@@ -70,7 +70,7 @@ class Pictures(lightning.Callback):
             expert = (batch['expert_labels'][index] != pl_module.space.void).any()
             labels, space = (batch['labels'], space) if space else (
                 (batch['expert_labels'], batch['expert_space'][index]) if expert else (None, None))
-            self.write(trainer, f'train/{index}', panel(
+            self.write(trainer, f'train/{index}', training_panel(
                 batch['image'][index].cpu().numpy(), depth[index, 0],
                 None if labels is None else translated(
                     labels[index].cpu().numpy(), LabelSpace.load(space), pl_module.space),
@@ -94,7 +94,7 @@ class Pictures(lightning.Callback):
         depth, labels = of_sample(outputs, 0)
         space = source.evaluation.label_space
         size = seen_size(pl_module.model.config, sample.image.shape[:2])
-        self.write(trainer, f'val/{source.name}/{batch_idx}', panel(
+        self.write(trainer, f'val/{source.name}/{batch_idx}', training_panel(
             resize_image(sample.image, size), sample.depth,
             None if sample.labels is None or space is None else translated(
                 sample.labels, space, pl_module.space),
@@ -138,7 +138,7 @@ def translated(labels: np.ndarray, own: LabelSpace, space: LabelSpace) -> np.nda
     return table[labels]
 
 
-def panel(
+def training_panel(
         image: np.ndarray, true_depth: np.ndarray | None, true_labels: np.ndarray | None,
         depth: np.ndarray | None, labels: np.ndarray | None, space: LabelSpace,
         max_depth: float) -> np.ndarray:

@@ -153,7 +153,7 @@ def valid_pairs(predicted: Tensor, true: Tensor, valid: Tensor) -> tuple[Tensor,
     :raises ValueError: if the shapes differ, the mask is not bool or a valid true value is not
         finite.
     """
-    check_maps(predicted, true, valid)
+    check_masked_maps(predicted, true, valid)
     target = true[valid]
     finite = torch.isfinite(target)
     if not finite.all():
@@ -161,7 +161,7 @@ def valid_pairs(predicted: Tensor, true: Tensor, valid: Tensor) -> tuple[Tensor,
     return predicted[valid], target
 
 
-def check_maps(predicted: Tensor, true: Tensor, valid: Tensor) -> None:
+def check_masked_maps(predicted: Tensor, true: Tensor, valid: Tensor) -> None:
     """Check that maps and mask have equal shapes, and that the mask is bool."""
     if not predicted.shape == true.shape == valid.shape:
         raise ValueError(

@@ -66,7 +66,7 @@ def least_error(errors_bnhw: Tensor, valid_bnhw: Tensor) -> Tensor:
     :return: (B, 1, H, W), inf where it is visible in none.
     :raises ValueError: if the shapes differ or there is no neighbour.
     """
-    check_maps('errors', errors_bnhw, valid_bnhw)
+    check_neighbour_errors('errors', errors_bnhw, valid_bnhw)
     return errors_bnhw.masked_fill(~valid_bnhw, torch.inf).amin(dim=1, keepdim=True)
 
 
@@ -103,7 +103,7 @@ def photometric_loss(
     :return: scalar; the mean over the samples with a neighbour, 0 if there are none.
     :raises ValueError: if the shapes are inconsistent.
     """
-    check_maps('still errors', still_bnhw, valid_bnhw)
+    check_neighbour_errors('still errors', still_bnhw, valid_bnhw)
     if there_bn.shape != valid_bnhw.shape[:2]:
         raise ValueError(
             f'expected {tuple(valid_bnhw.shape[:2])} to say which neighbours there are, got '
@@ -118,7 +118,7 @@ def photometric_loss(
     return torch.where(learned, warped, still)[some].mean()
 
 
-def check_maps(name: str, errors_bnhw: Tensor, valid_bnhw: Tensor) -> None:
+def check_neighbour_errors(name: str, errors_bnhw: Tensor, valid_bnhw: Tensor) -> None:
     """Raise ValueError unless both are (B, N, H, W) with at least one neighbour."""
     shape = tuple(errors_bnhw.shape)
     if shape != tuple(valid_bnhw.shape) or len(shape) != 4 or not shape[1]:

@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sync_perception.labels import VOID
-from sync_perception.training.losses.depth import check_maps
+from sync_perception.training.losses.depth import check_masked_maps
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -60,7 +60,7 @@ def semantic_ranking(
     :return: scalar, 0 if no pair has a known order.
     :raises ValueError: if shapes differ or a parameter is out of range.
     """
-    check_maps(predicted_b1hw, true_b1hw, valid_b1hw)
+    check_masked_maps(predicted_b1hw, true_b1hw, valid_b1hw)
     if labels_bhw.shape != predicted_b1hw[:, 0].shape:
         raise ValueError(
             f'expected labels of shape {tuple(predicted_b1hw[:, 0].shape)}, got '

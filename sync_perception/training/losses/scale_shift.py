@@ -17,7 +17,7 @@
 
 from __future__ import annotations
 
-from sync_perception.training.losses.depth import check_maps
+from sync_perception.training.losses.depth import check_masked_maps
 import torch
 from torch import Tensor
 
@@ -36,7 +36,7 @@ def scale_shift_invariant_depth(
     :return: scalar, 0 if nothing is valid.
     :raises ValueError: if the shapes differ or a valid true depth is not positive.
     """
-    check_maps(predicted_b1hw, true_b1hw, valid_b1hw)
+    check_masked_maps(predicted_b1hw, true_b1hw, valid_b1hw)
     wrong = valid_b1hw & ~(true_b1hw > 0)
     if wrong.any():
         raise ValueError(f'valid true depth must be positive, got {true_b1hw[wrong][0].item()}')
@@ -61,7 +61,7 @@ def log_gradient(
     :return: scalar, 0 if no sample is dense.
     :raises ValueError: if the shapes differ or a valid true depth is not positive.
     """
-    check_maps(predicted_b1hw, true_b1hw, valid_b1hw)
+    check_masked_maps(predicted_b1hw, true_b1hw, valid_b1hw)
     dense = valid_b1hw.float().mean(dim=(1, 2, 3)) >= DENSE_SHARE
     if not dense.any():
         return predicted_b1hw.sum() * 0
@@ -93,7 +93,7 @@ def scale_shift_invariant(
     :raises ValueError: if the shapes differ, a valid true value is not finite or `trimmed` is not
         in [0, 1).
     """
-    check_maps(predicted_b1hw, true_b1hw, valid_b1hw)
+    check_masked_maps(predicted_b1hw, true_b1hw, valid_b1hw)
     if not torch.isfinite(true_b1hw[valid_b1hw]).all():
         raise ValueError('valid true inverse depth must be finite')
     if not 0 <= trimmed < 1:

@@ -21,7 +21,7 @@ from typing import Any
 
 from sync_perception.files import checks
 from sync_perception.models.interface import Interface, Network, to_depth
-from sync_perception.models.posenet import inverse, PoseNet, transforms
+from sync_perception.models.posenet import inverse, motion_to_transforms, PoseNet
 import torch
 from torch import nn, Tensor
 
@@ -83,7 +83,8 @@ class CameraMotion(nn.Module):
         earlier = torch.where(before[..., None], neighbours, images)
         later = torch.where(before[..., None], images, neighbours)
         motion = self.pose.motions(earlier, later)
-        later_T_earlier = transforms(torch.cat([motion[:, :3], motion[:, 3:] * self.unit], dim=1))
+        later_T_earlier = motion_to_transforms(
+            torch.cat([motion[:, :3], motion[:, 3:] * self.unit], dim=1))
         return torch.where(before, inverse(later_T_earlier), later_T_earlier)
 
 

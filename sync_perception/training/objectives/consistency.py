@@ -72,7 +72,7 @@ class Consistency(Objective):
         :raises ValueError: if it has another label space.
         """
         folder = self.config.model
-        self.judge = contrastive.load(folder, device).requires_grad_(False)
+        self.judge = contrastive.load_contrastive(folder, device).requires_grad_(False)
         if self.judge.labels.names != self.space.names:
             raise ValueError(
                 f'objectives.consistency: {folder} has the label space '

@@ -70,7 +70,7 @@ class Step:
     @cached_property
     def output(self) -> DenseOutput:
         """Return the network's maps at the size of the batch's targets."""
-        return resized(self.prediction[0], self.batch['labels'].shape[-2:])
+        return resize_output(self.prediction[0], self.batch['labels'].shape[-2:])
 
     @cached_property
     def depths(self) -> list[Tensor]:
@@ -159,7 +159,7 @@ class Objective(ABC):
         Return the sources of metric scale of depth in a batch.
 
         :param terms: the terms that this objective has just computed.
-        :return: a subset of `sync_perception.models.config.SCALES`.
+        :return: a subset of `sync_perception.models.config.SCALE_SOURCES`.
         """
         return set()
 
@@ -211,7 +211,7 @@ def depth_scales(model: PerceptionModel, image_b3hw: Tensor) -> tuple[DenseOutpu
     return output, [] if output.depth is None else [output.depth]
 
 
-def resized(output: DenseOutput, size: tuple[int, int]) -> DenseOutput:
+def resize_output(output: DenseOutput, size: tuple[int, int]) -> DenseOutput:
     """Return all maps at one size, resized bilinearly if needed."""
     return output.apply(
         lambda values: values if values.shape[-2:] == size else resize_bilinear(values, size))

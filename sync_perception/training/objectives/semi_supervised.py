@@ -197,7 +197,7 @@ class SemiSupervised(Objective):
             if space:
                 true = labels_bhw[number]
                 sky[number] = torch.where(
-                    true == VOID, sky[number], infinite(label_space(space), true))
+                    true == VOID, sky[number], infinite(load_label_space(space), true))
         return sky
 
     def depth(self, output: DenseOutput, batch: dict[str, Any], sky_bhw: Tensor) -> Tensor:
@@ -280,7 +280,7 @@ class SemiSupervised(Objective):
 
 
 @lru_cache
-def label_space(name: str) -> LabelSpace:
+def load_label_space(name: str) -> LabelSpace:
     """Read a label space's file, once."""
     return LabelSpace.load(name)
 

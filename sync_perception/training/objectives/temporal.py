@@ -29,7 +29,7 @@ import numpy as np
 from sync_perception.datasets.neighbours import STEREO
 from sync_perception.evaluation.predict_sample import enlarge
 from sync_perception.evaluation.video import motion_by_flow
-from sync_perception.geometry import locate, NEAREST, resize_intrinsics, sample
+from sync_perception.geometry import locate, NEAREST_DEPTH, resize_intrinsics, sample_bilinear
 from sync_perception.models.network_input import normalise
 from sync_perception.training.feeding.mixture import Mixture
 from sync_perception.training.losses.photometric import photometric_error
@@ -226,19 +226,20 @@ class TemporalConsistency(Objective):
         uv, valid, moved = self.motion(present.get('depth'), pairs)
         photos = [functional.interpolate(unit_range(images), size=size, mode='area')
                   for images in (pairs.images, pairs.neighbours)]
-        warped, inside = sample(photos[1], uv)
+        warped, inside = sample_bilinear(photos[1], uv)
         valid = valid & inside & (
             photometric_error(warped, photos[0]) < self.config.agreement)
         found = {}
         if moved is not None:
             # inverse depth is linear on planes
-            seen = 1 / sample(1 / (enlarge(target.depth, size) * pairs.zoom), uv)[0]
-            change = depth_change(moved.clamp(min=NEAREST), seen)
-            valid = valid & (moved > NEAREST) & (change < self.config.tolerance)
+            seen = 1 / sample_bilinear(1 / (enlarge(target.depth, size) * pairs.zoom), uv)[0]
+            change = depth_change(moved.clamp(min=NEAREST_DEPTH), seen)
+            valid = valid & (moved > NEAREST_DEPTH) & (change < self.config.tolerance)
             found['temporal_depth'] = change, valid
         if 'logits' in present:
             probability = enlarge(target.logits, size).softmax(dim=1)
-            change = label_change(present['logits'].softmax(dim=1), sample(probability, uv)[0])
+            change = label_change(present['logits'].softmax(dim=1),
+                                  sample_bilinear(probability, uv)[0])
             found['temporal_labels'] = change, valid
         return {name: change for name, change in found.items()
                 if self.weights[name]}
@@ -274,7 +275,7 @@ class TemporalConsistency(Objective):
         there = torch.isfinite(depth)
         uv, z = locate(torch.where(there, depth, 1), K, poses)
         moved = None if own is None else locate(own, K, poses)[1]
-        return uv, there & (z > NEAREST), moved
+        return uv, there & (z > NEAREST_DEPTH), moved
 
     def poses(self, pairs: WarpedPairs) -> tuple[Tensor, Tensor]:
         """

@@ -27,8 +27,8 @@ import cv2
 import numpy as np
 import pytest
 from sync_perception.datasets import DatasetOptions
-from sync_perception.evaluation.evaluate import EvaluationOptions, spread
-from sync_perception.evaluation.html_report.report import choose, FrameScore, report
+from sync_perception.evaluation.evaluate import EvaluationOptions, evenly_spread
+from sync_perception.evaluation.html_report.report import choose, FrameScore, write_html_report
 from sync_perception.evaluation.html_report.report_pictures import (
     paint_error,
     paint_wrong,
@@ -98,7 +98,7 @@ def page(streets, tmp_path_factory) -> tuple[Page, dict, str]:
     tmp_path = tmp_path_factory.mktemp('report')
     model = constant_model(
         tmp_path / 'model', 'road', input_pixels=64 * 64, record={'note': 'a <b> & c'})
-    path = report(
+    path = write_html_report(
         model, DatasetOptions('vkitti2', streets), tmp_path / 'out',
         EvaluationOptions(device='cpu'), worst=1, best=1)
     text = path.read_text(encoding='utf-8')
@@ -160,10 +160,10 @@ def test_the_choice_of_frames():
 def test_a_limit_spreads_over_the_split():
     """The same few frames each time, from all of the recording."""
     ids = [str(index) for index in range(10)]
-    assert spread(ids, 4) == ['0', '2', '5', '7']
-    assert spread(ids, None) == spread(ids, 20) == ids
+    assert evenly_spread(ids, 4) == ['0', '2', '5', '7']
+    assert evenly_spread(ids, None) == evenly_spread(ids, 20) == ids
     with pytest.raises(ValueError, match='at least 1'):
-        spread(ids, 0)
+        evenly_spread(ids, 0)
 
 
 def test_colours_of_errors():
@@ -194,5 +194,5 @@ def test_sparse_depth_stays_where_it_was():
 def test_mistakes_are_named(streets, tmp_path):
     """Negative numbers of frames are refused before anything is measured."""
     with pytest.raises(ValueError, match='worst and best'):
-        report(None, DatasetOptions('vkitti2', streets), tmp_path / 'out', EvaluationOptions(),
-               worst=-1)
+        write_html_report(None, DatasetOptions('vkitti2', streets), tmp_path / 'out',
+                          EvaluationOptions(), worst=-1)

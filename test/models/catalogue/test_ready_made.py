@@ -20,8 +20,8 @@ from __future__ import annotations
 import pytest
 from sync_perception.models import build_model
 from sync_perception.models.catalogue.cost import count_parameters, measure_cost
-from sync_perception.models.catalogue.ready_made import CATALOGUE, find
-from sync_perception.models.catalogue.stored_costs import SIZES, stored_costs
+from sync_perception.models.catalogue.ready_made import CATALOGUE, find_architecture
+from sync_perception.models.catalogue.stored_costs import COST_SIZES, stored_costs
 from sync_perception.models.hub import read_config
 from sync_perception.models.huggingface.pretrained_configs import CONFIGS, offline
 from sync_perception.resources import default_model_folder
@@ -49,9 +49,9 @@ SMALL = ['mobile-unet', 'mobile-unet-all', 'mobile-unet-depth', 'refinenet', 'un
 @pytest.mark.parametrize('name', [name for name in CATALOGUE if 'eomt' not in name])
 def test_every_architecture_runs(name):
     """Without anything pretrained at hand, and it gives what its name lets one expect."""
-    if find(name).needs_transformers:
+    if find_architecture(name).needs_transformers:
         pytest.importorskip('transformers')
-    cost = measure_cost(find(name).config(), [(64, 96)])
+    cost = measure_cost(find_architecture(name).config(), [(64, 96)])
     assert cost.flops[64, 96] > 3e7
     expected = {'depth'} if name.endswith('-depth') else (
         {'labels'} if name.endswith('-labels') else {'depth', 'labels'})
@@ -89,21 +89,21 @@ def test_pretrained_models_have_their_published_size(name):
     ('refinenet-kitti6', 2_991_687), ('refinenet-nyud40', 3_070_057)])
 def test_refinenet_has_its_published_size(name, parameters):
     """To the unit."""
-    assert measure_cost(find(name).config(), [(64, 96)]).parameters == parameters
+    assert measure_cost(find_architecture(name).config(), [(64, 96)]).parameters == parameters
 
 
 @pytest.mark.parametrize('name, millions', [
     ('unet-resnet-base', 2 * 30), ('unet-convnext-base', 2 * 56)])
 def test_the_papers_unets_have_about_their_published_size(name, millions):
     """Which is for either branch, without the couplings."""
-    parameters = measure_cost(find(name).config(), [(64, 96)]).parameters
+    parameters = measure_cost(find_architecture(name).config(), [(64, 96)]).parameters
     assert parameters == pytest.approx(millions * 1e6, rel=0.04)
 
 
 def test_the_default_model_is_listed():
     """Its weights have the names and shapes of the first architecture."""
     shipped = build_model(read_config(default_model_folder()))
-    listed = build_model(find(next(iter(CATALOGUE))).config())
+    listed = build_model(find_architecture(next(iter(CATALOGUE))).config())
     shapes = [{name: weight.shape for name, weight in model.state_dict().items()}
               for model in (shipped, listed)]
     assert shapes[0] == shapes[1]
@@ -114,15 +114,15 @@ def test_a_recipe_trains_what_is_listed(name):
     """The YAML holds the arguments of the training module, and makes the same network."""
     pytest.importorskip('lightning')
     from sync_perception.training.module import SynchronisedLearning
-    module = SynchronisedLearning(**yaml.safe_load(find(name).recipe())['model'])
-    listed = build_model(find(name).config())
+    module = SynchronisedLearning(**yaml.safe_load(find_architecture(name).recipe())['model'])
+    listed = build_model(find_architecture(name).config())
     assert count_parameters(module.model) == count_parameters(listed)
     assert module.model.config.arguments == listed.config.arguments
 
 
 def test_recipes_name_pretrained_weights():
     """The list is made without them, a recipe with them."""
-    entry = find('depth-anything-v2-small+segformer-b0')
+    entry = find_architecture('depth-anything-v2-small+segformer-b0')
     recipe = yaml.safe_load(entry.recipe())['model']
     assert recipe['arguments']['depth']['pretrained'] in CONFIGS
     assert recipe['canonical_focal'] is None
@@ -143,7 +143,7 @@ def test_pairs_carry_the_names_of_their_models():
 def test_unknown_names_are_refused():
     """The message lists what there is."""
     with pytest.raises(ValueError, match="'unet'"):
-        find('unet')
+        find_architecture('unet')
     with pytest.raises(ValueError, match="'some/model' is not known"):
         offline({'depth': {'kind': 'transformers_depth', 'pretrained': 'some/model'}})
 
@@ -155,9 +155,9 @@ def test_unknown_names_are_refused():
 def test_stored_costs_are_those_that_are_counted(name):
     """If not: `sync_perception models --count NAME`."""
     assert name in stored_costs()
-    if find(name).needs_transformers:
+    if find_architecture(name).needs_transformers:
         pytest.importorskip('transformers')
-    assert measure_cost(find(name).config(), SIZES) == stored_costs()[name]
+    assert measure_cost(find_architecture(name).config(), COST_SIZES) == stored_costs()[name]
 
 
 def test_no_cost_is_stored_of_what_there_is_not():

@@ -175,8 +175,8 @@ def test_which_weights_learn():
     {}, {'shared': False, 'encoding': 'one_hot', 'depth_form': 'disparity'}])
 def test_folders_round_trip_exactly(tmp_path, settings):
     model = build(**settings, record={'steps': 3})
-    contrastive.save(model, tmp_path, card='# Pairs')
-    loaded = contrastive.load(tmp_path)
+    contrastive.save_contrastive(model, tmp_path, card='# Pairs')
+    loaded = contrastive.load_contrastive(tmp_path)
     assert loaded.config == model.config
     assert not loaded.training
     depth, probabilities = draw()
@@ -190,29 +190,30 @@ def test_a_saved_model_needs_no_pretrained_one(tmp_path):
     vision = transformers.CLIPVisionModelWithProjection(transformers.CLIPVisionConfig(**TOWER))
     vision.save_pretrained(tmp_path / 'clip')
     model = build(tower=None, pretrained=str(tmp_path / 'clip'))
-    contrastive.save(model, tmp_path / 'model')
+    contrastive.save_contrastive(model, tmp_path / 'model')
     config = json.loads((tmp_path / 'model' / 'config.json').read_text())
     assert config['pretrained'] is None
     assert config['tower'].items() >= TOWER.items()
     (tmp_path / 'clip' / 'model.safetensors').unlink()
-    ours, theirs = contrastive.load(tmp_path / 'model').state_dict(), model.state_dict()
+    ours = contrastive.load_contrastive(tmp_path / 'model').state_dict()
+    theirs = model.state_dict()
     assert all(torch.equal(weight, ours[name]) for name, weight in theirs.items())
 
 
 def test_two_kinds_of_folder_are_told_apart(tmp_path, small_model):
-    contrastive.save(build(), tmp_path)
+    contrastive.save_contrastive(build(), tmp_path)
     with pytest.raises(ValueError, match="missing keys.*'architecture'"):
         hub.load(tmp_path)
     with pytest.raises(ValueError, match="unknown keys.*'architecture'"):
-        contrastive.load(small_model)
+        contrastive.load_contrastive(small_model)
 
 
 def test_an_unknown_config_key_is_refused_by_name(tmp_path):
-    contrastive.save(build(), tmp_path)
+    contrastive.save_contrastive(build(), tmp_path)
     path = tmp_path / 'config.json'
     path.write_text(json.dumps({**json.loads(path.read_text()), 'temprature': 1}))
     with pytest.raises(ValueError, match="unknown keys.*'temprature'"):
-        contrastive.load(tmp_path)
+        contrastive.load_contrastive(tmp_path)
 
 
 @pytest.mark.parametrize('settings, message', [

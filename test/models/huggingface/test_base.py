@@ -74,9 +74,9 @@ def test_half_precision_weights_are_read_as_float32(tmp_path):
 def test_description_survives_json(tmp_path):
     """And says nothing of where it is from."""
     save_depth(tmp_path, 'depth_anything')
-    description = base.describe(load(tmp_path).config)
+    description = base.plain_config(load(tmp_path).config)
     assert json.loads(json.dumps(description)) == description
-    again = base.describe(base.to_config(description))
+    again = base.plain_config(base.to_config(description))
     assert again == description
     assert description['max_depth'] == 80
     assert description['backbone_config']['out_indices'] == [1, 2, 3, 4]

@@ -26,7 +26,7 @@ import numpy as np
 import pytest
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_branch, build_model, hub, ModelConfig
-from sync_perception.models.huggingface.base import IMAGENET
+from sync_perception.models.huggingface.base import IMAGENET_NORMALISATION
 from sync_perception.models.interface import Interface
 from sync_perception.models.sync import SyncNet
 from tiny import save_depth
@@ -214,7 +214,7 @@ def test_without_a_processor_the_library_s_normalisation_holds(tmp_path):
     """ImageNet's, for all three."""
     for kind in KINDS:
         save_segmenter(tmp_path / kind, kind)
-        assert build(tmp_path / kind).normalisation == IMAGENET
+        assert build(tmp_path / kind).normalisation == IMAGENET_NORMALISATION
 
 
 def test_other_models_are_refused(tmp_path):

@@ -78,8 +78,8 @@ def write(folder, topics=('tf', 'odometry'), mounted=True):
         def topic(name, kind):
             return bag.add_topic(name, kind, rosbag2.qos(), store)
 
-        images, infos = topic('/camera/image', rosbag2.IMAGE), topic(
-            '/camera/camera_info', rosbag2.CAMERA_INFO)
+        images, infos = topic('/camera/image', rosbag2.IMAGE_TYPE), topic(
+            '/camera/camera_info', rosbag2.CAMERA_INFO_TYPE)
         moving, static = topic('/tf', TRANSFORMS), topic('/tf_static', TRANSFORMS)
         poses = topic('/odom', ODOMETRY)
         topic('/pose', POSE)

@@ -21,7 +21,7 @@ from camera_bags import camera_messages, write_bag
 import flat_street
 import numpy as np
 import pytest
-from sync_perception.ros.io.camera_info import pinhole
+from sync_perception.ros.io.camera_info import pinhole_camera_info
 from sync_perception.ros.io.conversions import image_message
 from sync_perception.ros.parameters.perception import PerceptionParameters
 
@@ -51,7 +51,7 @@ def street_bag(tmp_path):
     for index, (topic, time, message) in enumerate(messages):
         if topic != '/word':
             made = (image_message(blank, message.header, 'rgb8') if topic == '/cam/image'
-                    else pinhole(flat_street.K, flat_street.SIZE))
+                    else pinhole_camera_info(flat_street.K, flat_street.SIZE))
             made.header = message.header
             messages[index] = topic, time, made
     return write_bag(tmp_path / 'in', messages)

@@ -55,7 +55,8 @@ def test_a_bag_is_read_with_or_without_its_metadata(tmp_path, storage, whole):
     folder = write_bag(tmp_path / 'bag', camera_messages(3), storage)
     path = folder if whole else next(folder.glob('bag.*'))
     with Bag(path) as bag:
-        assert bag.topics == {'/cam/camera_info': rosbag2.CAMERA_INFO, '/cam/image': rosbag2.IMAGE,
+        assert bag.topics == {'/cam/camera_info': rosbag2.CAMERA_INFO_TYPE,
+                              '/cam/image': rosbag2.IMAGE_TYPE,
                               '/word': WORD}
         assert bag.counts == dict.fromkeys(bag.topics, 3)
         assert (bag.message_count, bag.start_time) == (9, START)
@@ -203,7 +204,7 @@ def test_whatever_a_file_holds_it_is_read_or_refused(tmp_path, storage):
 
 def write_humble_bag(folder) -> list[tuple[str, bytes]]:
     """Write a bag as ROS 2 Humble does: metadata 5, schema 3, and no definitions of messages."""
-    kinds = {'/cam/image': rosbag2.IMAGE, '/cam/camera_info': rosbag2.CAMERA_INFO,
+    kinds = {'/cam/image': rosbag2.IMAGE_TYPE, '/cam/camera_info': rosbag2.CAMERA_INFO_TYPE,
              '/own': 'own_msgs/msg/Thing'}
     profile = ('- history: 3\n  depth: 0\n  reliability: 1\n  durability: 2\n'
                + ''.join(f'  {name}:\n    sec: 9223372036\n    nsec: 854775807\n'

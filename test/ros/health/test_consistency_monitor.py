@@ -41,7 +41,8 @@ def folder(tmp_path):
     """Save a contrastive model with random weights."""
     torch.manual_seed(0)
     space = LabelSpace.load('driving')
-    contrastive.save(ContrastiveModel(ContrastiveConfig(space.to_dict(), TOWER)), tmp_path)
+    contrastive.save_contrastive(ContrastiveModel(ContrastiveConfig(space.to_dict(), TOWER)),
+                                 tmp_path)
     return tmp_path
 
 

@@ -30,8 +30,8 @@ from sync_perception.ros.io.conversions import (
     decode,
     depth_message,
     image_message,
-    intrinsics,
     labels_message,
+    rectified_intrinsics,
     to_frame,
     writable_cloud,
 )
@@ -69,16 +69,16 @@ def test_a_frame_has_the_stamp_and_the_frame_of_the_image():
 
 def test_intrinsics_are_of_p_and_of_k_where_p_is_not_set():
     info = camera_info()
-    np.testing.assert_array_equal(intrinsics(info, SIZE)[0], [50, 0, 24])
+    np.testing.assert_array_equal(rectified_intrinsics(info, SIZE)[0], [50, 0, 24])
     info.p = [0.0] * 12
-    np.testing.assert_array_equal(intrinsics(info, SIZE)[0], [45, 0, 20])
+    np.testing.assert_array_equal(rectified_intrinsics(info, SIZE)[0], [45, 0, 20])
 
 
 def test_intrinsics_follow_the_region_and_the_binning():
     info = camera_info((480, 640), focal=500.0)
     info.roi = RegionOfInterest(x_offset=100, y_offset=40, width=320, height=240)
     info.binning_x, info.binning_y = 2, 4
-    K = intrinsics(info, (60, 160))
+    K = rectified_intrinsics(info, (60, 160))
     point = np.array([0.3, -0.2, 2.0])
     u, v, w = info.p.reshape(3, 4)[:, :3] @ point
     # the pixel (u, v) of the full image is averaged into this one, centres at integers

@@ -35,7 +35,7 @@ from std_srvs.srv import Trigger
 from sync_perception.geometry import project, transform
 from sync_perception.labels import LabelSpace
 from sync_perception.ros.io.conversions import stamp_nanoseconds
-from sync_perception.ros.poses.pose_sources import matrix_of
+from sync_perception.ros.poses.pose_sources import pose_matrix
 from sync_perception.runtime.pointcloud import POINT
 from sync_perception.types import Prediction
 
@@ -151,11 +151,11 @@ def test_a_street_over_dds_becomes_a_map_with_its_labels(robot, street, tmp_path
 def check_odometry(poses, street) -> None:
     """Check that the motion is that of the rendered drive, in a level frame."""
     assert all(pose.header.frame_id == 'odom' and pose.child_frame_id == 'cam' for pose in poses)
-    found = np.linalg.inv(matrix_of(poses[0].pose.pose)) @ matrix_of(poses[-1].pose.pose)
+    found = np.linalg.inv(pose_matrix(poses[0].pose.pose)) @ pose_matrix(poses[-1].pose.pose)
     true = np.linalg.inv(street[0][2]) @ street[-1][2]
     way = np.linalg.norm(true[:3, 3])
     assert np.linalg.norm(found[:3, 3] - true[:3, 3]) < 0.05 * way + 0.1
-    ahead = matrix_of(poses[-1].pose.pose)[:3, 3]
+    ahead = pose_matrix(poses[-1].pose.pose)[:3, 3]
     assert ahead[0] > 0.9 * way and abs(ahead[2]) < 0.2 * way
 
 
@@ -166,7 +166,7 @@ def check_cloud(cloud: PointCloud2, odometry, seen) -> None:
     points = np.frombuffer(cloud.data, POINT)
     assert len(points) > 2000
     local = transform(xyz(points).astype(np.float64),
-                      np.linalg.inv(matrix_of(odometry.pose.pose)))
+                      np.linalg.inv(pose_matrix(odometry.pose.pose)))
     pixel = np.rint(project(local, frame.K)).astype(int)
     inside = (local[:, 2] > 1) & (pixel >= 0).all(1) & (pixel < SIZE[::-1]).all(1)
     columns, rows = pixel[inside].T

@@ -30,7 +30,7 @@ from rclpy.parameter import Parameter
 from rendered_room import around, K, look, Room, SIZE, SPACE
 from sensor_msgs.msg import PointCloud2
 from sync_perception.labels import LabelSpace
-from sync_perception.ros.io.camera_info import pinhole
+from sync_perception.ros.io.camera_info import pinhole_camera_info
 from sync_perception.ros.io.conversions import depth_message, labels_message
 from sync_perception.ros.map.node import MappingNode
 
@@ -134,7 +134,7 @@ def test_malformed_frames_are_refused_and_the_next_one_is_fused(bench):
 def test_a_calibration_that_was_latched_before_is_received(bench):
     """One camera_info for all frames suffices, even if it was sent before the node started."""
     frames = FramePublisher(bench.others)
-    info = pinhole(K, SIZE)
+    info = pinhole_camera_info(K, SIZE)
     info.header = header(1)
     frames.info.publish(info)
     bench.start(frames=frames)

@@ -22,7 +22,7 @@ import pytest
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
-from sync_perception.ros.io.camera_info import pinhole
+from sync_perception.ros.io.camera_info import pinhole_camera_info
 from sync_perception.ros.io.conversions import image_message, stamp_nanoseconds
 from sync_perception.ros.node.camera import Camera
 
@@ -51,7 +51,7 @@ class Rig:
 
     def send(self, name: str, stamp: int, focal: float = 1.0) -> None:
         """Publish a camera's image and its calibration, the focal length so many times K's."""
-        info = pinhole(K * [[focal, 1, 1], [1, focal, 1], [1, 1, 1]], SIZE)
+        info = pinhole_camera_info(K * [[focal, 1, 1], [1, focal, 1], [1, 1, 1]], SIZE)
         info.header = self.bench.header(stamp, f'{name}_optical_frame')
         self.infos[name].publish(info)
         self.images[name].publish(image_message(picture(), info.header, 'rgb8'))

@@ -28,7 +28,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from sync_perception.labels import LabelSpace
-from sync_perception.ros.io.camera_info import pinhole
+from sync_perception.ros.io.camera_info import pinhole_camera_info
 from sync_perception.ros.io.conversions import stamp_nanoseconds
 from sync_perception.runtime.pointcloud import POINT
 
@@ -65,7 +65,8 @@ def test_a_frame_becomes_a_bundle_under_its_own_header(bench):
 
 def test_the_camera_info_is_that_of_the_rectified_image_whichever_matrix_one_reads(bench):
     bench.start(listen=('camera_info', 'points'))
-    info = pinhole(K, (SIZE[0], SIZE[1] + 8))  # a right stereo camera, whose lens distorts
+    # a right stereo camera, whose lens distorts
+    info = pinhole_camera_info(K, (SIZE[0], SIZE[1] + 8))
     info.header = bench.header(1)
     info.d, info.k = [0.1] * 5, (K * 1.25).ravel()
     info.r = np.diag([1.0, -1.0, -1.0]).ravel()
@@ -253,7 +254,7 @@ def test_names_of_a_megabyte_are_neither_kept_nor_logged_nor_published(bench):
     long, refused = 'x' * 2 ** 20, bench.counters.refused
     # a best effort subscription may lose what is large: sent until it arrives
     bench.wait(lambda: bench.send_info(1, frame_id=long) or refused['frame_id'])
-    info = pinhole(K, SIZE)
+    info = pinhole_camera_info(K, SIZE)
     info.d = [0.0] * 100_000
     bench.wait(lambda: bench.info_publisher.publish(info) or refused['camera_info values'])
     assert not bench.camera.camera_infos.remembered

@@ -31,7 +31,7 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 from sync_perception.images.bit_depth import BitDepth
 from sync_perception.ros.health.consistency_monitor import ConsistencyMonitor
-from sync_perception.ros.io.camera_info import CameraInfoCache, pinhole
+from sync_perception.ros.io.camera_info import CameraInfoCache, pinhole_camera_info
 from sync_perception.ros.io.conversions import image_message
 from sync_perception.ros.node.packet import FramePacket
 from sync_perception.ros.parameters.perception import PerceptionParameters
@@ -102,7 +102,7 @@ def test_an_image_waits_for_its_calibration_and_says_where_from(ros):
     assert fixture.process([packet]) == [packet]
     line, = fixture.log.lines
     assert "frame 'a'" in line and '/a/camera_info' in line
-    eye.camera_infos.add(eye.with_header(pinhole(K, SIZE)))
+    eye.camera_infos.add(eye.with_header(pinhole_camera_info(K, SIZE)))
     assert fixture.process([packet]) == [] and eye.troubles == {}
 
 
@@ -253,7 +253,7 @@ def test_a_small_file_that_claims_a_huge_image_is_refused_at_once(ros):
     picture_bytes[place:place + 4] = struct.pack('>HH', 8191, 8191)
     image = CompressedImage(
         header=Header(frame_id='front'), format='jpeg', data=array.array('B', picture_bytes))
-    eye.camera_infos.add(eye.with_header(pinhole(K, (8191, 8191))))
+    eye.camera_infos.add(eye.with_header(pinhole_camera_info(K, (8191, 8191))))
     for max_pixels, expected in ((7680 * 4320, 'max_pixels'), (2 ** 31 - 1, 'bytes')):
         fixture.parameters = PerceptionParameters(max_pixels=max_pixels)
         fixture.log.last.clear()

@@ -30,7 +30,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 from signal_moments import command, launch
-from sync_perception.ros.io.camera_info import pinhole
+from sync_perception.ros.io.camera_info import pinhole_camera_info
 from sync_perception.ros.io.conversions import image_message, stamp_nanoseconds
 from sync_perception.ros.io.map_messages import pose_message
 
@@ -77,7 +77,7 @@ class Robot:
         """Publish a frame and its pose, and return the depth that comes back."""
         while stamp not in self.depths:
             top = header(stamp)
-            info = pinhole(frame.K, frame.size)
+            info = pinhole_camera_info(frame.K, frame.size)
             info.header = top
             self.infos.publish(info)
             if pose is not None:

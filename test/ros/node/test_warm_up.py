@@ -23,8 +23,8 @@ from node_bench import K, KnownPredictor, PATIENCE, RELIABLE, SIZE
 import pytest
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo
-from sync_perception.ros.io.camera_info import pinhole
-from sync_perception.ros.node.warm_up import KnownSizes, sizes_file, warm_up
+from sync_perception.ros.io.camera_info import pinhole_camera_info
+from sync_perception.ros.node.warm_up import KnownSizes, sizes_file, warm_up_predictor
 
 
 class Log:
@@ -48,7 +48,7 @@ def home(tmp_path, monkeypatch):
 
 def test_a_size_is_new_once_and_belongs_to_the_region_and_binning():
     known = KnownSizes('/node', Log())
-    info = pinhole(K, (480, 640))
+    info = pinhole_camera_info(K, (480, 640))
     assert known.note('left', info, 10 ** 6) == (480, 640)
     assert known.note('left', info, 10 ** 6) is None
     info.roi.height, info.roi.width, info.binning_x, info.binning_y = 400, 600, 2, 4
@@ -61,11 +61,11 @@ def test_a_size_is_new_once_and_belongs_to_the_region_and_binning():
 def test_the_next_run_knows_what_the_last_one_saw():
     known, other = KnownSizes('/robot/perception', Log()), KnownSizes('/other', Log())
     for each, size in ((known, (480, 640)), (other, (96, 128))):
-        each.note('left', pinhole(K, size), 10 ** 6)
+        each.note('left', pinhole_camera_info(K, size), 10 ** 6)
         each.remember()
     again = KnownSizes('/robot/perception', Log())
     assert again.sizes == {'left': (480, 640)}
-    assert again.note('left', pinhole(K, (480, 640)), 10 ** 6) is None
+    assert again.note('left', pinhole_camera_info(K, (480, 640)), 10 ** 6) is None
     assert KnownSizes('/third', Log()).sizes == {}
 
 
@@ -77,7 +77,7 @@ def test_a_broken_memory_is_as_good_as_none(text):
     sizes_file().write_text(text)
     known = KnownSizes('/node', Log())
     assert known.sizes == {}
-    known.note('', pinhole(K, SIZE), 10 ** 6)
+    known.note('', pinhole_camera_info(K, SIZE), 10 ** 6)
     known.remember()
     assert KnownSizes('/node', Log()).sizes == {'': SIZE}
 
@@ -92,7 +92,7 @@ def test_a_memory_that_cannot_be_written_is_a_warning(home):
 
 def test_a_node_that_starts_again_is_warm_before_any_message_comes(bench):
     known = KnownSizes('/perception', Log())
-    known.note('', pinhole(K, SIZE), 10 ** 6)
+    known.note('', pinhole_camera_info(K, SIZE), 10 ** 6)
     known.remember()
     bench.start(listen=('depth',))
     assert bench.predictor.warmed == [SIZE]
@@ -102,20 +102,21 @@ def test_a_node_that_starts_again_is_warm_before_any_message_comes(bench):
     assert bench.predictor.warmed == [SIZE]
 
 
-@pytest.mark.parametrize('info', [CameraInfo(), pinhole(K, (1, 4096)), pinhole(K, (2000, 2000))])
+@pytest.mark.parametrize('info', [
+    CameraInfo(), pinhole_camera_info(K, (1, 4096)), pinhole_camera_info(K, (2000, 2000))])
 def test_nothing_is_prepared_for_images_that_would_be_refused(info):
     assert KnownSizes('/node', Log()).note('', info, 10 ** 6) is None
 
 
 def test_what_goes_wrong_is_said_and_survived():
     log, predictor = Log(), KnownPredictor()
-    warm_up(predictor, SIZE, log)
+    warm_up_predictor(predictor, SIZE, log)
     assert '32x24' in log.infos[0]
 
     def fail(size):
         raise MemoryError('2 GB')
     predictor.warm_up = fail
-    warm_up(predictor, SIZE, log)
+    warm_up_predictor(predictor, SIZE, log)
     assert '32x24' in log.warnings[0] and '2 GB' in log.warnings[0]
 
 

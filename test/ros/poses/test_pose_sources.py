@@ -28,7 +28,7 @@ from rclpy.node import Node
 from sync_perception.ros.io.map_messages import pose_message, transform_message
 from sync_perception.ros.map.node import vertical_axis
 from sync_perception.ros.parameters.mapping import MappingParameters
-from sync_perception.ros.poses.pose_sources import matrix, pose_source
+from sync_perception.ros.poses.pose_sources import matrix, ros_pose_source
 
 SECOND = 10 ** 9
 FORWARD = (-0.5, 0.5, -0.5, 0.5)
@@ -43,7 +43,7 @@ def source(ros):
     def make(**values):
         refused = []
         parameters = MappingParameters(**values)
-        made.append(pose_source(
+        made.append(ros_pose_source(
             node, parameters, parameters.map_frame, lambda: None, refused.append))
         made[-1].refused = refused
         return made[-1]

@@ -28,7 +28,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
-from sync_perception.ros.io.camera_info import pinhole
+from sync_perception.ros.io.camera_info import pinhole_camera_info
 from sync_perception.ros.io.conversions import decode, stamp_nanoseconds
 from sync_perception.ros.parameters.replay import ReplayParameters
 from sync_perception.ros.replay import publisher as replay
@@ -46,7 +46,8 @@ class Numbers:
     title, count = 'numbers', 5
 
     def __init__(self, parameters: ReplayParameters, broken_at: int = -1):
-        self.camera_info = pinhole(np.array([[9.0, 0, 4], [0, 9, 3], [0, 0, 1]]), (8, 12))
+        self.camera_info = pinhole_camera_info(np.array([[9.0, 0, 4], [0, 9, 3], [0, 0, 1]]),
+                                               (8, 12))
         self.broken_at = broken_at
 
     def shots(self, start: int) -> Iterator[Shot]:

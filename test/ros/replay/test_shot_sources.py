@@ -31,7 +31,7 @@ from sync_perception.ros.replay import shot_sources as sources
 from sync_perception.ros.replay.shot_sources import (
     ImageShots,
     KittiShots,
-    pinhole,
+    pinhole_camera_info,
     SOURCES,
     VideoShots,
 )
@@ -52,7 +52,7 @@ def write_images(folder, count: int) -> list[np.ndarray]:
 
 def test_pinhole_is_a_rectified_camera():
     K = np.array([[700.0, 0, 600], [0, 710, 180], [0, 0, 1]])
-    info = pinhole(K, (375, 1242))
+    info = pinhole_camera_info(K, (375, 1242))
     assert (info.height, info.width, list(info.d)) == (375, 1242, [0.0] * 5)
     np.testing.assert_array_equal(info.k.reshape(3, 3), K)
     np.testing.assert_array_equal(info.p.reshape(3, 4), np.column_stack([K, [0, 0, 0]]))

@@ -26,7 +26,7 @@ from std_msgs.msg import String
 from sync_perception.kitti.drive import KittiDrive
 from sync_perception.ros.core import qos
 from sync_perception.ros.io.conversions import stamp_nanoseconds
-from sync_perception.ros.tools.bench_camera import BenchCamera, pictures, SENT, TURN
+from sync_perception.ros.tools.bench_camera import bench_images, BenchCamera, SENT, TURN
 
 
 def test_the_camera_sends_as_many_as_it_was_told_and_says_which(graph):
@@ -75,7 +75,7 @@ def test_several_cameras_send_with_one_stamp(graph):
 def test_the_pictures_of_a_drive_have_its_calibration(data_root):
     [folder] = (data_root / 'kitti').glob('*/*_sync')
     drive = KittiDrive(folder)
-    images, info = pictures((20, 30), str(folder))
+    images, info = bench_images((20, 30), str(folder))
     assert len(images) == len(drive)
     np.testing.assert_array_equal(images[1], drive.image(1)[..., ::-1])
     assert (info.height, info.width) == drive.size

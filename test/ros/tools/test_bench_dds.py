@@ -21,7 +21,7 @@ import json
 import psutil
 import pytest
 import rclpy
-from sync_perception.ros.tools.bench_dds import bench_dds, describe, SUBJECTS
+from sync_perception.ros.tools.bench_dds import bench_dds, subject_report, SUBJECTS
 from sync_perception.ros.tools.bench_subjects import BenchFailed, SubjectResult
 from sync_perception.runtime.benchmark.bench_frames import BenchFrames
 from sync_perception.runtime.predictor_options import PredictorOptions
@@ -64,7 +64,7 @@ def test_arguments_that_make_no_sense_are_refused(wrong):
 
 def test_percentiles_and_processor_time_are_those_of_the_frames():
     seconds = [0.010, 0.020, 0.030, 0.040]
-    values = describe(SubjectResult(sent=5, latencies=seconds, first=[0.005] * 4, cpu=0.2))
+    values = subject_report(SubjectResult(sent=5, latencies=seconds, first=[0.005] * 4, cpu=0.2))
     assert values['latency_milliseconds']['p50'] == 25.0
     assert values['latency_milliseconds']['min'] == 10.0
     assert values['first_output_milliseconds']['p99'] == 5.0

@@ -23,7 +23,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 from sync_perception.labels import LabelSpace
 from sync_perception.ros.io.conversions import decode, image_message
-from sync_perception.ros.tools.bench_camera import pictures
+from sync_perception.ros.tools.bench_camera import bench_images
 from sync_perception.ros.tools.bench_nodes import (
     by_tobytes,
     conventional_cloud,
@@ -84,7 +84,7 @@ def test_the_conventional_node_gives_what_the_perception_node_gives(graph, image
     for topic, kind in (('depth', Image), ('semantics', Image), ('semantics/confidence', Image),
                         ('points', PointCloud2)):
         other.create_subscription(kind, f'sync/{topic}', got.setdefault(topic, []).append, 1)
-    info = pictures(SIZE)[1]
+    info = bench_images(SIZE)[1]
     info.header = header()
     publishers = [other.create_publisher(CameraInfo, 'camera_info', 1),
                   other.create_publisher(Image, 'image', 1)]
@@ -105,7 +105,7 @@ def test_the_conventional_node_gives_what_the_perception_node_gives(graph, image
 
 
 def test_the_conventional_cloud_is_the_same_cloud(image):
-    info = pictures(SIZE)[1]
+    info = bench_images(SIZE)[1]
     frame = Frame(image, np.reshape(info.k, (3, 3)))
     prediction = FakePredictor().predict(frame, frozenset({'depth', 'labels', 'confidence'}))
     message = conventional_cloud(frame, prediction, header())

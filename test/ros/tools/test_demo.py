@@ -26,10 +26,10 @@ import cv2
 import pytest
 from rclpy.utilities import remove_ros_args
 from sync_perception.ros.tools.demo import (
-    check,
+    check_alive,
     choose_drive,
     DemoFailed,
-    parameter_arguments,
+    ros_arguments,
     SYNTHETIC_FRAMES,
     wait_until,
 )
@@ -61,7 +61,7 @@ def test_a_folder_without_a_drive(tmp_path):
 
 def test_parameters_become_ros_arguments():
     """ROS takes all of them away; what has no value is left to its default."""
-    arguments = parameter_arguments(['model:=', 'rate:=10.0', 'source:=kitti'])
+    arguments = ros_arguments(['model:=', 'rate:=10.0', 'source:=kitti'])
     assert arguments == ['--ros-args', '-p', 'rate:=10.0', '-p', 'source:=kitti']
     assert remove_ros_args(['node', *arguments]) == ['node']
 
@@ -75,7 +75,7 @@ def test_a_dead_child_is_reported_with_its_last_words(ros, tmp_path):
             with pytest.raises(DemoFailed, match='node.*status 1') as failure:
                 wait_until(lambda: False, watcher, [child], 'start', limit=60)
             with pytest.raises(DemoFailed):
-                check([child])
+                check_alive([child])
     finally:
         watcher.close()
     assert 'no_such_module' in str(failure.value)

@@ -61,7 +61,7 @@ def measured(monkeypatch):
         return times
 
     monkeypatch.setattr(choice, 'OpenVinoBackend', Stub)
-    monkeypatch.setattr(choice, 'compare', compare)
+    monkeypatch.setattr(choice, 'time_backends', compare)
     monkeypatch.setattr(choice, 'find_spec', lambda name: True)
     return asked, times
 

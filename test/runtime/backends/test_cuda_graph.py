@@ -21,7 +21,7 @@ import logging
 import pytest
 from sync_perception.models import hub
 from sync_perception.runtime.backends import choose_backend, EagerBackend
-from sync_perception.runtime.backends.base import difference, Disagreement, probe
+from sync_perception.runtime.backends.base import difference, Disagreement, probe_image
 from sync_perception.runtime.backends.cuda_graph import (
     CapturedGraph,
     CudaGraphBackend,
@@ -67,7 +67,7 @@ class Recorder:
 
 def images(model):
     """Return an image of each size, and the first sizes again."""
-    return [probe(model, size) * factor for factor in (1.0, 0.5)
+    return [probe_image(model, size) * factor for factor in (1.0, 0.5)
             for size in (SIZES if factor == 1 else SIZES[-2:])]
 
 
@@ -79,14 +79,14 @@ def test_each_shape_is_recorded_once_and_replayed_for_every_image(model):
     assert recorder.shapes == [(1, 3, *size) for size in SIZES]  # the first is the probe's
     assert recorder.replays == 1 + len(images(model))
     assert len(backend.recordings) == MAX_RECORDINGS
-    backend(probe(model, SIZES[0]))  # the least recently used was dropped
+    backend(probe_image(model, SIZES[0]))  # the least recently used was dropped
     assert recorder.shapes[-1] == (1, 3, *SIZES[0])
 
 
 def test_a_batch_is_a_shape_of_its_own(model):
     recorder = Recorder()
     backend = CudaGraphBackend(model, record=recorder)
-    pair = torch.cat([probe(model), probe(model).flip(3)])
+    pair = torch.cat([probe_image(model), probe_image(model).flip(3)])
     assert difference(backend(pair), EagerBackend(model)(pair)) < 1e-6
     assert recorder.shapes[-1][0] == 2
 
@@ -98,7 +98,8 @@ def test_what_cannot_be_recorded_runs_in_eager_torch_with_one_warning(model, cap
     with caplog.at_level(logging.WARNING):
         backend = CudaGraphBackend(model, record=fail)
         for _ in range(3):
-            assert difference(backend(probe(model)), EagerBackend(model)(probe(model))) == 0
+            assert difference(backend(probe_image(model)),
+                              EagerBackend(model)(probe_image(model))) == 0
     assert caplog.text.count('stream is capturing') == 1
     assert 'in detail' not in caplog.text
 

@@ -26,7 +26,7 @@ from sync_perception.labels import LabelSpace
 from sync_perception.models import hub
 from sync_perception.models.config import ModelConfig
 from sync_perception.runtime.backends import EagerBackend, graphs, OpenVinoBackend
-from sync_perception.runtime.backends.base import difference, Disagreement, probe
+from sync_perception.runtime.backends.base import difference, Disagreement, probe_image
 from sync_perception.runtime.backends.openvino import MAX_PROGRAMS
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.types import DenseOutput
@@ -54,42 +54,42 @@ def test_every_size_gives_what_eager_gives(model):
     """In float32, to 1e-4 of a map's greatest value; the latest few sizes stay compiled."""
     fast, eager = OpenVinoBackend(model), EagerBackend(model)
     for size in [*SIZES, SIZES[0]]:
-        image = probe(model, size)
+        image = probe_image(model, size)
         assert difference(fast(image), eager(image)) < 1e-4, size
         plain = image.contiguous()  # not channels-last
         assert difference(fast(plain), eager(image)) < 1e-4, size
     assert len(fast.programs) == MAX_PROGRAMS
-    pair = torch.cat([probe(model), probe(model).flip(3)])
+    pair = torch.cat([probe_image(model), probe_image(model).flip(3)])
     assert difference(fast(pair), eager(pair)) < 1e-4
 
 
 def test_half_precision_stays_near(model):
     fast, eager = OpenVinoBackend(model, half=True), EagerBackend(model)
     assert fast.precision in ('bfloat16', 'float32')  # the latter where the CPU has no such
-    assert difference(fast(probe(model)), eager(probe(model))) < 0.1
+    assert difference(fast(probe_image(model)), eager(probe_image(model))) < 0.1
     assert {values.dtype for values in model.parameters()} == {torch.float32}
 
 
 def test_a_graph_is_converted_once(model, cache, monkeypatch):
     """Another process, or a later one, reads it; a file that cannot be read is written again."""
-    expected = OpenVinoBackend(model)(probe(model))
+    expected = OpenVinoBackend(model)(probe_image(model))
 
     def fail(*_):
         raise AssertionError('converted again')
 
     with monkeypatch.context() as patch:
-        patch.setattr(graphs, 'convert', fail)
-        found = OpenVinoBackend(model)(probe(model))
+        patch.setattr(graphs, 'convert_to_openvino', fail)
+        found = OpenVinoBackend(model)(probe_image(model))
     assert difference(found, expected) == 0
-    [path] = cache.glob(f'{graphs.fingerprint(model)}-any.xml')
+    [path] = cache.glob(f'{graphs.network_fingerprint(model)}-any.xml')
     path.write_text('not a graph')
-    assert difference(OpenVinoBackend(model)(probe(model)), expected) < 1e-6
+    assert difference(OpenVinoBackend(model)(probe_image(model)), expected) < 1e-6
     assert path.stat().st_size > 1000
 
 
 def test_a_compilation_is_kept_for_the_next_start(model, cache):
     """A later process reads it; a damaged file, as a full disk leaves it, is replaced."""
-    image = probe(model, (96, 224))
+    image = probe_image(model, (96, 224))
     first = OpenVinoBackend(model)
     kept = set(cache.glob('*.blob'))
     expected = first(image)
@@ -115,14 +115,14 @@ def was_read(backend, image) -> bool:
 
 def test_other_weights_are_another_graph(model):
     """And so is another config; what a training noted about itself is not looked at."""
-    name = graphs.fingerprint(model)
+    name = graphs.network_fingerprint(model)
     model.config.record['hours'] = 3
-    assert graphs.fingerprint(model) == name
+    assert graphs.network_fingerprint(model) == name
     model.config.depth_range[1] += 1
-    other = graphs.fingerprint(model)
+    other = graphs.network_fingerprint(model)
     with torch.no_grad():
         next(model.parameters()).add_(1)
-    assert len({name, other, graphs.fingerprint(model)}) == 3
+    assert len({name, other, graphs.network_fingerprint(model)}) == 3
 
 
 class Network(nn.Module):
@@ -165,8 +165,9 @@ def test_a_network_that_depends_on_the_size_has_a_graph_for_each(cache):
     model = Sized().eval()
     fast, eager = OpenVinoBackend(model), EagerBackend(model)
     for size in SIZES[:3]:
-        assert difference(fast(probe(model, size)), eager(probe(model, size))) < 1e-4
-    kept = {path.stem.partition('-')[2] for path in cache.glob(f'{graphs.fingerprint(model)}*xml')}
+        assert difference(fast(probe_image(model, size)), eager(probe_image(model, size))) < 1e-4
+    kept = {path.stem.partition('-')[2]
+            for path in cache.glob(f'{graphs.network_fingerprint(model)}*xml')}
     assert kept == {f'{height}x{width}' for height, width in SIZES[:3]}
 
 

@@ -24,7 +24,7 @@ import sys
 import pytest
 from sync_perception import cli
 from sync_perception.files.pages import markers, split_page
-from sync_perception.models.catalogue.ready_made import CATALOGUE, find
+from sync_perception.models.catalogue.ready_made import CATALOGUE, find_architecture
 from sync_perception.models.catalogue.stored_costs import Cost
 from sync_perception.runtime.benchmark import architectures
 from sync_perception.runtime.benchmark import network_timing as timing
@@ -64,7 +64,8 @@ def test_times_reach_the_file_and_the_page(tmp_path, monkeypatch, capsys):
     before, after = split_page(page, PART)
     assert (before, after) == ('# Architectures\n\n', '\n\nThe end.\n')
     cells = [cell.strip() for cell in page.read_text().splitlines()[-4].strip('|').split('|')]
-    assert cells[:3] == ['`mobile-unet-depth`', find('mobile-unet-depth').summary, 'depth']
+    assert cells[:3] == ['`mobile-unet-depth`', find_architecture('mobile-unet-depth').summary,
+                         'depth']
     assert cells[-1] == f'{times["eager"]:.0f} / {times["predictor"]:.0f}'
     assert 'old' not in page.read_text()
 
@@ -80,13 +81,16 @@ def test_a_page_without_markers_is_refused_before_anything_is_measured(tmp_path,
 def test_without_transformers_its_architectures_are_listed_as_such(monkeypatch, capsys):
     """The row says what is missing instead of figures."""
     monkeypatch.setattr(architectures, 'find_spec', lambda name: None)
-    row = architectures.measure_row('unet-on-swin-tiny', find('unet-on-swin-tiny'), None, False)
+    row = architectures.measure_row('unet-on-swin-tiny', find_architecture('unet-on-swin-tiny'),
+                                    None, False)
     assert row.cost is not None  # stored
     monkeypatch.setattr(architectures, 'stored_costs', dict)
-    row = architectures.measure_row('unet-on-swin-tiny', find('unet-on-swin-tiny'), None, False)
+    row = architectures.measure_row('unet-on-swin-tiny', find_architecture('unet-on-swin-tiny'),
+                                    None, False)
     assert row.cells()[1] == architectures.EXTRA
     assert 'parameters' not in row.to_dict()
-    assert architectures.measure_row('refinenet', find('refinenet'), None, False).cost is not None
+    assert architectures.measure_row('refinenet', find_architecture('refinenet'), None,
+                                     False).cost is not None
 
 
 def test_cells_round_to_what_is_known():

@@ -16,10 +16,10 @@
 
 from __future__ import annotations
 
-from sync_perception.runtime.benchmark.reports import summarize
+from sync_perception.runtime.benchmark.reports import summarize_times
 
 
 def test_percentiles():
-    marks = summarize(list(range(1, 102)))
+    marks = summarize_times(list(range(1, 102)))
     assert (marks['p50'], marks['p95'], marks['p99']) == (51.0, 96.0, 100.0)
     assert marks['min'] == 1.0 and marks['mean'] == 51.0

@@ -24,7 +24,7 @@ from rich.console import Console
 from sync_perception.runtime.benchmark import stages as bench
 from sync_perception.runtime.benchmark.bench_frames import BenchFrames
 from sync_perception.runtime.benchmark.reports import write_report
-from sync_perception.runtime.benchmark.stages import AROUND, measure, NETWORK, WHOLE, Work
+from sync_perception.runtime.benchmark.stages import AROUND, NETWORK, time_stages, WHOLE, Work
 from sync_perception.runtime.predictor_options import PredictorOptions
 import torch
 
@@ -42,7 +42,7 @@ def test_the_whole_is_the_sum_and_what_is_beside_it_does_not_count():
     now = [0.0]
     real, time.perf_counter = time.perf_counter, lambda: now[0] + 0 * next(clock)
     try:
-        times = measure(
+        times = time_stages(
             [stage('first', 2), stage(NETWORK, 30), stage('last', 3)], [stage('beside', 100)],
             Work(), frames=4, warm_up=1)
     finally:
@@ -66,5 +66,5 @@ def test_report(small_model, tmp_path):
     assert report['machine']['cores'] >= 1 and report['machine']['torch'] == torch.__version__
     assert 0 < report['around_share'] < 1
     console = Console(record=True, width=120)
-    console.print(bench.table(report))
+    console.print(bench.stages_table(report))
     assert 'post-processing' in console.export_text()

@@ -23,10 +23,10 @@ from sync_perception.calibration.camera_calibration import Calibration
 from sync_perception.images.bit_depth import BitDepth
 from sync_perception.images.headers import oriented_jpeg
 from sync_perception.runtime.image_files.image_reader import (
+    assumed_intrinsics,
     CameraOptions,
     find_images,
     ImageReader,
-    intrinsics,
 )
 
 
@@ -55,7 +55,7 @@ def test_the_calibration_is_turned_with_its_image(tmp_path):
 
 
 def test_assumed_field_of_view():
-    fx = intrinsics((100, 200))[0, 0]
+    fx = assumed_intrinsics((100, 200))[0, 0]
     assert abs(2 * np.degrees(np.arctan(100 / fx)) - 70) < 1e-9
 
 

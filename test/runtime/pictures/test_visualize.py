@@ -24,7 +24,7 @@ from sync_perception.runtime.pictures.visualize import (
     cloud_view,
     legend,
     overlay,
-    panel,
+    prediction_panel,
     shaded_labels,
 )
 from sync_perception.types import Frame, Prediction
@@ -57,7 +57,7 @@ def test_overlay_refuses_labels_of_another_size():
 
 def test_panel_holds_the_four_pictures():
     frame, prediction = scene()
-    picture = panel(frame, prediction, SPACE)
+    picture = prediction_panel(frame, prediction, SPACE)
     height, width = SIZE
     assert picture.dtype == np.uint8 and picture.shape[1] == 2 * width + 2
     corner = (slice(height // 2, height), slice(0, width))
@@ -75,7 +75,7 @@ def test_panel_holds_the_four_pictures():
 def test_panel_does_without_maps(present):
     frame, prediction = scene()
     partial = Prediction(**{name: getattr(prediction, name) for name in present})
-    assert panel(frame, partial, SPACE).shape[0] >= 2 * SIZE[0]
+    assert prediction_panel(frame, partial, SPACE).shape[0] >= 2 * SIZE[0]
 
 
 def test_legend_shows_the_classes_that_are_there():

@@ -69,7 +69,7 @@ def test_the_sky_is_brightest_around_the_sun():
 
 
 def test_noise_tiles_and_is_normalised():
-    values = noise.table(1, 0.8)
+    values = noise.noise_table(1, 0.8)
     assert values.mean() == pytest.approx(0, abs=1e-4) and values.std() == pytest.approx(1)
     square = values.reshape(noise.SIZE, noise.SIZE)
     inside = np.abs(np.diff(square, axis=0)).mean()

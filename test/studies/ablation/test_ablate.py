@@ -25,7 +25,7 @@ from sync_perception import cli
 from sync_perception.datasets import DatasetOptions
 from sync_perception.evaluation.evaluate import evaluate, EvaluationOptions
 from sync_perception.files.pages import markers
-from sync_perception.studies.ablation.ablate import ablate, summary
+from sync_perception.studies.ablation.ablate import ablate, ablation_summary
 from sync_perception.studies.ablation.plan import load_ablation
 from sync_perception.training.train import train
 from torch.utils.tensorboard import SummaryWriter
@@ -206,7 +206,7 @@ def test_a_failed_run_does_not_take_the_others_along(folder, streets, caplog):
     assert result['failed'] == {'plain, seed 0': 'no more memory'}
     assert result['missing'] == ['plain, seed 0'] and result['done'] == 3
     assert result['page'] is None and not (folder / 'page.md').exists()
-    assert 'failed: plain, seed 0: no more memory' in summary(result)
+    assert 'failed: plain, seed 0: no more memory' in ablation_summary(result)
     assert 'plain, seed 0 failed: no more memory' in caplog.text
     # what it left is gone on with; the page may be written without it
     ablate(path, page_only=True, fit=pytest.fail)

@@ -34,7 +34,7 @@ from sync_perception.labels import LabelSpace
 from sync_perception.models import hub
 from sync_perception.models.network_input import resize_image
 from sync_perception.training.feeding.recordings import EvaluationSamples, EvaluationSource
-from sync_perception.training.loop.prediction_pictures import panel, translated
+from sync_perception.training.loop.prediction_pictures import training_panel, translated
 from sync_perception.training.loop.validation import SourceEvaluation
 from sync_perception.training.train import train
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -143,7 +143,7 @@ def test_true_labels_are_said_in_the_models_classes():
 
 def test_what_is_not_known_stays_dark():
     image = np.full((4, 6, 3), 200, np.uint8)
-    picture = panel(image, None, None, None, None, LabelSpace.load('driving'), 80.0)
+    picture = training_panel(image, None, None, None, None, LabelSpace.load('driving'), 80.0)
     assert (picture[:4, :6] == 200).all() and (picture[4:, :6] == 200).all()
     assert (picture[:, 6:].reshape(-1, 3) == (24, 26, 30)).all()
 

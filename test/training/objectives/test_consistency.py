@@ -38,7 +38,7 @@ def judge(tmp_path_factory):
     """Save a contrastive model with random weights."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp('judge')
-    contrastive.save(ContrastiveModel(ContrastiveConfig(
+    contrastive.save_contrastive(ContrastiveModel(ContrastiveConfig(
         LabelSpace.load('driving').to_dict(), tower=TOWER)), folder)
     return folder
 
@@ -62,7 +62,7 @@ def test_it_is_one_minus_the_models_own_score_in_metres(judge):
     crops = batch(focal=torch.tensor([200.0, float('nan')]))  # metres halve; camera not known
     terms = judged(module, prediction, crops)
     assert set(terms) == {'consistency'}  # it needs no annotation
-    model = contrastive.load(judge)
+    model = contrastive.load_contrastive(judge)
     with torch.no_grad():
         metres = torch.stack([prediction.depth[0] / 2, prediction.depth[1]])
         score = model.score(metres, torch.full((2, 20, 32, 48), 1 / 20))
