@@ -17,7 +17,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -48,13 +48,16 @@ class FusionSettings:
     :param gate: standard deviations of the present depth by which the depths may differ.
     :param least_gate: difference of ln(depth) up to which they always agree.
     :param greatest_gate: difference of ln(depth) beyond which they never agree.
+    :param correlation: correlation of the depth errors of consecutive frames, 0 to 1. The variance
+        of the mean of n frames is 1 + (n - 1) * correlation times that of independent errors.
     """
 
-    depth_memory: float = 0.8
+    depth_memory: float = 0.9
     label_memory: float = 0.4
-    gate: float = 1.0
+    gate: float = 1.5
     least_gate: float = 0.08
     greatest_gate: float = 0.25
+    correlation: float = 0.4
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,9 @@ class FusedMaps:
     Maps of a frame at the network's sizes, with the weight of the frames that they come from.
 
     :param log_depth: float32 (h, w), ln(metres).
-    :param information: float32 (h, w), inverse variance of `log_depth`.
+    :param information: float32 (h, w), inverse variance of `log_depth` if the errors of the frames
+        are independent.
+    :param depth_frames: float32 (h, w), number of frames that `log_depth` is the mean of.
     :param logs: float32 (h', w', C), log-probabilities of the labels, unnormalised.
     :param probabilities: float32 (h', w', C).
     :param frames: float32 (h', w'), number of frames that `logs` is the mean of.
@@ -71,6 +76,7 @@ class FusedMaps:
 
     log_depth: np.ndarray
     information: np.ndarray
+    depth_frames: np.ndarray
     logs: np.ndarray
     probabilities: np.ndarray
     frames: np.ndarray
@@ -90,8 +96,17 @@ class FusedMaps:
             information = cv2.exp(-host(output.log_variance)[..., 0])
         logits = host(output.logits)
         logs, probabilities = normalised(logits)
-        return cls(log_depth, information, logs, probabilities,
+        return cls(log_depth, information, np.ones_like(log_depth), logs, probabilities,
                    np.ones(logits.shape[:2], np.float32))
+
+    def log_variance(self, correlation: float) -> np.ndarray:
+        """
+        Return the log of the variance of `log_depth`, float32 (h, w).
+
+        :param correlation: see `FusionSettings`.
+        """
+        effect = 1 + (self.depth_frames - 1) * np.float32(correlation)
+        return cv2.log(effect / self.information)
 
 
 class TemporalFusion:
@@ -120,13 +135,19 @@ class TemporalFusion:
         """Forget all frames."""
         self._before, self.share = None, 0.0
 
+    def rescale(self, factor: float) -> None:
+        """Multiply the depth of the frames before, because a better scale is known."""
+        if self._before is not None and factor != 1:
+            maps, K, pose = self._before
+            maps = replace(maps, log_depth=maps.log_depth + np.float32(np.log(factor)))
+            self._before = maps, K, pose
+
     def fuse(self, output: DenseOutput, K: np.ndarray, size: tuple[int, int], scale: float,
              world_T_camera: np.ndarray | None) -> DenseOutput:
         """
         Return an output fused with those of the frames before.
 
-        :param output: batch size 1, with depth and logits; the uncertainty stays that of the
-            single frame, whose errors the frames have in common.
+        :param output: batch size 1, with depth and logits.
         :param K: float64 (3, 3), pixels of the camera's image.
         :param size: height and width of the camera's image.
         :param scale: metres per unit of the output's depth.
@@ -147,10 +168,13 @@ class TemporalFusion:
         self._before = fused, K, np.array(world_T_camera)
         if fused is maps:
             return output
+        variance = output.log_variance
+        if variance is not None:
+            variance = as_map(fused.log_variance(self.settings.correlation), variance)
         return DenseOutput(
             depth=as_map(cv2.exp(fused.log_depth) / np.float32(scale), output.depth),
             logits=as_map(fused.logs, output.logits), normals=output.normals,
-            log_variance=output.log_variance)
+            log_variance=variance)
 
     def _fused(self, maps: FusedMaps, K: np.ndarray, before: FusedMaps, before_K: np.ndarray,
                before_T_present: np.ndarray) -> FusedMaps:
@@ -169,8 +193,10 @@ class TemporalFusion:
         agree = found.seen & ~resize_mask(alone, maps.log_depth.shape) & (
             infinite | (cv2.absdiff(found.log_depth, maps.log_depth) < gate))
         self.share = float(agree.mean())
-        weight = settings.depth_memory * interpolate_map(before.information, found.u, found.v) * (
-            agree & ~infinite)
+        memory = np.float32(settings.depth_memory) * (agree & ~infinite)
+        weight = memory * interpolate_map(before.information, found.u, found.v)
+        depth_frames = maps.depth_frames + memory * interpolate_map(
+            before.depth_frames, found.u, found.v)
         information = weight + maps.information
         log_depth = maps.log_depth + weight / information * (found.log_depth - maps.log_depth)
         weight = settings.label_memory * interpolate_map(before.frames, *place) * resize_mask(
@@ -179,7 +205,7 @@ class TemporalFusion:
         earlier_logs = cv2.log(np.maximum(earlier, np.float32(LEAST_PROBABILITY)))
         logs = maps.logs + (weight / frames)[..., None] * (earlier_logs - maps.logs)
         logs, probabilities = normalised(logs)
-        return FusedMaps(log_depth, information, logs, probabilities, frames)
+        return FusedMaps(log_depth, information, depth_frames, logs, probabilities, frames)
 
 
 def label_pixels(

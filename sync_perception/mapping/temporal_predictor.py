@@ -71,6 +71,7 @@ class TemporalPredictor:
         self.frames = self.alone = 0
         self.reason = self.last_reason = ''
         self._latest: int | None = None
+        self._scale = 1.0
 
     @classmethod
     def of(cls, predictor: Any, poses: str, rate: float | None = None) -> TemporalPredictor:
@@ -91,7 +92,8 @@ class TemporalPredictor:
         A frame whose pose is not known is predicted alone, and the reason is kept.
 
         :param located: the frame's pose, or why there is none; None to get it from `poses`.
-        :param scale: metres of the poses per metre that the model predicts.
+        :param scale: metres of the poses per metre that the model predicts. Odometry has the scale
+            of the predicted depth whatever this is.
         """
         self.frames += 1
         try:
@@ -103,6 +105,9 @@ class TemporalPredictor:
             self._note(OUT_OF_MEMORY)
             return self.predictor.predict(frame, outputs)
         config = self.predictor.config
+        scale = 1.0 if self.determines_poses else scale
+        self.fusion.rescale(scale / self._scale)
+        self._scale = scale
         scale *= metric_scale(config, frame.K, frame.size, seen_size(config, frame.size))
         if self._latest is not None and frame.stamp < self._latest:
             self.fusion.reset()  # a recording has started again
@@ -112,9 +117,14 @@ class TemporalPredictor:
         fused = self.fusion.fuse(output, frame.K, frame.size, scale, located.world_T_camera)
         return self.predictor.finish(fused, frame, outputs)
 
+    @property
+    def determines_poses(self) -> bool:
+        """Whether the poses come from the frames themselves."""
+        return not (self.poses is None or isinstance(self.poses, Trajectory))
+
     def locate(self, frame: Frame, output: Any) -> Located:
         """Return the pose of a frame; after a jump of the poses, forget the frames before."""
-        if not isinstance(self.poses, Trajectory):
+        if self.determines_poses:
             wanted = ODOMETRY_MAPS | ({'uncertainty'} & self.predictor.available)
             return self.poses.update(frame, self.predictor.finish(output, frame, wanted))
         located = self.poses.at(frame.stamp)
@@ -171,7 +181,7 @@ def check_temporal(temporal: str, poses: str, mount: bool = False) -> None:
 
     :param temporal: off or fuse.
     :param poses: see `pose_source`.
-    :param mount: whether the scale of depth is corrected by the camera's height.
+    :param mount: whether each image gets a scale of its own by the camera's height.
     :raises ValueError: if they are invalid or contradict each other.
     """
     if temporal not in TEMPORAL:
@@ -184,5 +194,6 @@ def check_temporal(temporal: str, poses: str, mount: bool = False) -> None:
             f'{ODOMETRY} to determine them from the images')
     if mount and poses not in ('', ODOMETRY):
         raise ValueError(
-            'poses: a file and a camera height give depth two different scales, expected '
-            f'{ODOMETRY} or no camera height')
+            'poses: the camera height gives each image a scale of its own, which is known only '
+            'after the image is fused, and poses of a file have another one; expected '
+            f'{ODOMETRY}, no camera height, or process-bag, which learns one scale for all images')

@@ -30,7 +30,7 @@ SPACE = LabelSpace.load('driving')
 SIZE = (48, 64)
 K = np.array([[60.0, 0, 31.5], [0, 60, 23.5], [0, 0, 1]])
 BUILDING, ROAD, CAR, SKY = (SPACE.index(name) for name in ('building', 'road', 'car', 'sky'))
-REMEMBER = FusionSettings(depth_memory=1.0, label_memory=1.0)
+REMEMBER = FusionSettings(depth_memory=1.0, label_memory=1.0, correlation=0.0)
 
 
 def output(depth, labels=BUILDING, variance: float | None = 0.01, sure: float = 0.9
@@ -61,8 +61,8 @@ def fuse(frames, settings=None, scale: float = 1.0) -> DenseOutput:
     return fused
 
 
-def test_two_views_give_the_textbook_mean():
-    """ln(depth) is the mean weighted by the inverse variances; labels multiply (Bayes)."""
+def test_two_views_give_the_textbook_mean_and_variance():
+    """ln(depth) is the mean weighted by the inverse variances, which add; labels multiply."""
     first, second = output(10, variance=0.01, sure=0.6), output(10.5, variance=0.03, sure=0.8)
     fused = fuse([(first, at()), (second, at())], REMEMBER)
     expected = np.exp((np.log(10) / 0.01 + np.log(10.5) / 0.03) / (1 / 0.01 + 1 / 0.03))
@@ -72,7 +72,27 @@ def test_two_views_give_the_textbook_mean():
     np.testing.assert_allclose(
         fused.logits.softmax(dim=1)[0, BUILDING].numpy(),
         product[0] / (product[0] + other * product[1]), rtol=1e-4)
-    np.testing.assert_array_equal(fused.log_variance, second.log_variance)
+    np.testing.assert_allclose(fused.log_variance, -np.log(1 / 0.01 + 1 / 0.03), rtol=1e-5)
+
+
+@pytest.mark.parametrize('correlation', [0.0, 0.4, 1.0])
+def test_the_variance_of_a_mean_of_correlated_errors(correlation):
+    """It is sigma^2 (1 + (n - 1) rho) / n, and that of the single frame where none is fused."""
+    settings = FusionSettings(depth_memory=1.0, correlation=correlation)
+    fused = fuse([(output(10), at(x=x)) for x in (0, 0, 0, 3)], settings).log_variance.exp()[0, 0]
+    np.testing.assert_allclose(fused[:, 2:40], 0.01 * (1 + 3 * correlation) / 4, rtol=1e-4)
+    np.testing.assert_allclose(fused[:, -16:], 0.01, rtol=1e-5)
+
+
+def test_noise_that_frames_share_stays_in_the_variance():
+    """The predicted variance is that of the errors: half of it common to all frames."""
+    random = np.random.default_rng(3)
+    common = random.normal(0, 0.02, SIZE)
+    frames = [(output(10 * np.exp(common + random.normal(0, 0.02, SIZE)), variance=0.0008), at())
+              for _ in range(8)]
+    fused = fuse(frames, FusionSettings(correlation=0.5))
+    error = np.log(fused.depth[0, 0].numpy() / 10)
+    assert error.var() == pytest.approx(fused.log_variance.exp().mean().item(), rel=0.1)
 
 
 def test_memory_fades():
@@ -153,6 +173,17 @@ def test_a_frame_without_pose_is_used_alone():
     assert fusion.share == 0
     fusion.fuse(output(10), K, SIZE, 1.0, at())
     assert fusion.share == 1
+
+
+def test_frames_before_take_part_in_a_better_scale():
+    """Metres of all frames grow by the same factor, so the mean in the network's unit stays."""
+    fusion = TemporalFusion(SPACE)
+    for index in range(6):
+        scale = 1.0 + 0.1 * index
+        fusion.rescale(scale / max(1.0, scale - 0.1))
+        fused = fusion.fuse(output(10), K, SIZE, scale, at())
+        assert index == 0 or fusion.share > 0.9
+    np.testing.assert_allclose(fused.depth, 10, rtol=1e-5)
 
 
 def test_a_network_without_uncertainty_is_fused_with_equal_weights():

@@ -23,9 +23,11 @@ import cv2
 import numpy as np
 import pytest
 from sync_perception.cli import app
+from sync_perception.labels import LabelSpace
 from sync_perception.mapping.odometry import VisualOdometry
 from sync_perception.mapping.temporal_predictor import check_temporal, TemporalPredictor
 from sync_perception.mapping.trajectory import SECOND, Trajectory
+from sync_perception.models import build_model, hub, ModelConfig
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.types import Frame
 import torch
@@ -70,6 +72,25 @@ def test_frames_of_a_camera_at_rest_become_steady(predictor, video):
     assert changes(fused) < 0.5 * changes(single)
     assert not temporal.alone
     assert temporal.labels is predictor.labels
+
+
+def test_uncertainty_and_confidence_are_those_of_the_fused_frame(video, tmp_path):
+    """Predicted deviations of depth shrink, and the confidence flickers less."""
+    torch.manual_seed(0)
+    branch = {'kind': 'mobile_unet', 'widths': [8, 8, 8, 8, 8]}
+    hub.save(build_model(ModelConfig(
+        'sync', {'depth': branch, 'semantics': branch, 'uncertainty': True},
+        LabelSpace.load('driving').to_dict(), input_pixels=64 * 96)), tmp_path)
+    predictor = Predictor(tmp_path, 'cpu')
+    temporal = TemporalPredictor(predictor, standing(8))
+    temporal.fusion.dynamic = np.zeros(len(predictor.labels), bool)  # the network is random
+    single, fused = ([each.predict(frame, predictor.available) for frame in video][-2:]
+                     for each in (predictor, temporal))
+    correlation = temporal.fusion.settings.correlation
+    relative = [each[-1].uncertainty / each[-1].depth for each in (fused, single)]
+    assert np.sqrt(correlation) < np.nanmedian(relative[0] / relative[1]) < 0.9
+    flicker = [np.abs(each[1].confidence - each[0].confidence).mean() for each in (fused, single)]
+    assert flicker[0] < 0.8 * flicker[1]
 
 
 def test_frames_without_pose_are_predicted_alone(predictor, video):

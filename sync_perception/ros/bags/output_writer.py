@@ -27,6 +27,7 @@ from std_msgs.msg import String
 from sync_perception.calibration.plausibility import contradictions, distortion_warning
 from sync_perception.calibration.rectification import Rectifier
 from sync_perception.images.bit_depth import BitDepth
+from sync_perception.mapping.temporal_predictor import TemporalPredictor
 from sync_perception.ros.bags import rosbag2
 from sync_perception.ros.bags.camera import PairedImage
 from sync_perception.ros.bags.rosbag2 import Bag, BagWriter, describe_error, Record
@@ -52,7 +53,7 @@ from sync_perception.runtime.mount_scale import (
     MountScale,
     wheel_ground,
 )
-from sync_perception.types import MalformedInput, Prediction
+from sync_perception.types import Frame, MalformedInput, Prediction
 
 # the other outputs can be computed from these
 DEFAULT_TOPICS = (
@@ -170,13 +171,21 @@ class OutputWriter:
             calibration, self.parameters.rectify, self.image_topic))
         self._note('calibration', contradictions(calibration))
         self._note('focal length', self.predictor.focal_problem(frame))
-        prediction = self.predictor.predict(frame, self.maps) if self.maps else Prediction()
+        prediction = self._predict(frame)
         if self.scale is not None and prediction.depth is not None:
             self.scale.correct(prediction, frame.K, self.predictor.max_depth)
         packet = FramePacket(
             paired.image, frame=frame, labels=self.predictor.labels, parameters=self.parameters,
             prediction=void_uncertain_labels(prediction, self.parameters))
         return [output.build(packet) for output in self.outputs]
+
+    def _predict(self, frame: Frame) -> Prediction:
+        """Return the maps of a frame, before their scale is corrected."""
+        if not self.maps:
+            return Prediction()
+        if isinstance(self.predictor, TemporalPredictor) and self.scale is not None:
+            return self.predictor.predict(frame, self.maps, scale=self.scale.factor)
+        return self.predictor.predict(frame, self.maps)
 
     def _note(self, kind: str, trouble: str) -> None:
         """Report the first problem of each kind."""

@@ -115,8 +115,8 @@ def process_open_bag(job: BagJob, bag: Bag, load: Callable[[PerceptionParameters
     refuse_unless_resumable(job.out, settings)  # before the model is loaded
     if job.parameters.temporal != 'off':
         raise ValueError('temporal: got a parameter of the node, expected --temporal fuse')
-    mount = stated_mount(job.parameters)
-    check_temporal(job.temporal, job.poses, mount is not None)
+    stated_mount(job.parameters)  # raises now what the writer would raise after loading
+    check_temporal(job.temporal, job.poses)
     predictor = load(job.parameters)
     if job.temporal == 'fuse':
         predictor = TemporalPredictor(predictor, job_poses(job, bag, camera, predictor.labels))

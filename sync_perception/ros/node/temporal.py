@@ -54,8 +54,6 @@ class TemporalFrames:
         if self.temporal is None or self.temporal.predictor is not predictor:
             self.temporal = TemporalPredictor(
                 predictor, make_odometry(parameters, predictor.labels))
-        if self.temporal.poses is not None:  # odometry has the scale of the predicted depth
-            return self.temporal.predict(packet.frame, maps)
         scale = 1.0 if packet.scale is None else packet.scale.factor
         return self.temporal.predict(packet.frame, maps, packet.located, scale)
 

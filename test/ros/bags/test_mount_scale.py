@@ -16,14 +16,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from bag_runs import content, run
 from camera_bags import camera_messages, write_bag
 import flat_street
 import numpy as np
 import pytest
+from sync_perception.mapping.temporal_fusion import TemporalFusion
 from sync_perception.ros.io.camera_info import pinhole_camera_info
 from sync_perception.ros.io.conversions import image_message
 from sync_perception.ros.parameters.perception import PerceptionParameters
+from sync_perception.types import DenseOutput, Prediction
+import torch
 
 pytest.importorskip('mcap', reason='bags are read with the package mcap')
 STATED = PerceptionParameters(camera_height=1.6)
@@ -82,6 +87,50 @@ def test_the_scale_outlasts_an_interruption(street_bag, tmp_path):
     assert run(street_bag, tmp_path / 'out', ShortMemory(9), parameters=STATED)['resumed'] == 3
     for found, expected in zip(depths(tmp_path / 'out'), depths(tmp_path / 'whole'), strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+class StreetNetwork(flat_street.StreetPredictor):
+    """The street as the output of a network, so that frames can be fused."""
+
+    config = SimpleNamespace(input_size=flat_street.SIZE, canonical_focal=None)
+
+    def prepare(self, frame):
+        """Return the frame."""
+        return frame
+
+    def backend(self, frame):
+        """Answer with the street."""
+        depth, labels = flat_street.street()
+        depth = torch.from_numpy(np.nan_to_num(depth, nan=60.0)) / self.shortening
+        logits = torch.eye(len(self.labels))[torch.from_numpy(labels).long()] * 9
+        return DenseOutput(depth[None, None], logits.permute(2, 0, 1)[None])
+
+    def finish(self, output, frame, outputs):
+        """Return depth and labels of an output."""
+        return Prediction(output.depth[0, 0].numpy().copy(),
+                          output.logits[0].argmax(dim=0).numpy().astype(np.uint8))
+
+
+def test_fused_frames_are_in_the_metres_of_the_poses(street_bag, tmp_path, monkeypatch):
+    """Frames are fused with the scale of the mount so far, which fusion does not exaggerate."""
+    scales, fuse = [], TemporalFusion.fuse
+
+    def noted(self, output, K, size, scale, pose):
+        scales.append(scale)
+        return fuse(self, output, K, size, scale, pose)
+    monkeypatch.setattr(TemporalFusion, 'fuse', noted)
+    times = [message.header.stamp.sec * 10 ** 9 + message.header.stamp.nanosec
+             for _, message in content(street_bag)['/cam/image']]
+    (tmp_path / 'poses.tum').write_text(''.join(
+        f'{time / 1e9:.9f} 0 0 {index} 0 0 0 1\n' for index, time in enumerate(times)))
+    lines = []
+    run(street_bag, tmp_path / 'out', StreetNetwork(1.25), lines, parameters=STATED,
+        outputs=('sync/depth',), temporal='fuse', poses=str(tmp_path / 'poses.tum'))
+    assert any('8 frames were fused' in line for line in lines)
+    assert scales[0] == 1 and sorted(scales) == scales and 1.15 < scales[-1] < 1.25
+    truth = flat_street.street()[0].ravel()
+    assert np.nanmedian(depths(tmp_path / 'out')[-1] / truth) == pytest.approx(
+        scales[-1] / 1.25, rel=0.02)
 
 
 @pytest.mark.parametrize('stated, named', [
