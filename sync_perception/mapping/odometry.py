@@ -69,13 +69,13 @@ class OdometrySettings:
     :param far: greatest depth of new landmarks, metres.
     """
 
-    corners: int = 300
+    corners: int = 500
     refill: float = 0.8
-    on_ground: float = 0.5
+    on_ground: float = 0.8
     spacing: int = 12
-    quality: float = 0.005
+    quality: float = 0.002
     deviation: float = 0.05
-    max_uncertainty: float = 0.2
+    max_uncertainty: float = 0.15
     repeated: float = 2.0
     pixel: float = 0.7
     outlier: float = 3.0
