@@ -40,7 +40,7 @@ from sync_perception.mapping.trajectory import angle, Trajectory
 from sync_perception.runtime.mount_scale import Mount
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.street_world import StreetWorld
-from sync_perception.street_world.layout import RATE
+from sync_perception.street_world.layout import STREET_RATE
 from sync_perception.types import Frame
 
 STEP = 10.0
@@ -111,7 +111,7 @@ def street(seed: int, count: int) -> tuple[Frames, Trajectory]:
     """Return the frames of a rendered drive, 10 per second, and its poses."""
     world, truth = StreetWorld(seed, SIZE, frames=count), Trajectory()
     for index in range(count):
-        truth.append(int(index * 1e9 / RATE), world.pose(index))
+        truth.append(int(index * 1e9 / STREET_RATE), world.pose(index))
     return ((world.render(index).frame, None) for index in range(count)), truth
 
 
