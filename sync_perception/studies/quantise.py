@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 import logging
@@ -51,12 +51,50 @@ from torch import Tensor
 LOG = logging.getLogger(__name__)
 ATTENTION = ('MatMul', 'Divide', 'Softmax', 'Power', 'ReduceSum')
 """Operations of attention and its normalisation, whose sums span too many orders of magnitude."""
-ATTEMPTS = {
-    'all layers in 8 bits': (),
-    'attention in floats': ATTENTION,
-    'attention and depthwise convolutions in floats': (*ATTENTION, 'GroupConvolution'),
+DEPTHWISE = 'GroupConvolution'
+LAYERS = ('Convolution', 'GroupConvolution', 'MatMul')
+"""Types of operations with weights, or as expensive."""
+
+
+def of_types(graph: Any, types: Sequence[str]) -> list[str]:
+    """Return the names of an openvino.Model's operations of some types."""
+    return [operation.get_friendly_name() for operation in graph.get_ordered_ops()
+            if operation.get_type_name() in types]
+
+
+def unbounded_depthwise(graph: Any) -> list[str]:
+    """
+    Return the names of depthwise convolutions whose results are not clamped, as by ReLU6.
+
+    Each channel of a depthwise convolution has a range of its own, and its values share one
+    step in 8 bits. A clamp bounds the ranges.
+    """
+    names = []
+    for operation in graph.get_ordered_ops():
+        if operation.get_type_name() == DEPTHWISE:
+            after = readers(operation)
+            if [node.get_type_name() for node in after] == ['Add']:  # the bias
+                after = readers(after[0])
+            if any(node.get_type_name() != 'Clamp' for node in after):
+                names.append(operation.get_friendly_name())
+    return names
+
+
+def readers(operation: Any) -> list[Any]:
+    """Return the operations that read an operation's results."""
+    return [reader.get_node() for output in operation.outputs()
+            for reader in output.get_target_inputs()]
+
+
+ATTEMPTS: dict[str, Callable[[Any], list[str]]] = {
+    'all layers in 8 bits': lambda graph: [],
+    'attention in floats': lambda graph: of_types(graph, ATTENTION),
+    'attention and unbounded depthwise convolutions in floats':
+        lambda graph: of_types(graph, ATTENTION) + unbounded_depthwise(graph),
+    'attention and depthwise convolutions in floats':
+        lambda graph: of_types(graph, (*ATTENTION, DEPTHWISE)),
 }
-"""Types of operations that stay in floats, from the fastest graph to the most accurate one."""
+"""Names of operations that stay in floats, from the fastest graph to the most accurate one."""
 
 
 @dataclass(frozen=True)
@@ -142,12 +180,15 @@ def quantise(
     data = list(calibration_images(network, sources, images))
     before = scores(GraphModel(network, backend), sources, judged)
     problem = ''
+    final = after_last_layers(backend.graphs.for_all)
     for attempt, sensitive in ATTEMPTS.items():
         with kept_signal_stack():
             graph = nncf.quantize(
                 backend.graphs.for_all.clone(), nncf.Dataset(data),
                 preset=nncf.QuantizationPreset.MIXED, subset_size=len(data),
-                ignored_scope=nncf.IgnoredScope(types=list(sensitive), validate=False))
+                ignored_scope=nncf.IgnoredScope(
+                    names=list(dict.fromkeys([*sensitive(backend.graphs.for_all), *final])),
+                    validate=False))
         # the fastest format comes first
         for floats in dict.fromkeys((precision(half=True, target=CPU), 'float32')):
             after = scores(GraphModel(network, FixedGraphBackend(
@@ -163,6 +204,25 @@ def quantise(
                 return {**found, 'float32': before, 'int8': after}
             LOG.warning('%s, other layers in %s: %s', attempt, floats, problem)
     raise ValueError(f'{model}: 8 bits cost too much accuracy: {problem}')
+
+
+def after_last_layers(graph: Any) -> list[str]:
+    """
+    Return the names of an openvino.Model's operations that no LAYERS follow.
+
+    They turn the last layers' results into metres and finish the maps: 8 bits would round metres
+    to steps of a 256th of the greatest depth, for hardly any time.
+    """
+    followed: set[str] = set()
+    final = []
+    for operation in reversed(graph.get_ordered_ops()):
+        name = operation.get_friendly_name()
+        if any(node.get_type_name() in LAYERS or node.get_friendly_name() in followed
+               for node in readers(operation)):
+            followed.add(name)
+        elif operation.get_type_name() not in (*LAYERS, 'Result'):
+            final.append(name)
+    return final
 
 
 def calibration_images(

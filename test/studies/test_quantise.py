@@ -23,6 +23,7 @@ import pytest
 from small_batches import TINY
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub, ModelConfig
+from sync_perception.resources import default_model_folder
 from sync_perception.runtime.backends import BackendError, choose_backend, OpenVinoBackend
 from sync_perception.runtime.backends.graphs import network_digest
 from sync_perception.runtime.backends.quantised import (
@@ -34,6 +35,7 @@ from sync_perception.runtime.backends.quantised import (
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.studies.quantise import (
     AccuracyLimits,
+    after_last_layers,
     losses,
     QuantisationData,
     quantise,
@@ -100,6 +102,32 @@ def test_the_graph_is_close_to_the_network_at_every_size(plain, tmp_path):
             assert found[name].shape == values.shape
             off = (found[name] - values).abs().mean() / values.abs().max()
             assert 0 < off < 0.05, name
+
+
+def test_metres_are_never_rounded_to_8_bits():
+    """In the default model's graph nothing is quantised where no layer follows."""
+    openvino = pytest.importorskip('openvino', reason='8-bit graphs run in OpenVINO')
+    graph = openvino.Core().read_model(default_model_folder() / GRAPH)
+    final = set(after_last_layers(graph))
+    kinds = {operation.get_type_name(): operation.get_friendly_name() in final
+             for operation in graph.get_ops()}
+    assert kinds['MaxPool'] and not kinds['Convolution']
+    assert not [operation.get_friendly_name() for operation in graph.get_ops()
+                if operation.get_type_name() == 'FakeQuantize'
+                and operation.get_friendly_name() in final]
+
+
+def test_what_follows_the_last_layer_is_found():
+    """A convolution, whose result is read by another one and by the end of the graph."""
+    openvino = pytest.importorskip('openvino', reason='8-bit graphs run in OpenVINO')
+    from openvino import opset8 as operations
+    image = operations.parameter([1, 1, 8, 8], name='image')
+    geometry = ([1, 1], [0, 0], [0, 0], [1, 1])  # strides, padding, dilation
+    weight = np.ones((1, 1, 1, 1), np.float32)
+    first = operations.exp(operations.convolution(image, weight, *geometry), name='between')
+    second = operations.exp(operations.convolution(first, weight, *geometry), name='metres')
+    graph = openvino.Model([second, operations.negative(first, name='other end')], [image])
+    assert set(after_last_layers(graph)) == {'metres', 'other end'}
 
 
 def test_int8_is_used_where_it_is_asked_for(folder):
