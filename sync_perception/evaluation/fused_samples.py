@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from sync_perception.datasets.sample import DenseDataset, Sample
 from sync_perception.mapping.temporal_fusion import TemporalFusion
-from sync_perception.models.network_input import metric_scale
+from sync_perception.models.network_input import camera_scale
 from sync_perception.types import DenseOutput
 from torch import nn
 
@@ -60,7 +60,7 @@ class FusedSamples:
             self.fusion.reset()
             return output
         size = sample.image.shape[:2]
-        output = self.fusion.fuse(output, sample.K, size, metric_scale(
+        output = self.fusion.fuse(output, sample.K, size, camera_scale(
             self.config, sample.K, size), self.data.pose(sample.id))
         self.fused += self.fusion.share > 0
         return output

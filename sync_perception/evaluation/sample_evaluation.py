@@ -38,7 +38,7 @@ from sync_perception.evaluation.predict_sample import dense_output, enlarge
 from sync_perception.evaluation.shared_classes import share_classes, SharedClasses
 from sync_perception.evaluation.summed_metric import Counter, SummedMetric
 from sync_perception.labels import LabelSpace
-from sync_perception.models.network_input import metric_scale
+from sync_perception.models.network_input import camera_scale
 from sync_perception.types import DenseOutput
 import torch
 from torch import nn, Tensor
@@ -140,7 +140,7 @@ class Evaluation:
 
     def metres(self, sample: Sample) -> float:
         """Return the scale from canonical to metric depth, f / f_canonical, for a sample."""
-        return metric_scale(self.config, sample.K, sample.image.shape[:2])
+        return camera_scale(self.config, sample.K, sample.image.shape[:2])
 
     def add_normals(self, output: DenseOutput, sample: Sample) -> None:
         """Compare normals, at the ground truth's size."""
@@ -211,7 +211,7 @@ class Evaluation:
                 f'expected calibration error over {CALIBRATION_BINS} bins of the confidence, '
                 'pooled over all pixels')
             notes['classes_not_scored'] = list(self.classes.not_scored)
-            notes['model_classes_not_asked'] = list(self.classes.not_asked)
+            notes['model_classes_without_truth'] = list(self.classes.unmatched)
         if self.depth.images:
             scaled = 'each frame scaled by its median' if self.depth.median_scaling else 'metric'
             mean = 'pooled over all pixels' if self.depth.pooled else 'averaged over frames'

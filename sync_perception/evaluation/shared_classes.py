@@ -35,7 +35,7 @@ class SharedClasses:
         related to the data set.
     :param table: uint8 (256,), from the data set's ids to groups, 255 void.
     :param not_scored: classes of the data set without counterpart in the model.
-    :param not_asked: classes of the model without counterpart in the data set.
+    :param unmatched: classes of the model without counterpart in the data set.
     """
 
     names: tuple[str, ...]
@@ -43,7 +43,7 @@ class SharedClasses:
     candidates: Tensor
     table: np.ndarray
     not_scored: tuple[str, ...]
-    not_asked: tuple[str, ...]
+    unmatched: tuple[str, ...]
 
 
 def share_classes(model: LabelSpace, data: LabelSpace) -> SharedClasses:
@@ -77,4 +77,4 @@ def share_classes(model: LabelSpace, data: LabelSpace) -> SharedClasses:
         candidates=torch.from_numpy(candidates(data, model)),
         table=table,
         not_scored=tuple(data.names[i] for i in np.flatnonzero(~related.any(axis=0))),
-        not_asked=tuple(model.names[i] for i in np.flatnonzero(~related.any(axis=1))))
+        unmatched=tuple(model.names[i] for i in np.flatnonzero(~related.any(axis=1))))

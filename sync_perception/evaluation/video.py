@@ -28,7 +28,7 @@ from sync_perception.evaluation.metrics import MAX_DEPTH, MIN_DEPTH, Segmentatio
 from sync_perception.evaluation.predict_sample import dense_output, enlarge
 from sync_perception.geometry import backproject, pixel_rays, project, transform
 from sync_perception.labels import VOID
-from sync_perception.models.network_input import metric_scale
+from sync_perception.models.network_input import camera_scale
 from sync_perception.types import DenseOutput
 from torch import nn
 
@@ -338,7 +338,7 @@ class VideoEvaluation:
         if output.logits is not None:
             labels = enlarge(output.logits, size)[0].argmax(dim=0).cpu().numpy().astype(np.uint8)
         if output.depth is not None:
-            scale = metric_scale(self.model.config, sample.K, size)
+            scale = camera_scale(self.model.config, sample.K, size)
             depth = enlarge(output.depth, size)[0, 0].cpu().numpy() * np.float32(scale)
         return labels, depth
 

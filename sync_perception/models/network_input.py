@@ -78,10 +78,22 @@ def seen_focal(K: np.ndarray, size: tuple[int, int], seen: tuple[int, int]) -> f
     return float(resize_intrinsics(K, size, seen)[0, 0])
 
 
-def metric_scale(config: ModelConfig, K: np.ndarray | None, size: tuple[int, int],
+def metric_scale(focal: Tensor, canonical_focal: float | None) -> Tensor:
+    """
+    Return the scale from canonical to metric depth, f / f_canonical.
+
+    :param focal: focal lengths at the network's input size, pixels; a float gives a float.
+    :param canonical_focal: pixels; None if the network gives metres for any camera.
+    """
+    if canonical_focal is None:
+        return focal ** 0  # 1, also for an unknown focal length, NaN
+    return focal / canonical_focal
+
+
+def camera_scale(config: ModelConfig, K: np.ndarray | None, size: tuple[int, int],
                  seen: tuple[int, int] | None = None) -> float:
     """
-    Return the scale from canonical to metric depth, f / f_canonical at the network's input size.
+    Return the `metric_scale` of a model's depth for one camera.
 
     :param K: float64 (3, 3), intrinsics in pixels of the image; None if unknown.
     :param size: height and width of the image.
@@ -91,7 +103,8 @@ def metric_scale(config: ModelConfig, K: np.ndarray | None, size: tuple[int, int
     """
     if config.canonical_focal is None or K is None:
         return 1.0
-    return seen_focal(K, size, seen or seen_size(config, size)) / config.canonical_focal
+    focal = seen_focal(K, size, seen or seen_size(config, size))
+    return metric_scale(focal, config.canonical_focal)
 
 
 def in_pixels(size: tuple[int, int]) -> str:

@@ -28,8 +28,8 @@ from sync_perception.files.checks import first_line
 from sync_perception.models import hub
 from sync_perception.models.interface import check_maps
 from sync_perception.models.network_input import (
+    camera_scale,
     in_pixels,
-    metric_scale,
     normalise,
     resize_image,
     seen_size,
@@ -368,7 +368,7 @@ class Predictor:
             labels, maps['confidence'] = classify(output.logits, size)
             maps['labels'] = labels
         if masked:
-            scale = metric_scale(self.config, frame.K, size, seen)
+            scale = camera_scale(self.config, frame.K, size, seen)
             depth = resize_map(output.depth, size, scale)[0, 0]
             maps['depth'] = mask_depth(depth, labels, self.infinite_ids, self.max_depth)
         if 'uncertainty' in wanted:

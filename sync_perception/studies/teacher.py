@@ -29,7 +29,7 @@ from sync_perception.evaluation.predict_sample import (
     dense_output,
     enlarge,
 )
-from sync_perception.models.network_input import metric_scale
+from sync_perception.models.network_input import camera_scale
 from sync_perception.types import DenseOutput
 import torch
 from torch import nn
@@ -139,7 +139,7 @@ class Teacher:
             self.counts['without_intrinsics'] += 1
             return None, None
         canonical = enlarge(output.depth, size)[0, 0].cpu().numpy()
-        depth = canonical * np.float32(metric_scale(config, sample.K, size))
+        depth = canonical * np.float32(camera_scale(config, sample.K, size))
         depth[~(canonical < config.depth_range[1])] = np.nan
         if output.log_variance is None:
             return depth, None

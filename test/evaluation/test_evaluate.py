@@ -100,7 +100,7 @@ def test_classes_that_cannot_be_told_apart_are_merged():
     assert 'Car|Van' in classes.names
     assert len(classes.names) == 11
     assert classes.not_scored == ('Misc',)
-    assert set(classes.not_asked) == {'person', 'rider', 'train', 'motorcycle', 'bicycle'}
+    assert set(classes.unmatched) == {'person', 'rider', 'train', 'motorcycle', 'bicycle'}
     for group, name in enumerate(classes.names):
         for member in name.split('|'):
             assert classes.table[vkitti.index(member)] == group
@@ -154,7 +154,7 @@ def test_a_head_over_two_data_sets_is_scored_in_the_classes_of_one():
     evaluation = Evaluation(KnownModel(DenseOutput(logits=logits), 'nyud40+kitti6'), kitti)
     evaluation.add(sample_of(labels=kitti.index('car')))
     assert evaluation.scores()['pixel_accuracy'] == 1.0
-    assert len(evaluation.protocol()['model_classes_not_asked']) == 40
+    assert len(evaluation.protocol()['model_classes_without_truth']) == 40
 
 
 def test_scores_over_frames_by_hand():

@@ -25,7 +25,7 @@ import pytest
 from sync_perception.kitti.drive import KittiDrive
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub, ModelConfig
-from sync_perception.models.network_input import metric_scale, network_size
+from sync_perception.models.network_input import camera_scale, network_size
 from sync_perception.runtime import predictor as predictors
 from sync_perception.runtime.predictor import MAPS_NEEDED, Predictor
 from sync_perception.types import DenseOutput, Frame
@@ -200,7 +200,7 @@ def test_a_model_folder_on_a_real_frame(folder, data_root):
     assert prediction.depth.shape == frame.size == (375, 1242)
     near, far = predictor.config.depth_range
     valid = prediction.depth[np.isfinite(prediction.depth)]
-    scale = metric_scale(predictor.config, frame.K, frame.size)
+    scale = camera_scale(predictor.config, frame.K, frame.size)
     assert valid.size == 0 or (valid.min() >= near * scale and valid.max() <= far)
     facts = predictor.describe()
     assert facts['device'] == 'cpu' and facts['precision'] == 'float32'
@@ -223,7 +223,7 @@ def test_the_default_model_on_a_real_frame_keeps_the_definition_of_every_map(dat
     ties = np.sort(probabilities, axis=0)[-2] > confidence - 1e-6
     np.testing.assert_allclose(found.confidence, confidence, atol=1e-5)
     assert np.array_equal(found.labels[~ties], probabilities.argmax(axis=0)[~ties])
-    depth = dense(output.depth * metric_scale(predictor.config, frame.K, frame.size))[0]
+    depth = dense(output.depth * camera_scale(predictor.config, frame.K, frame.size))[0]
     hidden = (depth <= 0) | (depth > predictor.max_depth) | (found.labels == SKY)
     np.testing.assert_array_equal(np.isnan(found.depth), hidden)
     np.testing.assert_allclose(found.depth[~hidden], depth[~hidden], rtol=1e-5)

@@ -96,7 +96,7 @@ class CameraInfoCache:
 
 def pairing_warning(header: Header, camera_info: CameraInfo) -> str:
     """
-    Return a warning about a doubtful match of an image and a calibration.
+    Return a warning about a calibration that may be of another camera than the image.
 
     :return: a sentence if its frame_id is not the image's; otherwise ''.
     """

@@ -22,7 +22,7 @@ from sync_perception.models.contrastive import dense_clip as contrastive
 from sync_perception.training.losses.contrastive import consistency_loss
 from sync_perception.training.objectives.objective import (
     at_least_0,
-    batch_metric_scale,
+    batch_scale,
     Objective,
     Setup,
     Step,
@@ -90,7 +90,7 @@ class Consistency(Objective):
         output = step.output
         if output.depth is None or output.logits is None:
             raise ValueError('objectives.consistency: expected a network with depth and labels')
-        scale = batch_metric_scale(step.batch, self.canonical_focal)
+        scale = batch_scale(step.batch, self.canonical_focal)
         depth = output.depth.float() * torch.where(torch.isfinite(scale), scale, 1)
         return {'consistency': consistency_loss(
             self.judge, depth, output.logits.float().softmax(dim=1))}

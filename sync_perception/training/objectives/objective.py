@@ -24,7 +24,7 @@ import math
 from typing import Any, ClassVar
 
 from sync_perception.files import checks
-from sync_perception.models.network_input import normalise
+from sync_perception.models.network_input import metric_scale, normalise
 from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.models.resizing import resize_bilinear
 from sync_perception.training.feeding.mixture import Mixture
@@ -182,16 +182,14 @@ def at_least_0(config: Any, where: str, *names: str) -> None:
         checks.number(0, math.inf)(getattr(config, name), f'{where}.{name}')
 
 
-def batch_metric_scale(batch: dict[str, Any], canonical_focal: float | None) -> Tensor:
+def batch_scale(batch: dict[str, Any], canonical_focal: float | None) -> Tensor:
     """
-    Return the scale from canonical to metric depth, f / f_canonical, of each sample.
+    Return the `metric_scale` of each sample's depth.
 
     :param canonical_focal: pixels; None if the network gives metres for any camera.
-    :return: (B, 1, 1, 1), NaN for unknown cameras.
+    :return: (B, 1, 1, 1), NaN for unknown cameras unless canonical_focal is None.
     """
-    focal = batch['focal']
-    zoom = torch.ones_like(focal) if canonical_focal is None else focal / canonical_focal
-    return zoom[:, None, None, None]
+    return metric_scale(batch['focal'], canonical_focal)[:, None, None, None]
 
 
 def depth_scales(model: PerceptionModel, image_b3hw: Tensor) -> tuple[DenseOutput, list[Tensor]]:

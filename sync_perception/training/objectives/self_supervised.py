@@ -42,7 +42,7 @@ from sync_perception.training.objectives.camera_motion import (
 from sync_perception.training.objectives.feature_reference import FeatureReference
 from sync_perception.training.objectives.objective import (
     at_least_0,
-    batch_metric_scale,
+    batch_scale,
     Objective,
     Setup,
     Step,
@@ -291,7 +291,7 @@ class SelfSupervised(Objective):
 
     def metres(self, canonical_b1hw: Tensor, batch: dict[str, Any]) -> Tensor:
         """Return depth in the crop's camera, given depth in the canonical one."""
-        return canonical_b1hw * batch_metric_scale(batch, self.canonical_focal)
+        return canonical_b1hw * batch_scale(batch, self.canonical_focal)
 
 
 def pyramid(depths: list[Tensor], scales: int) -> list[Tensor]:

@@ -36,7 +36,13 @@ from sync_perception.training.losses.distillation import top_classes_cross_entro
 from sync_perception.training.losses.ranking import semantic_ranking
 from sync_perception.training.losses.self_ranking import border_labels, self_ranking
 from sync_perception.training.losses.smoothness import depth_smoothness
-from sync_perception.training.objectives.objective import at_least_0, Objective, Setup, Step
+from sync_perception.training.objectives.objective import (
+    at_least_0,
+    batch_scale,
+    Objective,
+    Setup,
+    Step,
+)
 from sync_perception.types import DenseOutput
 import torch
 from torch import Tensor
@@ -358,9 +364,7 @@ def canonical_truth(
     """
     near, far = config.depth_range
     metres = batch['depth'][:, None]
-    true = metres
-    if config.canonical_focal is not None:
-        true = metres * (config.canonical_focal / batch['focal'])[:, None, None, None]
+    true = metres / batch_scale(batch, config.canonical_focal)
     return true, (true > near) & (true < far) & (metres < max_depth)
 
 

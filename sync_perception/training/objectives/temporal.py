@@ -42,7 +42,7 @@ from sync_perception.training.objectives.camera_motion import (
 )
 from sync_perception.training.objectives.objective import (
     at_least_0,
-    batch_metric_scale,
+    batch_scale,
     Objective,
     Setup,
     Step,
@@ -209,7 +209,7 @@ class TemporalConsistency(Objective):
             members, batch['image'][rows], batch['neighbours'][chosen],
             batch['neighbour_offset'][chosen], batch['neighbour_pose'][chosen],
             batch['K'][rows], batch['depth'][rows, None],
-            batch_metric_scale(batch, self.canonical_focal)[rows],
+            batch_scale(batch, self.canonical_focal)[rows],
             [batch['id'][row] for row in rows.tolist()])
 
     def changes(

@@ -41,7 +41,7 @@ from sync_perception.models.exchange.exported import (
     ProgramModel,
     traced_batch,
 )
-from sync_perception.models.network_input import metric_scale
+from sync_perception.models.network_input import camera_scale
 from sync_perception.resources import default_model_folder
 from sync_perception.runtime.backends import EagerBackend, OnnxBackend
 from sync_perception.runtime.predictor import Predictor
@@ -158,7 +158,7 @@ def test_the_predictor_stretches_every_frame_to_the_files_size(model, files, kin
     assert predictor.describe()['precision'] == 'float32'
     assert predictor.available == outputs
     found = predictor.predict(frame, outputs)
-    scale = metric_scale(predictor.config, frame.K, frame.size)
+    scale = camera_scale(predictor.config, frame.K, frame.size)
     assert scale == pytest.approx(80 * (96 / 90) / 375)
     np.testing.assert_allclose(found.depth, expected.depth, rtol=1e-3)
     np.testing.assert_allclose(found.uncertainty, expected.uncertainty, rtol=1e-3)
