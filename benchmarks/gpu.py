@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 from sync_perception.machine import processor_name
 from sync_perception.models import hub
-from sync_perception.models.network_input import seen_size
+from sync_perception.models.network_input import input_size_of
 from sync_perception.resources import default_model_folder
 from sync_perception.runtime.benchmark.bench_frames import drawn_street, intrinsics_like_kitti
 from sync_perception.runtime.benchmark.reports import machine, summarize_times, write_report
@@ -108,7 +108,7 @@ def measure_predictor(options: argparse.Namespace, backend: str, precision: str,
         options.model, 'cpu', backend='torch', precision='float32').predict(frames[0])
     both = np.isfinite(found.depth) & np.isfinite(expected.depth)
     return {
-        **predictor.describe(), 'network_size': seen_size(predictor.config, shape),
+        **predictor.describe(), 'network_size': input_size_of(predictor.config, shape),
         'maps_milliseconds': timed(lambda: predictor.predict(frames[0]), options.frames),
         'maps_and_cloud_milliseconds': timed(with_cloud, options.frames),
         'six_cameras_milliseconds': timed(
@@ -136,7 +136,7 @@ def measure_training(options: argparse.Namespace, device: torch.device, batch: i
     """Return the samples per second of forward and backward pass and update, in 16 bits."""
     model = hub.load(options.model, device).train()
     optimiser = torch.optim.AdamW(model.parameters(), 1e-5)
-    height, width = seen_size(model.config, (options.height, options.width))
+    height, width = input_size_of(model.config, (options.height, options.width))
     images = torch.randn(batch, 3, height, width, device=device).contiguous(
         memory_format=torch.channels_last)
     target = torch.randint(len(model.labels), (batch,), device=device)

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Which room may import which: the directions of the house, read from the source."""
+"""Which layer may import which, read from the source."""
 
 from __future__ import annotations
 
@@ -73,25 +73,25 @@ def violations(source: str, module: str) -> list[str]:
     :param source: a module's text.
     :param module: its name within the package, such as `runtime.predictor`.
     """
-    room = module.partition('.')[0]
+    layer = module.partition('.')[0]
     found: list[str] = []
     for name, lazy, line in imported_names(source):
         top, _, target = name.partition('.')
         if name.startswith('.'):
             found.append(f'line {line}: {name} is relative')
         elif top == PACKAGE:
-            if room in ALLOWED:
-                if not within(target, ALLOWED[room]):
-                    found.append(f'line {line}: {room} must not import {target}')
-                elif room == 'cli' and not lazy and within(target, ('ros',)):
+            if layer in ALLOWED:
+                if not within(target, ALLOWED[layer]):
+                    found.append(f'line {line}: {layer} must not import {target}')
+                elif layer == 'cli' and not lazy and within(target, ('ros',)):
                     found.append(f'line {line}: {module} may import {target} in functions only')
-        elif room != 'ros' and (top in ROS_MODULES or top.endswith('_msgs')):
+        elif layer != 'ros' and (top in ROS_MODULES or top.endswith('_msgs')):
             found.append(f'line {line}: only {PACKAGE}.ros may import {top}')
     return found
 
 
 def test_imports_follow_the_directions():
-    """No module reaches into a room that it must not know."""
+    """No module reaches into a layer that it must not know."""
     found = {path: violations(source, '.'.join(Path(path).with_suffix('').parts[1:]))
              for path, source in SOURCES.items()}
     assert {path: lines for path, lines in found.items() if lines} == {}
@@ -146,11 +146,11 @@ def test_unexplained_imports_are_seen(source, lines):
     assert unexplained(source) == lines
 
 
-def test_every_room_is_known():
+def test_every_layer_is_known():
     """A new module at the top must be given its place in the rules."""
     top = {path.stem for path in (ROOT / PACKAGE).glob('*.py')}
-    rooms = {path.parent.name for path in (ROOT / PACKAGE).glob('*/__init__.py')}
-    assert (top | rooms) - {'__init__'} == set(ALLOWED)
+    layers = {path.parent.name for path in (ROOT / PACKAGE).glob('*/__init__.py')}
+    assert (top | layers) - {'__init__'} == set(ALLOWED)
 
 
 def import_graph() -> dict[str, set[str]]:
@@ -246,7 +246,7 @@ def test_a_name_means_one_thing():
     ('models.unet', 'from .blocks import BLOCKS'),
 ])
 def test_breaches_are_seen(module, source):
-    """Each of these breaks the house's rules."""
+    """Each of these breaks the rules."""
     assert len(violations(source, module)) == 1
 
 

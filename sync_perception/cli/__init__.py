@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The command `sync_perception`. Each verb imports its room when it is called, not before."""
+"""The command `sync_perception`; each verb imports what it needs only when it is called."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The verbs of the command `sync_perception` that make data and learn from them."""
+"""The verbs of the command `sync_perception` that make training data and train."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from sync_perception.models.network_input import normalise, resize_image, seen_size
+from sync_perception.models.network_input import input_size_of, normalise, resize_image
 from sync_perception.models.resizing import resize_bilinear
 from sync_perception.types import DenseOutput
 import torch
@@ -43,10 +43,10 @@ def average_probabilities(
     size, total = image.shape[:2], 0.0
     for scale in scales:
         pixels = round(model.config.input_pixels * scale ** 2)
-        seen = seen_size(replace(model.config, input_pixels=pixels), size)
+        input_size = input_size_of(replace(model.config, input_pixels=pixels), size)
         for mirrored in (False, True)[:1 + flip]:
             given = np.ascontiguousarray(image[:, ::-1] if mirrored else image)
-            logits = output_at(model, given, seen).logits
+            logits = output_at(model, given, input_size).logits
             probabilities = enlarge(logits.float().softmax(dim=1), size)
             total = total + (probabilities.flip(3) if mirrored else probabilities)
     return total / (len(scales) * (1 + flip))
@@ -61,7 +61,7 @@ def dense_output(model: nn.Module, image: np.ndarray) -> DenseOutput:
         `device`.
     :param image: uint8 (H, W, 3), RGB.
     """
-    return output_at(model, image, seen_size(model.config, image.shape[:2]))
+    return output_at(model, image, input_size_of(model.config, image.shape[:2]))
 
 
 @torch.inference_mode()

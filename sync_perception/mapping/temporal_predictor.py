@@ -27,7 +27,7 @@ from sync_perception.mapping.pose_files import read_trajectory
 from sync_perception.mapping.temporal_fusion import FusionSettings, TemporalFusion
 from sync_perception.mapping.temporal_modes import TEMPORAL
 from sync_perception.mapping.trajectory import Located, Trajectory
-from sync_perception.models.network_input import camera_scale, seen_size
+from sync_perception.models.network_input import camera_scale, input_size_of
 from sync_perception.runtime.memory import is_out_of_memory
 from sync_perception.types import Frame, Prediction
 
@@ -108,7 +108,7 @@ class TemporalPredictor:
         scale = 1.0 if self.determines_poses else scale
         self.fusion.rescale(scale / self._scale)
         self._scale = scale
-        scale *= camera_scale(config, frame.K, frame.size, seen_size(config, frame.size))
+        scale *= camera_scale(config, frame.K, frame.size, input_size_of(config, frame.size))
         if self._latest is not None and frame.stamp < self._latest:
             self.fusion.reset()  # a recording has started again
         located = self.locate(frame, output) if located is None else located

@@ -58,7 +58,7 @@ def finish_arguments(value: Any, key: str) -> None:
     Finish(**value)
 
 
-def input_size(value: Any, key: str) -> None:
+def check_input_size(value: Any, key: str) -> None:
     """Check that a value is a height and width of a bounded area and shape."""
     several(whole(1, 2 ** 14), 2)(value, key)
     area, ratio = math.prod(value), max(value) / min(value)
@@ -101,7 +101,7 @@ class ModelConfig(FolderConfig):
     checks: ClassVar = {
         'architecture': text(), 'arguments': mapping, 'label_space': check_label_space,
         'input_pixels': whole(1, MOST_PIXELS), 'input_multiple': whole(1, MOST_MULTIPLE),
-        'input_size': optional(input_size),
+        'input_size': optional(check_input_size),
         'mean': several(number(0, 1), 3), 'std': several(number(0.001, 1), 3),
         'depth_range': several(number(1e-6, 1e6), 2, order=operator.lt),
         'canonical_focal': optional(number(1, 1e6)),

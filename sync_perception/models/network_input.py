@@ -53,11 +53,11 @@ def network_size(
     return rounded[0], rounded[1]
 
 
-def seen_size(config: ModelConfig, size: tuple[int, int]) -> tuple[int, int]:
+def input_size_of(config: ModelConfig, size: tuple[int, int]) -> tuple[int, int]:
     """
     Return the input size of a model for an image: its fixed size, or one chosen by the image.
 
-    A model with a fixed size sees every image stretched to it.
+    A model with a fixed size gets every image stretched to it.
 
     :param size: height and width of the image.
     """
@@ -66,16 +66,16 @@ def seen_size(config: ModelConfig, size: tuple[int, int]) -> tuple[int, int]:
     return network_size(size, config.input_pixels, config.input_multiple)
 
 
-def seen_focal(K: np.ndarray, size: tuple[int, int], seen: tuple[int, int]) -> float:
+def input_focal(K: np.ndarray, size: tuple[int, int], input_size: tuple[int, int]) -> float:
     """
     Return a camera's focal length at the network's input size.
 
     :param K: float64 (3, 3), intrinsics in pixels of the image.
     :param size: height and width of the image.
-    :param seen: height and width of the network's input.
+    :param input_size: height and width of the network's input.
     :return: horizontal focal length, pixels of the network's input.
     """
-    return float(resize_intrinsics(K, size, seen)[0, 0])
+    return float(resize_intrinsics(K, size, input_size)[0, 0])
 
 
 def metric_scale(focal: Tensor, canonical_focal: float | None) -> Tensor:
@@ -91,19 +91,19 @@ def metric_scale(focal: Tensor, canonical_focal: float | None) -> Tensor:
 
 
 def camera_scale(config: ModelConfig, K: np.ndarray | None, size: tuple[int, int],
-                 seen: tuple[int, int] | None = None) -> float:
+                 input_size: tuple[int, int] | None = None) -> float:
     """
     Return the `metric_scale` of a model's depth for one camera.
 
     :param K: float64 (3, 3), intrinsics in pixels of the image; None if unknown.
     :param size: height and width of the image.
-    :param seen: height and width of the network's input; None for `seen_size` of the image.
+    :param input_size: height and width of the network's input; None for that of the image.
     :return: metres per canonical metre; 1 for unknown intrinsics, and for a model that predicts
         metres for any camera.
     """
     if config.canonical_focal is None or K is None:
         return 1.0
-    focal = seen_focal(K, size, seen or seen_size(config, size))
+    focal = input_focal(K, size, input_size or input_size_of(config, size))
     return metric_scale(focal, config.canonical_focal)
 
 
@@ -121,14 +121,14 @@ def unusual_focal(config: ModelConfig, K: np.ndarray, size: tuple[int, int]) -> 
     :return: '' if the focal length at the network's input size is within the config's
         `focal_range`, or the range is unknown.
     """
-    known, seen = config.focal_range, seen_size(config, size)
-    focal = seen_focal(K, size, seen)
+    known, input_size = config.focal_range, input_size_of(config, size)
+    focal = input_focal(K, size, input_size)
     if not known or known[0] <= focal <= known[1]:
         return ''
     return (
-        f"the focal length is {focal:.0f} pixels at the network's input size, {in_pixels(seen)}, "
-        f'but the model was trained with focal lengths from {known[0]:.0f} to {known[1]:.0f}: '
-        'metric depth is extrapolated')
+        f"the focal length is {focal:.0f} pixels at the network's input size, "
+        f'{in_pixels(input_size)}, but the model was trained with focal lengths from '
+        f'{known[0]:.0f} to {known[1]:.0f}: metric depth is extrapolated')
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

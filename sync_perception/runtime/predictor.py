@@ -30,9 +30,9 @@ from sync_perception.models.interface import check_maps
 from sync_perception.models.network_input import (
     camera_scale,
     in_pixels,
+    input_size_of,
     normalise,
     resize_image,
-    seen_size,
     unusual_focal,
 )
 from sync_perception.resources import model_source
@@ -162,13 +162,13 @@ class Predictor:
         :return: whether preparation was needed.
         :raises OutOfMemoryError: as `predict`.
         """
-        seen = seen_size(self.config, size)
-        if seen in self.warm:
+        input_size = input_size_of(self.config, size)
+        if input_size in self.warm:
             return False
         focal = float(max(size))
         K = np.array([[focal, 0, size[1] / 2], [0, focal, size[0] / 2], [0, 0, 1]])
         self.predict(Frame(np.zeros((*size, 3), np.uint8), K), self.available)
-        self.warm.add(seen)
+        self.warm.add(input_size)
         return True
 
     def predict(self, frame: Frame, outputs: Set[str] | None = None) -> Prediction:
@@ -203,12 +203,12 @@ class Predictor:
         wanted = self._wanted(outputs, len(frames))
         predictions = [Prediction()] * len(frames)
         waiting = [index for index, names in enumerate(wanted) if names]
-        config, seen = self.config, self._seen_sizes(frames)
+        config, input_sizes = self.config, self._input_sizes(frames)
         while waiting:
             if config is not self.config:  # memory ran out, and the input sizes were reduced
-                config, seen = self.config, self._seen_sizes(frames)
-            size = seen[waiting[0]]
-            group = [index for index in waiting if seen[index] == size]
+                config, input_sizes = self.config, self._input_sizes(frames)
+            size = input_sizes[waiting[0]]
+            group = [index for index in waiting if input_sizes[index] == size]
             group = group if self.takes_batches else group[:1]
             found = self._predict_or_shrink(
                 [frames[index] for index in group], [wanted[index] for index in group], size)
@@ -218,9 +218,9 @@ class Predictor:
             self._note_size(size)
         return predictions
 
-    def _seen_sizes(self, frames: Sequence[Frame]) -> list[tuple[int, int]]:
+    def _input_sizes(self, frames: Sequence[Frame]) -> list[tuple[int, int]]:
         """Return the network input size of each frame."""
-        return [seen_size(self.config, frame.size) for frame in frames]
+        return [input_size_of(self.config, frame.size) for frame in frames]
 
     def _note_size(self, size: tuple[int, int]) -> None:
         """
@@ -239,10 +239,10 @@ class Predictor:
 
         :param frames: frames with the same network input size.
         """
-        return self._prepare(frames, seen_size(self.config, frames[0].size))
+        return self._prepare(frames, input_size_of(self.config, frames[0].size))
 
-    def _prepare(self, frames: Sequence[Frame], seen: tuple[int, int]) -> Tensor:
-        batch = self.upload([resize_image(frame.image, seen) for frame in frames])
+    def _prepare(self, frames: Sequence[Frame], input_size: tuple[int, int]) -> Tensor:
+        batch = self.upload([resize_image(frame.image, input_size) for frame in frames])
         return normalise(batch, self.config.mean, self.config.std)
 
     def finish(
@@ -255,7 +255,7 @@ class Predictor:
         :param outputs: what to compute, as for `predict`.
         """
         [wanted] = self._wanted(outputs, 1)
-        return self._finish(output, [frame], [wanted], seen_size(self.config, frame.size))[0]
+        return self._finish(output, [frame], [wanted], input_size_of(self.config, frame.size))[0]
 
     def _wanted(
             self, outputs: Set[str] | Sequence[Set[str] | None] | None, count: int
@@ -273,15 +273,15 @@ class Predictor:
         return each
 
     def _predict_or_shrink(
-            self, frames: Sequence[Frame], wanted: Sequence[Set[str]], seen: tuple[int, int]
+            self, frames: Sequence[Frame], wanted: Sequence[Set[str]], input_size: tuple[int, int]
             ) -> list[Prediction]:
         """
         Predict frames of one network input size, with the out-of-memory handling of the class.
 
-        :param seen: height and width of the network's input.
+        :param input_size: height and width of the network's input.
         """
         try:
-            return self._predict(frames, wanted, seen)
+            return self._predict(frames, wanted, input_size)
         except Exception as error:  # each library has its own exception
             if not is_out_of_memory(error):
                 raise
@@ -289,7 +289,7 @@ class Predictor:
         # outside of the except clause, since the error refers to the maps of the failed call
         free_memory(self.device)
         if len(frames) == 1:
-            return [self._predict_smaller(frames[0], wanted[0], seen, cause)]
+            return [self._predict_smaller(frames[0], wanted[0], input_size, cause)]
         self.one_by_one = True
         LOGGER.warning(
             '%s ran out of memory with a batch of %d frames: from now on they are processed one '
@@ -298,7 +298,7 @@ class Predictor:
         found = []
         for frame, names in zip(frames, wanted):
             # an earlier frame may have run out of memory again, which reduces the size
-            own = seen_size(self.config, frame.size)
+            own = input_size_of(self.config, frame.size)
             found += self._predict_or_shrink([frame], [names], own)
         return found
 
@@ -311,7 +311,7 @@ class Predictor:
         """
         full = self.config
         half = replace(full, input_pixels=size[0] * size[1] // 2)
-        smaller = seen_size(half, frame.size)
+        smaller = input_size_of(half, frame.size)
         trouble = f'{self.device} ran out of memory with the network at {in_pixels(size)} pixels'
         advice = (
             'free memory there, choose a smaller model or another device, or half precision (now '
@@ -334,30 +334,31 @@ class Predictor:
         raise OutOfMemoryError(f'{trouble}, and again at {in_pixels(smaller)}: {advice}')
 
     def _predict(
-            self, frames: Sequence[Frame], wanted: Sequence[Set[str]], seen: tuple[int, int]
+            self, frames: Sequence[Frame], wanted: Sequence[Set[str]], input_size: tuple[int, int]
             ) -> list[Prediction]:
         """Predict frames of one network input size in one call."""
-        return self._finish(self.backend(self._prepare(frames, seen)), frames, wanted, seen)
+        output = self.backend(self._prepare(frames, input_size))
+        return self._finish(output, frames, wanted, input_size)
 
     @torch.inference_mode()
     def _finish(
             self, output: DenseOutput, frames: Sequence[Frame], wanted: Sequence[Set[str]],
-            seen: tuple[int, int]) -> list[Prediction]:
+            input_size: tuple[int, int]) -> list[Prediction]:
         """Convert the network's output for some frames to predictions at their cameras' sizes."""
         found = [
-            self._camera_maps(output.sample(index), frame, names, seen)
+            self._camera_maps(output.sample(index), frame, names, input_size)
             for index, (frame, names) in enumerate(zip(frames, wanted))]
         return [Prediction(**own).blank(frame.void)
                 for own, frame in zip(to_host(found), frames)]
 
     def _camera_maps(
-            self, output: DenseOutput, frame: Frame, wanted: Set[str], seen: tuple[int, int]
+            self, output: DenseOutput, frame: Frame, wanted: Set[str], input_size: tuple[int, int]
             ) -> dict[str, Tensor]:
         """
         Return the requested maps of one frame at its camera's size, on the device.
 
         :param output: network output with a batch size of 1.
-        :param seen: height and width of the network's input.
+        :param input_size: height and width of the network's input.
         """
         size = frame.size
         maps: dict[str, Tensor] = {}
@@ -368,7 +369,7 @@ class Predictor:
             labels, maps['confidence'] = classify(output.logits, size)
             maps['labels'] = labels
         if masked:
-            scale = camera_scale(self.config, frame.K, size, seen)
+            scale = camera_scale(self.config, frame.K, size, input_size)
             depth = resize_map(output.depth, size, scale)[0, 0]
             maps['depth'] = mask_depth(depth, labels, self.infinite_ids, self.max_depth)
         if 'uncertainty' in wanted:

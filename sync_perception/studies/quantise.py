@@ -33,7 +33,7 @@ from sync_perception.evaluation.sample_evaluation import Evaluation
 from sync_perception.files.whole_files import cannot_write, write_json
 from sync_perception.labels import LabelSpace
 from sync_perception.models import hub
-from sync_perception.models.network_input import normalise, resize_image, seen_size
+from sync_perception.models.network_input import input_size_of, normalise, resize_image
 from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.runtime.backends.graphs import network_digest
 from sync_perception.runtime.backends.library import kept_signal_stack
@@ -237,7 +237,7 @@ def calibration_images(
         samples = open_dataset(source.dataset, source.root, source.split)
         for name in evenly_spread(samples.ids, max(1, count // len(sources))):
             image = samples.read(name).image
-            seen = resize_image(image, seen_size(model.config, image.shape[:2]))
+            seen = resize_image(image, input_size_of(model.config, image.shape[:2]))
             batch = torch.from_numpy(np.ascontiguousarray(seen))[None]
             ready = normalise(batch, model.config.mean, model.config.std)
             yield ready.permute(0, 2, 3, 1).contiguous().numpy()

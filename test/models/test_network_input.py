@@ -20,7 +20,12 @@ import numpy as np
 import pytest
 from sync_perception.labels import LabelSpace
 from sync_perception.models import ModelConfig
-from sync_perception.models.network_input import network_size, normalise, resize_image, seen_size
+from sync_perception.models.network_input import (
+    input_size_of,
+    network_size,
+    normalise,
+    resize_image,
+)
 import torch
 
 
@@ -37,9 +42,9 @@ def test_network_size_keeps_shape_and_area(size, expected):
 def test_a_model_with_a_size_of_its_own_sees_every_image_at_it():
     space = LabelSpace.load('driving').to_dict()
     config = ModelConfig('of this test', {}, space, input_pixels=170_000)
-    assert seen_size(config, (360, 480)) == (352, 480)
+    assert input_size_of(config, (360, 480)) == (352, 480)
     config.input_size = [192, 640]
-    assert seen_size(config, (360, 480)) == (192, 640)
+    assert input_size_of(config, (360, 480)) == (192, 640)
 
 
 def test_resize_averages_when_it_shrinks():
@@ -83,4 +88,4 @@ def test_the_sides_are_multiples_of_what_the_config_says(multiple, size, seen):
     """At its own size an image of KITTI, 1242x375, is 13 x 96 and 4 x 96 pixels."""
     config = ModelConfig('of this test', {}, LabelSpace.load('driving').to_dict(),
                          input_pixels=466_000, input_multiple=multiple)
-    assert seen_size(config, size) == seen
+    assert input_size_of(config, size) == seen

@@ -119,7 +119,7 @@ def load_tower(path: str) -> CLIPVisionModelWithProjection:
             f'weights, such as {missing[:3]}')
     if tower.config.num_channels != 3:
         raise ValueError(
-            f'{path!r} sees {tower.config.num_channels} channels, expected a tower for 3')
+            f'{path!r} takes images of {tower.config.num_channels} channels, expected 3')
     return tower
 
 

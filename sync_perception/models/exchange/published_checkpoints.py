@@ -55,7 +55,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         reason = re.search('GLOBAL [^ ]+', str(error))
         raise ValueError(
             f'{path} cannot be read without running code that it names'
-            + (f' ({reason.group()})' if reason else '; is it whole, and a checkpoint?')
+            + (f' ({reason.group()})' if reason else '; is it a complete checkpoint?')
         ) from error
     if isinstance(content, dict) and isinstance(content.get('state_dict'), dict):
         content = content['state_dict']

@@ -28,35 +28,35 @@ PATIENCE = 1.0
 
 class Worker(Generic[Item]):
     """
-    Worker thread with one lane per source of items.
+    Worker thread with one queue per source of items.
 
-    No lane waits for the second item of another one: the thread takes one item from every
-    non-empty lane at once, or one from each in turn.
+    No queue waits for the second item of another one: the thread takes one item from every
+    non-empty queue at once, or one from each in turn.
 
-    :param handle: called on the thread with the items in the order of their lanes; returns the
-        items that stay in their lanes until `retry` is called or a newer item replaces them. It
+    :param handle: called on the thread with the items in the order of their queues; returns the
+        items that stay in their queues until `retry` is called or a newer item replaces them. It
         must not raise.
     :param dropped: called for every item that is replaced before it was handled, or is waiting
         when the worker stops; one call at a time. It must not call the worker.
-    :param lanes: number of lanes.
+    :param queues: number of queues.
     :param keep_all: whether items are queued instead of being replaced by newer ones.
     :param after: thread that must end before the first item is handled.
-    :param together: whether items of several lanes are handled at once. Where that takes as long
+    :param together: whether items of several queues are handled at once. Where that takes as long
         as one by one, it is false: each item is then the newest when its turn comes, and done
         before the next one begins.
     """
 
     def __init__(self, handle: Callable[[list[Item]], Collection[Item]],
-                 dropped: Callable[[Item], None], lanes: int = 1, keep_all: bool = False,
+                 dropped: Callable[[Item], None], queues: int = 1, keep_all: bool = False,
                  after: Thread | None = None, together: bool = True):
         self.handle = handle
         self.dropped = dropped
         self.keep_all = keep_all
         self.together = together
-        self.latest = lanes - 1
+        self.latest = queues - 1
         self.changed = Condition()
-        self.waiting: list[deque[Item]] = [deque() for _ in range(lanes)]
-        self.ready = [False] * lanes
+        self.waiting: list[deque[Item]] = [deque() for _ in range(queues)]
+        self.ready = [False] * queues
         self.in_hand: dict[int, Item] = {}
         self.requests: dict[int, Callable[[], None]] = {}
         self.running = True
@@ -64,30 +64,30 @@ class Worker(Generic[Item]):
         self.thread = Thread(target=self._run, name='worker', daemon=True)
         self.thread.start()
 
-    def offer(self, item: Item, lane: int = 0) -> None:
-        """Put an item into a lane; unless all are kept, it replaces a waiting item."""
+    def offer(self, item: Item, queue: int = 0) -> None:
+        """Put an item into a queue; unless all are kept, it replaces a waiting item."""
         with self.changed:
-            if self.waiting[lane] and not self.keep_all:
-                self.dropped(self.waiting[lane].pop())
-            self.waiting[lane].append(item)
-            self.ready[lane] = True
+            if self.waiting[queue] and not self.keep_all:
+                self.dropped(self.waiting[queue].pop())
+            self.waiting[queue].append(item)
+            self.ready[queue] = True
             self.changed.notify()
 
-    def retry(self, lane: int = 0) -> None:
-        """Handle an item again that was left in its lane, or is just being left there."""
+    def retry(self, queue: int = 0) -> None:
+        """Handle an item again that was left in its queue, or is just being left there."""
         with self.changed:
-            self.ready[lane] = True
+            self.ready[queue] = True
             self.changed.notify()
 
-    def run(self, request: Callable[[], None], lane: int = 0) -> None:
+    def run(self, request: Callable[[], None], queue: int = 0) -> None:
         """
         Run a function on the thread before the next items are handled.
 
-        :param request: function that must not raise; it replaces one of the same lane that has not
-            started.
+        :param request: function that must not raise; it replaces one of the same queue that has
+            not started.
         """
         with self.changed:
-            self.requests[lane] = request
+            self.requests[queue] = request
             self.changed.notify()
 
     def stop(self, patience: float = PATIENCE) -> bool:
@@ -118,15 +118,15 @@ class Worker(Generic[Item]):
         while True:
             with self.changed:
                 self.changed.wait_for(
-                    lambda: not self.running or self.requests or self._ready_lanes())
+                    lambda: not self.running or self.requests or self._ready_queues())
                 if not self.running:
                     return
                 requests, self.requests = self.requests, {}
                 if not requests:
                     self.in_hand = {
-                        lane: self.waiting[lane].popleft() for lane in self._next_lanes()}
-                for lane in self.in_hand:
-                    self.ready[lane] = False
+                        queue: self.waiting[queue].popleft() for queue in self._next_queues()}
+                for queue in self.in_hand:
+                    self.ready[queue] = False
             for request in requests.values():
                 request()
             if not requests:
@@ -136,26 +136,27 @@ class Worker(Generic[Item]):
         """Handle the current items; no reference to them is kept afterwards."""
         left = self.handle(list(self.in_hand.values()))
         with self.changed:
-            for lane, item in self.in_hand.items():  # empty if they took too long
+            for queue, item in self.in_hand.items():  # empty if they took too long
                 if item in left:
-                    self._leave(item, lane)
+                    self._leave(item, queue)
                 else:
-                    self.ready[lane] |= bool(self.waiting[lane])
+                    self.ready[queue] |= bool(self.waiting[queue])
             self.in_hand = {}
 
-    def _ready_lanes(self) -> list[int]:
-        return [lane for lane, waiting in enumerate(self.waiting) if waiting and self.ready[lane]]
+    def _ready_queues(self) -> list[int]:
+        return [queue for queue, waiting in enumerate(self.waiting)
+                if waiting and self.ready[queue]]
 
-    def _next_lanes(self) -> list[int]:
-        """Return the lanes to take items from: all that are ready, or the next one."""
-        lanes = self._ready_lanes()
+    def _next_queues(self) -> list[int]:
+        """Return the queues to take items from: all that are ready, or the next one."""
+        queues = self._ready_queues()
         if self.together:
-            return lanes
-        self.latest = min(lanes, key=lambda lane: (lane - self.latest - 1) % len(self.waiting))
+            return queues
+        self.latest = min(queues, key=lambda queue: (queue - self.latest - 1) % len(self.waiting))
         return [self.latest]
 
-    def _leave(self, item: Item, lane: int) -> None:
-        if self.waiting[lane] and not self.keep_all:
+    def _leave(self, item: Item, queue: int) -> None:
+        if self.waiting[queue] and not self.keep_all:
             self.dropped(item)
         else:
-            self.waiting[lane].appendleft(item)
+            self.waiting[queue].appendleft(item)

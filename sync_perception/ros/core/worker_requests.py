@@ -50,7 +50,7 @@ class WorkerRequests:
         if self.pending is not None:
             raise ValueError('another request is being answered, try again when it is done')
         outcome = self.pending = Future()
-        worker.run(lambda: self._answer(outcome, request), lane=1)
+        worker.run(lambda: self._answer(outcome, request), queue=1)
         try:
             while not outcome.done():
                 if not worker.running:

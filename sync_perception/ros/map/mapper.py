@@ -124,7 +124,7 @@ class Mapper(FrameFaults[MapCounters]):
                 self.note('storage', '')
         except OSError as error:
             self.note('storage', f'the map cannot be saved: {error}')
-        except Exception as error:  # noqa: BLE001 - the map must live on
+        except Exception as error:  # noqa: BLE001 - mapping must continue
             self.counters.failed += 1
             self.log.warn('publishing', (
                 f'the map cannot be published: {type(error).__name__}: {error}'))

@@ -53,7 +53,7 @@ class Camera(FrameFaults[Counters]):
     :param node: node of the topics.
     :param name: prefix of the topics; may be empty.
     :param log: log of problems with topics and frames.
-    :param lane: index of the worker's lane for its frames.
+    :param queue: index of the worker's queue for its frames.
     :ivar outputs: published outputs, with their publishers.
     :ivar inputs: subscriptions, camera_info first; empty while the node does not listen.
     :ivar latched: subscription to latched calibrations, if needed.
@@ -64,10 +64,10 @@ class Camera(FrameFaults[Counters]):
     :ivar bit_depth: bit depth inferred from its 16-bit images.
     """
 
-    def __init__(self, node: LifecycleNode, name: str, log: SeldomLog, lane: int = 0):
+    def __init__(self, node: LifecycleNode, name: str, log: SeldomLog, queue: int = 0):
         super().__init__(Counters(), log, name, f'camera {name}' if name else 'camera')
         self.node = node
-        self.lane = lane
+        self.queue = queue
         self.watched = WatchedTopics(node, log)
         self.outputs: list[tuple[Output, LifecyclePublisher]] = []
         self.inputs: list[Subscription] = []

@@ -106,8 +106,8 @@ class PerceptionNode(ManagedNode):
         self.pipeline = Pipeline(
             predictor, lambda: self.parameters.values, self.get_clock(), self.log, monitor,
             self.transforms and self.transforms.mount)
-        self.cameras = [Camera(self, name, self.log, lane)
-                        for lane, name in enumerate(values.cameras)]
+        self.cameras = [Camera(self, name, self.log, queue)
+                        for queue, name in enumerate(values.cameras)]
         self._advertise()
         self._log_model('configured')
 
@@ -234,7 +234,7 @@ class PerceptionNode(ManagedNode):
 
     def _start_worker(self) -> None:
         self.worker = Worker(
-            self.pipeline.process, self._count_dropped, lanes=len(self.cameras),
+            self.pipeline.process, self._count_dropped, queues=len(self.cameras),
             keep_all=self.parameters.values.offline, after=self.pipeline.straggler,
             together=(self.pipeline.predictor.takes_batches
                       and self.parameters.values.temporal == 'off'))
@@ -324,22 +324,23 @@ class PerceptionNode(ManagedNode):
         size = None if camera.counters.published else self.sizes.note(
             camera.name, camera_info, self.parameters.values.max_pixels)
         if size is not None:
-            self.worker.run(partial(self.pipeline.warm_up, size, self.sizes.remember), camera.lane)
-        self.worker.retry(camera.lane)
+            warm_up = partial(self.pipeline.warm_up, size, self.sizes.remember)
+            self.worker.run(warm_up, camera.queue)
+        self.worker.retry(camera.queue)
 
     def _receive_image(self, camera: Camera, image: Image | CompressedImage) -> None:
         packet = camera.receive(image, self.parameters.values.max_rate)
         if packet is None:
             return
         if camera.waiting is None:
-            self.worker.offer(packet, camera.lane)
+            self.worker.offer(packet, camera.queue)
         else:
             camera.waiting.add(packet)
 
     def _offer(self, packet: FramePacket[Camera], located: Located) -> None:
         """Hand a frame to the worker, with its pose or the reason why it has none."""
         packet.located = located
-        self.worker.offer(packet, packet.camera.lane)
+        self.worker.offer(packet, packet.camera.queue)
 
     def _advance(self) -> None:
         """Hand the frames to the worker that have waited long enough for their poses."""

@@ -45,7 +45,7 @@ class PoseSource:
     Poses that others give, by the stamp of a frame.
 
     :param limits: poses that are believed.
-    :ivar frame: frame of the map; empty until a pose tells it.
+    :ivar frame: frame of the map; empty until the first pose arrives.
     :ivar trajectory: poses of the optical frame so far.
     """
 

@@ -32,7 +32,7 @@ MOST_WAITING = 30
 
 
 class Waiting(Protocol):
-    """What a frame must tell."""
+    """What a waiting frame must offer."""
 
     header: Header
     age: float

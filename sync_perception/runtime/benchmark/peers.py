@@ -148,7 +148,7 @@ def in_turns(ways: dict[str, Callable[[], object]], device: torch.device, frames
 
 
 def peer_rows(report: dict[str, Any]) -> list[list[str]]:
-    """Return what is compared, its time in times of the whole frame, p50 and p95 as text."""
+    """Return name, time relative to the whole frame, p50 and p95 of each subject as text."""
     own = report['milliseconds'][WHOLE]['p50']
     return [[name, f'{marks["p50"] / own:.2f}', f'{marks["p50"]:.0f}', f'{marks["p95"]:.0f}']
             for name, marks in report['milliseconds'].items()]
@@ -170,7 +170,7 @@ def peers_table(report: dict[str, Any]) -> Table:
     """Return a report as a table for the terminal."""
     caption = [peers_setup(report), *(f'{name}: {MISSING}' for name in report['left_out'])]
     # as Text, since a string in brackets would be taken for markup
-    shown = Table(title='Time in times of the whole frame, in turns',
+    shown = Table(title='Time relative to the whole frame of this package',
                   caption=Text('; '.join(caption)))
     shown.add_column('')
     for head in ('ratio', 'p50 ms', 'p95 ms'):

@@ -31,7 +31,7 @@ from sync_perception.datasets.sample import DenseDataset, READ_ERRORS
 from sync_perception.evaluation.predict_sample import enlarge
 from sync_perception.files.resume import check_same_settings
 from sync_perception.files.whole_files import read_json, write_json
-from sync_perception.models.network_input import normalise, resize_image, seen_size
+from sync_perception.models.network_input import input_size_of, normalise, resize_image
 from sync_perception.models.padnet import PadNet
 from sync_perception.models.perception_model import PerceptionModel
 from sync_perception.models.refinenet import RefineNet
@@ -106,7 +106,7 @@ class Describer:
         """Return an image as the model's input."""
         config = self.model.config
         seen = torch.from_numpy(np.ascontiguousarray(
-            resize_image(image, seen_size(config, image.shape[:2]))))
+            resize_image(image, input_size_of(config, image.shape[:2]))))
         return normalise(seen[None].to(self.model.device), config.mean, config.std)
 
     @torch.inference_mode()

@@ -26,7 +26,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 import numpy as np
 from sync_perception.images.colors import colorize_depth
 from sync_perception.labels import correspondence, LabelSpace
-from sync_perception.models.network_input import resize_image, seen_size
+from sync_perception.models.network_input import input_size_of, resize_image
 from sync_perception.training.feeding.recordings import Measurement
 from sync_perception.training.module import SynchronisedLearning
 from sync_perception.training.objectives.supervised import canonical_truth
@@ -93,7 +93,7 @@ class Pictures(lightning.Callback):
         source = pl_module.evaluations[dataloader_idx]
         depth, labels = of_sample(outputs, 0)
         space = source.evaluation.label_space
-        size = seen_size(pl_module.model.config, sample.image.shape[:2])
+        size = input_size_of(pl_module.model.config, sample.image.shape[:2])
         self.write(trainer, f'val/{source.name}/{batch_idx}', training_panel(
             resize_image(sample.image, size), sample.depth,
             None if sample.labels is None or space is None else translated(

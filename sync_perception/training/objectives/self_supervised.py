@@ -214,7 +214,7 @@ class SelfSupervised(Objective):
             f'{KEY}.known_poses: true, but no sample of '
             f'{", ".join(name for name, _ in mixture.recordings)} has a pose and one at {times}')
         if self.motion is None:
-            raise ValueError(f'{message}: expected data that know poses, or a network, `pose: '
+            raise ValueError(f'{message}: expected data with poses, or a network, `pose: '
                              '{backbone: resnet18}`')
         LOG.warning('%s: the pose network estimates all of them', message)
 

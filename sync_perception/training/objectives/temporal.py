@@ -162,7 +162,7 @@ class TemporalConsistency(Objective):
         times = [offset for offset in mixture.offsets if offset != STEREO]
         names = ', '.join(name for name, _ in mixture.recordings)
         raise ValueError(
-            f'{KEY}: motion `poses` needs poses: expected data that know them, got '
+            f'{KEY}: motion `poses` needs poses: expected data with poses, got '
             f'no sample of {names} with one and one at {times}. Use `motion: flow`, or a pose '
             'network: `self_supervised: {pose: {backbone: resnet18}}`')
 

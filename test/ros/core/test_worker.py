@@ -28,13 +28,13 @@ from sync_perception.ros.core.worker import Worker
 class Recorder:
     """Handles items one by one when it is let, and writes down what happened."""
 
-    def __init__(self, refuse: tuple = (), lanes: int = 1, keep_all: bool = False,
+    def __init__(self, refuse: tuple = (), queues: int = 1, keep_all: bool = False,
                  together: bool = True):
         self.handled, self.dropped, self.batches = [], [], []
         self.refuse = set(refuse)
         self.begun, self.go = Event(), Event()
         self.worker = Worker(
-            self.handle, self.dropped.append, lanes, keep_all, together=together)
+            self.handle, self.dropped.append, queues, keep_all, together=together)
 
     def handle(self, items) -> list:
         """Wait for permission, then note the items; leave those that are to be refused."""
@@ -137,11 +137,11 @@ def test_stopping_does_not_wait_for_ever_and_gives_up_what_is_in_hand():
 
 
 def test_the_newest_of_every_lane_is_handled_at_once():
-    recorder = Recorder(lanes=3)
+    recorder = Recorder(queues=3)
     recorder.worker.offer('a1', 0)
     assert recorder.begun.wait(PATIENCE)
-    for item, lane in (('b1', 1), ('a2', 0), ('b2', 1), ('c1', 2), ('b3', 1)):
-        recorder.worker.offer(item, lane)
+    for item, queue in (('b1', 1), ('a2', 0), ('b2', 1), ('c1', 2), ('b3', 1)):
+        recorder.worker.offer(item, queue)
     recorder.go.set()
     wait_until(lambda: len(recorder.handled) == 4)
     recorder.worker.stop()
@@ -150,11 +150,11 @@ def test_the_newest_of_every_lane_is_handled_at_once():
 
 
 def test_one_by_one_every_lane_has_its_turn_with_its_newest_item():
-    recorder = Recorder(lanes=3, together=False)
+    recorder = Recorder(queues=3, together=False)
     recorder.worker.offer('a1', 0)
     assert recorder.begun.wait(PATIENCE)
-    for item, lane in (('a2', 0), ('c1', 2), ('b1', 1), ('b2', 1), ('a3', 0)):
-        recorder.worker.offer(item, lane)
+    for item, queue in (('a2', 0), ('c1', 2), ('b1', 1), ('b2', 1), ('a3', 0)):
+        recorder.worker.offer(item, queue)
     recorder.go.set()
     wait_until(lambda: len(recorder.handled) == 4)
     recorder.worker.stop()
@@ -164,7 +164,7 @@ def test_one_by_one_every_lane_has_its_turn_with_its_newest_item():
 
 @pytest.mark.parametrize('together', [True, False])
 def test_a_lane_that_waits_does_not_hold_up_the_others(together):
-    recorder = Recorder(refuse=('a',), lanes=2, together=together)
+    recorder = Recorder(refuse=('a',), queues=2, together=together)
     recorder.go.set()
     recorder.worker.offer('a', 0)
     wait_until(lambda: list(recorder.worker.waiting[0]) == ['a'])
@@ -178,7 +178,7 @@ def test_a_lane_that_waits_does_not_hold_up_the_others(together):
 
 @pytest.mark.parametrize('together', [True, False])
 def test_a_greedy_lane_does_not_starve_another(together):
-    recorder = Recorder(lanes=2, together=together)
+    recorder = Recorder(queues=2, together=together)
     recorder.go.set()
     for number in range(200):
         recorder.worker.offer(('greedy', number), 0)
@@ -190,7 +190,7 @@ def test_a_greedy_lane_does_not_starve_another(together):
 
 
 def test_when_all_are_kept_every_item_is_handled_in_order():
-    recorder = Recorder(keep_all=True, lanes=2)
+    recorder = Recorder(keep_all=True, queues=2)
     recorder.offer_while_busy('a0', 'a1', 'a2', 'a3')
     recorder.worker.offer('b0', 1)
     recorder.go.set()
@@ -214,7 +214,7 @@ def test_when_all_are_kept_an_item_that_is_left_keeps_its_place():
 
 
 def test_a_request_goes_before_what_waits_and_holds_up_nothing_after_it():
-    recorder, done = Recorder(lanes=2), []
+    recorder, done = Recorder(queues=2), []
     recorder.worker.offer('a', 0)
     assert recorder.begun.wait(PATIENCE)
     recorder.worker.offer('b', 1)

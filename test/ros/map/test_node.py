@@ -178,7 +178,7 @@ def test_a_slow_map_drops_frames_and_never_blocks(bench):
     bench.start()
     bench.fuse(POSES[:1])
     go = Event()
-    bench.node.worker.run(lambda: go.wait(PATIENCE), lane=9)
+    bench.node.worker.run(lambda: go.wait(PATIENCE), queue=9)
     for index in range(1, 5):
         bench.send(index, POSES[index])
         bench.wait(lambda index=index: bench.counters.received == index + 1)
