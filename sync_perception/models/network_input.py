@@ -27,9 +27,6 @@ from sync_perception.models.config import ModelConfig
 import torch
 from torch import Tensor
 
-LOOKED_UP = (torch.uint8, torch.float32)
-"""Pixel type and input type for which a CPU uses a look-up table of 256 values, in one pass."""
-
 
 @lru_cache(maxsize=64)
 def network_size(
@@ -147,8 +144,7 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def normalise(
-        images_bhw3: Tensor, mean: Sequence[float], std: Sequence[float],
-        dtype: torch.dtype = torch.float32) -> Tensor:
+        images_bhw3: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """
     Return uint8 RGB images as a network's input.
 
@@ -158,15 +154,15 @@ def normalise(
     :return: (B, 3, H, W) in channels-last memory, (image / 255 - mean) / std.
     """
     mean, std = tuple(mean), tuple(std)
-    if images_bhw3.device.type == 'cpu' and (images_bhw3.dtype, dtype) == LOOKED_UP:
-        shape = images_bhw3.shape
+    if images_bhw3.device.type == 'cpu' and images_bhw3.dtype == torch.uint8:
+        shape = images_bhw3.shape  # one pass with a table of 256 values
         rows = images_bhw3.reshape(-1, *shape[2:]).numpy()
         values = torch.from_numpy(cv2.LUT(rows, _normalised(mean, std))).reshape(shape)
         return values.permute(0, 3, 1, 2)
-    scale = torch.tensor([1 / (255 * s) for s in std], dtype=dtype, device=images_bhw3.device)
-    shift = torch.tensor(
-        [-m / s for m, s in zip(mean, std)], dtype=dtype, device=images_bhw3.device)
-    return torch.addcmul(shift, images_bhw3.to(dtype), scale).permute(0, 3, 1, 2)
+    device = images_bhw3.device
+    scale = torch.tensor([1 / (255 * s) for s in std], device=device)
+    shift = torch.tensor([-m / s for m, s in zip(mean, std)], device=device)
+    return torch.addcmul(shift, images_bhw3.float(), scale).permute(0, 3, 1, 2)
 
 
 @lru_cache(maxsize=8)

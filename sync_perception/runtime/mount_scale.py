@@ -286,11 +286,11 @@ def wheel_ground(space: LabelSpace) -> np.ndarray:
     return np.array(road or np.flatnonzero(with_flags(space).ground), int)
 
 
-def missing_maps(available: frozenset[str], model: str = 'the model') -> str:
+def missing_maps(available: frozenset[str]) -> str:
     """Return why the maps of a model cannot be scaled by the mount; empty if they can."""
     missing = sorted(MOUNT_SCALE_MAPS - available)
-    return (f'a camera height corrects depth by the ground that the labels show, but {model} '
-            f'gives no {" and no ".join(missing)}: depth stays as it is') if missing else ''
+    return (f'a camera height corrects depth by the ground that the labels show, but the '
+            f'model gives no {" and no ".join(missing)}: depth stays as it is') if missing else ''
 
 
 def correct_scale(

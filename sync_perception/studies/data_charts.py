@@ -29,7 +29,7 @@ from sync_perception.files.whole_files import write_bytes
 from sync_perception.images.colors import colorize_depth
 from sync_perception.labels import LabelSpace
 
-INK, FADED, PLAIN, ALARM = '#262a30', '#787e86', '#607d9b', '#be2828'
+INK, FADED, PLAIN = '#262a30', '#787e86', '#607d9b'
 WIDTH, ROW, BLOCK, HEAD = 6.4, 0.26, 1.1, 0.9
 """Inches: width of a column; heights of a bar, of the rest of a block, of the title."""
 HISTOGRAM = 3.2

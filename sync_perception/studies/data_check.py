@@ -235,9 +235,9 @@ def depth_summary(facts: Facts) -> dict[str, Any]:
     return result
 
 
-def print_check(result: dict[str, Any], console: Console | None = None) -> None:
+def print_check(result: dict[str, Any]) -> None:
     """Print the result of `check_dataset` as tables, bad files last."""
-    console = console or Console()
+    console = Console()
     table = Table(title=f'{result["dataset"]}, {result["split"]}: {result["samples"]} samples in '
                         f'{result["root"]}')
     table.add_column('what')

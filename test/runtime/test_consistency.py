@@ -21,8 +21,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from sync_perception.labels import LabelSpace
-from sync_perception.models.contrastive import dense_clip as contrastive
 from sync_perception.models.contrastive.dense_clip import ContrastiveConfig, ContrastiveModel
+from sync_perception.models.storage.folder import save_folder
 from sync_perception.runtime.consistency import ConsistencyScorer, windows
 from sync_perception.training.contrastive import ContrastiveLearning
 from sync_perception.training.losses.contrastive import symmetric_info_nce
@@ -88,7 +88,7 @@ def folder(learned, tmp_path_factory):
     """Save the model as the training's export does."""
     learned.model.config.record = {'crop': [32, 32]}
     path = tmp_path_factory.mktemp('contrastive')
-    contrastive.save_contrastive(learned.model, path)
+    save_folder(learned.model, path)
     return path
 
 
@@ -169,8 +169,8 @@ def test_label_spaces_without_relation(scorer, tmp_path):
         scorer.score(whole, frame_of(whole), kitchen)
     roads = LabelSpace.from_dict({'name': 'roads', 'classes': [
         {'name': 'guard rail', 'color': [1, 2, 3], 'driving': ['guard rail']}]})
-    contrastive.save_contrastive(ContrastiveModel(ContrastiveConfig(roads.to_dict(),
-                                                                    tower=TOWER)), tmp_path)
+    save_folder(ContrastiveModel(ContrastiveConfig(roads.to_dict(),
+                                                   tower=TOWER)), tmp_path)
     bare = LabelSpace.from_dict({'name': 'bare', 'classes': [
         {'name': 'sky', 'color': [1, 2, 3], 'driving': ['sky']}]})
     with pytest.raises(ValueError, match="'bare'.*'roads'"):

@@ -285,12 +285,3 @@ def load_contrastive(model: str | Path, device: str | torch.device = 'cpu') -> C
     :raises ValueError: if the config is not understood or the weights do not fit it.
     """
     return folders.load_folder(ContrastiveModel, model, device)
-
-
-def save_contrastive(model: ContrastiveModel, folder: str | Path, card: str = '') -> None:
-    """
-    Write a contrastive model as a folder.
-
-    :param card: text of the folder's README.md; if empty, an existing README.md is kept.
-    """
-    folders.save_folder(model, folder, card)

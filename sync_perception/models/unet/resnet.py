@@ -210,10 +210,10 @@ def dilate(stage: nn.Module) -> None:
             module.dilation = module.padding = (2, 2)
 
 
-def shortened(names: list[str], most: int = 4) -> str:
-    """Join the first few names and the number of others."""
-    more = f' and {len(names) - most} more' if len(names) > most else ''
-    return (', '.join(names[:most]) or 'none') + more
+def shortened(names: list[str]) -> str:
+    """Join the first four names and the number of others."""
+    more = f' and {len(names) - 4} more' if len(names) > 4 else ''
+    return (', '.join(names[:4]) or 'none') + more
 
 
 def read_weights(source: str) -> dict[str, Tensor]:

@@ -39,18 +39,17 @@ class BagFrames:
     :param path: the bag's folder, or one of its files.
     :param arguments: topic of the images, and the calibration file if the bag's calibration is
         not to be used.
-    :param camera_info: topic of the calibrations; '' to detect it.
     :raises ValueError: if the bag or the topics are invalid.
     """
 
     rate = None
 
-    def __init__(self, path: Path, arguments: CameraArguments, camera_info: str = ''):
+    def __init__(self, path: Path, arguments: CameraArguments):
         if arguments.fx is not None:
             raise ValueError('fx: a bag has calibrations, expected camera_info for another one')
         self.bag = Bag(path)
         given = arguments.camera_info is not None
-        self.camera = BagCamera.find(self.bag, arguments.image, camera_info, not given)
+        self.camera = BagCamera.find(self.bag, arguments.image, '', not given)
         self.fixed = read_camera_info(arguments.camera_info) if given else None
         self.rectifier = Rectifier() if arguments.rectify else None
         self.bit_depth = BitDepth(report=lambda text: None)

@@ -25,6 +25,7 @@ from sync_perception.labels import LabelSpace
 from sync_perception.models import hub
 from sync_perception.models.contrastive import dense_clip as contrastive
 from sync_perception.models.contrastive.dense_clip import ContrastiveConfig, ContrastiveModel
+from sync_perception.models.storage.folder import save_folder
 import torch
 
 transformers = pytest.importorskip('transformers')
@@ -175,7 +176,7 @@ def test_which_weights_learn():
     {}, {'shared': False, 'encoding': 'one_hot', 'depth_form': 'disparity'}])
 def test_folders_round_trip_exactly(tmp_path, settings):
     model = build(**settings, record={'steps': 3})
-    contrastive.save_contrastive(model, tmp_path, card='# Pairs')
+    save_folder(model, tmp_path, card='# Pairs')
     loaded = contrastive.load_contrastive(tmp_path)
     assert loaded.config == model.config
     assert not loaded.training
@@ -190,7 +191,7 @@ def test_a_saved_model_needs_no_pretrained_one(tmp_path):
     vision = transformers.CLIPVisionModelWithProjection(transformers.CLIPVisionConfig(**TOWER))
     vision.save_pretrained(tmp_path / 'clip')
     model = build(tower=None, pretrained=str(tmp_path / 'clip'))
-    contrastive.save_contrastive(model, tmp_path / 'model')
+    save_folder(model, tmp_path / 'model')
     config = json.loads((tmp_path / 'model' / 'config.json').read_text())
     assert config['pretrained'] is None
     assert config['tower'].items() >= TOWER.items()
@@ -201,7 +202,7 @@ def test_a_saved_model_needs_no_pretrained_one(tmp_path):
 
 
 def test_two_kinds_of_folder_are_told_apart(tmp_path, small_model):
-    contrastive.save_contrastive(build(), tmp_path)
+    save_folder(build(), tmp_path)
     with pytest.raises(ValueError, match="missing keys.*'architecture'"):
         hub.load(tmp_path)
     with pytest.raises(ValueError, match="unknown keys.*'architecture'"):
@@ -209,7 +210,7 @@ def test_two_kinds_of_folder_are_told_apart(tmp_path, small_model):
 
 
 def test_an_unknown_config_key_is_refused_by_name(tmp_path):
-    contrastive.save_contrastive(build(), tmp_path)
+    save_folder(build(), tmp_path)
     path = tmp_path / 'config.json'
     path.write_text(json.dumps({**json.loads(path.read_text()), 'temprature': 1}))
     with pytest.raises(ValueError, match="unknown keys.*'temprature'"):

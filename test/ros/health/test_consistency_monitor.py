@@ -22,8 +22,8 @@ from node_bench import K, picture
 import pytest
 from rclpy.parameter import Parameter
 from sync_perception.labels import LabelSpace
-from sync_perception.models.contrastive import dense_clip as contrastive
 from sync_perception.models.contrastive.dense_clip import ContrastiveConfig, ContrastiveModel
+from sync_perception.models.storage.folder import save_folder
 from sync_perception.ros.health.consistency_monitor import ConsistencyMonitor
 from sync_perception.runtime.consistency import ConsistencyScorer
 from sync_perception.types import Frame
@@ -41,8 +41,8 @@ def folder(tmp_path):
     """Save a contrastive model with random weights."""
     torch.manual_seed(0)
     space = LabelSpace.load('driving')
-    contrastive.save_contrastive(ContrastiveModel(ContrastiveConfig(space.to_dict(), TOWER)),
-                                 tmp_path)
+    save_folder(ContrastiveModel(ContrastiveConfig(space.to_dict(), TOWER)),
+                tmp_path)
     return tmp_path
 
 

@@ -21,6 +21,7 @@ from small_batches import annotated_batch, batch, output, step_of, TINY
 from sync_perception.labels import LabelSpace
 from sync_perception.models.contrastive import dense_clip as contrastive
 from sync_perception.models.contrastive.dense_clip import ContrastiveConfig, ContrastiveModel
+from sync_perception.models.storage.folder import save_folder
 from sync_perception.training.module import SynchronisedLearning
 from sync_perception.training.objectives import Objectives
 from sync_perception.training.objectives.consistency import ConsistencyConfig
@@ -38,7 +39,7 @@ def judge(tmp_path_factory):
     """Save a contrastive model with random weights."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp('judge')
-    contrastive.save_contrastive(ContrastiveModel(ContrastiveConfig(
+    save_folder(ContrastiveModel(ContrastiveConfig(
         LabelSpace.load('driving').to_dict(), tower=TOWER)), folder)
     return folder
 
