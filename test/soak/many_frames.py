@@ -17,7 +17,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 import json
 import os
 from pathlib import Path
@@ -27,6 +29,7 @@ import subprocess
 import tempfile
 import time
 
+from nav_msgs.msg import Odometry
 import numpy as np
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -44,6 +47,8 @@ SIZE = (96, 320)
 INPUT_PIXELS = 96 * 320  # instead of the 466,000 of the default model: ten thousand take minutes
 WARM_UP = 500  # frames before the first measurement, or a tenth of all
 RESEND = 2.0  # seconds without an answer, after which an image counts as lost
+FUSED = ('temporal:=fuse', 'poses.source:=visual')
+MAP = ('map.voxel:=0.3', 'map.max_range:=15.0', 'map.radius:=20.0', 'map.rate:=0.0')
 TOPICS = {'depth': Image, 'semantics': Image, 'points': PointCloud2}
 
 
@@ -56,20 +61,25 @@ def smaller_model(folder: Path) -> Path:
 
 
 class Camera:
-    """A camera that sends the next image when all answers to the one before are there."""
+    """
+    A camera that sends the next image when all answers to the one before are there.
 
-    def __init__(self):
+    :param mapped: whether a pose of the mapping node is one of the answers.
+    """
+
+    def __init__(self, mapped: bool = False):
         self.node = rclpy.create_node('camera')
         self.executor = SingleThreadedExecutor()
         self.executor.add_node(self.node)
         self.info_publisher = self.node.create_publisher(CameraInfo, 'camera_info', qos.output())
         self.image_publisher = self.node.create_publisher(Image, 'image', qos.output())
         self.answers: Counter[int] = Counter()
-        for topic, kind in TOPICS.items():
+        self.topics = {**TOPICS, 'odometry': Odometry} if mapped else TOPICS
+        for topic, kind in self.topics.items():
             self.node.create_subscription(kind, f'sync/{topic}', self._receive, qos.output())
         self.street, self.number, self.resent = drawn_street(SIZE), 0, 0
 
-    def _receive(self, message: Image | PointCloud2) -> None:
+    def _receive(self, message: Image | PointCloud2 | Odometry) -> None:
         self.answers[message.header.stamp.sec] += 1
 
     def next_frame(self, process: subprocess.Popen) -> None:
@@ -81,7 +91,7 @@ class Camera:
         info = pinhole_camera_info(np.array([[200.0, 0, 160], [0, 200, 48], [0, 0, 1]]), SIZE)
         info.header = header
         image = image_message(np.roll(self.street, 3 * self.number, axis=1), header, 'rgb8')
-        while self.answers[self.number] < len(TOPICS):
+        while self.answers[self.number] < len(self.topics):
             now = time.monotonic()
             assert process.poll() is None and now < end, f'image {self.number} has no answer'
             if now > sent + RESEND:
@@ -93,43 +103,61 @@ class Camera:
         del self.answers[self.number]
 
 
-def run(count: int, process: subprocess.Popen) -> tuple[Usage, Usage, float, int]:
-    """Return what the node holds early and late, the frames in a second, and the lost images."""
-    camera, early = Camera(), min(WARM_UP, max(count // 10, 1))
+def run(count: int, processes: Sequence[subprocess.Popen]
+        ) -> tuple[list[Usage], list[Usage], float, int]:
+    """Return what the nodes hold early and late, the frames in a second, and the lost images."""
+    camera, early = Camera(len(processes) > 1), min(WARM_UP, max(count // 10, 1))
     for _ in range(early):
-        camera.next_frame(process)
-    before, start, lost = usage(process.pid), time.monotonic(), camera.resent
+        camera.next_frame(processes[0])
+    before = [usage(process.pid) for process in processes]
+    start, lost = time.monotonic(), camera.resent
     for _ in range(count - early):
-        camera.next_frame(process)
+        camera.next_frame(processes[0])
     rate = (count - early) / (time.monotonic() - start)
-    after = usage(process.pid)
+    after = [usage(process.pid) for process in processes]
     camera.node.destroy_node()
     return before, after, rate, camera.resent - lost
 
 
-def soak(count: int) -> Outcome:
-    """Send so many images to the node in a process of its own, one after the other."""
+def soak(count: int, parameters: Sequence[str] = (), mapped: bool = False) -> Outcome:
+    """
+    Send so many images to the node in a process of its own, one after the other.
+
+    :param mapped: whether a mapping node, in another process, makes a map of the answers.
+    """
     rclpy.init()
     with tempfile.TemporaryDirectory() as folder:
         model, log = smaller_model(Path(folder, 'model')), Path(folder, 'log')
-        process = launch(command('perception', Path(folder), [f'model:={model}']), log)
+        words = [command('perception', Path(folder), [f'model:={model}', *parameters])]
+        if mapped:
+            words.append(command('mapping', Path(folder), MAP))
+        processes = [launch(each, log.with_suffix(f'.{number}'))
+                     for number, each in enumerate(words)]
         try:
-            before, after, rate, lost = run(count, process)
+            before, after, rate, lost = run(count, processes)
         finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                status = process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                os.kill(process.pid, signal.SIGKILL)
-                status = process.wait()
+            statuses = [end(process) for process in processes]
     rclpy.try_shutdown()
-    wrong, words = growth(before, after)
-    if status:
-        wrong.append(f'the node ended with status {status}')
+    wrong = [f'a node ended with status {status}' for status in statuses if status]
+    found = []
+    for name, *pair in zip(('perception', 'mapping'), before, after):
+        grown, sentence = growth(*pair)
+        wrong += grown
+        found.append(f'{name}: {sentence}' if mapped else sentence)
     return Outcome(
-        count, wrong, f'every image answered, {lost} sent twice; {words}',
-        {'before': asdict(before), 'after': asdict(after), 'frames_per_second': round(rate, 1),
-         'sent_twice': lost})
+        count, wrong, f'every image answered, {lost} sent twice; {"; ".join(found)}',
+        {'before': asdict(before[0]), 'after': asdict(after[0]),
+         'frames_per_second': round(rate, 1), 'sent_twice': lost})
 
 
-SOAK = {'frames': soak}
+def end(process: subprocess.Popen) -> int:
+    """End a node, by force if need be, and return its status."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        return process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        os.kill(process.pid, signal.SIGKILL)
+        return process.wait()
+
+
+SOAK = {'frames': soak, 'maps': partial(soak, parameters=FUSED, mapped=True)}

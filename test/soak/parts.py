@@ -29,6 +29,7 @@ import sys
 MODULES = {
     'fuzz': 'broken_messages', 'models': 'malformed_models', 'cycles': 'memory_growth',
     'swaps': 'memory_growth', 'sizes': 'memory_growth', 'frames': 'many_frames',
+    'maps': 'many_frames',
     'bags': 'kill_process_bag', 'training': 'kill_training', 'signals': 'signal_moments'}
 """Which module has a part, as SOAK[name](count); only that one is imported, for torch is slow."""
 

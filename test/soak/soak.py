@@ -48,6 +48,8 @@ PARTS = {
     'sizes': (100, 'frames of different sizes'),
     'frames': (10_000, 'images sent to a `perception_node` process that publishes depth, labels '
                        'and a cloud (network input of 30,720 pixels)'),
+    'maps': (2000, 'the same with `temporal: fuse` by visual odometry, beside a `mapping_node` '
+                   'process that maps every frame'),
     'bags': (20, 'SIGKILL while `process-bag` writes, then the same command again'),
     'training': (20, 'SIGKILL during a training, then `--ckpt_path last` (a tiny network)'),
     'signals': (100, 'SIGINT or SIGTERM to `perception_node` and `replay_node` between their '
