@@ -23,8 +23,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / 'docs' / 'how_it_works.md').read_text(encoding='utf-8')
-ROOMS = ('sync_perception', 'config', 'launch', 'test', 'benchmarks', 'docs')
-NAMED = sorted(set(re.findall(rf'`((?:{"|".join(ROOMS)})/[\w./]*)`', PAGE)))
+FOLDERS = ('sync_perception', 'config', 'launch', 'test', 'benchmarks', 'docs')
+NAMED = sorted(set(re.findall(rf'`((?:{"|".join(FOLDERS)})/[\w./]*)`', PAGE)))
 CHANGES = ('a data set', 'a loss', 'an objective', 'a backbone', 'a backend', 'an output topic',
            'a consumer', 'a parameter', 'an encoding', 'a metric')
 
@@ -45,7 +45,7 @@ def test_common_changes_name_their_files(change):
     assert any(f'`{path}`' in touched for path in NAMED)
 
 
-@pytest.mark.parametrize('room', re.findall(r'^\| `(\w+)/` \|', PAGE, re.MULTILINE))
-def test_rooms_exist(room):
-    """Every room of the table is a folder of the package."""
-    assert (ROOT / 'sync_perception' / room / '__init__.py').is_file()
+@pytest.mark.parametrize('layer', re.findall(r'^\| `(\w+)/` \|', PAGE, re.MULTILINE))
+def test_layers_exist(layer):
+    """Every layer of the table is a folder of the package."""
+    assert (ROOT / 'sync_perception' / layer / '__init__.py').is_file()

@@ -31,11 +31,11 @@ from sync_perception.datasets.idd_lite import IddLite
 from sync_perception.datasets.kitti.depth_selection import KittiDepthSelection
 from sync_perception.datasets.kitti.raw import KittiRaw
 from sync_perception.datasets.kitti.semantics import KittiSemantics
-from sync_perception.datasets.labelled_images import LabelledImages
 from sync_perception.datasets.nyuv2.images import NyuDepthV2Images
 from sync_perception.datasets.nyuv2.labeled import NyuDepthV2Labeled
 from sync_perception.datasets.nyuv2.raw import NyuDepthV2
-from sync_perception.datasets.recorded_frames import Frames
+from sync_perception.datasets.own_data.labelled_images import LabelledImages
+from sync_perception.datasets.own_data.recorded_frames import Frames
 from sync_perception.datasets.sample import DenseDataset
 from sync_perception.datasets.sevenscenes import SevenScenes
 from sync_perception.datasets.synthetic import Synthetic

@@ -28,6 +28,25 @@ MAX_DEPTH = 80.0
 GARG_ROWS = (0.40810811, 0.99189189)
 GARG_COLUMNS = (0.03594771, 0.96405229)
 DELTA = 1.25
+METRIC_LABELS = {
+    'miou': ('mean IoU', '', True), 'pixel_accuracy': ('pixel accuracy', '', True),
+    'label_calibration_error': ('calibration error', '', False),
+    'abs_rel': ('abs rel', '', False), 'sq_rel': ('sq rel', 'm', False),
+    'rmse': ('RMSE', 'm', False), 'rmse_log': ('RMSE log', '', False),
+    'silog': ('SILog', 'x 100', False), 'delta1': ('delta < 1.25', '', True),
+    'delta2': ('delta < 1.25\N{SUPERSCRIPT TWO}', '', True),
+    'delta3': ('delta < 1.25\N{SUPERSCRIPT THREE}', '', True),
+    'boundary_f1': ('F1 of borders', '', True),
+    'depth_within_1_sigma': ('error within 1 sigma', '', None),
+    'depth_within_2_sigma': ('error within 2 sigma', '', None),
+    'normals_mean': ('mean angle', 'degrees', False),
+    'normals_median': ('median angle', 'degrees', False),
+    'normals_within_11.25': ('within 11.25 degrees', '', True),
+    'normals_within_22.5': ('within 22.5 degrees', '', True),
+    'normals_within_30': ('within 30 degrees', '', True),
+    'temporal_miou': ('mean IoU with the warped previous frame', '', True),
+    'temporal_abs_rel': ('abs rel to the warped previous frame', '', False)}
+"""Title and unit of each metric, and whether higher is better; None: the nominal is best."""
 
 
 def garg_crop(size: tuple[int, int]) -> tuple[slice, slice]:

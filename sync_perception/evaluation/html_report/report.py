@@ -36,6 +36,7 @@ from sync_perception.evaluation.html_report.report_pictures import (
 from sync_perception.evaluation.metrics import (
     CROPS,
     DepthMetrics,
+    METRIC_LABELS,
     NormalMetrics,
     SegmentationMetrics,
 )
@@ -49,23 +50,6 @@ import yaml
 TEMPLATE = 'report.html'
 STREET_EDGES = (0, 5, 10, 15, 20, 30, 40, 50, 60, 80)
 BINS = 10
-METRIC_LABELS = {
-    'miou': ('mean IoU', '', True), 'pixel_accuracy': ('pixel accuracy', '', True),
-    'label_calibration_error': ('calibration error', '', False),
-    'abs_rel': ('abs rel', '', False), 'sq_rel': ('sq rel', 'm', False),
-    'rmse': ('RMSE', 'm', False), 'rmse_log': ('RMSE log', '', False),
-    'silog': ('SILog', 'x 100', False), 'delta1': ('delta < 1.25', '', True),
-    'delta2': ('delta < 1.25\N{SUPERSCRIPT TWO}', '', True),
-    'delta3': ('delta < 1.25\N{SUPERSCRIPT THREE}', '', True),
-    'boundary_f1': ('F1 of borders', '', True),
-    'depth_within_1_sigma': ('error within 1 sigma', '', None),
-    'depth_within_2_sigma': ('error within 2 sigma', '', None),
-    'normals_mean': ('mean angle', 'degrees', False),
-    'normals_median': ('median angle', 'degrees', False),
-    'normals_within_11.25': ('within 11.25 degrees', '', True),
-    'normals_within_22.5': ('within 22.5 degrees', '', True),
-    'normals_within_30': ('within 30 degrees', '', True)}
-"""Title and unit of each metric, and whether higher is better; None: the nominal is best."""
 TABLES = {
     'Semantics': ('miou', 'pixel_accuracy', *LabelCalibration.NAMES),
     'Depth': (*DepthMetrics.NAMES, *BoundaryMetrics.NAMES, *DepthCalibration.NAMES),

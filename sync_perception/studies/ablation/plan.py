@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, fields, MISSING
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sync_perception.evaluation.metrics import METRIC_LABELS
 from sync_perception.files.checks import first_line, mapping
 from sync_perception.files.whole_files import read_yaml
 from sync_perception.studies.ablation.runs import Run
@@ -42,11 +43,7 @@ from sync_perception.training.recipes import (
 SEED = '{seed}'
 """Placeholder of the run's seed in recipes: `split: runs/chosen_{seed}.json:25`."""
 HIGHER_IS_BETTER = {
-    'miou': True, 'pixel_accuracy': True, 'abs_rel': False, 'sq_rel': False, 'rmse': False,
-    'rmse_log': False, 'silog': False, 'delta1': True, 'delta2': True, 'delta3': True,
-    'normals_mean': False, 'normals_median': False, 'normals_within_11.25': True,
-    'normals_within_22.5': True, 'normals_within_30': True, 'temporal_miou': True,
-    'temporal_abs_rel': False}
+    name: better for name, (_, _, better) in METRIC_LABELS.items() if better is not None}
 """Metrics of `evaluate`, and whether higher is better."""
 Settings = TypeVar('Settings')
 

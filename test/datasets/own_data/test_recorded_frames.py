@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 import pytest
 from sync_perception.datasets import open_dataset
-from sync_perception.datasets.recorded_frames import Frames
+from sync_perception.datasets.own_data.recorded_frames import Frames
 from sync_perception.training.feeding.mixture import Mixture, MixtureSource
 
 CAMERA_INFO = """

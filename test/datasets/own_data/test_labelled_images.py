@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sync_perception.datasets import open_dataset
-from sync_perception.datasets.labelled_images import LabelledImages
+from sync_perception.datasets.own_data.labelled_images import LabelledImages
 
 
 @pytest.fixture
