@@ -33,6 +33,21 @@ NEAREST_DEPTH = 1e-6
 """Least depth in metres of a point in front of the camera."""
 
 
+def pinhole(fx: float, fy: float, cx: float, cy: float) -> np.ndarray:
+    """Return intrinsics without skew: float64 (3, 3), pixels."""
+    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], np.float64)
+
+
+def centred_pinhole(focal: float, size: tuple[int, int]) -> np.ndarray:
+    """
+    Return intrinsics with square pixels and the principal point in the centre.
+
+    :param focal: focal length, pixels.
+    :param size: height and width of the image.
+    """
+    return pinhole(focal, focal, (size[1] - 1) / 2, (size[0] - 1) / 2)
+
+
 def resize_intrinsics(
         K: np.ndarray, old_size: tuple[int, int], new_size: tuple[int, int]) -> np.ndarray:
     """

@@ -27,6 +27,14 @@ K = np.array([[721.5, 0, 609.6], [0, 718.2, 172.9], [0, 0, 1]])
 SIZE = (375, 1242)
 
 
+def test_a_centred_pinhole_sees_as_far_to_either_side():
+    """The corner pixels of an image lie opposite each other about the optical axis."""
+    K = geometry.centred_pinhole(500.0, SIZE)
+    corners = np.array([[0, 0, 1], [SIZE[1] - 1, SIZE[0] - 1, 1]], float) @ np.linalg.inv(K).T
+    np.testing.assert_allclose(corners[0, :2], -corners[1, :2])
+    assert K[0, 0] == K[1, 1] == 500
+
+
 def test_projection_is_opencvs():
     points = np.random.default_rng(0).uniform((-8, -2, 3), (8, 2, 40), (50, 3))
     expected, _ = cv2.projectPoints(points, np.zeros(3), np.zeros(3), K, None)

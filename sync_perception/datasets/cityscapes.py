@@ -30,6 +30,7 @@ from pathlib import Path
 import numpy as np
 from sync_perception.datasets.files import identity_table, read_labels, shifted
 from sync_perception.datasets.sample import DenseDataset, Sample
+from sync_perception.geometry import pinhole
 from sync_perception.images.reading import images_by_stem, read_image
 from sync_perception.images.single_channel import read_gray
 from sync_perception.labels import VOID
@@ -85,7 +86,7 @@ def read_camera(path: Path) -> tuple[np.ndarray, float]:
         raise ValueError(
             f'{path}: {error!r}, expected JSON with intrinsic fx, fy, u0, v0 and extrinsic '
             'baseline') from error
-    return np.array([[fx, 0, u0], [0, fy, v0], [0, 0, 1]]), baseline
+    return pinhole(fx, fy, u0, v0), baseline
 
 
 def disparity_to_depth(stored: np.ndarray, focal: float, baseline: float) -> np.ndarray:

@@ -30,6 +30,7 @@ import numpy as np
 from sync_perception.datasets.files import read_color_labels, shifted
 from sync_perception.datasets.sample import DenseDataset, Sample
 from sync_perception.files.poses import parse_pose, read_camera_rows
+from sync_perception.geometry import pinhole
 from sync_perception.images.reading import images_by_stem, read_image
 from sync_perception.images.single_channel import read_depth
 from sync_perception.labels import LabelSpace
@@ -217,11 +218,6 @@ def frames(folder: Path | None, prefix: str) -> dict[str, Path]:
     start = f'{prefix}_'
     return {stem[len(start):]: path for stem, path in images_by_stem(folder).items()
             if stem.lower().startswith(start)}
-
-
-def pinhole(fx: float, fy: float, cx: float, cy: float) -> np.ndarray:
-    """Return the intrinsics, float64 (3, 3)."""
-    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
 
 
 def require(paths: dict[str, Path], frame: str, kind: str, stream: str) -> Path:

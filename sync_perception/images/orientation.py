@@ -27,6 +27,7 @@ from functools import lru_cache
 
 import numpy as np
 from sync_perception.calibration.camera_calibration import Calibration
+from sync_perception.geometry import pinhole
 
 # EXIF orientation -> (transpose, then mirror the columns, mirror the rows)
 TURNS = {
@@ -126,4 +127,4 @@ def turn_intrinsics(K: np.ndarray, size: tuple[int, int], orientation: int) -> n
     height, width = turned_size(size, orientation)
     cx = width - 1 - center[0] if columns else center[0]
     cy = height - 1 - center[1] if rows else center[1]
-    return np.array([[focals[0], 0, cx], [0, focals[1], cy], [0, 0, 1]], np.float64)
+    return pinhole(*focals, cx, cy)

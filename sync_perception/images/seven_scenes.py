@@ -24,12 +24,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from sync_perception.geometry import pinhole
 from sync_perception.images.reading import images_by_stem
 from sync_perception.images.single_channel import read_depth, Size
 
 UNITS_PER_METRE = 1000
 NO_DEPTH = 65535
-SEVEN_SCENES_K = np.array([[585.0, 0, 320], [0, 585, 240], [0, 0, 1]])
+SEVEN_SCENES_K = pinhole(585, 585, 320, 240)
 """The data set's default intrinsics, for 640x480."""
 
 

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 from sync_perception.files.checks import first_line
+from sync_perception.geometry import centred_pinhole
 from sync_perception.models import hub
 from sync_perception.models.interface import check_maps
 from sync_perception.models.network_input import (
@@ -165,8 +166,7 @@ class Predictor:
         input_size = input_size_of(self.config, size)
         if input_size in self.warm:
             return False
-        focal = float(max(size))
-        K = np.array([[focal, 0, size[1] / 2], [0, focal, size[0] / 2], [0, 0, 1]])
+        K = centred_pinhole(max(size), size)
         self.predict(Frame(np.zeros((*size, 3), np.uint8), K), self.available)
         self.warm.add(input_size)
         return True

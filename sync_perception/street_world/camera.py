@@ -19,9 +19,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from sync_perception.geometry import centred_pinhole, pinhole
 
 KITTI_SIZE = (375, 1242)
-KITTI_K = np.array([[725.0087, 0, 620.5], [0, 725.0087, 187.0], [0, 0, 1]])
+KITTI_K = pinhole(725.0087, 725.0087, 620.5, 187.0)
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,7 @@ KITTI_MOUNT = CameraMount()
 
 def default_intrinsics(size: tuple[int, int]) -> np.ndarray:
     """Return intrinsics with Virtual KITTI's horizontal field of view for an image size."""
-    height, width = size
-    focal = KITTI_K[0, 0] * width / KITTI_SIZE[1]
-    return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
+    return centred_pinhole(KITTI_K[0, 0] * size[1] / KITTI_SIZE[1], size)
 
 
 def draw_camera(seed: int, size: tuple[int, int]) -> tuple[np.ndarray, CameraMount]:

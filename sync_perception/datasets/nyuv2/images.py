@@ -30,6 +30,7 @@ from sync_perception.datasets.nyuv2.crop import EIGEN_CROP, EIGEN_SIZE
 from sync_perception.datasets.sample import DenseDataset, Sample
 from sync_perception.images.reading import images_by_stem, read_image
 from sync_perception.images.single_channel import read_depth
+from sync_perception.labels import VOID
 
 LABELS = identity_table(40)
 UNITS_PER_METRE = 5000
@@ -93,7 +94,7 @@ class NyuDepthV2Images(DenseDataset):
             metres[outside] = np.nan
         if labels.is_file():
             classes = read_labels(labels, size, LABELS)
-            classes[outside] = 255
+            classes[outside] = VOID
         return Sample(id=sample_id, image=image, K=self.K.copy(), depth=metres, labels=classes)
 
 

@@ -28,6 +28,7 @@ from pathlib import Path
 import numpy as np
 from sync_perception.datasets.files import identity_table, read_labels, read_list
 from sync_perception.datasets.sample import DenseDataset, Sample
+from sync_perception.geometry import pinhole
 from sync_perception.images.reading import images_by_stem, read_image, read_stored
 from sync_perception.images.single_channel import read_depth
 
@@ -35,10 +36,7 @@ LABELS = identity_table(40)
 UNITS_PER_METRE = 5000
 SIZE = 480, 640
 # The toolbox counts pixels from 1.
-K = np.array([
-    [518.85790117450188, 0, 325.58244941119034 - 1],
-    [0, 519.46961112127485, 253.73616633400465 - 1],
-    [0, 0, 1]])
+K = pinhole(518.85790117450188, 519.46961112127485, 325.58244941119034 - 1, 253.73616633400465 - 1)
 UNIT_TOLERANCE = 0.1
 # In the files, x points right, y forward and z up.
 OPTICAL_FROM_FILE = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], np.float32)

@@ -34,6 +34,7 @@ from sync_perception.calibration.rectification import rectification_of
 from sync_perception.datasets.files import read_list
 from sync_perception.datasets.sample import DenseDataset, NEIGHBOURS, Sample
 from sync_perception.files.whole_files import write_bytes
+from sync_perception.geometry import pinhole
 from sync_perception.images.headers import oriented_jpeg
 from sync_perception.images.orientation import turn_calibration, turn_intrinsics
 from sync_perception.images.reading import images_by_stem, natural_order, read_upright
@@ -172,7 +173,7 @@ class Frames(DenseDataset):
             height, width = stored
             cx = (width - 1) / 2 if self.cx is None else self.cx
             cy = (height - 1) / 2 if self.cy is None else self.cy
-            K = np.array([[self.fx, 0, cx], [0, self.fy or self.fx, cy], [0, 0, 1]])
+            K = pinhole(self.fx, self.fy or self.fx, cx, cy)
             return image, turn_intrinsics(K, stored, orientation)
         try:
             calibration = turn_calibration(self.calibration(path.parent), stored, orientation)

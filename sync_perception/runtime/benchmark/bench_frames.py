@@ -21,6 +21,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from sync_perception.geometry import centred_pinhole
 from sync_perception.images.reading import read_image
 from sync_perception.types import Frame
 
@@ -68,8 +69,7 @@ class BenchFrames:
 
 def intrinsics_like_kitti(size: tuple[int, int]) -> np.ndarray:
     """Return the intrinsics of a camera with the field of view of KITTI's: float64 (3, 3)."""
-    focal = 0.58 * size[1]
-    return np.array([[focal, 0, size[1] / 2], [0, focal, size[0] / 2], [0, 0, 1]])
+    return centred_pinhole(0.58 * size[1], size)
 
 
 def drawn_street(size: tuple[int, int]) -> np.ndarray:

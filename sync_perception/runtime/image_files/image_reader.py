@@ -25,6 +25,7 @@ import numpy as np
 from sync_perception.calibration.camera_calibration import Calibration, read_calibration
 from sync_perception.calibration.plausibility import contradictions, distortion_warning
 from sync_perception.calibration.rectification import Rectifier
+from sync_perception.geometry import centred_pinhole
 from sync_perception.images.bit_depth import BitDepth
 from sync_perception.images.headers import MAX_PIXELS
 from sync_perception.images.orientation import turn_calibration
@@ -148,7 +149,6 @@ def assumed_intrinsics(size: tuple[int, int], fx: float | None = None) -> np.nda
     :param size: height and width of the image.
     :param fx: focal length in pixels; None for `ASSUMED_FIELD_OF_VIEW`.
     """
-    height, width = size
     if fx is None:
-        fx = width / 2 / math.tan(math.radians(ASSUMED_FIELD_OF_VIEW) / 2)
-    return np.array([[fx, 0, (width - 1) / 2], [0, fx, (height - 1) / 2], [0, 0, 1]], np.float64)
+        fx = size[1] / 2 / math.tan(math.radians(ASSUMED_FIELD_OF_VIEW) / 2)
+    return centred_pinhole(fx, size)
