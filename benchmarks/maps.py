@@ -39,7 +39,10 @@ from sync_perception.mapping.semantic_map.blocks import pack
 from sync_perception.mapping.semantic_map.semantic_map import SemanticMap
 from sync_perception.mapping.semantic_map.settings import MapSettings
 from sync_perception.mapping.semantic_map.surface import surface_of
+from sync_perception.mapping.temporal_predictor import TemporalPredictor
+from sync_perception.mapping.trajectory import Located
 from sync_perception.runtime.benchmark.reports import machine, write_report
+from sync_perception.runtime.clean_depth import clean_depth
 from sync_perception.runtime.mount_scale import Mount
 from sync_perception.runtime.predictor import Predictor
 from sync_perception.street_world import StreetWorld
@@ -58,6 +61,8 @@ SAMPLES = 4000
 NOISE = (0.05, np.radians(0.3))
 """Deviation of noisy poses: metres and radians, independent in each frame."""
 LEAST_WEIGHTS = (0.1, 0.5)
+CLEAN = (0.5, 0.4)
+"""points.surface_distance and points.max_uncertainty of the clean clouds."""
 
 
 @dataclass(frozen=True)
@@ -261,6 +266,7 @@ def measure_drive(seed: int, frames: int, predictor: Predictor, settings: MapSet
     exact = [Prediction(shot.depth, shot.labels, np.full(SIZE, 0.95, np.float32),
                         0.005 * shot.depth) for shot in shots]
     truth = Truth(shots, settings.max_range, rng)
+    temporal = TemporalPredictor(predictor, None)
     poses = [shot.pose for shot in shots]
     cases = {
         'exact depth and labels': (exact, poses),
@@ -271,6 +277,13 @@ def measure_drive(seed: int, frames: int, predictor: Predictor, settings: MapSet
             [replace(each, labels=shot.labels, confidence=None)
              for each, shot in zip(predicted, shots)], poses),
         'predicted': (predicted, poses),
+        'predicted, cleaned': (
+            [replace(each, depth=clean_depth(each.depth, shot.frame.K, CLEAN[0],
+                                             each.uncertainty, CLEAN[1]))
+             for each, shot in zip(predicted, shots)], poses),
+        'predicted, fused over time': (
+            [temporal.predict(shot.frame, predictor.available, Located(shot.pose))
+             for shot in shots], poses),
         'predicted, noisy poses': (predicted, noisy_poses(poses, rng)),
         'predicted, odometry': (predicted, odometry_poses(shots, predicted, space))}
     results = {}
