@@ -18,10 +18,11 @@ Measure how much a trained network leans on its couplings: both on, each directi
 
 Switched off, a coupling adds nothing to the other branch's decoder, which was trained with it. The
 losses say what flows through it, not what learning with it has brought, which `sync_perception
-ablate` compares. Where a data set has labels, the errors are also counted by their distance from
-the nearest border between classes, and by class.
+ablate` compares. With `--regions`, errors are also counted by their distance from the nearest
+border between classes, and by class.
 
-    python benchmarks/couplings.py --data camvid=DATA/camvid kitti_depth=DATA/depth_selection
+    python benchmarks/couplings.py --data camvid=DATA/camvid kitti_depth=DATA/depth_selection \
+        --regions camvid
 """
 
 from __future__ import annotations
@@ -123,8 +124,9 @@ def border_distance(labels: np.ndarray) -> np.ndarray:
     return cv2.distanceTransform((~border).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5) + 1
 
 
-def measure(model: str | None, data: list[tuple[str, str]], split: str, limit: int | None
-            ) -> dict[str, dict[str, dict[str, Any]]]:
+def measure(
+        model: str | None, data: list[tuple[str, str]], split: str, limit: int | None,
+        counted: list[str]) -> dict[str, dict[str, dict[str, Any]]]:
     """
     Evaluate a model in each of the STATES.
 
@@ -132,7 +134,8 @@ def measure(model: str | None, data: list[tuple[str, str]], split: str, limit: i
     :param data: names and roots of data sets.
     :param split: split of each data set.
     :param limit: number of frames of each data set, evenly spread; None for all.
-    :return: SCORES by state and data set, and `regions` of those with labels.
+    :param counted: names of the data sets whose errors are counted by region.
+    :return: SCORES by state and data set, and `regions` of those that are counted.
     :raises ValueError: if the model has no couplings.
     """
     perception = hub.load(model_source(model), 'cpu')
@@ -154,7 +157,7 @@ def measure(model: str | None, data: list[tuple[str, str]], split: str, limit: i
             for sample_id in evenly_spread(samples.ids, limit):
                 sample = samples.read(sample_id)
                 output = evaluation.add(sample, samples.crop(sample_id))
-                if space is not None and sample.labels is not None:
+                if name in counted and space is not None and sample.labels is not None:
                     regions.add(evaluation, sample, output)
             scores = evaluation.scores()
             results[state][name] = {
@@ -216,13 +219,16 @@ def main() -> None:
     parser.add_argument('--data', type=named, nargs='+', required=True, metavar='NAME=ROOT')
     parser.add_argument('--split', default='val')
     parser.add_argument('--limit', type=int, help='frames of each data set')
+    parser.add_argument('--regions', nargs='*', default=[], metavar='NAME',
+                        help='data sets whose errors are counted by region')
     parser.add_argument('--json', type=Path)
     parser.add_argument('--page', type=Path, help='page with the part <!-- couplings: begin -->')
     options = parser.parse_args()
     report: dict[str, Any] = {
         'machine': machine(), 'model': options.model or 'default',
         'data': [name for name, _ in options.data], 'split': options.split,
-        'results': measure(options.model, options.data, options.split, options.limit)}
+        'results': measure(
+            options.model, options.data, options.split, options.limit, options.regions)}
     lines = rows(report)
     print('\n'.join(lines))
     if options.json:

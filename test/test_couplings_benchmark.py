@@ -33,7 +33,7 @@ def test_each_direction_is_switched_off_by_itself(small_model, tmp_path, monkeyp
     page.write_text('<!-- couplings: begin -->\n<!-- couplings: end -->\n')
     monkeypatch.setattr(sys, 'argv', [
         str(SCRIPT), '--model', str(small_model), '--data', 'synthetic=', '--limit', '1',
-        '--json', str(out), '--page', str(page)])
+        '--regions', 'synthetic', '--json', str(out), '--page', str(page)])
     runpy.run_path(str(SCRIPT), run_name='__main__')
     results = {state: scores['synthetic']
                for state, scores in json.loads(out.read_text())['results'].items()}
