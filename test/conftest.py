@@ -136,11 +136,11 @@ def small_model(tmp_path_factory) -> Path:
     """Save a small synchronised model with random weights, and return its folder."""
     from sync_perception.labels import LabelSpace
     from sync_perception.models import build_model, hub, ModelConfig
+    from tiny_branch import TINY
     import torch
     torch.manual_seed(0)
-    branch = {'kind': 'mobile_unet', 'widths': [8, 8, 8, 8, 8]}
     config = ModelConfig(
-        'sync', {'depth': branch, 'semantics': branch}, LabelSpace.load('driving').to_dict(),
+        'sync', {'depth': TINY, 'semantics': TINY}, LabelSpace.load('driving').to_dict(),
         input_pixels=64 * 96)
     folder = tmp_path_factory.mktemp('model')
     hub.save(build_model(config), folder)

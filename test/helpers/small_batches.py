@@ -23,10 +23,9 @@ import cv2
 import numpy as np
 from sync_perception.training.objectives.objective import Step
 from sync_perception.types import DenseOutput
+from tiny_branch import TINY
 import torch
 import yaml
-
-TINY = {'kind': 'mobile_unet', 'widths': [8, 8, 8, 8, 8]}
 
 
 def batch(**changes):

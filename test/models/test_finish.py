@@ -23,9 +23,9 @@ from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, ModelConfig
 from sync_perception.models.finish import Finish, sharpened
 from sync_perception.types import DenseOutput
+from tiny_branch import TINY
 import torch
 
-BRANCH = {'kind': 'mobile_unet', 'widths': [8, 8, 8, 8, 8]}
 FINISH = {'sharpen': 1.01, 'temperature': 2.0, 'deviation_scale': 3.0}
 
 
@@ -72,7 +72,7 @@ def test_the_deviation_is_scaled():
 def test_a_model_finishes_its_maps_outside_of_training_only():
     torch.manual_seed(0)
     config = ModelConfig(
-        'sync', {'depth': BRANCH, 'semantics': BRANCH, 'uncertainty': True},
+        'sync', {'depth': TINY, 'semantics': TINY, 'uncertainty': True},
         LabelSpace.load('driving').to_dict(), finish=FINISH)
     model = build_model(config).eval()
     image = torch.rand(1, 3, 64, 96)

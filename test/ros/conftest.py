@@ -89,6 +89,14 @@ def bench(ros):
 
 
 @pytest.fixture
+def robot(request, ros):
+    """Return a robot of the module's class, which is cleared away after the test."""
+    made = request.module.Robot()
+    yield made
+    made.close()
+
+
+@pytest.fixture
 def calibration(tmp_path):
     """Write a calibration and return its path."""
     from calibration_files import CALIBRATION

@@ -29,6 +29,7 @@ from sync_perception.models.network_input import camera_scale, network_size
 from sync_perception.runtime import predictor as predictors
 from sync_perception.runtime.predictor import MAPS_NEEDED, Predictor
 from sync_perception.types import DenseOutput, Frame
+from tiny_branch import TINY
 import torch
 from torch import nn
 import zoo
@@ -182,11 +183,10 @@ def test_predictions_do_not_share_memory(frame):
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """Save a small model of the default architecture."""
+    """Save a small synchronised model."""
     torch.manual_seed(3)
-    branch = {'kind': 'mobile_unet', 'widths': [8, 8, 8, 8, 8]}
     config = ModelConfig(
-        'sync', {'depth': branch, 'semantics': branch}, SPACE.to_dict(), input_pixels=64 * 192)
+        'sync', {'depth': TINY, 'semantics': TINY}, SPACE.to_dict(), input_pixels=64 * 192)
     path = tmp_path_factory.mktemp('model')
     hub.save(build_model(config), path)
     return path

@@ -28,6 +28,7 @@ from sync_perception.models import build_model, hub, ModelConfig
 from sync_perception.models.finish import Finish
 from sync_perception.studies.calibrate import at, calibrate, Collector
 from sync_perception.types import DenseOutput
+from tiny_branch import TINY
 import torch
 
 SPACE = LabelSpace.load('driving')
@@ -76,9 +77,8 @@ def test_pixels_of_a_coarser_map_are_found():
 def test_the_model_is_written_with_what_was_fitted(tmp_path):
     pytest.importorskip('open3d', reason='the street world needs Open3D')
     torch.manual_seed(0)
-    branch = {'kind': 'mobile_unet', 'widths': [8, 8, 8, 8, 8]}
     config = ModelConfig(
-        'sync', {'depth': branch, 'semantics': branch, 'uncertainty': True}, SPACE.to_dict(),
+        'sync', {'depth': TINY, 'semantics': TINY, 'uncertainty': True}, SPACE.to_dict(),
         input_pixels=64 * 96, finish={'sharpen': 1.3})
     folder = tmp_path / 'model'
     hub.save(build_model(config), folder)

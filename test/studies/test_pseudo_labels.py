@@ -208,9 +208,8 @@ def test_another_teachers_folder_is_refused(drives, small_model, tmp_path):
 def depth_model(folder: Path, space: LabelSpace) -> Path:
     """Save a small model with uncertainty that gives metres whatever the camera."""
     torch.manual_seed(0)
-    branch = {'kind': 'mobile_unet', 'widths': [8, 8, 8, 8, 8]}
     model = build_model(ModelConfig(
-        'sync', {'depth': branch, 'semantics': branch, 'uncertainty': True}, space.to_dict(),
+        'sync', {'depth': TINY, 'semantics': TINY, 'uncertainty': True}, space.to_dict(),
         input_pixels=64 * 96, canonical_focal=None))
     hub.save(model, folder)
     return folder

@@ -24,7 +24,7 @@ import cv2
 from known_teacher import CAR, K, KnownTeacher, ROAD, sample_of, SIZE, SPACE, write_drives
 import numpy as np
 import pytest
-from small_batches import write_recipe, write_streets
+from small_batches import TINY, write_recipe, write_streets
 from sync_perception.cli import app
 from sync_perception.datasets import DatasetOptions, open_dataset
 from sync_perception.evaluation.predict_sample import dense_output, enlarge
@@ -151,12 +151,11 @@ def test_what_cannot_be_is_refused(drives, small_model, tmp_path):
         with pytest.raises(ValueError, match=f'2.*4.*{wrong}'):
             pseudo_label(
                 small_model, DatasetOptions('camvid', drives), out, TeacherOptions(soft=wrong))
-    branch = {'kind': 'mobile_unet', 'widths': [8, 8, 8, 8, 8]}
     two = {'name': 'two', 'classes': [
         {'name': name, 'color': [1, 2, index], 'driving': [name]}
         for index, name in enumerate(('road', 'car'))]}
-    for number, parts in enumerate(({'depth': None, 'semantics': branch},
-                                    {'depth': branch, 'semantics': None})):
+    for number, parts in enumerate(({'depth': None, 'semantics': TINY},
+                                    {'depth': TINY, 'semantics': None})):
         teacher = tmp_path / f'teacher{number}'
         hub.save(build_model(ModelConfig('sync', parts, two, input_pixels=64 * 96)), teacher)
         with pytest.raises(ValueError, match='[02] classes'):
@@ -217,13 +216,12 @@ def test_a_student_learns_its_teachers_doubt(tmp_path, soft):
     teacher, probability = doubtful_teacher(tmp_path / 'teacher')
     out = tmp_path / 'pseudo'
     pseudo_label(teacher, DatasetOptions('vkitti2', streets), out, TeacherOptions(soft=3))
-    branch = {'kind': 'unet', 'dim': 8, 'multipliers': [1]}
     recipe = write_recipe(
         tmp_path / 'run/recipe.yaml', streets,
-        model={'arguments': {'depth': None, 'semantics': branch},
+        model={'arguments': {'depth': None, 'semantics': TINY},
                'optimizer': {'learning_rate': 0.02}, 'objectives': {'supervised': {
                    'semantics': {'weight': 0.0}, 'expert': {'weight': 1.0, 'confidence': 0.4}}}},
-        data={'samples': 60, 'crop': [32, 32], 'sources': [
+        data={'samples': 90, 'crop': [32, 32], 'sources': [
             {'dataset': 'pseudo_labelled', 'root': str(out), 'scale': [0.5, 0.6],
              'split': 'all', 'arguments': {'soft': soft}}]})
     train(['--config', str(recipe)])

@@ -34,6 +34,11 @@ STAGES = (
     (6, 320, 1, 1))
 STEM_CHANNELS = 32
 LAST_OF_STRIDE = (0, 1, 2, 4, 6)
+# size -> stages and, of these, the last one at each stride
+SIZES = {
+    'tiny': (((1, 8, 1, 1), *((1, 8, 1, 2),) * 4), (0, 1, 2, 3, 4)),
+    'base': (STAGES, LAST_OF_STRIDE),
+}
 
 
 class Convolution(nn.Conv2d):
@@ -106,20 +111,22 @@ class MobileNetV2(nn.Module):
     Folded, it needs no normalisation on a CPU, is the same function in training and inference, and
     starts from ImageNet weights like a network with frozen norms.
 
-    :param taps: stages, rows of STAGES, whose last features are returned; by default the last ones
+    :param taps: stages, by their rows, whose last features are returned; by default the last ones
         at strides 2, 4, 8, 16 and 32.
     :param normalised: whether there are batch norms, and padding on all sides.
+    :param stages: expansion, channels, repeats and stride of each stage.
     :ivar channels: channels of the features, fine to coarse.
     :ivar strides: strides of the features, fine to coarse.
     """
 
-    def __init__(self, taps: Sequence[int] = LAST_OF_STRIDE, normalised: bool = False):
+    def __init__(self, taps: Sequence[int] = LAST_OF_STRIDE, normalised: bool = False,
+                 stages: Sequence[tuple[int, int, int, int]] = STAGES):
         super().__init__()
         self.stem = nn.Sequential(
             *convolution(3, STEM_CHANNELS, 3, 2, normalised=normalised), nn.ReLU6(inplace=True))
-        self.channels = tuple(STAGES[stage][1] for stage in taps)
+        self.channels = tuple(stages[stage][1] for stage in taps)
         blocks, inputs, last_blocks, strides = [], STEM_CHANNELS, [], [2]
-        for expansion, channels, repeats, stride in STAGES:
+        for expansion, channels, repeats, stride in stages:
             for repeat in range(repeats):
                 blocks.append(InvertedResidual(
                     inputs, channels, expansion, stride if repeat == 0 else 1, normalised))
@@ -214,6 +221,9 @@ class MobileUNet(LightUNet):
         first ones compute generic features, at most of the cost of a training step.
     :param pretrained: folded ImageNet weights (npz) that the encoder starts from; environment
         variables are expanded.
+    :param size: 'base', as in the paper, or 'tiny', one block of 8 channels a stride, which tries
+        a recipe in seconds.
+    :raises ValueError: for an unknown size.
     """
 
     normalisation = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -221,8 +231,11 @@ class MobileUNet(LightUNet):
     def __init__(
             self, out_channels: int,
             widths: tuple[int, int, int, int, int] = (24, 48, 64, 96, 128),
-            frozen_blocks: int = 0, pretrained: str | None = None):
-        encoder = MobileNetV2()
+            frozen_blocks: int = 0, pretrained: str | None = None, size: str = 'base'):
+        if size not in SIZES:
+            raise ValueError(f'unknown size {size!r}: expected one of {", ".join(SIZES)}')
+        stages, taps = SIZES[size]
+        encoder = MobileNetV2(taps, stages=stages)
         super().__init__(out_channels, encoder, encoder.channels, encoder.strides, widths)
         if pretrained is not None:
             self.encoder.load_folded(os.path.expandvars(pretrained))

@@ -111,13 +111,19 @@ def test_weights_of_another_network_are_refused(encoder, tmp_path):
         encoder.load_folded(path)
 
 
-def test_branch_keeps_its_word():
-    branch = MobileUNet(out_channels=5).eval()
+@pytest.mark.parametrize('arguments', [{}, {'size': 'tiny', 'widths': [8, 8, 8, 8, 8]}])
+def test_branch_keeps_its_word(arguments):
+    branch = MobileUNet(out_channels=5, **arguments).eval()
     with torch.no_grad():
         features = branch.encode(torch.zeros(2, 3, 64, 96))
         assert branch.decode(features).shape == (2, 5, 32, 48)
     assert [feature.shape[1] for feature in features] == list(branch.channels)
     assert [64 // feature.shape[2] for feature in features] == list(branch.strides)
+
+
+def test_an_unknown_size_is_refused():
+    with pytest.raises(ValueError, match="'huge'.*tiny, base"):
+        MobileUNet(out_channels=1, size='huge')
 
 
 def test_frozen_blocks_do_not_learn():

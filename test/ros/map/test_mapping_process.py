@@ -26,7 +26,6 @@ from conditions import PATIENCE, wait_until
 from map_bench import FramePublisher, LATCHED, RELIABLE, xyz
 import numpy as np
 import pytest
-import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
@@ -111,16 +110,6 @@ class Robot:
         self.executor.shutdown()
         self.thread.join(PATIENCE)
         self.node.destroy_node()
-
-
-@pytest.fixture
-def robot(ros_environment):
-    """Return a robot that is cleared away after the test."""
-    rclpy.init()
-    made = Robot()
-    yield made
-    made.close()
-    rclpy.try_shutdown()
 
 
 def test_a_street_over_dds_becomes_a_map_with_its_labels(robot, street, tmp_path):

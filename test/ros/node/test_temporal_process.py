@@ -25,7 +25,6 @@ from geometry_msgs.msg import PoseStamped
 from map_bench import header, RELIABLE
 import numpy as np
 import pytest
-import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
@@ -95,16 +94,6 @@ class Robot:
 def replace_frame(top):
     """Return a header in the frame of the poses."""
     return header(stamp_nanoseconds(top), 'odom')
-
-
-@pytest.fixture
-def robot(ros_environment):
-    """Return a robot that is cleared away after the test."""
-    rclpy.init()
-    made = Robot()
-    yield made
-    made.close()
-    rclpy.try_shutdown()
 
 
 def test_a_drive_is_fused_by_its_poses(robot, tmp_path):
