@@ -16,12 +16,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 import signal
-import subprocess
-import sys
 
+from forked import fork
 import pytest
 from safetensors.torch import load_file
 from small_batches import write_recipe, write_streets
@@ -29,12 +27,19 @@ from sync_perception.training.train import train
 import torch
 import yaml
 
-HERE = Path(__file__).resolve()
-
 
 @pytest.fixture(scope='module')
 def streets(tmp_path_factory):
     return write_streets(tmp_path_factory.mktemp('streets'))
+
+
+@pytest.fixture
+def one_thread():
+    """Let sums have the order that they have in a forked process."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def weights(root: Path) -> dict[str, torch.Tensor]:
@@ -60,17 +65,12 @@ def deadly(recipe: Path, callback: str, step: int) -> str:
 
 def killed(recipe: Path, step: int) -> None:
     """Run a training in a process of its own, which is killed in the middle of a step."""
-    paths = [str(HERE.parents[2]), str(HERE.parents[1] / 'helpers')]
-    finished = subprocess.run(
-        [sys.executable, '-m', 'sync_perception.cli', 'train', '--config',
-         deadly(recipe, 'Kill', step)],
-        env={**os.environ, 'PYTHONPATH': os.pathsep.join(paths),
-             'OMP_NUM_THREADS': str(torch.get_num_threads())},
-        capture_output=True, text=True)
-    assert finished.returncode == -signal.SIGKILL, finished.stderr
+    process = fork(train, ['--config', deadly(recipe, 'Kill', step)])
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
 
 
-def test_a_killed_training_goes_on_as_if_nothing_had_been(streets, tmp_path):
+def test_a_killed_training_goes_on_as_if_nothing_had_been(streets, tmp_path, one_thread):
     """Killed in the eighth step, two after its last checkpoint; a worker had read ahead."""
     settings = {'data': {'workers': 1}, 'model': {'weighting': {'kind': 'uncertainty'}}}
     whole = write_recipe(tmp_path / 'whole' / 'recipe.yaml', streets, **settings)

@@ -17,13 +17,13 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 
 import cv2
+from forked import fork
 import numpy as np
 import pytest
 from sync_perception.cli import app
@@ -39,28 +39,6 @@ IMAGES = 12
 STUDENT = StudentSettings(steps=2, batch=2)
 PLAN = Plan((3, 5, 8), 'both', 4, STUDENT)
 LEVEL = 0  # random weights leave little of an image at the coarser ones
-INTERRUPTED = """
-import os, signal, sys
-from sync_perception.studies.selection import select as selection
-from sync_perception.datasets.camvid import CamVid
-from sync_perception.studies.selection.farthest_point import Choice
-from sync_perception.datasets import DatasetOptions
-from sync_perception.studies.selection.select import Plan, select, StudentSettings
-
-model, root, out, owner, name, calls = sys.argv[1:]
-owner = {'CamVid': CamVid, 'Choice': Choice, 'selection': selection}[owner]
-original, left = getattr(owner, name), [int(calls)]
-
-def mortal(*arguments, **options):
-    left[0] -= 1
-    if left[0] < 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return original(*arguments, **options)
-
-setattr(owner, name, mortal)
-select(model, DatasetOptions('camvid', root), out, Plan(
-    (3, 5, 8), 'both', 4, StudentSettings(steps=2, batch=2)), level=0, page=False)
-"""
 
 
 @pytest.fixture(scope='module')
@@ -142,17 +120,30 @@ def test_strategies_share_what_they_have_in_common(images, small_model, tmp_path
     assert not (tmp_path / 'one.html').exists()
 
 
+def killed_at(calls, owner, name, model, images, out):
+    """Select until a function was called so many times; the next call kills the process."""
+    original, left = getattr(owner, name), [calls]
+
+    def mortal(*arguments, **options):
+        left[0] -= 1
+        if left[0] < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*arguments, **options)
+
+    setattr(owner, name, mortal)
+    select(model, DatasetOptions('camvid', images), out, PLAN, level=LEVEL, page=False)
+
+
 @pytest.mark.parametrize(('owner', 'name', 'calls', 'left'), [
-    ('CamVid', 'read', 7, (IMAGES - 7, 7, 2)), ('Choice', 'pick', 5, (0, 2, 0)),
-    ('selection', 'uncertainties', 1, (0, 3, 1))])
+    (CamVid, 'read', 7, (IMAGES - 7, 7, 2)), (selecting.Choice, 'pick', 5, (0, 2, 0)),
+    (selecting, 'uncertainties', 1, (0, 3, 1))])
 def test_a_killed_run_goes_on(
         whole, images, small_model, tmp_path, monkeypatch, owner, name, calls, left):
     """Nothing that was finished is done again, and the choice is that of an unbroken run."""
     out = tmp_path / 'selection.json'
-    done = subprocess.run(
-        [sys.executable, '-c', INTERRUPTED, str(small_model), str(images), str(out), owner, name,
-         str(calls)], capture_output=True, timeout=300, check=False)
-    assert done.returncode == -signal.SIGKILL and not out.exists()
+    process = fork(killed_at, calls, owner, name, small_model, images, out)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL and not out.exists()
     counts = {'read': 0, 'pick': 0, 'uncertainties': 0}
     for place, what in ((CamVid, 'read'), (selecting.Choice, 'pick'),
                         (selecting, 'uncertainties')):

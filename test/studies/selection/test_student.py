@@ -71,7 +71,7 @@ def test_disparity_does_not_depend_on_the_unit():
 def scenes():
     """Return pictures whose brightness is their inverse depth, the last two the other way."""
     rng = np.random.default_rng(3)
-    slope = np.linspace(0, 1, 64)[:, None] * np.ones((1, 128))
+    slope = np.linspace(0, 1, 32)[:, None] * np.ones((1, 64))
     shares = [np.clip(slope * rng.uniform(0.6, 1) + rng.uniform(0, 0.2), 0, 1) for _ in range(10)]
     images = np.stack([np.repeat((255 * share)[..., None], 3, axis=-1) for share in shares])
     inverse = np.stack(shares)

@@ -18,15 +18,11 @@
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
-import subprocess
-import sys
 from typing import get_args, get_type_hints
 
+from forked import fork
 import numpy as np
 import pytest
-import sync_perception
 from sync_perception.training.loop.weighting import (
     build_weighting,
     DynamicWeightAverage,
@@ -206,33 +202,27 @@ def test_a_checkpoint_in_the_middle_of_a_period_carries_all():
     assert resumed.weights()['labels'] > 1 > resumed.weights()['depth']
 
 
-ONE_OF_TWO = """
-import sys
-from sync_perception.training.loop.weighting import DynamicWeightAverage
-import torch
-from torch import distributed
-rank, folder = int(sys.argv[1]), sys.argv[2]
-distributed.init_process_group(
-    'gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2)
-weighting = DynamicWeightAverage(['depth', 'labels'])
-for batch in [{'depth': 1, 'labels': 5}, {'depth': 3}], [{'depth': 1}, {'depth': 1, 'labels': 2}]:
-    weighting({task: torch.tensor(float(loss)) for task, loss in batch[rank].items()})
-    weighting.advance()
-torch.save(weighting.state_dict(), f'{folder}/{rank}.pt')
-distributed.destroy_process_group()
-"""
+def one_of_two(rank, folder):
+    """Weigh the batches of a rank, and save what it knows then."""
+    distributed.init_process_group(
+        'gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2)
+    weighting = DynamicWeightAverage(['depth', 'labels'])
+    for batch in ([{'depth': 1, 'labels': 5}, {'depth': 3}],
+                  [{'depth': 1}, {'depth': 1, 'labels': 2}]):
+        weighting({task: torch.tensor(float(loss)) for task, loss in batch[rank].items()})
+        weighting.advance()
+    torch.save(weighting.state_dict(), f'{folder}/{rank}.pt')
+    distributed.destroy_process_group()
 
 
 @pytest.mark.skipif(not distributed.is_available(), reason='torch without torch.distributed')
 def test_two_processes_have_one_history(tmp_path):
     """Batches of unlike tasks and losses on each; means over both."""
-    root = str(Path(sync_perception.__file__).parents[1])
-    path = os.pathsep.join([root, *filter(None, [os.environ.get('PYTHONPATH')])])
-    processes = [subprocess.Popen(
-        [sys.executable, '-c', ONE_OF_TWO, str(rank), str(tmp_path)],
-        env={**os.environ, 'PYTHONPATH': path}) for rank in range(2)]
+    processes = [fork(one_of_two, rank, tmp_path) for rank in range(2)]
     try:
-        assert [process.wait(timeout=100) for process in processes] == [0, 0]
+        for process in processes:
+            process.join(100)
+        assert [process.exitcode for process in processes] == [0, 0]
     finally:
         for process in processes:
             process.kill()

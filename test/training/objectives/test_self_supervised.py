@@ -104,6 +104,18 @@ def street():
     return torch.utils.data.default_collate(rows)
 
 
+@pytest.fixture(scope='module')
+def part(street):
+    """Return a part of the plain sample that has the road, and half of the pixels."""
+    batch = {name: values[:1, :1] for name, values in street.items() if 'neighbour' in name}
+    batch['neighbours'] = batch['neighbours'][:, :, 32:, 80:240]
+    for name in ('image', 'depth', 'labels', 'expert_labels'):
+        batch[name] = street[name][:1, 32:, 80:240]
+    K = street['K'][0] - torch.tensor([[0, 0, 80.0], [0, 0, 32], [0, 0, 0]])
+    return {**batch, 'K': K[None], 'focal': street['focal'][:1], 'space': ['driving'],
+            'expert_space': ['']}
+
+
 def true_depth(batch):
     depth = batch['depth'][:, None].clone()
     depth[~torch.isfinite(depth)] = FAR
@@ -133,27 +145,21 @@ def test_each_kind_of_neighbour_knows_the_depth_of_a_street(street):
         assert errors[0] < min(errors[1:])
 
 
-def test_a_street_teaches_depth_its_scale(street):
+def test_a_street_teaches_depth_its_scale(part):
     """From a factor of 1.15, the gradient of a common factor brings depth back."""
     factor = torch.tensor(1.15, requires_grad=True)
     optimizer = torch.optim.Adam([factor], lr=0.01)
     objective = supervision()
     for _ in range(30):
         optimizer.zero_grad()
-        ask(objective, [true_depth(street) * factor], street)['photometric'].backward()
+        ask(objective, [true_depth(part) * factor], part)['photometric'].backward()
         optimizer.step()
     assert factor.item() == pytest.approx(1, abs=0.04)
 
 
-def test_the_height_of_the_camera_tells_how_long_a_metre_is(street):
+def test_the_height_of_the_camera_tells_how_long_a_metre_is(part):
     """Where motion does not: depth and motion too small by the same factor look the same."""
-    batch = {name: values[:1, :1] for name, values in street.items() if 'neighbour' in name}
-    batch['neighbours'] = batch['neighbours'][:, :, 32:, 80:240]
-    for name in ('image', 'depth', 'labels', 'expert_labels'):
-        batch[name] = street[name][:1, 32:, 80:240]
-    K = street['K'][0] - torch.tensor([[0, 0, 80.0], [0, 0, 32], [0, 0, 0]])
-    batch.update(K=K[None], focal=street['focal'][:1], space=['driving'], expert_space=[''])
-    depth = true_depth(batch) * (100 / batch['focal'])[:, None, None, None]
+    depth = true_depth(part) * (100 / part['focal'])[:, None, None, None]
     translations = torch.zeros(4, 4, dtype=torch.bool)
     translations[:3, 3] = True
     found = {}
@@ -163,13 +169,13 @@ def test_the_height_of_the_camera_tells_how_long_a_metre_is(street):
         optimizer = torch.optim.Adam([factors], lr=0.05)
         for _ in range(30):
             nearer, motion = factors.exp()
-            poses = batch['neighbour_pose'] * torch.where(translations, motion, 1)
-            terms = ask(objective, [depth * nearer], {**batch, 'neighbour_pose': poses})
+            poses = part['neighbour_pose'] * torch.where(translations, motion, 1)
+            terms = ask(objective, [depth * nearer], {**part, 'neighbour_pose': poses})
             optimizer.zero_grad()
             (terms['photometric'] + terms.get('camera_height', 0)).backward()
             optimizer.step()
         found[height] = factors.detach().exp().tolist()
-        assert objective.scale_from(step_of(batch), terms) == {'poses'} | (
+        assert objective.scale_from(step_of(part), terms) == {'poses'} | (
             {'camera height'} if height else set())
     assert found[None] == pytest.approx([0.6, 0.6], abs=0.05)
     assert found[1.65] == pytest.approx([1, 1], abs=0.05)
