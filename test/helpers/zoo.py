@@ -24,6 +24,7 @@ import pytest
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, ModelConfig
 from sync_perception.models.perception_model import PerceptionModel
+from tiny_branch import TINY
 import torch
 
 DINOV2 = {
@@ -36,7 +37,7 @@ BRANCH_ZOO: dict[str, Callable[[], dict[str, Any]]] = {
     'unet_resnet': lambda: {'kind': 'unet', 'block': 'resnet', 'size': 'tiny'},
     'unet_convnext': lambda: {'kind': 'unet', 'block': 'convnext', 'size': 'tiny'},
     'unet_vit': lambda: {'kind': 'unet', 'block': 'vit', 'size': 'tiny'},
-    'mobile_unet': lambda: {'kind': 'mobile_unet', 'widths': [8, 16, 16, 24, 32]},
+    'mobile_unet': lambda: {**TINY, 'widths': [8, 16, 16, 24, 32]},
     'efficientvit': lambda: {'kind': 'efficientvit'},
     'efficientvit_unet': lambda: {'kind': 'efficientvit_unet', 'widths': [8, 8, 16, 24, 32]},
     'backbone_swin': lambda: {'kind': 'backbone_unet', 'widths': [8, 8, 12, 16], 'config': {

@@ -36,7 +36,7 @@ STEM_CHANNELS = 32
 LAST_OF_STRIDE = (0, 1, 2, 4, 6)
 # size -> stages and, of these, the last one at each stride
 SIZES = {
-    'tiny': (((1, 8, 1, 1), *((1, 8, 1, 2),) * 4), (0, 1, 2, 3, 4)),
+    'tiny': (((1, 8, 1, 1), (2, 8, 2, 2), *((1, 8, 1, 2),) * 3), (0, 1, 2, 3, 4)),
     'base': (STAGES, LAST_OF_STRIDE),
 }
 
@@ -221,8 +221,8 @@ class MobileUNet(LightUNet):
         first ones compute generic features, at most of the cost of a training step.
     :param pretrained: folded ImageNet weights (npz) that the encoder starts from; environment
         variables are expanded.
-    :param size: 'base', as in the paper, or 'tiny', one block of 8 channels a stride, which tries
-        a recipe in seconds.
+    :param size: 'base', as in the paper, or 'tiny', with 8 channels at each stride, which tries a
+        recipe in seconds.
     :raises ValueError: for an unknown size.
     """
 
