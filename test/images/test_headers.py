@@ -114,7 +114,7 @@ def exif(orientation: int, order: str) -> bytes:
 def test_the_orientation_is_found_in_every_format(order):
     for orientation in range(1, 9):
         directory = exif(orientation, order)
-        jpeg, png = encode('jpeg'), encode('png')
+        jpeg, png = encode('jpeg', (12, 16)), encode('png', (12, 16))
         segment = b'Exif\x00\x00' + directory
         jpeg = jpeg[:2] + b'\xff\xe1' + struct.pack('>H', len(segment) + 2) + segment + jpeg[2:]
         place = png.index(b'IDAT') - 4

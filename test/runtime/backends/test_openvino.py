@@ -25,6 +25,7 @@ from sync_perception.kitti.drive import KittiDrive
 from sync_perception.labels import LabelSpace
 from sync_perception.models import hub
 from sync_perception.models.config import ModelConfig
+from sync_perception.resources import default_model_folder
 from sync_perception.runtime.backends import EagerBackend, graphs, OpenVinoBackend
 from sync_perception.runtime.backends.base import difference, Disagreement, probe_image
 from sync_perception.runtime.backends.openvino import MAX_PROGRAMS
@@ -187,6 +188,7 @@ def test_the_cpu_can_be_named_as_openvinos_device(small_model):
     assert (described['backend'], described['device']) == ('openvino', 'cpu')
 
 
+@pytest.mark.exhaustive  # its conversion takes half a minute
 def test_the_default_model_sees_the_same_street(data_root):
     """On a real frame: labels but for ties, depth to a thousandth."""
     [drive] = (data_root / 'kitti').glob('*/*_sync')
@@ -213,9 +215,8 @@ def test_the_default_models_8_bit_graph_sees_almost_the_same_street(data_root):
 
 
 SIGNALLED = """
-import ctypes, os, signal
+import ctypes, os, signal, sys
 from sync_perception.models import hub
-from sync_perception.resources import default_model_folder
 from sync_perception.runtime.backends import OpenVinoBackend
 from sync_perception.runtime.backends.library import SignalStack
 
@@ -225,7 +226,7 @@ def signal_stack():
     return stack.ss_sp, stack.ss_size
 
 before = signal_stack()
-backend = OpenVinoBackend(hub.load(default_model_folder()))
+backend = OpenVinoBackend(hub.load(sys.argv[1]))
 assert signal_stack() == before, (signal_stack(), before)
 signal.signal(signal.SIGUSR1, lambda *arguments: print('handled', flush=True))
 os.kill(os.getpid(), signal.SIGUSR1)
@@ -233,7 +234,11 @@ os.kill(os.getpid(), signal.SIGUSR1)
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='sigaltstack as Linux has it')
-def test_the_thread_keeps_its_signal_stack():
+@pytest.mark.parametrize('kind', [
+    'small', pytest.param('default', marks=pytest.mark.exhaustive)])
+def test_the_thread_keeps_its_signal_stack(kind, small_model):
     """On processors with AMX, OpenVINO gives it another one, and frees that one later."""
-    done = subprocess.run([sys.executable, '-c', SIGNALLED], capture_output=True, text=True)
+    folder = {'small': small_model, 'default': default_model_folder()}[kind]
+    done = subprocess.run(
+        [sys.executable, '-c', SIGNALLED, str(folder)], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, 'handled\n'), done.stderr
