@@ -16,10 +16,12 @@ KITTI ?=
 ARGS ?=
 JOBS ?= 3
 # Each part of the tests runs in a process of its own, JOBS of them at once, the longest first;
-# + joins folders. Two cores are busy with three parts, as the tests of ROS mostly wait.
-LONG := test/ros test/training test/studies test/models
+# + joins folders. Two cores are busy with three parts, as the tests of ROS mostly wait; the last
+# part is short, so that neither core waits for the other at the end.
+OWN := test/ros test/training test/studies test/models test/runtime
 PARTS := test/ros test/training+test/studies test/models \
-	$(subst $() ,+,$(filter-out $(LONG) test/conftest.py test/helpers,$(wildcard test/*[a-z])))
+	$(subst $() ,+,$(filter-out $(OWN) test/conftest.py test/helpers,$(wildcard test/*[a-z]))) \
+	test/runtime
 RUN := $(VENV)/bin/python
 
 # A sourced ROS 2 is used as it is; elsewhere its Python wheels are installed.
