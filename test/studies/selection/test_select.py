@@ -231,7 +231,7 @@ def test_a_model_without_depth_is_refused(images, small_model, tmp_path):
         select(
             small_model, DatasetOptions('camvid', images, f'{tmp_path}/s.json:3'),
             tmp_path / 's.json', Plan((2,)))
-    with pytest.raises(ValueError, match='0.*1.*16.*24'):
+    with pytest.raises(ValueError, match='level was 0, is now 1'):
         select(small_model, DatasetOptions('camvid', images), tmp_path / 's.json', plan, level=1)
     shutil.copytree(images, tmp_path / 'elsewhere')
     with pytest.raises(ValueError, match='root was .*camvid'):
