@@ -146,15 +146,15 @@ def check_arguments(
     for name, entry in known.items():
         if name not in arguments and entry.default is entry.empty:
             raise ValueError(f'{key}: {name!r} is missing')
-        if name in arguments and not suits(arguments[name], hints.get(name, Any)):
-            refuse(f'{key}.{name}', described(hints[name]), arguments[name])
+        if name in arguments and not has_type(arguments[name], hints.get(name, Any)):
+            refuse(f'{key}.{name}', describe_type(hints[name]), arguments[name])
 
 
-def suits(value: Any, hint: Any) -> bool:
+def has_type(value: Any, hint: Any) -> bool:
     """Return whether a value from a file has a type; a whole number is also a float."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        return any(suits(value, option) for option in inner)
+        return any(has_type(value, option) for option in inner)
     if origin is Literal:
         return value in inner
     if hint in (int, float):
@@ -167,22 +167,22 @@ def suits(value: Any, hint: Any) -> bool:
         entry = inner[0] if inner else Any
         counted = origin is tuple and inner and inner[-1] is not ...
         return (isinstance(value, (list, tuple)) and (not counted or len(value) == len(inner))
-                and all(suits(item, entry) for item in value))
+                and all(has_type(item, entry) for item in value))
     if hint in (bool, str, type(None), None):
         return isinstance(value, type(None) if hint is None else hint)
     return True
 
 
-def described(hint: Any) -> str:
+def describe_type(hint: Any) -> str:
     """Return the description of a type for error messages."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        return ' or '.join(described(option) for option in inner)
+        return ' or '.join(describe_type(option) for option in inner)
     if origin is Literal:
         return f'one of {", ".join(map(str, inner))}'
     if origin is tuple or (inspect.isclass(origin) and issubclass(origin, Sequence)):
         count = f' of {len(inner)}' if origin is tuple and inner[-1] is not ... else ''
-        return f'a list{count}, each {described(inner[0])}' if inner else 'a list'
+        return f'a list{count}, each {describe_type(inner[0])}' if inner else 'a list'
     if inspect.isclass(origin) and issubclass(origin, Mapping):
         return TYPE_NAMES[dict]
     return TYPE_NAMES.get(hint, getattr(hint, '__name__', str(hint)))

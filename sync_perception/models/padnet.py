@@ -54,13 +54,13 @@ class Aspp(nn.Module):
     def __init__(self, inputs: int, outputs: int, rates: Sequence[int] = ASPP_RATES,
                  dropout: float = 0.5):
         super().__init__()
-        self.branches = nn.ModuleList([normed(nn.Conv2d(inputs, outputs, 1, bias=False))])
+        self.branches = nn.ModuleList([with_norm(nn.Conv2d(inputs, outputs, 1, bias=False))])
         self.branches.extend(
-            normed(nn.Conv2d(inputs, outputs, 3, padding=rate, dilation=rate, bias=False))
+            with_norm(nn.Conv2d(inputs, outputs, 3, padding=rate, dilation=rate, bias=False))
             for rate in rates)
         self.mean = nn.Sequential(nn.Conv2d(inputs, outputs, 1), nn.ReLU())
         self.project = nn.Sequential(
-            normed(nn.Conv2d((len(rates) + 2) * outputs, outputs, 1, bias=False)),
+            with_norm(nn.Conv2d((len(rates) + 2) * outputs, outputs, 1, bias=False)),
             nn.Dropout(dropout))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -208,7 +208,8 @@ class PadNet(Network):
         self.semantics = Decoder(self.encoder.channels, channels, dropout)
         self.channels_of = depth_channels(uncertainty, normals)
         self.depth_heads = nn.ModuleList(
-            reflected(channels[scale], sum(self.channels_of.values()) if scale == 0 else 1)
+            reflection_convolution(
+                channels[scale], 1 if scale else sum(self.channels_of.values()))
             for scale in range(scales))
         self.semantic_head = nn.Conv2d(channels[0], interface.num_classes, 1)
         self.distillation = distillation
@@ -255,7 +256,7 @@ class PadNet(Network):
         for_depth = depth[0]
         if self.distillation:
             semantics = self.semantics.to_stride_4(features)[0]
-            for_depth = self.told(for_depth, semantics)
+            for_depth = self.with_message(for_depth, semantics)
         return self.depth_maps(self.depth.to_stride_1(for_depth, features) + depth)[1]
 
     def depth_of(self, disparity: Tensor) -> Tensor:
@@ -267,9 +268,9 @@ class PadNet(Network):
         """Return both tasks' features at stride 4 with the other task's message added."""
         if not self.distillation:
             return depth, semantics
-        return self.told(depth, semantics), semantics + self.depth_to_semantics(depth)
+        return self.with_message(depth, semantics), semantics + self.depth_to_semantics(depth)
 
-    def told(self, depth: Tensor, semantics: Tensor) -> Tensor:
+    def with_message(self, depth: Tensor, semantics: Tensor) -> Tensor:
         """Return the depth decoder's features at stride 4, with the semantic message and gain."""
         message = self.semantics_to_depth(semantics)
         if self.semantics_to_depth_gain is not None:
@@ -297,19 +298,19 @@ class PadNet(Network):
         return norms
 
 
-def normed(convolution: nn.Conv2d) -> nn.Sequential:
+def with_norm(convolution: nn.Conv2d) -> nn.Sequential:
     """Return the convolution followed by batch norm and ReLU."""
     return nn.Sequential(convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU())
 
 
-def reflected(inputs: int, outputs: int) -> nn.Conv2d:
+def reflection_convolution(inputs: int, outputs: int) -> nn.Conv2d:
     """Create a 3x3 convolution with reflection padding; zero padding would look like an edge."""
     return nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode='reflect')
 
 
 def elu_convolution(inputs: int, outputs: int) -> nn.Sequential:
     """Create Monodepth2's unit: 3x3 convolution with reflection padding, then ELU."""
-    return nn.Sequential(reflected(inputs, outputs), nn.ELU())
+    return nn.Sequential(reflection_convolution(inputs, outputs), nn.ELU())
 
 
 def check_padnet(

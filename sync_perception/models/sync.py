@@ -94,11 +94,11 @@ class Coupling(nn.Module):
     def __init__(self, donor: Branch, receiver: Branch, enabled: bool = True):
         super().__init__()
         self.enabled = enabled
-        self.levels = match_levels(seen_strides(donor), seen_strides(receiver))
-        self.convolutions = self.begun(donor, receiver)
+        self.levels = match_levels(input_strides(donor), input_strides(receiver))
+        self.convolutions = self.make_convolutions(donor, receiver)
         self.requires_grad_(enabled)
 
-    def begun(self, donor: Branch, receiver: Branch) -> nn.ModuleList:
+    def make_convolutions(self, donor: Branch, receiver: Branch) -> nn.ModuleList:
         """Create one zero-initialised convolution for each level of the receiver."""
         return nn.ModuleList(
             ZeroConv(donor.channels[level], channels, kernel_size=1)
@@ -138,7 +138,7 @@ class Alignment(Coupling):
 
     def __init__(self, donor: Branch, receiver: Branch, enabled: bool = True):
         super().__init__(donor, receiver, enabled)
-        self.gains = self.begun(donor, receiver)
+        self.gains = self.make_convolutions(donor, receiver)
         self.requires_grad_(enabled)
 
     def forward(self, features: list[Tensor], donated: list[Tensor]) -> list[Tensor]:
@@ -287,7 +287,7 @@ def as_large(values_bchw: Tensor, as_bchw: Tensor) -> Tensor:
     return resize_bilinear(values_bchw, size)
 
 
-def seen_strides(branch: Branch) -> list[float]:
+def input_strides(branch: Branch) -> list[float]:
     """Return the strides of a branch's features in pixels of the network's input."""
     return [stride / branch.image_scale for stride in branch.strides]
 

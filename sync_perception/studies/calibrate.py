@@ -71,7 +71,7 @@ class Collector:
         truth = self.evaluation.classes.table[labels]
         row, column = self.drawn(truth != VOID)
         self.classes.append(torch.from_numpy(truth[row, column].astype(np.int64)))
-        self.logits.append(at(logits, row, column, labels.shape))
+        self.logits.append(values_at(logits, row, column, labels.shape))
 
     def add_depth(self, sample: Sample, output: DenseOutput) -> None:
         """Add errors of ln(depth), relative to their predicted standard deviation."""
@@ -79,7 +79,7 @@ class Collector:
         row, column = self.drawn(
             (sample.depth > limits.min_depth) & (sample.depth < limits.max_depth))
         depth, log_variance = (
-            at(values, row, column, sample.depth.shape)[:, 0].double().numpy()
+            values_at(values, row, column, sample.depth.shape)[:, 0].double().numpy()
             for values in (output.depth * self.evaluation.metres(sample), output.log_variance))
         error = np.abs(np.log(depth) - np.log(sample.depth[row, column]))
         self.ratios.append(error / np.exp(log_variance / 2))
@@ -109,7 +109,8 @@ class Collector:
         return float(np.quantile(np.concatenate(self.ratios), WITHIN_ONE))
 
 
-def at(values: Tensor, row: np.ndarray, column: np.ndarray, size: tuple[int, int]) -> Tensor:
+def values_at(values: Tensor, row: np.ndarray, column: np.ndarray,
+              size: tuple[int, int]) -> Tensor:
     """Return a map (1, C, h, w) at pixels of an image of another size, nearest: (N, C)."""
     height, width = values.shape[-2:]
     rows = torch.from_numpy(row * height // size[0])

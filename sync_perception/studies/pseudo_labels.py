@@ -87,7 +87,7 @@ def pseudo_label(
     model = hub.load(name, torch_device(own_device(device)))
     expert, folder = Teacher(model, options), Path(out)
     manifest = manifest_of(name, model, data, options)
-    claim(folder, manifest, model, overwrite and parts == 1)
+    write_manifest(folder, manifest, model, overwrite and parts == 1)
     ids = samples.ids[part - 1::parts]
     done = {'written': 0, 'kept': 0}
     bad: dict[str, str] = {}
@@ -112,7 +112,7 @@ def manifest_of(
         name: str, model: nn.Module, data: DatasetOptions, options: TeacherOptions) -> Manifest:
     """Return the manifest of a teacher's maps of a data set."""
     return Manifest(
-        name, weights_fingerprint(name), data.name, lasting(data.root), data.split,
+        name, weights_fingerprint(name), data.name, portable_name(data.root), data.split,
         data.arguments or {}, model.labels.to_dict(), available_maps(model, options.soft),
         {**asdict(options), 'scales': list(options.scales)})
 
@@ -138,7 +138,7 @@ def weights_fingerprint(model: str) -> str:
     return digest.hexdigest()
 
 
-def lasting(root: str | Path | None) -> str:
+def portable_name(root: str | Path | None) -> str:
     """Return a folder's name that is valid elsewhere: absolute, or with its variables."""
     if not root or '$' in str(root):
         return str(root or '')
@@ -164,7 +164,7 @@ def available_maps(model: nn.Module, soft: int = 0) -> list[str]:
     return [kind for kind in PSEUDO_LABEL_MAPS if kind in kinds]
 
 
-def claim(folder: Path, manifest: Manifest, model: nn.Module, replace: bool) -> None:
+def write_manifest(folder: Path, manifest: Manifest, model: nn.Module, replace: bool) -> None:
     """
     Write the folder's manifest, unless an equal one exists.
 

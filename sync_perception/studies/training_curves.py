@@ -211,7 +211,8 @@ def draw_lines(panel: Axes, lines: dict[str, tuple], title: str) -> None:
     to_panel = panel.transData + panel.transAxes.inverted()
     ends = {name: to_panel.transform((steps[-1], mean[-1]))
             for name, (steps, mean, *_) in lines.items()}
-    for name, place in apart({name: end[1] for name, end in ends.items()}, LABEL_GAP).items():
+    heights = {name: end[1] for name, end in ends.items()}
+    for name, place in spread_apart(heights, LABEL_GAP).items():
         color = lines[name][-1]
         panel.annotate(
             name, ends[name], (1 + LEADER, place), xycoords='axes fraction', va='center',
@@ -220,7 +221,7 @@ def draw_lines(panel: Axes, lines: dict[str, tuple], title: str) -> None:
                 'shrinkA': 2, 'shrinkB': 3, 'relpos': (0, 0.5)})
 
 
-def apart(places: dict[str, float], gap: float) -> dict[str, float]:
+def spread_apart(places: dict[str, float], gap: float) -> dict[str, float]:
     """
     Move label positions so that neighbours keep a distance; groups spread around their mean.
 
@@ -240,7 +241,7 @@ def apart(places: dict[str, float], gap: float) -> dict[str, float]:
             for middle, members in groups for index, name in enumerate(members)}
 
 
-def reached(curve: tuple[np.ndarray, ...], share: float) -> int:
+def step_reached(curve: tuple[np.ndarray, ...], share: float) -> int:
     """
     Return when a curve has permanently covered a share of the way from first to last value.
 

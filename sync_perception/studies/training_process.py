@@ -36,11 +36,11 @@ def train_in_child(folder: Path, arguments: Sequence[str]) -> None:
     :raises RuntimeError: if it fails, with its last line of output.
     """
     command = [sys.executable, '-m', 'sync_perception.cli', 'train', *arguments]
-    with (folder / LOG_FILE).open('a') as log, ending_on_sigterm() as obey:
+    with (folder / LOG_FILE).open('a') as log, exit_on_sigterm() as act_on_signals:
         child = subprocess.Popen(
             command, stdout=log, stderr=subprocess.STDOUT, close_fds=False)
         try:
-            obey()
+            act_on_signals()
             status = child.wait()
         except KeyboardInterrupt:  # a terminal sends it to both processes
             with suppress(subprocess.TimeoutExpired):
@@ -57,7 +57,7 @@ def train_in_child(folder: Path, arguments: Sequence[str]) -> None:
 
 
 @contextmanager
-def ending_on_sigterm() -> Iterator[Callable[[], None]]:
+def exit_on_sigterm() -> Iterator[Callable[[], None]]:
     """
     Handle SIGTERM as an exit, so that the child process is terminated.
 
@@ -66,20 +66,20 @@ def ending_on_sigterm() -> Iterator[Callable[[], None]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
-    told, ready = [], []
+    received, ready = [], []
 
     def leave(number: int, frame: object = None) -> None:
-        told.append(number)
+        received.append(number)
         if ready:
             sys.exit(128 + number)
 
-    def obey() -> None:
+    def act_on_signals() -> None:
         ready.append(True)
-        if told:
-            leave(told[0])
+        if received:
+            leave(received[0])
 
     former = signal.signal(signal.SIGTERM, leave)
     try:
-        yield obey
+        yield act_on_signals
     finally:
         signal.signal(signal.SIGTERM, former)

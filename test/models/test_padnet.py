@@ -140,14 +140,14 @@ def test_depth_is_modulated_by_semantics():
     """Gain and message set by hand: F_depth (1 + gain) + message, in both ways to depth."""
     network = small(alignment=True).eval()
     depth, semantics = torch.randn(2, 1, 16, 4, 6).unbind()
-    assert torch.equal(network.told(depth, semantics), depth)
+    assert torch.equal(network.with_message(depth, semantics), depth)
     with torch.no_grad():
         network.semantics_to_depth_gain.weight.normal_()
         network.semantics_to_depth_gain.bias.fill_(0.5)
         gain = torch.einsum(
             'oi,bihw->bohw', network.semantics_to_depth_gain.weight[:, :, 0, 0], semantics) + 0.5
         torch.testing.assert_close(
-            network.told(depth, semantics), depth * (1 + gain), atol=1e-4, rtol=1e-4)
+            network.with_message(depth, semantics), depth * (1 + gain), atol=1e-4, rtol=1e-4)
         image = torch.randn(1, 3, 64, 64)
         _, disparities = network.forward_scales(image)
         for one, other in zip(disparities, network.disparities(image)):

@@ -26,7 +26,7 @@ from sync_perception.evaluation.sample_evaluation import Evaluation
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub, ModelConfig
 from sync_perception.models.finish import Finish
-from sync_perception.studies.calibrate import at, calibrate, Collector
+from sync_perception.studies.calibrate import calibrate, Collector, values_at
 from sync_perception.types import DenseOutput
 from tiny_branch import TINY
 import torch
@@ -71,7 +71,7 @@ def test_the_deviation_of_known_errors_is_found(collector_of):
 def test_pixels_of_a_coarser_map_are_found():
     values = torch.arange(6.0).reshape(1, 1, 2, 3)
     row, column = np.array([0, 1, 2, 3]), np.array([0, 3, 4, 5])
-    assert at(values, row, column, (4, 6))[:, 0].tolist() == [0, 1, 5, 5]
+    assert values_at(values, row, column, (4, 6))[:, 0].tolist() == [0, 1, 5, 5]
 
 
 def test_the_model_is_written_with_what_was_fitted(tmp_path):

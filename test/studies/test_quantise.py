@@ -155,7 +155,7 @@ def test_the_other_layers_run_in_16_bits_where_measured_and_supported(
 
 @pytest.mark.parametrize('fast', [True, False])
 def test_auto_uses_int8_where_the_processor_is_faster_with_it(folder, monkeypatch, fast):
-    monkeypatch.setattr('sync_perception.runtime.backends.choice.pays', lambda: fast)
+    monkeypatch.setattr('sync_perception.runtime.backends.choice.int8_is_faster', lambda: fast)
     model = hub.load(folder)
     backend = choose_backend(model, name='openvino', folder=str(folder))
     assert backend.precision == ('int8' if fast else 'float32')
@@ -172,7 +172,7 @@ def test_what_cannot_run_in_int8_is_refused(folder, plain):
 
 def test_a_graph_of_another_network_is_refused_and_auto_says_so(
         folder, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr('sync_perception.runtime.backends.choice.pays', lambda: True)
+    monkeypatch.setattr('sync_perception.runtime.backends.choice.int8_is_faster', lambda: True)
     other = tmp_path / 'other'
     shutil.copytree(folder, other)
     model = hub.load(other)

@@ -20,14 +20,14 @@ import cv2
 import numpy as np
 import pytest
 from sync_perception.studies.training_curves import (
-    apart,
     averaged,
     draw_comparison,
     draw_couplings,
     load_curves,
     PALETTE,
-    reached,
     read_curves,
+    spread_apart,
+    step_reached,
     write_curves,
 )
 from torch.utils.tensorboard import SummaryWriter
@@ -87,7 +87,7 @@ def test_a_run_that_ends_early_ends_the_average():
 
 
 def test_labels_keep_their_distance():
-    moved = apart({'a': 0.5, 'b': 0.5, 'c': 0.1, 'd': 0.52}, 0.1)
+    moved = spread_apart({'a': 0.5, 'b': 0.5, 'c': 0.1, 'd': 0.52}, 0.1)
     order = sorted(moved, key=moved.get)
     assert order == ['c', 'a', 'b', 'd'] and moved['c'] == 0.1
     assert np.diff([moved[name] for name in order]).min() == pytest.approx(0.1)
@@ -98,9 +98,9 @@ def test_the_way_that_a_curve_has_gone():
     """It falls back below the half once."""
     values = np.array([0, 6, 4, 6, 9, 9.5, 10])
     steps = np.arange(7.0) * 10
-    assert reached((steps, values), 0.5) == 30
-    assert reached((steps, values), 0.9) == 40
-    assert reached((steps, -values), 0.5) == 30
+    assert step_reached((steps, values), 0.5) == 30
+    assert step_reached((steps, values), 0.9) == 40
+    assert step_reached((steps, -values), 0.5) == 30
 
 
 def colors_of(path):

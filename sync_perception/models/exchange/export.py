@@ -132,7 +132,7 @@ def onnx_bytes(program: ExportedProgram, config: str, opset: int | None = None) 
         raise ValueError(
             f'one ONNX file can contain {MAX_ONNX_BYTES / 1e9} GB of weights, this model has '
             f'{size / 1e9:.1f} GB: export it to .pt2')
-    with less_chatter(), torch.no_grad():  # as traced: attention differs where gradients are on
+    with quiet_export(), torch.no_grad():  # as traced: attention differs where gradients are on
         converted = torch.onnx.export(
             program, dynamo=True, optimize=False, verbose=False, opset_version=opset,
             input_names=[INPUT_NAME], output_names=output_names(program),
@@ -194,7 +194,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 @contextmanager
-def less_chatter() -> Iterator[None]:
+def quiet_export() -> Iterator[None]:
     """Suppress the exporters' irrelevant warnings."""
     loggers = [logging.getLogger(name) for name in ('torch.onnx', 'onnxscript')]
     levels = [logger.level for logger in loggers]

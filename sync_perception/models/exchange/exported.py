@@ -96,7 +96,7 @@ class OnnxModel(ExportedModel):
 
     def __init__(self, path: str | Path, device: torch.device):
         providers: list[Any] = ['CPUExecutionProvider']
-        if device.type == 'cuda' and cuda_provider_is_there():
+        if device.type == 'cuda' and has_cuda_provider():
             providers.insert(0, ('CUDAExecutionProvider', {'device_id': device.index or 0}))
         elif device.type != 'cpu':
             LOGGER.warning(
@@ -202,7 +202,7 @@ def load_exported(path: str | Path, device: str | torch.device = 'cpu') -> Expor
     :raises FileNotFoundError: if the file does not exist.
     :raises ValueError: if it is not a file of its suffix's format, written by this package.
     """
-    check_there(path)
+    check_exists(path)
     return EXPORTED_CLASSES[Path(path).suffix](path, torch.device(device)).eval()
 
 
@@ -213,13 +213,13 @@ def read_exported_config(path: str | Path) -> ModelConfig:
     :raises FileNotFoundError: if the file does not exist.
     :raises ValueError: if it is not a file of its suffix's format, written by this package.
     """
-    check_there(path)
+    check_exists(path)
     if Path(path).suffix == '.pt2':
         return program_config(path)
     return session_config(open_session(path, ['CPUExecutionProvider'], optimise=False), path)
 
 
-def check_there(path: str | Path) -> None:
+def check_exists(path: str | Path) -> None:
     """Check that a file exists."""
     if not Path(path).is_file():
         raise FileNotFoundError(f'no exported model at {path}')
@@ -266,7 +266,7 @@ def check_graph(session: Any, path: str | Path) -> None:
             f'{", ".join(outputs) or "none"}')
 
 
-def cuda_provider_is_there() -> bool:
+def has_cuda_provider() -> bool:
     """Return whether this build of onnxruntime runs on NVIDIA GPUs."""
     import onnxruntime  # optional: only .onnx files need it
     return 'CUDAExecutionProvider' in onnxruntime.get_available_providers()

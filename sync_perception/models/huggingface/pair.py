@@ -126,7 +126,8 @@ def read_joint(name: str) -> ModelConfig:
     return ModelConfig(
         architecture='transformers_joint', arguments={'pretrained': source},
         label_space=make_label_space(config.id2label, Path(name).name).to_dict(),
-        depth_range=[NEAREST, config.max_depth], record={'joint': source}, **as_it_comes(config))
+        depth_range=[NEAREST, config.max_depth], record={'joint': source},
+        **unscaled_settings(config))
 
 
 def read_pair(name: str) -> ModelConfig:
@@ -160,10 +161,10 @@ def read_pair(name: str) -> ModelConfig:
         label_space=make_label_space(
             configs['segmentation'].id2label, Path(parts[1]).name).to_dict(),
         depth_range=[NEAREST, farthest], record={'pair': name, **sources},
-        **as_it_comes(configs['depth']))
+        **unscaled_settings(configs['depth']))
 
 
-def as_it_comes(config: PretrainedConfig) -> dict[str, Any]:
+def unscaled_settings(config: PretrainedConfig) -> dict[str, Any]:
     """Return the settings for images in [0, 1], normalised by each model, and metric depth."""
     return {
         'input_pixels': INPUT_PIXELS[config.model_type], 'mean': [0.0] * 3, 'std': [1.0] * 3,
@@ -232,11 +233,12 @@ def make_label_space(id2label: Mapping[int, str], name: str) -> LabelSpace:
     if len(names) >= VOID:
         raise ValueError(f'{name} has {len(names)} classes, expected at most {VOID - 1}')
     cityscapes = LabelSpace.load('cityscapes19')
-    if [plain(entry) for entry in names] == [plain(entry) for entry in cityscapes.names]:
+    if [*map(spaced_name, names)] == [*map(spaced_name, cityscapes.names)]:
         return cityscapes
     pivot = LabelSpace.load(PIVOT)
     related = [
-        [entry for entry in pivot.names if entry in map(plain, own.split(','))] for own in names]
+        [entry for entry in pivot.names if entry in map(spaced_name, own.split(','))]
+        for own in names]
     classes = []
     for index, (own, members) in enumerate(zip(names, related)):
         entry = {
@@ -252,7 +254,7 @@ def make_label_space(id2label: Mapping[int, str], name: str) -> LabelSpace:
     return LabelSpace.from_dict({'name': name, 'classes': classes})
 
 
-def plain(name: str) -> str:
+def spaced_name(name: str) -> str:
     """Return a class name in lower case with single spaces: Traffic_Light is traffic light."""
     return ' '.join(name.lower().replace('_', ' ').replace('-', ' ').split())
 

@@ -40,7 +40,7 @@ from sync_perception.runtime.backends.openvino import CPU, OpenVinoBackend
 from sync_perception.runtime.backends.quantised import (
     find_quantised,
     GRAPH,
-    pays,
+    int8_is_faster,
     QuantisedBackend,
 )
 
@@ -88,13 +88,13 @@ def choose_backend(
                 f'device openvino:{target} needs the backend openvino, got {name!r}')
         return openvino_backend(model, half, target)
     if precision == 'int8':
-        return quantised_or_refuse(model, name, folder)
+        return required_quantised(model, name, folder)
     requested = name
     if requested == 'auto':
         name = os.environ.get(VARIABLE) or 'auto'
         check_backend(name)
     if precision == 'auto' and name in ('auto', 'openvino'):
-        quantised = quantised_if_it_pays(model, folder)
+        quantised = quantised_if_faster(model, folder)
         if quantised is not None:
             return quantised
     if name == 'auto' or (requested == 'auto' and not can_run(model, name)):
@@ -128,7 +128,7 @@ def check_precision(precision: str) -> None:
             f'precision must be one of {", ".join(PRECISIONS)}, got {precision!r}')
 
 
-def quantised_or_refuse(
+def required_quantised(
         model: PerceptionModel | ExportedModel, name: str, folder: str) -> QuantisedBackend:
     """
     Return the backend for the 8-bit graph in a model's folder.
@@ -149,10 +149,11 @@ def quantised_or_refuse(
         raise BackendError(f"precision 'int8': {error}") from error
 
 
-def quantised_if_it_pays(
+def quantised_if_faster(
         model: PerceptionModel | ExportedModel, folder: str) -> QuantisedBackend | None:
     """Return the 8-bit backend of a local model folder if this processor is faster with it."""
-    if not folder or not Path(folder).is_dir() or not can_run(model, 'openvino') or not pays():
+    if not (folder and Path(folder).is_dir() and can_run(model, 'openvino')
+            and int8_is_faster()):
         return None
     path = find_quantised(folder)
     try:

@@ -45,7 +45,7 @@ def find_quantised(model: str) -> Path | None:
     return find_file(model, GRAPH)
 
 
-def pays() -> bool:
+def int8_is_faster() -> bool:
     """Return whether this processor is faster with 8-bit integers than with floats."""
     capable = getattr(torch.cpu, 'get_capabilities', dict)()
     return any(capable.get(name, False) for name in INSTRUCTIONS)

@@ -92,7 +92,7 @@ def bench_peers(
     image = predictor.prepare(frame).clone()
     peers = {name: entry for name, entry in PEERS.items()
              if find_spec('transformers') is not None or not entry.needs_transformers}
-    ways = {**own_ways(options, predictor, frame, image),
+    ways = {**own_subjects(options, predictor, frame, image),
             **{name: peer(entry, predictor.device, image) for name, entry in peers.items()}}
     report = {
         'machine': begin,
@@ -110,8 +110,9 @@ def bench_peers(
     return report
 
 
-def own_ways(options: PredictorOptions, predictor: Predictor, frame: Frame, image: torch.Tensor
-             ) -> dict[str, Callable[[], object]]:
+def own_subjects(
+        options: PredictorOptions, predictor: Predictor, frame: Frame, image: torch.Tensor
+        ) -> dict[str, Callable[[], object]]:
     """
     Return the functions that run the measured model, by name.
 

@@ -30,7 +30,7 @@ from sync_perception.studies.training_curves import (
     draw_couplings,
     load_curves,
     LOSS_BINS,
-    reached,
+    step_reached,
 )
 
 LOSSES = {'train/task_depth': 'Training loss, depth',
@@ -59,11 +59,12 @@ def draw_curves(ablation: Ablation, runs: Sequence[Run], page: Path) -> list[str
     if coupled and draw_couplings(
             curves[coupled], titles, f'Couplings of "{coupled}": {over}', couplings):
         lines += ['', f'![Norms of the couplings of {coupled} over the steps, below its losses]'
-                      f'(images/{couplings.name})', '', *waking(coupled, curves[coupled], titles)]
+                      f'(images/{couplings.name})', '',
+                      *rise_table(coupled, curves[coupled], titles)]
     return lines
 
 
-def waking(variant: str, runs: Sequence[Curves], losses: dict[str, str]) -> list[str]:
+def rise_table(variant: str, runs: Sequence[Curves], losses: dict[str, str]) -> list[str]:
     """Describe when the coupling norms grew and the losses fell."""
     directions: dict[str, list[Curve]] = {}
     for run in runs:
@@ -75,7 +76,7 @@ def waking(variant: str, runs: Sequence[Curves], losses: dict[str, str]) -> list
     for name, curves in {**directions, **falling}.items():
         if curves and any(values[0] != values[-1] for _, values in curves):
             mean = averaged(curves, LOSS_BINS if name in falling else BINS)
-            rows.append(f'| {name} | {reached(mean, 0.5)} | {reached(mean, 0.9)} |')
+            rows.append(f'| {name} | {step_reached(mean, 0.5)} | {step_reached(mean, 0.9)} |')
     return [
         'Steps after which half and nine tenths of the change from the first to the last value '
         f'were reached, in the mean over seeds ({variant}):', '',

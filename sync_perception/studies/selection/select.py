@@ -34,7 +34,7 @@ from sync_perception.files.whole_files import replacing
 from sync_perception.models import hub
 from sync_perception.resources import model_source
 from sync_perception.runtime.backends.devices import torch_device
-from sync_perception.studies.pseudo_labels import lasting, weights_fingerprint
+from sync_perception.studies.pseudo_labels import portable_name, weights_fingerprint
 from sync_perception.studies.selection.farthest_point import Choice, inverse_deviations
 from sync_perception.studies.selection.features import Cache, Describer, Rows, SMALL
 from sync_perception.studies.selection.page import write_selection_page
@@ -136,7 +136,7 @@ def select(
         name = str(model_source(model))
         describer = Describer(hub.load(name, torch_device(device)), level)
         stored = Cache(Path(cache) if cache else out.with_suffix('.cache'), ids, {
-            'dataset': data.name, 'root': lasting(data.root), 'split': data.split,
+            'dataset': data.name, 'root': portable_name(data.root), 'split': data.split,
             'arguments': data.arguments or {}, 'model': name,
             'weights': weights_fingerprint(name), 'level': level, 'channels': describer.channels})
         usable = stored.describe(samples, describer, UNCERTAINTY in plan.needs())
@@ -144,7 +144,8 @@ def select(
         choice = Rounds(plan, stored, usable, describer).run()
     selection = Selection(
         data.name, data.split, plan.strategy, plan.seed, plan.budgets,
-        tuple(ids[index] for index in choice.chosen), scores_of(choice), lasting(data.root), name,
+        tuple(ids[index] for index in choice.chosen), scores_of(choice),
+        portable_name(data.root), name,
         data.arguments, record_of(plan, choice, level))
     selection.write(out)
     if page:

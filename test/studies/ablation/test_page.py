@@ -20,7 +20,7 @@ from types import SimpleNamespace
 
 import pytest
 from sync_perception.studies.ablation import page
-from sync_perception.studies.ablation.curves_page import most_coupled, waking, whole_norms
+from sync_perception.studies.ablation.curves_page import most_coupled, rise_table, whole_norms
 from sync_perception.studies.ablation.plan import Comparison
 
 RECORD = {
@@ -129,7 +129,8 @@ def test_all_levels_of_a_direction_are_one_norm():
 
 def test_when_couplings_wake_up_is_told():
     """Half of 10 is reached at step 1, nine tenths at step 2; the loss falls at step 2."""
-    lines = waking('both', [coupled(6.0, 8.0)], {'train/task_depth': 'depth', 'none': 'labels'})
+    lines = rise_table('both', [coupled(6.0, 8.0)],
+                       {'train/task_depth': 'depth', 'none': 'labels'})
     assert lines[-2:] == [
         '| coupling from depth to semantics | 1 | 2 |', '| loss of depth | 2 | 2 |']
 
