@@ -79,6 +79,11 @@ class Landmarks:
         """Return the positions in the world, float64 (N, 3), metres."""
         return self.origin + self.ray / self.inverse[:, None]
 
+    @property
+    def are_known(self) -> np.ndarray:
+        """Return which points have a depth that is known within a third, bool (N,)."""
+        return self.variance < np.square(self.inverse / 3)
+
     def where(self, kept: np.ndarray) -> Landmarks:
         """Return the landmarks that a mask or an index selects."""
         return Landmarks(*(getattr(self, field.name)[kept] for field in fields(self)))

@@ -38,6 +38,8 @@ SCALE_FREE_DEVIATION = 1.0
 """Least deviation of predicted ln(depth) where the camera's height gives the scale."""
 FORWARD_BACKWARD_ERROR = 0.5
 """Greatest forward-backward error of a tracked corner, pixels."""
+STARTS = (0.0, 1.0, 2.5, 5.0)
+"""Motions forward between two frames, metres, that are tried where the motion is not known."""
 WINDOW, STEP = 5, 0.8
 """Pixels around a corner, and ratio of depths among them that is an edge."""
 ODOMETRY_MAPS = frozenset({'depth', 'labels'})
@@ -117,6 +119,7 @@ class VisualOdometry:
         self._landmarks = Landmarks.none()
         self._gray: np.ndarray | None = None
         self._pose = self._step = np.eye(4)
+        self._moves_on = False
         self._nearest = np.empty((0, 0), np.float32)
 
     def update(self, frame: Frame, prediction: Prediction) -> Located:
@@ -133,9 +136,7 @@ class VisualOdometry:
         self._nearest = nearer_at_edges(prediction.depth)
         self.reason = ''
         if self._gray is not None:
-            expected = self._step @ np.linalg.inv(self._pose)
-            self._track(gray, frame.K, expected, prediction.labels)
-            camera_T_world, self.reason = self._locate(frame.K, expected)
+            camera_T_world = self._follow(gray, frame.K, prediction.labels)
             pose = np.linalg.inv(camera_T_world)
             if self.reason:
                 self._landmarks = Landmarks.none()
@@ -144,13 +145,36 @@ class VisualOdometry:
                 if self.plane is not None:
                     self.plane.update(np.linalg.inv(self._step)[:3, 3])
                 self._refine(frame.K, camera_T_world, prediction)
-            self._pose = pose
+            self._pose, self._moves_on = pose, not self.reason
         self._add(gray, frame.K, prediction)
         self._gray = gray
         if self.reason:
             return Located(None, self.reason)
         self.trajectory.append(frame.stamp, self._pose)
         return Located(self._pose)
+
+    def _follow(self, gray: np.ndarray, K: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """
+        Return camera_T_world of a new image, and note why there is no pose.
+
+        The camera is expected to move on as before. If its motion is not known, that of `STARTS`
+        counts with which most landmarks of known depth are found again: after a few metres, near
+        landmarks are too far from where they were, and those that are still found do not show the
+        scale.
+        """
+        landmarks, best = self._landmarks, None
+        for start in STARTS[:1] if self._moves_on else STARTS:
+            self._landmarks = landmarks.where(slice(None))
+            step = self._step.copy()
+            step[2, 3] -= start
+            expected = step @ np.linalg.inv(self._pose)
+            self._track(gray, K, expected, labels)
+            camera_T_world, reason = self._locate(K, expected)
+            found = -1 if reason else int(self._landmarks.are_known.sum())
+            if best is None or found > best[0]:
+                best = found, camera_T_world, reason, self._landmarks
+        _, camera_T_world, self.reason, self._landmarks = best
+        return camera_T_world
 
     def _track(self, gray: np.ndarray, K: np.ndarray, expected: np.ndarray, labels: np.ndarray
                ) -> None:

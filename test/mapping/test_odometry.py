@@ -17,6 +17,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -65,6 +67,17 @@ def test_true_depth_gives_the_true_poses(drive, scale):
     assert share < 0.02
     assert degrees < 0.2
     assert odometry.trajectory.stamps == [frame.stamp for frame, _, _ in drive]
+
+
+@pytest.mark.parametrize('apart', [8, 9])
+def test_a_camera_that_is_fast_from_its_first_frame(drive, apart):
+    """At more than 4 m between two frames near corners, which show the scale, are found ahead."""
+    odometry, frames = VisualOdometry(SPACE), [drive[0], drive[apart]]
+    for frame, prediction, _ in frames:
+        uncertainty = np.where(prediction.depth < 20, 0.1, 0.4) * prediction.depth
+        located = odometry.update(frame, replace(
+            prediction, uncertainty=uncertainty.astype(np.float32)))
+    assert error(located.world_T_camera, frames)[0] < 0.05
 
 
 def test_depth_of_uncertain_pixels_is_no_matter(drive):
