@@ -334,10 +334,10 @@ def test_what_is_measured_is_what_the_predictor_gives(tmp_path):
     constant_model(tmp_path, 'road')
     model = hub.load(tmp_path)
     with torch.no_grad():
-        for head in (model.network.depth.head[-1], model.network.semantics.head[-1]):
+        for head in (model.network.depth.head, model.network.semantics.head):
             head.weight.normal_()
-        model.network.semantics.head[-1].bias.zero_()
-        model.network.semantics.head[-1].bias[model.labels.index('sky')] = -100.0
+        model.network.semantics.head.bias.zero_()
+        model.network.semantics.head.bias[model.labels.index('sky')] = -100.0
     hub.save(model, tmp_path)
     rng = np.random.default_rng(0)
     image = cv2.GaussianBlur(rng.integers(0, 256, (90, 150, 3), dtype=np.uint8), (0, 0), 8)

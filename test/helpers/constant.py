@@ -21,6 +21,7 @@ from typing import Any
 
 from sync_perception.labels import LabelSpace
 from sync_perception.models import build_model, hub, ModelConfig
+from tiny_branch import TINY
 import torch
 
 SPACE = LabelSpace.load('driving')
@@ -32,15 +33,14 @@ def constant_model(folder: Path, label: str, **settings: Any) -> Path:
 
     :param settings: of its ModelConfig.
     """
-    branch = {'kind': 'unet', 'dim': 8, 'multipliers': [1]}
     model = build_model(ModelConfig(
-        'sync', {'depth': branch, 'semantics': branch}, SPACE.to_dict(),
+        'sync', {'depth': TINY, 'semantics': TINY}, SPACE.to_dict(),
         **{'input_pixels': 32 * 32, 'depth_range': [1.0, 100.0], 'canonical_focal': 50.0,
            **settings}))
     with torch.no_grad():
-        for head in (model.network.depth.head[-1], model.network.semantics.head[-1]):
+        for head in (model.network.depth.head, model.network.semantics.head):
             head.weight.zero_()
             head.bias.zero_()
-        model.network.semantics.head[-1].bias[SPACE.index(label)] = 10.0
+        model.network.semantics.head.bias[SPACE.index(label)] = 10.0
     hub.save(model, folder)
     return folder

@@ -204,7 +204,7 @@ def doubtful_teacher(folder: Path) -> tuple[Path, torch.Tensor]:
     for name, share in (('road', 0.5), ('car', 0.3), ('sky', 0.1)):
         probability[SPACE.index(name)] = share
     with torch.no_grad():
-        model.network.semantics.head[-1].bias.copy_(probability.log())
+        model.network.semantics.head.bias.copy_(probability.log())
     hub.save(model, folder)
     return folder, probability
 
