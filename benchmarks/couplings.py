@@ -131,8 +131,8 @@ def measure(
     Evaluate a model in each of the STATES.
 
     :param model: a model folder or hub id; None for the default model.
-    :param data: names and roots of data sets.
-    :param split: split of each data set.
+    :param data: names of data sets, or NAME/SPLIT, and their roots.
+    :param split: split of data sets without one in their name.
     :param limit: number of frames of each data set, evenly spread; None for all.
     :param counted: names of the data sets whose errors are counted by region.
     :return: SCORES by state and data set, and `regions` of those that are counted.
@@ -149,7 +149,8 @@ def measure(
             getattr(network, name).enabled = name not in off
         results[state] = {}
         for name, root in data:
-            samples = open_dataset(name, root, split)
+            dataset, _, own = name.partition('/')
+            samples = open_dataset(dataset, root, own or split)
             space = samples.label_space and LabelSpace.load(samples.label_space)
             evaluation = Evaluation(
                 perception, space, DepthMetrics(max_depth=samples.max_depth))
@@ -180,7 +181,7 @@ def region_rows(results: dict[str, Any], name: str) -> list[str]:
             values = (row[score], off[region][score]) if score in row else ()
             cells += [f'{value:.4f}' for value in values]
             cells += [f'{values[1] - values[0]:+.4f}'] if values else [''] * 3
-        lines.append(f'| {region} | ' + ' | '.join(cells) + ' |')
+        lines.append(f'| {region.replace("|", ", ")} | ' + ' | '.join(cells) + ' |')
     return lines
 
 
@@ -216,7 +217,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--model', help='model folder; by default the default model')
-    parser.add_argument('--data', type=named, nargs='+', required=True, metavar='NAME=ROOT')
+    parser.add_argument('--data', type=named, nargs='+', required=True, metavar='NAME=ROOT',
+                        help='data set, or NAME/SPLIT=ROOT for another split than --split')
     parser.add_argument('--split', default='val')
     parser.add_argument('--limit', type=int, help='frames of each data set')
     parser.add_argument('--regions', nargs='*', default=[], metavar='NAME',
