@@ -201,7 +201,7 @@ def test_known_poses_that_nobody_knows_are_refused_before_the_first_step(
         streets, tmp_path, caplog):
     """Where a network can estimate them, that is said instead."""
     message = (r'known_poses: true, but no sample of vkitti2 .* has a pose and one at \[-1, 1\]: ')
-    with pytest.raises(ValueError, match=message + 'expected data that know poses, or a network'):
+    with pytest.raises(ValueError, match=message + 'expected data with poses, or a network'):
         run(tmp_path / 'a', streets, {'known_poses': True})
     assert not (tmp_path / 'a' / 'model').exists()
     run(tmp_path / 'b', streets, {**POSE, 'known_poses': True}, data={'samples': 2})

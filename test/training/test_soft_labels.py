@@ -221,7 +221,7 @@ def test_a_student_learns_its_teachers_doubt(tmp_path, soft):
         model={'arguments': {'depth': None, 'semantics': TINY},
                'optimizer': {'learning_rate': 0.02}, 'objectives': {'supervised': {
                    'semantics': {'weight': 0.0}, 'expert': {'weight': 1.0, 'confidence': 0.4}}}},
-        data={'samples': 90, 'crop': [32, 32], 'sources': [
+        data={'samples': 360, 'crop': [32, 32], 'sources': [
             {'dataset': 'pseudo_labelled', 'root': str(out), 'scale': [0.5, 0.6],
              'split': 'all', 'arguments': {'soft': soft}}]})
     train(['--config', str(recipe)])
