@@ -104,5 +104,5 @@ def test_a_process_that_is_ended_leaves_no_training_behind(tmp_path, number):
     else:
         parent.send_signal(number)
     assert parent.wait(60) not in (0, None)
-    assert (tmp_path / LOG_FILE).read_text().startswith('ended')
     assert has_ended(child)
+    assert (tmp_path / LOG_FILE).read_text().startswith('ended')
