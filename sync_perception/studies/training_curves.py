@@ -131,10 +131,11 @@ def draw_comparison(
              if any(tag in run for runs in variants.values() for run in runs)}
     if not shown:
         return False
-    rows = -(-len(shown) // 2)
+    columns = min(2, len(shown))
+    rows = -(-len(shown) // columns)
     with matplotlib.rc_context(STYLE):
-        figure = Figure((11, 0.6 + 3.1 * rows), layout='constrained')
-        axes = list(figure.subplots(rows, 2, squeeze=False).flat)
+        figure = Figure((1 + 5 * columns, 0.6 + 3.1 * rows), layout='constrained')
+        axes = list(figure.subplots(rows, columns, squeeze=False).flat)
         for panel, (tag, name) in zip(axes, shown.items()):
             lines = {}
             for color, (variant, runs) in zip(PALETTE, variants.items()):

@@ -52,7 +52,8 @@ def draw_curves(ablation: Ablation, runs: Sequence[Run], page: Path) -> list[str
     over = 'mean and standard deviation over seeds'
     losses = page.parent / 'images' / f'{ablation.part}_losses.png'
     if draw_comparison(drawn, {**LOSSES, **logged}, f'While training: {over}', losses):
-        lines += ['', f'![Losses of {", ".join(drawn)} over the steps](images/{losses.name})']
+        names = ', '.join(f'"{name}"' for name in drawn)
+        lines += ['', f'![Losses of {names} over the steps](images/{losses.name})']
     coupled = most_coupled(ablation.curves or list(ablation.variants), curves)
     couplings = page.parent / 'images' / f'{ablation.part}_couplings.png'
     titles = {tag: name.rpartition(', ')[2] for tag, name in LOSSES.items()}
