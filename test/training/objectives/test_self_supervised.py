@@ -25,13 +25,8 @@ from small_batches import step_of
 from sync_perception.datasets.neighbours import neighbour_arrays, read_neighbours, STEREO
 from sync_perception.datasets.synthetic import Synthetic
 from sync_perception.datasets.views import training_arrays, View
-from sync_perception.models.interface import Interface
 from sync_perception.training.losses.photometric import photometric_error
-from sync_perception.training.objectives.camera_motion import (
-    CameraMotion,
-    first_depth,
-    PoseConfig,
-)
+from sync_perception.training.objectives.camera_motion import PoseConfig
 from sync_perception.training.objectives.objective import depth_scales
 from sync_perception.training.objectives.self_supervised import (
     pyramid,
@@ -258,11 +253,6 @@ def test_neighbours_without_intrinsics_are_refused():
         ask(supervision(), [wall()], {**blind, 'id': ['a', 'b']})
 
 
-def test_networks_without_depth_are_refused():
-    with pytest.raises(ValueError, match='depth.*semantics'):
-        first_depth(build('semantics_alone').network, (0.5, 200.0))
-
-
 def test_unknown_poses_are_left_out_or_estimated():
     batch = toy_batch()
     batch['neighbour_pose'][:] = torch.nan
@@ -287,15 +277,6 @@ def test_stereo_is_warped_by_its_known_pose_and_gives_the_scale():
     poses = estimating.poses(image, neighbours, batch['neighbour_there'], batch)
     torch.testing.assert_close(poses[:, 1], batch['neighbour_pose'][:, 1])
     assert torch.isfinite(poses).all() and (poses[:, 0] != torch.eye(4)).any()
-
-
-def test_poses_back_in_time_are_inverses_of_those_forward():
-    """A neighbour before sees the pair in the same order as the image after it would."""
-    motion = supervision(known_poses=False, pose=PoseConfig()).motion.eval()
-    images, others = torch.rand(2, 2, 3, 32, 64)
-    before = motion(images, others, torch.tensor([-1, -1]))
-    after = motion(others, images, torch.tensor([1, 1]))
-    torch.testing.assert_close(before @ after, torch.eye(4).expand(2, 4, 4), atol=1e-6, rtol=0)
 
 
 def test_the_pose_network_finds_the_motion_where_depth_is_known():
@@ -364,21 +345,6 @@ def test_decoders_with_scales_of_their_own_give_them():
     output, depths = depth_scales(own, torch.rand(2, 3, 64, 96))
     assert [depth.shape[-1] for depth in depths] == [96, 48, 24, 12]
     torch.testing.assert_close(depths[0], output.depth)
-
-
-@pytest.mark.parametrize('name, metres', [
-    ('padnet', 2 / (1 / 0.5 + 1 / 200)), ('mobile_unet', 10.0), ('refinenet', 10.0)])
-def test_translations_are_in_units_of_the_depth_that_a_network_begins_with(name, metres):
-    assert first_depth(build(name).network, (0.5, 200.0)) == pytest.approx(metres)
-    torch.manual_seed(0)
-    plain = CameraMotion(PoseConfig(), Interface(), 1 / 5).eval()
-    torch.manual_seed(0)
-    scaled = CameraMotion(PoseConfig(), Interface(), metres).eval()
-    pair, offsets = torch.rand(2, 1, 3, 32, 64), torch.tensor([1])
-    with torch.no_grad():
-        expected, pose = (each(*pair, offsets)[0] for each in (plain, scaled))
-    torch.testing.assert_close(pose[:3, :3], expected[:3, :3])
-    torch.testing.assert_close(pose[:3, 3], 5 * metres * expected[:3, 3])
 
 
 def test_settings_that_mean_nothing_are_refused():
