@@ -52,7 +52,7 @@ LOG = logging.getLogger(__name__)
 ATTENTION = ('MatMul', 'Divide', 'Softmax', 'Power', 'ReduceSum')
 """Operations of attention and its normalisation, whose sums span too many orders of magnitude."""
 DEPTHWISE = 'GroupConvolution'
-LAYERS = ('Convolution', 'GroupConvolution', 'MatMul')
+LAYERS = ('Convolution', DEPTHWISE, 'MatMul')
 """Types of operations with weights, or as expensive."""
 
 
@@ -66,8 +66,8 @@ def unbounded_depthwise(graph: Any) -> list[str]:
     """
     Return the names of depthwise convolutions whose results are not clamped, as by ReLU6.
 
-    Each channel of a depthwise convolution has a range of its own, and its values share one
-    step in 8 bits. A clamp bounds the ranges.
+    All channels of a result are rounded with the same step. Those of a depthwise convolution have
+    very different ranges, unless a clamp limits them all.
     """
     names = []
     for operation in graph.get_ordered_ops():

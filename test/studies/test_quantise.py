@@ -39,6 +39,7 @@ from sync_perception.studies.quantise import (
     losses,
     QuantisationData,
     quantise,
+    unbounded_depthwise,
     write_graph,
 )
 from sync_perception.types import Frame
@@ -128,6 +129,21 @@ def test_what_follows_the_last_layer_is_found():
     second = operations.exp(operations.convolution(first, weight, *geometry), name='metres')
     graph = openvino.Model([second, operations.negative(first, name='other end')], [image])
     assert set(after_last_layers(graph)) == {'metres', 'other end'}
+
+
+def test_clamped_depthwise_convolutions_are_told_from_others():
+    """One with a bias and a clamp after it, one that is read by a clamp and by the end."""
+    openvino = pytest.importorskip('openvino', reason='8-bit graphs run in OpenVINO')
+    from openvino import opset8 as operations
+    geometry = ([1, 1], [0, 0], [0, 0], [1, 1])  # strides, padding, dilation
+    weight = np.ones((2, 1, 1, 1, 1), np.float32)
+    image = operations.parameter([1, 2, 8, 8], name='image')
+    clamped = operations.group_convolution(image, weight, *geometry, name='clamped')
+    biased = operations.add(clamped, np.ones((1, 2, 1, 1), np.float32))
+    free = operations.group_convolution(
+        operations.clamp(biased, 0.0, 6.0), weight, *geometry, name='free')
+    graph = openvino.Model([operations.clamp(free, 0.0, 6.0), operations.negative(free)], [image])
+    assert unbounded_depthwise(graph) == ['free']
 
 
 def test_int8_is_used_where_it_is_asked_for(folder):
